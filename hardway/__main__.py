@@ -1,0 +1,3 @@
+from hardway.cli import main
+
+main()

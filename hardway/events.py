@@ -1,0 +1,118 @@
+"""What happens during a run, as values. The engine emits them; only `hardway/console/` prints them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["waiting", "running", "done", "unchanged", "failed"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True)
+class RunStarted(Event):
+    command: str
+    cluster: str
+    machines: tuple[str, ...]
+    chapters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StageStarted(Event):
+    """A part of the run that concerns all machines: `connect`, `observe`, `artifacts`, `stage`, a chapter."""
+
+    stage: str
+
+
+@dataclass(frozen=True)
+class StageFinished(Event):
+    stage: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MachineProgress(Event):
+    """Where one machine is within a stage or chapter."""
+
+    machine: str
+    stage: str
+    state: State
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Transferred(Event):
+    """Bytes of the stage stream that one machine has taken."""
+
+    machine: str
+    sent: int
+    total: int
+
+
+@dataclass(frozen=True)
+class ArtifactProgress(Event):
+    """Getting one file: `done` and `total` are bytes (total 0: not known), or 0/1 for a build."""
+
+    name: str
+    action: Literal["download", "build", "copy", "compress", "ready"]
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class CommandRun(Event):
+    """A script that ran on a machine, for `-v`."""
+
+    machine: str
+    what: str
+    script: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Changed(Event):
+    """One resource was made, changed, removed, started or restarted."""
+
+    machine: str
+    chapter: str
+    what: str
+    verb: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Proved(Event):
+    """A proof or a trial with its evidence in one line."""
+
+    machine: str
+    chapter: str
+    what: str
+    holds: bool
+    evidence: str
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Something worth saying once."""
+
+    text: str
+    level: Literal["info", "warning"] = "info"
+
+
+@dataclass(frozen=True)
+class RunFinished(Event):
+    ok: bool
+    changed: int
+    restarted: int
+    seconds: float
+    next: tuple[str, ...] = field(default=())
+
+
+Sink = Callable[[Event], None]
+
+
+def discard(event: Event) -> None:
+    """A sink for those who do not listen."""

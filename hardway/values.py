@@ -1,0 +1,104 @@
+"""Small values that every layer shares: secrets, digests, and text with holes."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["controller", "worker", "load-balancer"]
+ROLES: tuple[Role, ...] = ("controller", "worker", "load-balancer")
+OPERATOR = "operator"
+"""The name under which resources of the operator's own computer are placed."""
+
+
+def sha256(content: bytes) -> str:
+    """Hexadecimal SHA-256 digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Bytes that must never be printed: every form of display shows their digest instead."""
+
+    _content: bytes
+
+    def reveal(self) -> bytes:
+        return self._content
+
+    def __repr__(self) -> str:
+        return f"secret sha256:{sha256(self._content)[:12]}"
+
+    __str__ = __repr__
+
+
+
+_OPEN, _CLOSE = "⟦", "⟧"
+_HOLE = re.compile(f"{_OPEN}([^|{_CLOSE}]+)\\|(plain|base64)\\|(open|secret){_CLOSE}")
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A place in a text for what is not known yet, or is not to be shown.
+
+    `name` says what fills it: `pki/ca.crt`, `secret/encryption-key`, `fact/cgroup-driver`. `form` is how
+    the value is written there. Inside a text a hole is the token `⟦name|form|open⟧`, so a text with
+    holes is still a text: YAML and unit files with holes parse, merge and compare as they are.
+    """
+
+    name: str
+    form: Literal["plain", "base64"] = "plain"
+    secret: bool = False
+
+    def __str__(self) -> str:
+        return f"{_OPEN}{self.name}|{self.form}|{'secret' if self.secret else 'open'}{_CLOSE}"
+
+
+def has_hole_marks(text: str) -> bool:
+    """Whether text from outside contains a character that only holes may use."""
+    return _OPEN in text or _CLOSE in text
+
+
+def holes(text: str) -> Iterator[Hole]:
+    """The holes of a text, in order, with repetitions."""
+    for name, form, secrecy in _HOLE.findall(text):
+        yield Hole(name, form, secrecy == "secret")
+
+
+def is_secret(text: str) -> bool:
+    """Whether any hole of the text is secret."""
+    return any(hole.secret for hole in holes(text))
+
+
+def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
+    """The text with all its holes filled; None while a value is still unknown."""
+    missing = False
+
+    def put(match: re.Match[str]) -> str:
+        nonlocal missing
+        value = values.get(match.group(1))
+        if value is None:
+            missing = True
+            return ""
+        if match.group(2) == "base64":
+            return base64.b64encode(value).decode()
+        return value.decode()
+
+    filled = _HOLE.sub(put, text)
+    return None if missing else filled.encode()
+
+
+def show(text: str, values: Mapping[str, bytes]) -> str:
+    """The text as it may be shown: open holes filled, secrets as digests, the unknown as such."""
+
+    def put(match: re.Match[str]) -> str:
+        name, form, secrecy = match.groups()
+        value = values.get(name)
+        if value is None:
+            return f"(known after {name.partition('/')[0]})"
+        if secrecy == "secret":
+            return f"(secret sha256:{sha256(value)[:12]})"
+        return base64.b64encode(value).decode() if form == "base64" else value.decode()
+
+    return _HOLE.sub(put, text)
