@@ -1,0 +1,1 @@
+"""The inventory: a YAML file to a frozen, typed model of the cluster that is wanted."""

@@ -1,0 +1,281 @@
+"""The cluster that is wanted, as frozen values. Light on purpose: nothing here reads or validates a file.
+
+`load.load` makes a `Cluster` from an inventory file, `allot` fills in what the file may leave open.
+All addresses and ranges are IPv4 and are `ipaddress` objects.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from hardway.errors import UsageError
+from hardway.values import ROLES, Role
+
+Component = Literal[
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "containerd",
+    "haproxy",
+    "coredns",
+]
+"""What `settings:` may overlay."""
+COMPONENTS: tuple[Component, ...] = get_args(Component)
+
+Settings = Mapping[str, Any]
+"""One component's overlay: flag names, or the nested keys of its YAML or TOML configuration."""
+
+API_PORT = 6443
+"""Where every kube-apiserver listens, and where an endpoint listens unless it says otherwise."""
+
+DEFAULT_DOMAIN = "kubernetes.local"
+DEFAULT_KUBERNETES = "1.36.4"
+DEFAULT_SERVICE_CIDR = IPv4Network("10.32.0.0/24")
+DEFAULT_POD_CIDR = IPv4Network("10.200.0.0/16")
+DEFAULT_DNS_ADDRESS = IPv4Address("10.32.0.10")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the inventory file something stands; both count from 1."""
+
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """How one machine is reached; None means: as the operator's ssh_config says.
+
+    `host` is a name, an address or an ssh_config alias. `jump` is what `ssh -J` takes. `become` None:
+    sudo unless the user is root.
+    """
+
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    key: Path | None = None
+    jump: str | None = None
+    become: Literal["sudo", "none"] | None = None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One Linux machine. `ssh` is already merged over the cluster's."""
+
+    name: str
+    roles: frozenset[Role]
+    address: IPv4Address | None
+    """None only until `allot.resolve` has looked its name up."""
+    ssh: Ssh = Ssh()
+    pod_cidr: IPv4Network | None = None
+    """None for what is no worker, and for a worker until `allot.allot_pod_cidrs`."""
+    labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
+
+    @property
+    def is_controller(self) -> bool:
+        return "controller" in self.roles
+
+    @property
+    def is_worker(self) -> bool:
+        return "worker" in self.roles
+
+    @property
+    def is_load_balancer(self) -> bool:
+        return "load-balancer" in self.roles
+
+    @property
+    def ip(self) -> IPv4Address:
+        """The address, for those who come after `allot.resolve`; raises LookupError before."""
+        if self.address is None:
+            raise LookupError(f"the address of {self.name} was not resolved yet")
+        return self.address
+
+    @property
+    def pods(self) -> IPv4Network:
+        """A worker's pod range, once `allot.allot_pod_cidrs` gave it; raises LookupError before."""
+        if self.pod_cidr is None:
+            raise LookupError(f"{self.name} has no pod range yet")
+        return self.pod_cidr
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where the API is dialled: a DNS name, an address, or the name of a load-balancer machine."""
+
+    host: str
+    port: int = API_PORT
+
+
+@dataclass(frozen=True)
+class Network:
+    """The ranges and the make of the pod and service network; the tutorial's numbers by default."""
+
+    service_cidr: IPv4Network = DEFAULT_SERVICE_CIDR
+    pod_cidr: IPv4Network = DEFAULT_POD_CIDR
+    pod_prefix: int = 24
+    """Length of the prefix of each worker's share of `pod_cidr`."""
+    dns_address: IPv4Address = DEFAULT_DNS_ADDRESS
+    cluster_domain: str = "cluster.local"
+    plugin: Literal["bridge", "none"] = "bridge"
+    proxy_mode: Literal["nftables", "iptables"] = "nftables"
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """What hardway may do to a machine's own settings."""
+
+    hostname: Literal["keep", "set"] = "set"
+    resolve: Literal["dns", "etc-hosts"] = "etc-hosts"
+    firewall: Literal["check", "ignore"] = "check"
+
+
+@dataclass(frozen=True)
+class Certs:
+    key: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
+    extra_sans: tuple[str, ...] = ()
+    """More DNS names and addresses for kube-apiserver's certificate."""
+    ca_days: int = 3650
+    leaf_days: int = 365
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How Secrets are encrypted in etcd."""
+
+    provider: Literal["secretbox", "aescbc"] = "secretbox"
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """Where the cluster's binaries come from; `mirror` is a folder or a base URL."""
+
+    source: Literal["auto", "download", "build", "mirror"] = "auto"
+    mirror: str | None = None
+
+
+@dataclass(frozen=True)
+class LabSpec:
+    """Machines on this computer, raised by `hardway lab up`."""
+
+    network: IPv4Network
+    image: str = "debian-12"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Everything an inventory says, with its defaults filled in."""
+
+    name: str
+    machines: tuple[Machine, ...]
+    kubernetes: str = DEFAULT_KUBERNETES
+    domain: str = DEFAULT_DOMAIN
+    endpoint: Endpoint | None = None
+    network: Network = Network()
+    hosts: Hosts = Hosts()
+    certs: Certs = Certs()
+    encryption: Encryption = Encryption()
+    artifacts: Artifacts = Artifacts()
+    settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
+    role_settings: Mapping[Role, Mapping[str, Settings]] = field(default_factory=dict, hash=False)
+    lab: LabSpec | None = None
+    path: Path = Path("hardway.yaml")
+    hardway: str | None = None
+    """Which versions of this tool may touch the cluster, such as `>=1.4,<2`."""
+    places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
+    """Where each value stands in the file, by its path: `network.pod_cidr`, `machines.k1.address`."""
+
+    @property
+    def controllers(self) -> tuple[Machine, ...]:
+        return tuple(m for m in self.machines if m.is_controller)
+
+    @property
+    def workers(self) -> tuple[Machine, ...]:
+        return tuple(m for m in self.machines if m.is_worker)
+
+    @property
+    def load_balancers(self) -> tuple[Machine, ...]:
+        return tuple(m for m in self.machines if m.is_load_balancer)
+
+    @property
+    def first_service_address(self) -> IPv4Address:
+        """What Service `kubernetes` gets, and every pod dials for the API."""
+        return self.network.service_cidr.network_address + 1
+
+    @property
+    def endpoint_host(self) -> str:
+        """The host that kubelets and the operator dial for the API: an address or a DNS name.
+
+        Raises LookupError while it is the address of a machine that was not resolved yet.
+        """
+        if self.endpoint is None:
+            return str(self.controllers[0].ip)
+        named = next((m for m in self.machines if m.name == self.endpoint.host), None)
+        return str(named.ip) if named else self.endpoint.host
+
+    @property
+    def endpoint_port(self) -> int:
+        return self.endpoint.port if self.endpoint else API_PORT
+
+    @property
+    def api_url(self) -> str:
+        return f"https://{self.endpoint_host}:{self.endpoint_port}"
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name; raises UsageError that lists those there are."""
+        for machine in self.machines:
+            if machine.name == name:
+                return machine
+        raise UsageError(f"no machine is named {name!r}", hint=f"one of: {', '.join(self._names())}")
+
+    def fqdn(self, machine: Machine) -> str:
+        return f"{machine.name}.{self.domain}"
+
+    def settings_for(self, component: str, machine: Machine) -> dict[str, Any]:
+        """A component's overlay on a machine: the cluster's, under its roles', under its own.
+
+        Mappings are merged key by key, at any depth; anything else replaces what is under it. With
+        several roles the order is controller, worker, load-balancer.
+        """
+        layers = [self.settings]
+        layers += [
+            self.role_settings[role] for role in ROLES if role in machine.roles & self.role_settings.keys()
+        ]
+        merged: dict[str, Any] = {}
+        for layer in (*layers, machine.settings):
+            merged = _merge(merged, layer.get(component, {}))
+        return merged
+
+    def select(self, limit: str) -> tuple[Machine, ...]:
+        """The machines that `MACHINE|ROLE,…` names, in the inventory's order; UsageError if one is unknown."""
+        wanted = {word for word in (part.strip() for part in limit.split(",")) if word}
+        unknown = sorted(wanted - set(self._names()) - set(ROLES))
+        if unknown or not wanted:
+            raise UsageError(
+                f"no machine or role is named {', '.join(map(repr, unknown))}"
+                if unknown
+                else "the limit names nobody",
+                hint=f"machines: {', '.join(self._names())}; roles: {', '.join(ROLES)}",
+            )
+        return tuple(m for m in self.machines if m.name in wanted or m.roles & wanted)
+
+    def _names(self) -> Iterator[str]:
+        return (m.name for m in self.machines)
+
+
+def _merge(under: Settings, over: Settings) -> dict[str, Any]:
+    merged = dict(under)
+    for key, value in over.items():
+        below = merged.get(key)
+        nested = isinstance(below, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merge(below or {}, value) if nested else value
+    return merged
