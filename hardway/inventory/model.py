@@ -40,7 +40,7 @@ DEFAULT_POD_CIDR = IPv4Network("10.200.0.0/16")
 DEFAULT_DNS_ADDRESS = IPv4Address("10.32.0.10")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Place:
     """Where in the inventory file something stands; both count from 1."""
 
@@ -125,6 +125,7 @@ class Network:
     pod_prefix: int = 24
     """Length of the prefix of each worker's share of `pod_cidr`."""
     dns_address: IPv4Address = DEFAULT_DNS_ADDRESS
+    """The service address of CoreDNS; in a file by default the tenth of `service_cidr`."""
     cluster_domain: str = "cluster.local"
     plugin: Literal["bridge", "none"] = "bridge"
     proxy_mode: Literal["nftables", "iptables"] = "nftables"
@@ -256,7 +257,7 @@ class Cluster:
         return merged
 
     def select(self, limit: str) -> tuple[Machine, ...]:
-        """The machines that `MACHINE|ROLE,…` names, in the inventory's order; UsageError if one is unknown."""
+        """The machines that `MACHINE|ROLE,…` names, in inventory order; UsageError if one is unknown."""
         wanted = {word for word in (part.strip() for part in limit.split(",")) if word}
         unknown = sorted(wanted - set(self._names()) - set(ROLES))
         if unknown or not wanted:

@@ -1,0 +1,105 @@
+"""What an inventory may leave open and a run decides once: addresses behind names, pod ranges.
+
+Both are pure: what was decided before comes from State as an argument, and goes back there.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+from hardway.errors import HardwayError, InventoryError
+from hardway.inventory import ranges, rules
+from hardway.inventory.model import DEFAULT_DOMAIN, Cluster, Machine, Place
+from hardway.inventory.problems import Problem, dotted
+
+Lookup = Callable[[str], IPv4Address]
+"""A DNS look-up; raises OSError or HardwayError where a name has no address."""
+
+
+def resolve(cluster: Cluster, pinned: Mapping[str, IPv4Address], lookup: Lookup) -> Cluster:
+    """The cluster with every machine's address: the inventory's, else the pinned, else what DNS says.
+
+    Raises InventoryError for each name without an address, and for addresses that break a rule.
+    """
+    problems: list[Problem] = []
+    machines: list[Machine] = []
+    for machine in cluster.machines:
+        if machine.address is None:
+            address = pinned.get(machine.name) or _looked_up(cluster, machine, lookup, problems)
+            machine = replace(machine, address=address)
+        machines.append(machine)
+    resolved = replace(cluster, machines=tuple(machines))
+    for rule in (ranges.addresses, ranges.lab_addresses, rules.endpoint_machine):
+        problems += rule(resolved)
+    _refuse(cluster, problems)
+    return resolved
+
+
+def lookup_name(cluster: Cluster, machine: Machine) -> str:
+    """The name behind which a machine's address is: its SSH host, its full name, or its bare name where the
+    inventory has no domain."""
+    if machine.ssh.host is not None:
+        return machine.ssh.host
+    return machine.name if cluster.domain == DEFAULT_DOMAIN else cluster.fqdn(machine)
+
+
+def _looked_up(
+    cluster: Cluster, machine: Machine, lookup: Lookup, problems: list[Problem]
+) -> IPv4Address | None:
+    name = lookup_name(cluster, machine)
+    loc = ("machines", machine.name, "address")
+    try:
+        found = lookup(name)
+    except (OSError, HardwayError) as error:
+        said = error.strerror if isinstance(error, OSError) else str(error)
+        problems.append(Problem(loc, f"{name} has no address ({said}); right: give it with address:"))
+        return None
+    if found.is_loopback or found.is_unspecified:
+        problems.append(Problem(loc, f"{name} is {found} here; right: give the real one with address:"))
+        return None
+    return found
+
+
+def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, IPv4Network]) -> Cluster:
+    """The cluster with every worker's pod range: the inventory's, else the kept, else the first that is free.
+
+    Kept ranges of machines that are no longer in the inventory are not given to others. Raises
+    InventoryError where a kept range does not fit what the inventory now says.
+    """
+    given = {m.name: m.pod_cidr for m in cluster.machines if m.pod_cidr is not None}
+    held = {name: kept[name] for name in kept if name not in given}
+    network = cluster.network
+    taken = (*given.values(), *held.values())
+    free = (
+        share
+        for share in network.pod_cidr.subnets(new_prefix=network.pod_prefix)
+        if not any(share.overlaps(other) for other in taken)
+    )
+    machines: list[Machine] = []
+    problems: list[Problem] = []
+    for machine in cluster.machines:
+        if machine.is_worker and machine.pod_cidr is None:
+            share = held.get(machine.name) or next(free, None)
+            if share is None:
+                text = f"no /{network.pod_prefix} of network.pod_cidr {network.pod_cidr} is left for it"
+                problems.append(Problem(("machines", machine.name, "pod_cidr"), f"{text}; take a larger one"))
+            machine = replace(machine, pod_cidr=share)
+        machines.append(machine)
+    allotted = replace(cluster, machines=tuple(machines))
+    _refuse(cluster, [*problems, *ranges.pod_shares(allotted)])
+    return allotted
+
+
+def _refuse(cluster: Cluster, problems: Iterable[Problem]) -> None:
+    """Raise InventoryError if there are problems, at the places the model remembers."""
+    found = sorted((_place(cluster, problem), dotted(problem.loc), problem.text) for problem in problems)
+    if found:
+        raise InventoryError([f"{cluster.path}:{place}: {path}: {text}" for place, path, text in found])
+
+
+def _place(cluster: Cluster, problem: Problem) -> Place:
+    for length in range(len(problem.loc), 0, -1):
+        place = cluster.places.get(dotted(problem.loc[:length]))
+        if place is not None:
+            return place
+    return Place(1, 1)

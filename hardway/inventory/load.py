@@ -1,0 +1,157 @@
+"""An inventory file to the model of the cluster that is wanted."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from hardway.inventory import complaints, document, rules
+from hardway.inventory.model import (
+    Artifacts,
+    Certs,
+    Cluster,
+    Encryption,
+    Endpoint,
+    Hosts,
+    LabSpec,
+    Machine,
+    Network,
+    Settings,
+    Ssh,
+)
+from hardway.inventory.problems import Document, Loc, Problem, dotted, report
+from hardway.inventory.shape import InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
+
+
+def load(path: Path) -> Cluster:
+    """The cluster of an inventory file.
+
+    Raises InventoryError with everything that is wrong, in the file's order. Nothing is looked up: a
+    machine without an address keeps None until `allot.resolve`.
+    """
+    read = document.read(path)
+    shape, problems, unknown = _shaped(read)
+    problems = read.problems + problems
+    if shape is not None:
+        cluster = _cluster(shape, read, path)
+        problems += rules.check(cluster, unknown)
+    if problems or shape is None:
+        raise report(path, read, problems)
+    return cluster
+
+
+def _shaped(read: Document) -> tuple[InventoryShape | None, list[Problem], set[Loc]]:
+    """The shape, what was wrong with it, and the paths that had to be left out to get one.
+
+    What is wrong is left out and the rest read again, so that the rules across fields can judge it in
+    the same run. A second reading may lose what depended on the first loss: a machine without a role.
+    """
+    data: Any = read.data
+    problems: list[Problem] = []
+    unknown: set[Loc] = {problem.loc for problem in read.problems}
+    for attempt in range(4):
+        try:
+            return InventoryShape.model_validate(data), problems, unknown
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        if attempt == 0:
+            problems = complaints.problems(errors, read)
+            unknown |= {near for e in errors if (near := complaints.meant(e)) is not None}
+        lost = {_removable(e["loc"], e["type"]) for e in errors}
+        unknown |= lost
+        data = _without(data, lost, ())
+    return None, problems, unknown
+
+
+def _removable(loc: Loc, kind: str) -> Loc:
+    """What to leave out for an error: no key alone, no list's item, no mapping that lacks a key."""
+    if kind == "missing":
+        return loc if len(loc) == 1 else loc[:-1]
+    while loc and (loc[-1] == "[key]" or isinstance(loc[-1], int)):
+        loc = loc[:-1]
+    return loc
+
+
+def _without(data: Any, lost: set[Loc], at: Loc) -> Any:
+    """The values without some; what a cluster cannot be without is replaced by a stand-in."""
+    if not isinstance(data, dict):
+        return data
+    kept = {
+        key: _without(value, lost, (*at, key))
+        for key, value in data.items()
+        if (*at, key) not in lost and not _is_short_form(value, (*at, key), lost)
+    }
+    if at == () and ("cluster",) in lost:
+        kept["cluster"] = "unnamed"
+    return kept
+
+
+def _is_short_form(value: object, loc: Loc, lost: set[Loc]) -> bool:
+    return (*loc, "role") in lost and not isinstance(value, dict)
+
+
+def _cluster(shape: InventoryShape, read: Document, path: Path) -> Cluster:
+    machines = tuple(_machine(name, of, shape, path) for name, of in shape.machines.items())
+    return Cluster(
+        name=shape.cluster,
+        machines=machines,
+        kubernetes=shape.kubernetes,
+        domain=shape.domain,
+        endpoint=shape.endpoint or _only_balancer(machines),
+        network=_network(shape.network),
+        hosts=Hosts(**shape.hosts.model_dump()),
+        certs=Certs(**shape.certs.model_dump()),
+        encryption=Encryption(**shape.encryption.model_dump()),
+        artifacts=Artifacts(shape.artifacts.source, _mirror(shape.artifacts.mirror, path)),
+        settings=_overlays(shape.settings),
+        role_settings={role: _overlays(of.settings) for role, of in shape.roles.items()},
+        lab=LabSpec(**shape.lab.model_dump()) if shape.lab else None,
+        path=path,
+        hardway=shape.hardway,
+        places={dotted(loc): place for loc, place in read.places.items()},
+    )
+
+
+def _network(shape: NetworkShape) -> Network:
+    tenth = shape.service_cidr.network_address + 10
+    return Network(**shape.model_dump(exclude={"dns_address"}), dns_address=shape.dns_address or tenth)
+
+
+def _only_balancer(machines: tuple[Machine, ...]) -> Endpoint | None:
+    balancers = [machine for machine in machines if machine.is_load_balancer]
+    return Endpoint(balancers[0].name) if len(balancers) == 1 else None
+
+
+def _machine(name: str, shape: MachineShape, whole: InventoryShape, path: Path) -> Machine:
+    return Machine(
+        name=name,
+        roles=frozenset(shape.role),
+        address=shape.address,
+        ssh=_ssh(shape.ssh, whole, path),
+        pod_cidr=shape.pod_cidr,
+        labels=dict(shape.labels),
+        settings=_overlays(shape.settings),
+    )
+
+
+def _overlays(shape: Overlay) -> dict[str, Settings]:
+    return {**shape}
+
+
+def _ssh(own: MachineSshShape, whole: InventoryShape, path: Path) -> Ssh:
+    """The machine's own over the cluster's; lab machines know root only."""
+    merged: dict[str, Any] = {"user": "root"} if whole.lab else {}
+    for layer in (whole.ssh, own):
+        merged |= layer.model_dump(exclude_none=True)
+    if "key" in merged:
+        merged["key"] = _beside(path, merged["key"])
+    return Ssh(**merged)
+
+
+def _mirror(text: str | None, path: Path) -> str | None:
+    return text if text is None or "://" in text else str(_beside(path, text))
+
+
+def _beside(inventory: Path, text: str) -> Path:
+    """A path of the inventory's: `~` is home, and what is relative lies beside the inventory."""
+    return inventory.parent.absolute() / Path(text).expanduser()

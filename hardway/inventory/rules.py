@@ -1,0 +1,226 @@
+"""Rules across an inventory's fields, each a function from the cluster to what is wrong with it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from packaging.specifiers import SpecifierSet
+
+from hardway import __version__
+from hardway.inventory import ranges, words
+from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.problems import Loc, Problem
+from hardway.values import OPERATOR, ROLES, Role
+
+_NOT_A_NAME = {OPERATOR: "this computer", "all": "all machines", "localhost": "each machine itself"}
+
+_NAME_LIMIT = 64 - len("system:node:")
+"""A kubelet's certificate holds `system:node:NAME`, and X.509 allows a common name 64 characters."""
+
+RUNS_ON: Mapping[str, Role] = {
+    "etcd": "controller",
+    "kube-apiserver": "controller",
+    "kube-controller-manager": "controller",
+    "kube-scheduler": "controller",
+    "kubelet": "worker",
+    "kube-proxy": "worker",
+    "containerd": "worker",
+    "haproxy": "load-balancer",
+}
+"""Where each component runs; CoreDNS is a Deployment and runs on no machine in particular."""
+
+
+def tool_version(cluster: Cluster) -> Iterator[Problem]:
+    """An uninstalled source tree has no version of its own and is let through."""
+    if cluster.hardway is None or __version__ == "0+unknown":
+        return
+    if not SpecifierSet(cluster.hardway).contains(__version__, prereleases=True):
+        text = f"this is hardway {__version__}, and the cluster wants {cluster.hardway}; install one of those"
+        yield Problem(("hardway",), text)
+
+
+def names(cluster: Cluster) -> Iterator[Problem]:
+    for machine in cluster.machines:
+        loc = ("machines", machine.name)
+        try:
+            words.name(machine.name)
+        except ValueError as wrong:
+            yield Problem(loc, str(wrong), at_key=True)
+            continue
+        if machine.name in ROLES:
+            yield Problem(loc, "is a role's name; give the machine a name of its own", at_key=True)
+        elif machine.name in _NOT_A_NAME:
+            text = f"stands for {_NOT_A_NAME[machine.name]}; give the machine a name of its own"
+            yield Problem(loc, text, at_key=True)
+        elif len(machine.name) > _NAME_LIMIT:
+            text = f"is longer than {_NAME_LIMIT} characters, which is what a node's certificate can hold"
+            yield Problem(loc, text, at_key=True)
+
+
+def domains(cluster: Cluster) -> Iterator[Problem]:
+    inner = cluster.network.cluster_domain
+    if f".{cluster.domain}".endswith(f".{inner}"):
+        text = f"{cluster.domain} is inside cluster_domain {inner}, which CoreDNS answers for; take another"
+        yield Problem(("domain",), text)
+    longest = max((len(cluster.fqdn(machine)) for machine in cluster.machines), default=0)
+    if longest > 253:
+        yield Problem(("domain",), f"makes machine names of {longest} characters; DNS allows 253")
+
+
+def controllers(cluster: Cluster) -> Iterator[Problem]:
+    count = len(cluster.controllers)
+    if count in (1, 3, 5):
+        return
+    if count == 0:
+        yield Problem(("machines",), "no machine is a controller; give one, three or five that role", True)
+    else:
+        why = "an even number survives no more failures" if count % 2 == 0 else "more only make etcd slower"
+        yield Problem(("machines",), f"{count} controllers; right: 1, 3 or 5 ({why})", at_key=True)
+
+
+def workers(cluster: Cluster) -> Iterator[Problem]:
+    if not cluster.workers:
+        yield Problem(
+            ("machines",), "no machine is a worker; give one that role (a controller may be one too)", True
+        )
+
+
+def endpoint_given(cluster: Cluster) -> Iterator[Problem]:
+    if cluster.endpoint is not None:
+        return
+    balancers = ", ".join(machine.name for machine in cluster.load_balancers)
+    if balancers:
+        text = f"is missing, with several load balancers; right: one of {balancers}, or an address they share"
+        yield Problem(("endpoint",), text, at_key=True)
+    elif len(cluster.controllers) > 1:
+        text = "is missing, with several controllers; right: a balancer's name, or a load-balancer machine"
+        yield Problem(("endpoint",), text, at_key=True)
+
+
+def endpoint_machine(cluster: Cluster) -> Iterator[Problem]:
+    """An endpoint may name a machine, if that machine can answer for all API servers."""
+    if cluster.endpoint is None:
+        return
+    host, port = cluster.endpoint.host, cluster.endpoint.port
+    for machine in cluster.machines:
+        if host not in (machine.name, cluster.fqdn(machine), str(machine.address)):
+            continue
+        if not machine.roles & {"controller", "load-balancer"}:
+            text = f"{machine.name} is neither a load balancer nor a controller, so no API answers there"
+            yield Problem(("endpoint",), text)
+        elif not machine.is_load_balancer and len(cluster.controllers) > 1:
+            text = f"{machine.name} is one controller of several, whose death would take the API along"
+            yield Problem(("endpoint",), f"{text}; right: a load balancer")
+        elif not machine.is_load_balancer and port != API_PORT:
+            text = f"kube-apiserver on {machine.name} listens on {API_PORT}, not {port}"
+            yield Problem(("endpoint",), f"{text}; right: {machine.name}")
+
+
+def endpoint_port(cluster: Cluster) -> Iterator[Problem]:
+    """HAProxy and kube-apiserver cannot both have the port."""
+    for machine in cluster.load_balancers:
+        if machine.is_controller and cluster.endpoint_port == API_PORT:
+            host = cluster.endpoint.host if cluster.endpoint else machine.name
+            text = f"{machine.name} is controller and load balancer, and {API_PORT} is kube-apiserver's there"
+            yield Problem(("endpoint",), f"{text}; right: another port, such as {host}:8443")
+
+
+def ssh_targets(cluster: Cluster) -> Iterator[Problem]:
+    """Two machines behind one SSH address are one machine."""
+    seen: dict[tuple[object, ...], Machine] = {}
+    for machine in cluster.machines:
+        ssh = machine.ssh
+        if ssh.host is None:
+            continue
+        other = seen.setdefault((ssh.host, ssh.port, ssh.jump), machine)
+        if other is not machine:
+            text = f"{ssh.host} is where {other.name} answers too; each machine needs its own"
+            yield Problem(("machines", machine.name, "ssh", "host"), text)
+
+
+def labels(cluster: Cluster) -> Iterator[Problem]:
+    for machine in cluster.machines:
+        loc = ("machines", machine.name, "labels")
+        if machine.labels and not machine.is_worker:
+            text = f"{machine.name} is no worker and so no node that could have labels; take them out"
+            yield Problem(loc, text, at_key=True)
+        for key in machine.labels:
+            try:
+                words.node_label_key(key)
+            except ValueError as wrong:
+                yield Problem((*loc, key), str(wrong), at_key=True)
+
+
+def settings(cluster: Cluster) -> Iterator[Problem]:
+    """Settings for a component that does not run there would be lost in silence."""
+    for role, overlays in cluster.role_settings.items():
+        yield from _strangers(overlays, frozenset({role}), f"a {role}", ("roles", role, "settings"))
+    for machine in cluster.machines:
+        where = ("machines", machine.name, "settings")
+        yield from _strangers(machine.settings, machine.roles, machine.name, where)
+
+
+def _strangers(overlays: Iterable[str], roles: frozenset[Role], who: str, loc: Loc) -> Iterator[Problem]:
+    for component in overlays:
+        home = RUNS_ON.get(component)
+        if home not in roles:
+            right = f"right: under the cluster's settings{f', or a {home}' if home else ''}"
+            yield Problem((*loc, component), f"{component} does not run on {who}; {right}", at_key=True)
+
+
+def certificates(cluster: Cluster) -> Iterator[Problem]:
+    certs = cluster.certs
+    if certs.leaf_days > certs.ca_days:
+        text = f"{certs.leaf_days} days are longer than the CA's own {certs.ca_days}; right: fewer"
+        yield Problem(("certs", "leaf_days"), text)
+
+
+def mirror(cluster: Cluster) -> Iterator[Problem]:
+    if cluster.artifacts.source == "mirror" and cluster.artifacts.mirror is None:
+        text = "is missing, with source: mirror; right: a folder or base URL"
+        yield Problem(("artifacts", "mirror"), text, at_key=True)
+
+
+Check = Callable[[Cluster], Iterator[Problem]]
+
+_ROLES, _ENDPOINT = ("machines", "*", "role"), ("endpoint",)
+_PODS, _SERVICES, _LAB = ("network", "pod_cidr"), ("network", "service_cidr"), ("lab",)
+_ADDRESS = ("machines", "*", "address")
+
+RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
+    (tool_version, ()),
+    (names, ()),
+    (domains, (("domain",), ("network", "cluster_domain"))),
+    (controllers, (_ROLES,)),
+    (workers, (_ROLES,)),
+    (endpoint_given, (_ROLES, _ENDPOINT)),
+    (endpoint_machine, (_ROLES,)),
+    (endpoint_port, (_ROLES, _ENDPOINT)),
+    (ssh_targets, ()),
+    (labels, (_ROLES,)),
+    (settings, (_ROLES,)),
+    (certificates, (("certs",),)),
+    (mirror, (("artifacts",),)),
+    (ranges.disjoint, (_PODS, _SERVICES, _LAB)),
+    (ranges.service_range, (_SERVICES,)),
+    (ranges.dns_address, (_SERVICES, ("network", "dns_address"))),
+    (ranges.pod_range, (_PODS, ("network", "pod_prefix"))),
+    (ranges.addresses, (_PODS, _SERVICES)),
+    (ranges.lab_addresses, (_LAB, _ADDRESS)),
+    (ranges.pod_shares, (_PODS, _ROLES)),
+    (ranges.endpoint_address, (_PODS, _SERVICES)),
+)
+"""Each rule, and the values without which it would judge by a default nobody meant."""
+
+
+def check(cluster: Cluster, unknown: Iterable[Loc] = ()) -> list[Problem]:
+    """All problems of a cluster. `unknown` are paths whose values could not be read: what depends on
+    them is not judged, so that one mistake is one message."""
+    lost = tuple(unknown)
+    found: list[Problem] = []
+    for rule, needs in RULES:
+        if not any(_touches(need, loc) for need in needs for loc in lost):
+            found += rule(cluster)
+    return found
+
+
+def _touches(need: Loc, loc: Loc) -> bool:
+    return all(wanted in ("*", part) for wanted, part in zip(need, loc, strict=False))

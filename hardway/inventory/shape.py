@@ -1,0 +1,203 @@
+"""The inventory's shape, for pydantic: which keys there are, and what each may hold by itself.
+
+What concerns several values at once is in `rules`. The descriptions go into the JSON Schema that
+editors use.
+"""
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv4Network
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
+
+from hardway.inventory import words
+from hardway.inventory.model import (
+    DEFAULT_DOMAIN,
+    DEFAULT_KUBERNETES,
+    DEFAULT_POD_CIDR,
+    DEFAULT_SERVICE_CIDR,
+    Component,
+    Endpoint,
+)
+from hardway.inventory.problems import quoted
+from hardway.values import Role
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _text(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Parse a text; YAML's numbers and truth values are said to want quotes, not guessed at."""
+
+    def check(value: object) -> Any:
+        if not isinstance(value, str):
+            raise ValueError(not_a_text(value))
+        return parse(value)
+
+    return BeforeValidator(check)
+
+
+def _version(value: object) -> str:
+    # YAML reads 1.36 as a number, and quotes would not make it a version.
+    if isinstance(value, str | float):
+        return words.version(str(value))
+    raise ValueError(not_a_text(value))
+
+
+def not_a_text(value: object) -> str:
+    if isinstance(value, bool | int | float):
+        return f"{quoted(value)} is not a text for YAML; put it in quotes"
+    return "is empty; give a value or take the key out" if value is None else "should be a single text"
+
+
+def _as_list(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _typed(kind: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "format": kind})
+
+
+Text = WithJsonSchema({"type": "string"})
+Name = Annotated[str, _text(words.name)]
+DnsName = Annotated[str, _text(words.dns_name)]
+Address = Annotated[IPv4Address, _text(words.address), _typed("ipv4")]
+Cidr = Annotated[IPv4Network, _text(words.network), _typed("ipv4network")]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Days = Annotated[int, Field(ge=1, le=36500)]
+Roles = Annotated[
+    tuple[Role, ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+]
+Overlay = dict[Component, dict[str, Any]]
+
+
+class SshShape(_Shape):
+    """How machines are reached; what is left out is as ssh_config says."""
+
+    port: Port | None = None
+    user: Annotated[str, _text(words.ssh_user)] | None = None
+    key: Annotated[str, _text(str)] | None = Field(
+        default=None, description="path of the private key; ~ is home"
+    )
+    jump: Annotated[str, _text(words.ssh_jump)] | None = Field(default=None, description="as for ssh -J")
+    become: Literal["sudo", "none"] | None = Field(default=None, description="by default sudo, unless root")
+
+
+class MachineSshShape(SshShape):
+    """As `ssh`, and where this machine is dialled when not at its address."""
+
+    host: Annotated[str, _text(words.ssh_host)] | None = None
+
+
+class NetworkShape(_Shape):
+    """Ranges and make of the pod and service network."""
+
+    service_cidr: Cidr = Field(default=DEFAULT_SERVICE_CIDR, description="its first address is the API's")
+    pod_cidr: Cidr = Field(default=DEFAULT_POD_CIDR, description="every worker gets a share of it")
+    pod_prefix: int = Field(default=24, ge=16, le=28, description="prefix length of a worker's share")
+    dns_address: Address | None = Field(default=None, description="CoreDNS; by default service_cidr's tenth")
+    cluster_domain: DnsName = "cluster.local"
+    plugin: Literal["bridge", "none"] = Field(default="bridge", description="none: bring your own")
+    proxy_mode: Literal["nftables", "iptables"] = "nftables"
+
+
+class HostsShape(_Shape):
+    """What hardway may do to a machine's own settings."""
+
+    hostname: Literal["keep", "set"] = "set"
+    resolve: Literal["dns", "etc-hosts"] = "etc-hosts"
+    firewall: Literal["check", "ignore"] = Field(default="check", description="never opened for you")
+
+
+class CertsShape(_Shape):
+    """Keys and certificates."""
+
+    key: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
+    extra_sans: Annotated[tuple[Annotated[str, _text(words.host)], ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), description="more names and addresses of the API"
+    )
+    ca_days: Days = 3650
+    leaf_days: Days = 365
+
+
+class EncryptionShape(_Shape):
+    """How Secrets are encrypted in etcd."""
+
+    provider: Literal["secretbox", "aescbc"] = "secretbox"
+
+
+class ArtifactsShape(_Shape):
+    """Where the cluster's binaries come from."""
+
+    source: Literal["auto", "download", "build", "mirror"] = "auto"
+    mirror: Annotated[str, _text(words.mirror)] | None = Field(
+        default=None, description="a folder or a base URL"
+    )
+
+
+class LabShape(_Shape):
+    """Machines that `hardway lab up` raises on this computer."""
+
+    network: Cidr = Field(description="its first address is this computer's")
+    image: Annotated[str, _text(words.image)] = "debian-12"
+
+
+class RoleShape(_Shape):
+    """What holds for every machine of a role."""
+
+    settings: Overlay = {}
+
+
+class MachineShape(_Shape):
+    """One machine; `NAME: ROLE` is short for `NAME: {role: ROLE}`."""
+
+    role: Roles = Field(description="one role, or a list of them")
+    address: Address | None = Field(default=None, description="by default looked up by name once, then kept")
+    ssh: MachineSshShape = MachineSshShape()
+    pod_cidr: Cidr | None = Field(default=None, description="a worker's share; by default the next free one")
+    labels: dict[str, Annotated[str, _text(words.node_label_value)]] = {}
+    settings: Overlay = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"role": value} if isinstance(value, str | list) else value
+
+
+class InventoryShape(_Shape):
+    """A Kubernetes cluster for hardway to build and keep."""
+
+    hardway: Annotated[str, _text(words.version_range)] | None = Field(
+        default=None, description="versions of hardway that may touch the cluster"
+    )
+    cluster: Name = Field(description="the cluster's name")
+    kubernetes: Annotated[str, BeforeValidator(_version)] = DEFAULT_KUBERNETES
+    domain: DnsName = Field(default=DEFAULT_DOMAIN, description="DNS domain of the machines")
+    endpoint: Annotated[Endpoint, _text(words.endpoint), Text] | None = Field(
+        default=None,
+        description="HOST[:PORT] where the API is dialled, or the name of a load-balancer machine",
+    )
+    ssh: SshShape = SshShape()
+    network: NetworkShape = NetworkShape()
+    hosts: HostsShape = HostsShape()
+    certs: CertsShape = CertsShape()
+    encryption: EncryptionShape = EncryptionShape()
+    artifacts: ArtifactsShape = ArtifactsShape()
+    settings: Overlay = Field(default={}, description="laid over the rendered flags and files, per component")
+    roles: dict[Role, RoleShape] = Field(default={}, description="settings that hold for a role only")
+    lab: LabShape | None = None
+    machines: dict[str, MachineShape] = Field(min_length=1, description="NAME: ROLE, or NAME: {role, …}")

@@ -1,0 +1,160 @@
+"""The small languages inside an inventory: names, addresses, ranges, endpoints. Each raises ValueError
+that says what is wrong and what would be right."""
+
+import re
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from urllib.parse import urlsplit
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from hardway.inventory.model import API_PORT, Endpoint
+from hardway.inventory.problems import quoted
+
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
+_SSH_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
+_JUMP = re.compile(r"(?:[A-Za-z0-9_.\\-]+@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9]{1,5})?")
+_LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
+
+
+def name(text: str) -> str:
+    """An RFC 1123 label that cannot be taken for an address."""
+    if not _LABEL.fullmatch(text):
+        raise ValueError(
+            f"{quoted(text)} is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
+        )
+    if text.isdigit():
+        raise ValueError(f"{quoted(text)} would be read as an address; a name needs a letter")
+    return text
+
+
+def dns_name(text: str) -> str:
+    """A DNS name of RFC 1123 labels, such as `api.example.net`."""
+    labels = text.split(".")
+    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+        raise ValueError(f"{quoted(text)} is no DNS name; right: a name such as example.net, in lower case")
+    return text
+
+
+def address(text: str) -> IPv4Address:
+    """An IPv4 address that a machine can have."""
+    try:
+        parsed = IPv4Address(text)
+    except AddressValueError:
+        right = "IPv4 without a prefix or port, such as 10.240.0.10"
+        raise ValueError(f"{quoted(text)} is no IPv4 address; right: {right}") from None
+    for wrong, is_so in (
+        ("the unspecified address", parsed.is_unspecified),
+        ("a loopback address", parsed.is_loopback),
+        ("a multicast address", parsed.is_multicast),
+        ("a link-local address", parsed.is_link_local),
+        ("a reserved address", parsed.is_reserved),
+    ):
+        if is_so:
+            raise ValueError(f"{parsed} is {wrong}; right: one that the other machines can dial")
+    return parsed
+
+
+def network(text: str) -> IPv4Network:
+    """An IPv4 range written as its first address and prefix length."""
+    try:
+        loose = IPv4Network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is no IPv4 range; right: a range such as 10.32.0.0/24") from None
+    if "/" not in text:
+        raise ValueError(f"{quoted(text)} has no prefix length; right: a range such as {text}/24")
+    if str(loose) != text:
+        raise ValueError(f"{quoted(text)} does not begin at the range's first address; right: {loose}")
+    return loose
+
+
+def host(text: str) -> str:
+    """An IPv4 address or a DNS name."""
+    if re.fullmatch(r"[0-9.]+", text):
+        return str(address(text))
+    return dns_name(text)
+
+
+def endpoint(text: str) -> Endpoint:
+    """`HOST` or `HOST:PORT`."""
+    if "://" in text or "/" in text:
+        raise ValueError(f"{quoted(text)} is a URL; right: HOST or HOST:PORT, such as api.example.net:6443")
+    where, colon, digits = text.partition(":")
+    if colon and not (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536):
+        raise ValueError(f"{quoted(text)} has no port after the colon; right: {where or 'HOST'}:{API_PORT}")
+    return Endpoint(host(where), int(digits) if colon else API_PORT)
+
+
+def ssh_host(text: str) -> str:
+    """A name, an address or an ssh_config alias; nothing that ssh could take for an option."""
+    if not _SSH_HOST.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no host; right: a name, an address or an alias of ssh_config")
+    return text
+
+
+def ssh_user(text: str) -> str:
+    if not _USER.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no user name; right: a name such as ops")
+    return text
+
+
+def ssh_jump(text: str) -> str:
+    """What `ssh -J` takes: `[user@]host[:port]`, several with commas."""
+    if not all(_JUMP.fullmatch(hop) for hop in text.split(",")):
+        raise ValueError(f"{quoted(text)} is no jump host; right: [user@]host[:port], several with commas")
+    return text
+
+
+def version(text: str) -> str:
+    """A Kubernetes version."""
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}", text):
+        right = text[1:] if re.fullmatch(r"v\d+\.\d+\.\d+", text) else "three numbers such as 1.36.4"
+        raise ValueError(f"{quoted(text)} is no Kubernetes version; right: {right}")
+    return text
+
+
+def version_range(text: str) -> str:
+    """Which versions of hardway may touch the cluster, as PEP 440 specifiers."""
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError(f"{quoted(text)} is no range of versions; right: such as '>=1.4,<2'") from None
+    return text
+
+
+def mirror(text: str) -> str:
+    """A folder or a base URL; never one with a password, since inventories are shared."""
+    if "://" not in text:
+        return text
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ValueError("is no http or https URL; right: https://mirror.example.net/hardway, or a folder")
+    if url.password is not None or url.username is not None:
+        raise ValueError("holds a user or password; right: the plain URL, and those in ~/.netrc")
+    return text
+
+
+def image(text: str) -> str:
+    """The name of a lab root file system."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", text):
+        raise ValueError(f"{quoted(text)} is no image name; right: such as debian-12")
+    return text
+
+
+def node_label_key(text: str) -> str:
+    """`[prefix/]name`: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
+    prefix, slash, bare = text.rpartition("/")
+    if not _LABEL_NAME.fullmatch(bare):
+        raise ValueError(
+            f"{quoted(text)} is no label; right: [prefix/]name, such as disk or example.net/disk"
+        )
+    if slash:
+        dns_name(prefix)
+    return text
+
+
+def node_label_value(text: str) -> str:
+    if text and not _LABEL_NAME.fullmatch(text):
+        right = "up to 63 of letters, digits, -, _ and ., a letter or digit at both ends"
+        raise ValueError(f"{quoted(text)} is no label's value; right: {right}")
+    return text
