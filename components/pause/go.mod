@@ -1,0 +1,3 @@
+module hardway.local/components/pause
+
+go 1.24.0

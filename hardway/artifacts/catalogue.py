@@ -1,0 +1,341 @@
+"""What there is to install: releases, their publishers' files and digests, and how each is built.
+
+Pure: nothing here reads a file or the network. Digests are the publishers' own, of the files as
+published (an archive's digest is the archive's, not its members').
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal, get_args
+
+from hardway.errors import ArtifactError
+
+Arch = Literal["amd64", "arm64"]
+ARCHES: tuple[Arch, ...] = get_args(Arch)
+
+KUBERNETES_VERSIONS = ("1.36.4", "1.35.6")
+DEFAULT_KUBERNETES = "1.36.4"
+
+ETCD, CONTAINERD, RUNC, CNI, CRICTL = "3.6.14", "2.3.4", "1.4.3", "1.9.1", "1.36.0"
+COREDNS, PAUSE, AGNHOST = "1.14.6", "3.10.2", "2.63.0"
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """One file of a publisher; `{version}` and `{arch}` stand in its URLs.
+
+    `checksums` is the publisher's own list of digests beside it. `members` maps each binary to its
+    path in the archive; None: the file is the binary. `pins` are the sha256 digests known here.
+    """
+
+    url: str
+    checksums: str
+    members: tuple[tuple[str, str | None], ...]
+    pins: tuple[tuple[Arch, str], ...] = ()
+
+    def pin(self, arch: Arch) -> str | None:
+        return dict(self.pins).get(arch)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `go build` makes a component: a folder under components/, a main package for each binary.
+
+    `variables` are set by the linker (`-X name=value`).
+    """
+
+    module: str
+    packages: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, str], ...] = ()
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of one component. `files` is empty where the publisher offers an image only."""
+
+    component: str
+    version: str
+    recipe: Recipe
+    files: tuple[PublishedFile, ...] = ()
+
+    @property
+    def binaries(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.recipe.packages)
+
+    def file_with(self, binary: str) -> PublishedFile | None:
+        """The published file that is or holds this binary."""
+        return next((file for file in self.files if binary in dict(file.members)), None)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image: pulled as `ref`, or made from a binary of ours as an OCI archive of that name."""
+
+    name: str
+    ref: str
+    component: str
+    binary: str
+    arguments: tuple[str, ...] = ()
+    user: str = ""
+    folders: tuple[str, ...] = field(default=())
+
+    @property
+    def entrypoint(self) -> str:
+        return f"/{self.binary}"
+
+
+IMAGES: Mapping[str, Image] = {
+    image.name: image
+    for image in (
+        Image("image/pause", f"registry.k8s.io/pause:{PAUSE}", "pause", "pause", user="65535:65535"),
+        Image("image/coredns", f"registry.k8s.io/coredns/coredns:v{COREDNS}", "coredns", "coredns"),
+        Image(
+            "image/agnhost",
+            f"registry.k8s.io/e2e-test-images/agnhost:{AGNHOST}",
+            "agnhost",
+            "agnhost",
+            arguments=("pause",),
+            folders=("tmp", "uploads"),
+        ),
+    )
+}
+"""By the name that a Need has for it. The tags are those of kubeadm and of Kubernetes' own tests."""
+
+_KUBERNETES_BINARIES = (
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubelet",
+    "kube-proxy",
+    "kubectl",
+)
+
+_KUBERNETES_PINS: Mapping[tuple[str, str], tuple[tuple[Arch, str], ...]] = {
+    ("1.36.4", "kubelet"): (
+        ("amd64", "cf2562db46c48ab84cc3791540778ee7fb1a0a008529adbb434723dd02ed8b4b"),
+        ("arm64", "fd53ea3fcbd077844f50a3c67e9b52f62972a563674956bab0c0f4fb7ea37d50"),
+    ),
+    ("1.36.4", "kubectl"): (
+        ("amd64", "8b8f088da2dab964f853b38464033b1be15ede2839eca751482357c45abdd05a"),
+        ("arm64", "0ecf44450ee6063bf19dd166a103ee6df4a9034455c2abce626e6eea657d73fb"),
+    ),
+}
+
+
+def _kubernetes(version: str) -> Release:
+    values = {
+        "gitVersion": f"v{version}",
+        "gitMajor": version.split(".")[0],
+        "gitMinor": version.split(".")[1],
+        # The module zip does not say its commit; left alone, the placeholder "$Format:%H$" would show.
+        "gitCommit": "",
+        "gitTreeState": "clean",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    address = "https://dl.k8s.io/v{version}/bin/linux/{arch}/"
+    return Release(
+        "kubernetes",
+        version,
+        Recipe(
+            f"kubernetes-{version}",
+            tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES_BINARIES),
+            tuple((f"{package}.{name}", value) for package in packages for name, value in values.items()),
+        ),
+        tuple(
+            PublishedFile(
+                address + name,
+                address + name + ".sha256",
+                ((name, None),),
+                _KUBERNETES_PINS.get((version, name), ()),
+            )
+            for name in _KUBERNETES_BINARIES
+        ),
+    )
+
+
+def _etcd() -> Release:
+    address = "https://github.com/etcd-io/etcd/releases/download/v{version}/"
+    names = ("etcd", "etcdctl", "etcdutl")
+    return Release(
+        "etcd",
+        ETCD,
+        Recipe(
+            "etcd",
+            (
+                ("etcd", "go.etcd.io/etcd/server/v3"),
+                ("etcdctl", "go.etcd.io/etcd/etcdctl/v3"),
+                ("etcdutl", "go.etcd.io/etcd/etcdutl/v3"),
+            ),
+        ),
+        (
+            PublishedFile(
+                address + "etcd-v{version}-linux-{arch}.tar.gz",
+                address + "SHA256SUMS",
+                tuple((name, f"etcd-v{{version}}-linux-{{arch}}/{name}") for name in names),
+                (
+                    ("amd64", "ffe840ff9295808e88cce2794a18a5ac87f12a5203c8314d0bf6aa119b41bac5"),
+                    ("arm64", "fa1b80565ee6fc2df1ae6f57a508b221f3ecc7d591c317c581cd8281b0842b3e"),
+                ),
+            ),
+        ),
+    )
+
+
+def _containerd() -> Release:
+    address = "https://github.com/containerd/containerd/releases/download/v{version}/"
+    package = "github.com/containerd/containerd/v2"
+    names = ("containerd", "containerd-shim-runc-v2", "ctr")
+    archive = address + "containerd-{version}-linux-{arch}.tar.gz"
+    return Release(
+        "containerd",
+        CONTAINERD,
+        Recipe(
+            "containerd",
+            tuple((name, f"{package}/cmd/{name}") for name in names),
+            ((f"{package}/version.Version", f"v{CONTAINERD}"),),
+        ),
+        (
+            PublishedFile(
+                archive,
+                archive + ".sha256sum",
+                tuple((name, f"bin/{name}") for name in names),
+                (
+                    ("amd64", "9d68969855fbf676cdb8ed758e420fb048d61f984f61de3e53eddfebe484d168"),
+                    ("arm64", "a985fbb7e18fc0362d31a055338f5d7b0e087a3e27f14c70d1c5965399a29f95"),
+                ),
+            ),
+        ),
+    )
+
+
+def _runc() -> Release:
+    address = "https://github.com/opencontainers/runc/releases/download/v{version}/"
+    return Release(
+        "runc",
+        RUNC,
+        Recipe(
+            "runc",
+            (("runc", "github.com/opencontainers/runc"),),
+            (("main.gitCommit", "none"),),
+            # seccomp profiles need libseccomp, the one C library in all of this.
+            tags=("seccomp", "netgo", "osusergo"),
+            cgo=True,
+        ),
+        (
+            PublishedFile(
+                address + "runc.{arch}",
+                address + "runc.sha256sum",
+                (("runc", None),),
+                (
+                    ("amd64", "f6ae8efc0fa40079e1475e97cbe9d1bd3f106a28d6af78a11d9f1bd565515e60"),
+                    ("arm64", "633301e2e32f8a5ad54031aab4901eb00308bec677dd15faa2751e8f9dab5ca4"),
+                ),
+            ),
+        ),
+    )
+
+
+def _cni_plugins() -> Release:
+    package = "github.com/containernetworking/plugins"
+    archive = f"https://{package}/releases/download/v{{version}}/cni-plugins-linux-{{arch}}-v{{version}}.tgz"
+    kinds = {"bridge": "main", "loopback": "main", "host-local": "ipam", "portmap": "meta"}
+    return Release(
+        "cni-plugins",
+        CNI,
+        Recipe(
+            "cni-plugins",
+            tuple((name, f"{package}/plugins/{kind}/{name}") for name, kind in kinds.items()),
+            ((f"{package}/pkg/utils/buildversion.BuildVersion", f"v{CNI}"),),
+        ),
+        (
+            PublishedFile(
+                archive,
+                archive + ".sha256",
+                tuple((name, name) for name in kinds),
+                (
+                    ("amd64", "b98f74a0f8522f0a83867178729c1aa70f2158f90c45a2ca8fa791db1c76b303"),
+                    ("arm64", "56171987d3947707c3563db2f4001bccaf50fd63468611b9f3cbecb1375ee7ec"),
+                ),
+            ),
+        ),
+    )
+
+
+def _cri_tools() -> Release:
+    archive = (
+        "https://github.com/kubernetes-sigs/cri-tools/releases/download/v{version}/"
+        "crictl-v{version}-linux-{arch}.tar.gz"
+    )
+    return Release(
+        "cri-tools",
+        CRICTL,
+        Recipe(
+            "cri-tools",
+            (("crictl", "sigs.k8s.io/cri-tools/cmd/crictl"),),
+            (("sigs.k8s.io/cri-tools/pkg/version.Version", f"v{CRICTL}"),),
+        ),
+        (
+            PublishedFile(
+                archive,
+                archive + ".sha256",
+                (("crictl", "crictl"),),
+                (
+                    ("amd64", "83855e114566a8a8c44c548d515670f51de3a5e1da8b2effb59870e2f10c25a3"),
+                    ("arm64", "68328594ccf780a80ae2b092d9f6ce484eec7cf540c275242e8fd954bfd95332"),
+                ),
+            ),
+        ),
+    )
+
+
+def _for_images() -> tuple[Release, ...]:
+    return (
+        Release("coredns", COREDNS, Recipe("coredns", (("coredns", "github.com/coredns/coredns"),))),
+        Release(
+            "pause",
+            PAUSE,
+            Recipe("pause", (("pause", "hardway.local/components/pause"),), (("main.version", PAUSE),)),
+        ),
+        Release(
+            "agnhost",
+            AGNHOST,
+            Recipe(
+                "agnhost",
+                (("agnhost", "k8s.io/kubernetes/test/images/agnhost"),),
+                (("main.Version", AGNHOST),),
+            ),
+        ),
+    )
+
+
+@cache
+def releases_for(kubernetes_version: str) -> Mapping[str, Release]:
+    """The releases that go with a Kubernetes version, by component. Raises ArtifactError for another one."""
+    if kubernetes_version not in KUBERNETES_VERSIONS:
+        raise ArtifactError(
+            f"Kubernetes {kubernetes_version} is not in this hardway's catalogue",
+            hint=f"in the inventory: kubernetes: {' or '.join(KUBERNETES_VERSIONS)}",
+        )
+    releases = (
+        _kubernetes(kubernetes_version),
+        _etcd(),
+        _containerd(),
+        _runc(),
+        _cni_plugins(),
+        _cri_tools(),
+        *_for_images(),
+    )
+    return {release.component: release for release in releases}
+
+
+@cache
+def release(component: str, version: str) -> Release:
+    """One release of the catalogue; raises ArtifactError where there is none."""
+    for kubernetes_version in KUBERNETES_VERSIONS:
+        found = releases_for(kubernetes_version).get(component)
+        if found and found.version == version:
+            return found
+    raise ArtifactError(f"{component} {version} is not in this hardway's catalogue")
