@@ -111,9 +111,7 @@ def issue_ca(spec: CertificateSpec, key_pem: bytes, now: datetime) -> bytes:
     return _sign(builder.add_extension(identifier, critical=False), key)
 
 
-def issue(
-    spec: CertificateSpec, key_pem: bytes, ca_cert_pem: bytes, ca_key_pem: bytes, now: datetime
-) -> bytes:
+def issue(spec: CertificateSpec, key_pem: bytes, ca_cert_pem: bytes, ca_key_pem: bytes, now: datetime) -> bytes:
     """A certificate for this key, signed by this CA, valid no longer than the CA itself.
 
     Raises PemError when the CA's key and certificate do not belong together, or the CA has expired.
@@ -231,9 +229,7 @@ def _usage_differences(spec: CertificateSpec, cert_pem: bytes, found: Certificat
     return lines
 
 
-def _time_differences(
-    found: Certificate, ca_not_after: datetime, now: datetime, renew_within: timedelta
-) -> list[str]:
+def _time_differences(found: Certificate, ca_not_after: datetime, now: datetime, renew_within: timedelta) -> list[str]:
     if now < found.not_before:
         return [f"not valid before {found.not_before:%Y-%m-%d %H:%M} UTC"]
     left = found.not_after - now

@@ -33,7 +33,6 @@ class Secret:
     __str__ = __repr__
 
 
-
 _OPEN, _CLOSE = "⟦", "⟧"
 _HOLE = re.compile(f"{_OPEN}([^|{_CLOSE}]+)\\|(plain|base64)\\|(open|secret){_CLOSE}")
 

@@ -1,0 +1,218 @@
+"""The scripts that change a machine: text only; `engine.py` sends them.
+
+Order within a script: intents into the ledger and onto the disk, then each step, then what was
+done. A step prints its key first, so that a failure names what it was about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hardway import ledger
+from hardway.ledger import FOLDER
+from hardway.plan import Change, View
+from hardway.resources import KINDS, Context, Resource, Service
+from hardway.resources.base import STAGE, Absent, quote
+from hardway.resources.service import Check
+
+PRELUDE = rf"""
+LEDGER={ledger.PATH}
+at() {{ printf '@%s\n' "$1"; }}
+# put STAGED TARGET MODE OWNER: in place by rename(2), so that no reader ever sees half of it.
+put() {{
+  if [ ! -e "$1" ]; then [ -e "$2" ]; return; fi
+  folder=${{2%/*}}
+  [ -d "$folder" ] || mkdir -p -m 0755 -- "$folder"
+  [ "$4" = root:root ] || chown "$4" -- "$1"
+  chmod "$3" -- "$1"
+  if [ "$(stat -c %d -- "$1")" = "$(stat -c %d -- "$folder")" ]; then
+    mv -fT -- "$1" "$2"
+  else
+    cp -p -- "$1" "$folder/.hardway-new" && mv -fT -- "$folder/.hardway-new" "$2" && rm -f -- "$1"
+  fi
+}}
+# put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
+put_block() {{
+  [ -e "$1" ] || return 0
+  [ -e "$2" ] || : >"$2"
+  sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
+  cat -- "$1" >>"$2.hardway-new"
+  chmod --reference="$2" -- "$2.hardway-new"
+  # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over.
+  mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{ cat -- "$2.hardway-new" >"$2"; rm -f -- "$2.hardway-new"; }}
+}}
+# prune FOLDER: away with it and its parents while they are empty.
+prune() {{
+  case $1 in
+    /|/bin|/sbin|/etc|/opt|/run|/srv|/usr|/usr/*bin|/usr/local|/usr/local/*bin|/var|/var/lib|/var/log) return 0;;
+    /etc/systemd/*|/etc/sysctl.d|/etc/modules-load.d) return 0;;
+  esac
+  rmdir -- "$1" 2>/dev/null && prune "${{1%/*}}" || true
+}}
+# unmount_below FOLDER: what is mounted below it, the deepest first.
+unmount_below() {{
+  sort -r /proc/self/mountinfo | while read -r a b c d point rest; do
+    case $point in "$1"/*) printf '%s\n' "$point";; esac
+  done | sort -r | while read -r point; do umount -l -- "$(printf '%b' "$point")" || true; done
+}}
+# empty_folder FOLDER: all of its content, then itself unless it is a mount of somebody else's.
+empty_folder() {{
+  [ -d "$1" ] || return 0
+  find "$1" -xdev -mindepth 1 -delete 2>/dev/null || find "$1" -xdev -mindepth 1 ! -type d -delete || true
+  prune "$1"
+}}
+begin_unit() {{
+  systemctl "$1" -- "$2" || unit_failed "$2" "systemctl $1 $2 failed"
+}}
+unit_failed() {{
+  {{ echo "$2"; journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }} >&2
+  exit 1
+}}
+# settle SECONDS EVERY WHAT UNIT: until the function `check` succeeds.
+settle() {{
+  end=$(( $(date +%s) + $1 ))
+  until missing=$(check 2>&1); do
+    if [ "$(date +%s)" -ge $end ]; then
+      unit_failed "$4" "waited $1 s for: $3; last answer: ${{missing:-(nothing)}}"
+    fi
+    sleep "$2"
+  done
+}}
+swap_off() {{
+  swapoff -a
+  if [ -f /etc/fstab ]; then sed -i 's/^\([^#]\S*\s\+\S\+\s\+swap\s.*\)$/#hardway# \1/' /etc/fstab; fi
+  systemctl list-units --all --plain --no-legend --type=swap 2>/dev/null | while read -r unit rest; do
+    systemctl mask --quiet -- "$unit"
+  done
+}}
+swap_back() {{
+  if [ -f /etc/fstab ]; then sed -i 's/^#hardway# //' /etc/fstab; fi
+  systemctl daemon-reload; swapon -a || true
+}}
+# install_package NAME COMMAND UNIT: with the distribution's own tool; UNIT must not start by that.
+install_package() {{
+  command -v "$2" >/dev/null 2>&1 && return 0
+  if command -v apt-get >/dev/null 2>&1; then
+    [ -z "$3" ] || systemctl mask --quiet -- "$3"
+    export DEBIAN_FRONTEND=noninteractive
+    find /var/lib/apt/lists -name '*_Packages*' -mmin -1440 2>/dev/null | grep -q . || apt-get update -qq >&2
+    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 -- "$1" >/dev/null
+    [ -z "$3" ] || systemctl unmask --quiet -- "$3"
+    [ -z "$3" ] || systemctl disable --quiet -- "$3" 2>/dev/null || true
+  elif command -v dnf >/dev/null 2>&1; then
+    dnf install -y -q -- "$1" >/dev/null
+  else
+    echo "no package manager that hardway knows: install $1 (it brings the command $2)" >&2; return 1
+  fi
+}}
+"""
+
+
+def activation(chapter: str, changes: Sequence[Change], view: View, context: Context) -> str:
+    """One chapter's changes on one machine as a script. What was staged must be there."""
+    entries = [
+        ledger.intent(change.key, chapter, _entry(change.resource, view, context))
+        for change in changes
+        if change.resource is not None
+    ]
+    lines = [PRELUDE, "set -eu", _append(entries), f"sync -d {ledger.PATH}" if entries else ""]
+    reloaded = False
+    for change in changes:
+        if isinstance(change.resource, Service) and not reloaded:
+            lines.append("systemctl daemon-reload")
+            reloaded = True
+        lines.append(f"at {quote(change.key)}")
+        lines.append(_steps(change, view, context))
+    lines.append(_append([_finished(change) for change in changes]))
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _steps(change: Change, view: View, context: Context) -> str:
+    if change.resource is None:
+        kind, _, name = change.key.partition(":")
+        return KINDS[kind].undo(name, view.ledger.entries.get(change.key, {}))
+    steps = change.resource.steps(change.difference, context)
+    if isinstance(change.resource, Service) and change.resource.ready and change.restarts:
+        steps += "\n" + settle(change.resource.ready, change.resource.unit)
+    return steps
+
+
+def settle(check: Check, unit: str) -> str:
+    """Waits for a condition; at the end of its time the unit's journal comes with the error."""
+    return f"check() {{\n{check.script}\n}}\nsettle {int(check.limit)} {check.every} {quote(check.what)} {quote(unit)}"
+
+
+def _finished(change: Change) -> str:
+    return ledger.gone(change.key) if change.resource is None else ledger.done(change.key)
+
+
+def _entry(resource: Resource, view: View, context: Context) -> Mapping[str, object]:
+    return resource.entry(view.observed.get(resource.key, Absent()), context)
+
+
+def _append(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return "cat >>$LEDGER <<'HARDWAY_LEDGER'\n" + "\n".join(lines) + "\nHARDWAY_LEDGER"
+
+
+def stage_command(codec: str, openssl: bool) -> str:
+    """The root command that takes the stream on stdin: unpacks it below STAGE and checks every digest there.
+
+    It prints `inode size path` of every file, by which it is known again after its rename.
+    """
+    checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+rm -rf {STAGE}
+mkdir {STAGE}
+cd {STAGE}
+tar -x -m -f - --no-same-owner --use-compress-program={codec}
+files=$(cut -d'*' -f2 SUMS)
+{checker} $files </dev/null | cmp -s - SUMS || {{ sha256sum --quiet -c SUMS >&2; exit 1; }}
+stat -c '%i %s %n' -- $files
+"""
+
+
+def bookkeeping(ledger_text: str, state_text: str) -> str:
+    """Ledger and State in one piece each, by rename; the staging folder away."""
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+cat >{ledger.PATH}.new <<'HARDWAY_LEDGER'
+{ledger_text}HARDWAY_LEDGER
+cat >{ledger.STATE_PATH}.new <<'HARDWAY_STATE'
+{state_text}HARDWAY_STATE
+sync -d {ledger.PATH}.new {ledger.STATE_PATH}.new
+mv -fT {ledger.PATH}.new {ledger.PATH}
+mv -fT {ledger.STATE_PATH}.new {ledger.STATE_PATH}
+rm -rf {STAGE}
+"""
+
+
+def begin(state_text: str) -> str:
+    """The State as it was decided, before anything acts upon it."""
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+cat >{ledger.STATE_PATH}.new <<'HARDWAY_STATE'
+{state_text}HARDWAY_STATE
+sync -d {ledger.STATE_PATH}.new
+mv -fT {ledger.STATE_PATH}.new {ledger.STATE_PATH}
+touch {ledger.PATH}
+"""
+
+
+def hash_command(paths: Sequence[str], openssl: bool) -> str:
+    """Prints `digest *path` for each."""
+    checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
+    return f"{checker} {quote(*paths)} 2>/dev/null || true"
+
+
+def parse_hashes(output: str) -> dict[str, str]:
+    """Digest by path."""
+    return {path: digest for digest, star, path in (line.partition(" *") for line in output.splitlines()) if star}

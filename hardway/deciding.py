@@ -1,0 +1,121 @@
+"""What a run decides before it acts, and what makes it refuse. The rules about losing nothing live here."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hardway.errors import HardwayError, WorkspaceError
+from hardway.inventory.model import Cluster
+from hardway.plan import Declaration, View
+from hardway.resources import Key, Local, Present, RandomKey
+from hardway.resources.files import File
+from hardway.session import Session
+from hardway.state import State, advanced, fixed_values, pending, seats
+from hardway.values import holes
+
+
+def first_state(cluster: Cluster) -> State:
+    """The State of a cluster that does not exist yet."""
+    return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
+
+
+def decided(state: State, cluster: Cluster, chapters: Sequence[str]) -> State:
+    """The State as this run would have it: the roster, the fixed values, an etcd that may begin.
+
+    Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do.
+    """
+    problems = pending(cluster, state)
+    if problems:
+        raise HardwayError(
+            "the inventory and the living cluster disagree", said="\n".join(problems), hint=f"edit {cluster.path}"
+        )
+    state = advanced(
+        state, roster=seats(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
+    )
+    if state.etcd == "absent" and "etcd" in chapters:
+        state = advanced(state, etcd="begun", etcd_token=f"{cluster.name}-{secrets.token_hex(8)}")
+    return state
+
+
+def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
+    """Compares what the workspace knows with what the machines say of themselves.
+
+    Raises WorkspaceError for a lost or older workspace, HardwayError for machines that belong to
+    another cluster or hold an etcd nobody here knows. Returns the State with the machine ids seen.
+    """
+    known = session.workspace.load_state()
+    for name, view in views.items():
+        if not view.state_text:
+            continue
+        theirs = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
+        if theirs.cluster_id == state.cluster_id:
+            if theirs.generation > state.generation and known is not None and theirs.generation > known.generation + 1:
+                raise _older(session.workspace.root, name, theirs, known)
+            continue
+        if known is None and theirs.cluster == state.cluster:
+            raise _lost(session.workspace.root, name)
+        raise HardwayError(
+            f"belongs to another cluster, {theirs.cluster} ({theirs.cluster_id})",
+            machine=name,
+            hint=f"hardway reset -l {name} with that cluster's inventory, or take it out of this one",
+        )
+    _refuse_etcd_surprises(session, known, views)
+    ids = {name: view.facts.machine_id for name, view in views.items()}
+    return advanced(state, roster=seats(session.cluster, state, ids))
+
+
+def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping[str, View]) -> None:
+    for machine in session.cluster.controllers:
+        view = views.get(machine.name)
+        if view is None:
+            continue
+        formed = known is not None and known.etcd == "formed"
+        if view.facts.etcd_data and not view.state_text and not formed:
+            raise HardwayError(
+                "holds an etcd in /var/lib/etcd that hardway did not make",
+                machine=machine.name,
+                hint="if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
+            )
+        if formed and not view.facts.etcd_data:
+            raise HardwayError(
+                "its etcd data is gone, and a wiped member must not be initialised again",
+                machine=machine.name,
+                said="the other members still hold the cluster's data; nothing was changed",
+                hint="etcdctl member remove/add as docs/operate/etcd-member.md says, then run this again",
+            )
+
+
+def _older(root: Path, name: str, theirs: State, known: State) -> WorkspaceError:
+    return WorkspaceError(
+        f"{root} is older than the cluster: generation {known.generation}, the machine has {theirs.generation}",
+        machine=name,
+        hint="use the workspace of whoever ran hardway last (state.json, pki/, secrets/)",
+    )
+
+
+def _lost(root: Path, name: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"{root} is empty, but this machine is part of a living cluster: its keys were lost, or are elsewhere",
+        machine=name,
+        hint="restore the workspace from a backup, or give the right --workspace; to give the cluster up: hardway reset",
+    )
+
+
+def refuse_lost_keys(local: Local, declaration: Declaration, views: Mapping[str, View], root: Path) -> None:
+    """A key that lies on a machine and is lost in the workspace is never made anew."""
+    if not isinstance(local, Key | RandomKey):
+        return
+    for one in declaration.placed:
+        resource = one.resource
+        if one.machine not in views or not isinstance(resource, File):
+            continue
+        if local.path not in {hole.name for hole in holes(resource.text)}:
+            continue
+        if isinstance(views[one.machine].observed.get(resource.key), Present):
+            raise WorkspaceError(
+                f"{root / local.path} is lost, but {resource.path} on this machine was made from it",
+                machine=one.machine,
+                hint=f"restore {local.path} from a backup of the workspace; a new key would break the cluster",
+            )

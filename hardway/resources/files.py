@@ -1,0 +1,290 @@
+"""Files, folders, binaries, links, and marked blocks inside files of somebody else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, ClassVar, Self
+
+from hardway.resources.base import (
+    STAGE,
+    Absent,
+    Context,
+    Difference,
+    Observed,
+    Present,
+    Resource,
+    Unseen,
+    quote,
+    staged_name,
+)
+from hardway.values import fill, holes, is_secret, sha256
+
+STAT_FORMAT = r"%s\t%.9Y\t%.9Z\t%i\t%a\t%U\t%G\t%F\t%n"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """One line of stat(1). Times are seconds as printed, so that they compare exactly.
+
+    `digest` is the SHA-256 of the content where it is known: from the ledger's index when nothing
+    about the file has moved since, or because it was read.
+    """
+
+    size: int
+    mtime: str
+    ctime: str
+    inode: int
+    mode: int
+    owner: str
+    group: str
+    type: str
+    digest: str | None = None
+
+    @property
+    def identity(self) -> list[Any]:
+        """What must be the same for an earlier digest to hold, as git's index does it."""
+        return [self.size, self.mtime, self.ctime, self.inode]
+
+
+def stat_probe(paths: Sequence[str]) -> str:
+    """Prints a line for each path that exists, in one process for all of them."""
+    return f"stat --printf {quote(STAT_FORMAT + chr(92) + 'n')} -- {quote(*paths)} 2>/dev/null || true"
+
+
+def parse_stat(output: str) -> dict[str, Stat]:
+    """Stat by path."""
+    seen = {}
+    for line in output.splitlines():
+        fields = line.split("\t", 8)
+        if len(fields) == 9:
+            size, mtime, ctime, inode, mode, owner, group, kind, path = fields
+            seen[path] = Stat(int(size), mtime, ctime, int(inode), int(mode, 8), owner, group, kind)
+    return seen
+
+
+class OnDisk(Resource):
+    """Whatever is found by its path."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        return stat_probe([one.path for one in wanted])
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        seen = parse_stat(output)
+        return {one.key: Present(seen[one.path]) if one.path in seen else Absent() for one in wanted}
+
+
+def _access(resource: File | Directory | Binary, stat: Stat, owner: str = "root", group: str = "root") -> list[str]:
+    differs = []
+    if stat.mode != resource.mode:
+        differs.append(f"mode {stat.mode:04o} is not {resource.mode:04o}")
+    if (stat.owner, stat.group) != (owner, group):
+        differs.append(f"owner {stat.owner}:{stat.group} is not {owner}:{group}")
+    return differs
+
+
+def _put(resource: File | Binary, staged: str, owner: str, group: str) -> str:
+    return f"put {quote(f'{STAGE}/{staged}', resource.path, f'{resource.mode:04o}', f'{owner}:{group}')}"
+
+
+@dataclass(frozen=True)
+class File(OnDisk):
+    """A file with its whole content, a text that may have holes; owner and mode travel with it."""
+
+    kind: ClassVar[str] = "file"
+    path: str
+    text: str
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+    @property
+    def secret(self) -> bool:
+        return is_secret(self.text)
+
+    def content(self, context: Context) -> bytes | None:
+        """None while a hole cannot be filled."""
+        return fill(self.text, context.values)
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        content = self.content(context)
+        if content is None:
+            missing = sorted({hole.name for hole in holes(self.text) if hole.name not in context.values})
+            return Difference("make", f"known after {', '.join(missing)}")
+        wanted = sha256(content)
+        if isinstance(observed, Absent):
+            return Difference("make", "is not there", after=f"sha256:{wanted[:12]}")
+        if isinstance(observed, Unseen):
+            return None
+        stat: Stat = observed.value
+        differs = _access(self, stat, self.owner, self.group)
+        if stat.type not in ("regular file", "regular empty file"):
+            differs.insert(0, f"is a {stat.type}")
+        elif stat.digest != wanted:
+            differs.insert(0, "content differs")
+        if not differs:
+            return None
+        return Difference(
+            "change",
+            "; ".join(differs),
+            before=f"sha256:{(stat.digest or '')[:12]}",
+            after=f"sha256:{wanted[:12]}",
+        )
+
+    def staged(self, context: Context) -> Mapping[str, bytes]:
+        content = self.content(context)
+        return {} if content is None else {staged_name(self.key): content}
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return _put(self, staged_name(self.key), self.owner, self.group)
+
+    def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
+        content = self.content(context)
+        return {} if content is None else {"digest": sha256(content)}
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        return f"rm -f -- {quote(name)}; prune {quote(str(PurePosixPath(name).parent))}"
+
+
+@dataclass(frozen=True)
+class Directory(OnDisk):
+    """A folder with its mode and owner.
+
+    `data` says that components write into it what `reset` must take away with it; a folder
+    without it is removed only when it has become empty.
+    """
+
+    kind: ClassVar[str] = "directory"
+    path: str
+    mode: int = 0o755
+    owner: str = "root"
+    group: str = "root"
+    data: bool = False
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        if isinstance(observed, Absent):
+            return Difference("make", "is not there")
+        if isinstance(observed, Unseen):
+            return None
+        stat: Stat = observed.value
+        differs = _access(self, stat, self.owner, self.group)
+        if stat.type != "directory":
+            differs.insert(0, f"is a {stat.type}")
+        return Difference("change", "; ".join(differs)) if differs else None
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
+
+    def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
+        existed = isinstance(observed, Present) and not context.noted.get(self.key)
+        return {"data": self.data, "existed": existed}
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        if entry.get("data"):
+            # A container's mounts outlive it; what they show is not ours to delete.
+            return f"unmount_below {quote(name)}; empty_folder {quote(name)}"
+        return "" if entry.get("existed") else f"prune {quote(name)}"
+
+
+@dataclass(frozen=True)
+class Binary(OnDisk):
+    """An executable of a component: `file` and `version` name it in the catalogue of releases."""
+
+    kind: ClassVar[str] = "binary"
+    path: str
+    file: str
+    version: str
+    mode: int = 0o755
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        accepted = context.accepted.get((self.file, self.version), frozenset())
+        if isinstance(observed, Absent):
+            return Difference("make", "is not there", after=f"{self.file} {self.version}")
+        if isinstance(observed, Unseen):
+            return None
+        stat: Stat = observed.value
+        differs = _access(self, stat)
+        if stat.digest not in accepted:
+            differs.insert(0, f"is not an accepted build of {self.file} {self.version}")
+        if not differs:
+            return None
+        return Difference(
+            "change", "; ".join(differs), f"sha256:{(stat.digest or '')[:12]}", f"{self.file} {self.version}"
+        )
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return _put(self, f"bin/{self.file}-{self.version}", "root", "root")
+
+    def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
+        return {"version": self.version}
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        return File.undo(name, entry)
+
+
+@dataclass(frozen=True)
+class Block(Resource):
+    """A marked block inside a file that belongs to the machine, such as /etc/hosts."""
+
+    kind: ClassVar[str] = "block"
+    path: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return self.path
+
+    @classmethod
+    def marks(cls) -> tuple[str, str]:
+        return "# BEGIN hardway", "# END hardway"
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        begin, end = cls.marks()
+        return "\n".join(
+            f"printf '%s\\n' {quote('@' + one.path)}; "
+            f"[ ! -f {quote(one.path)} ] || sed -n {quote(f'/^{begin}$/,/^{end}$/p')} -- {quote(one.path)}"
+            for one in wanted
+        )
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        found: dict[str, list[str]] = {}
+        current: list[str] = []
+        for line in output.splitlines():
+            if line.startswith("@/"):
+                current = found.setdefault(line[1:], [])
+            elif line not in cls.marks():
+                current.append(line + "\n")
+        return {one.key: Present("".join(found[one.path])) if found.get(one.path) else Absent() for one in wanted}
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        if isinstance(observed, Unseen):
+            return None
+        before = observed.value if isinstance(observed, Present) else ""
+        if before == self.text:
+            return None
+        return Difference("change" if before else "make", "the block differs", before, self.text)
+
+    def staged(self, context: Context) -> Mapping[str, bytes]:
+        begin, end = self.marks()
+        return {staged_name(self.key): f"{begin}\n{self.text}{end}\n".encode()}
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return f"put_block {quote(f'{STAGE}/{staged_name(self.key)}', self.path)}"
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        return f"put_block /dev/null {quote(name)}"

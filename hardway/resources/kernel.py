@@ -1,0 +1,188 @@
+"""What the kernel is asked to do: sysctls, modules, no swap, routes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Unseen, quote
+
+
+@dataclass(frozen=True)
+class Sysctl(Resource):
+    """A kernel setting in force now; the file below /etc/sysctl.d that keeps it is a `File`.
+
+    `at_least` accepts larger numbers, for limits that a machine may have raised further.
+    """
+
+    kind: ClassVar[str] = "sysctl"
+    setting: str
+    value: str
+    at_least: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.setting
+
+    @property
+    def path(self) -> str:
+        return "/proc/sys/" + self.setting.replace(".", "/")
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        paths = quote(*(one.path for one in wanted))
+        return f"for p in {paths}; do if read -r v <$p; then printf '%s %s\\n' $p \"$v\"; fi; done 2>/dev/null"
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        seen = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
+        return {one.key: Present(seen[one.path].strip()) if one.path in seen else Absent() for one in wanted}
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        if isinstance(observed, Unseen):
+            return None
+        before = observed.value if isinstance(observed, Present) else ""
+        if before == self.value or (self.at_least and before.isdigit() and int(before) >= int(self.value)):
+            return None
+        return Difference("change", f"is {before or 'not there'}", before, self.value)
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return f"sysctl -q -w {quote(f'{self.setting}={self.value}')}"
+
+    def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
+        noted = context.noted.get(self.key)
+        if noted:  # the value before hardway came, not before this run
+            return {"previous": noted.get("previous")}
+        return {"previous": observed.value if isinstance(observed, Present) else None}
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        previous = entry.get("previous")
+        return f"sysctl -q -w {quote(f'{name}={previous}')} || true" if previous is not None else ""
+
+
+@dataclass(frozen=True)
+class Module(Resource):
+    """A kernel feature that may be a module or built in: `sign` is a path that exists when it is there."""
+
+    kind: ClassVar[str] = "module"
+    module: str
+    sign: str
+
+    @property
+    def name(self) -> str:
+        return self.module
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        return "\n".join(
+            f"if [ -e {quote(one.sign)} ] || [ -e /sys/module/{one.module} ]; then echo {one.module}; fi"
+            for one in wanted
+        )
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        seen = set(output.split())
+        return {one.key: Present() if one.module in seen else Absent() for one in wanted}
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        return Difference("start", "is not loaded") if isinstance(observed, Absent) else None
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        # A module stays loaded on reset: others may have come to use it.
+        return f"modprobe -- {quote(self.module)} || [ -e {quote(self.sign)} ]"
+
+
+@dataclass(frozen=True)
+class SwapOff(Resource):
+    """No swap in use, and none after a reboot.
+
+    Lines of /etc/fstab are commented with a mark; swap units of systemd (partitions found by type, zram) are masked.
+    """
+
+    kind: ClassVar[str] = "swap"
+
+    @property
+    def name(self) -> str:
+        return "off"
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        return (
+            "sed -n '2,$s/^/used /p' /proc/swaps 2>/dev/null\n"
+            "sed -n '/^[^#]\\S*\\s\\+\\S\\+\\s\\+swap\\s/s/^/fstab /p' /etc/fstab 2>/dev/null\n"
+            "systemctl list-units --all --plain --no-legend --type=swap 2>/dev/null |"
+            " while read -r u rest; do"
+            ' case $(systemctl is-enabled "$u" 2>/dev/null) in masked*) ;; *) echo "unit $u";; esac; done'
+        )
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        lines = tuple(line.strip() for line in output.splitlines() if line.strip())
+        return {one.key: Present(lines) if lines else Absent() for one in wanted}
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        if not isinstance(observed, Present):
+            return None
+        return Difference("change", "; ".join(observed.value))
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return "swap_off"
+
+    def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
+        lines = observed.value if isinstance(observed, Present) else ()
+        noted = context.noted.get(self.key, {}).get("units", [])
+        units = [line.split()[1] for line in lines if line.startswith("unit ")]
+        return {"units": sorted({*noted, *units})}
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        units = quote(*entry.get("units", []))
+        unmask = f"systemctl unmask --quiet -- {units} || true\n" if units else ""
+        return unmask + "swap_back"
+
+
+@dataclass(frozen=True)
+class Route(Resource):
+    """A route in force now; the unit that brings it back after a reboot is a `Service`."""
+
+    kind: ClassVar[str] = "route"
+    destination: str
+    via: str
+
+    @property
+    def name(self) -> str:
+        return self.destination
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        return "ip -4 route show"
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        seen: dict[str, str] = {}
+        for line in output.splitlines():
+            words = line.split()
+            if len(words) > 2 and words[1] == "via":
+                seen[words[0]] = words[2]
+            elif words:
+                seen[words[0]] = " ".join(words[1:])
+        return {one.key: Present(seen[one.destination]) if one.destination in seen else Absent() for one in wanted}
+
+    def diff(self, observed: Observed, context: Context) -> Difference | None:
+        if isinstance(observed, Unseen):
+            return None
+        before = observed.value if isinstance(observed, Present) else ""
+        if before == self.via:
+            return None
+        return Difference(
+            "change" if before else "make", f"goes {before}" if before else "is not there", before, self.via
+        )
+
+    def steps(self, difference: Difference, context: Context) -> str:
+        return quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        return f"ip route del {quote(name)} proto static 2>/dev/null || true"

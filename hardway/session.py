@@ -1,0 +1,161 @@
+"""A run's hold on the cluster: the workspace, a connection to every machine, and looking at them all."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from hardway.activation import hash_command, parse_hashes
+from hardway.errors import HardwayError
+from hardway.events import CommandRun, MachineProgress, Sink, StageFinished, StageStarted, discard
+from hardway.inventory.model import Cluster, Machine
+from hardway.plan import Declaration, View, probe_script, read_answer, to_hash, with_digests
+from hardway.remote import MachineIO, Result, Target, connect, fan_out
+from hardway.resources.files import Stat
+from hardway.workspace import Workspace
+
+PROBE_LIMIT = 60.0
+"""Seconds that looking at a machine may take; it takes a fraction of one."""
+
+DEFAULT_FORKS = 10
+
+T = TypeVar("T")
+
+
+@dataclass
+class Session:
+    """Connections by machine name; open them with `opened`."""
+
+    cluster: Cluster
+    workspace: Workspace
+    machines: dict[str, MachineIO] = field(default_factory=dict)
+    events: Sink = discard
+    forks: int = DEFAULT_FORKS
+
+    def each(self, names: Iterable[str], do: Callable[[str], T]) -> dict[str, T]:
+        """Does something on several machines at once, at most `forks`; all errors are collected."""
+        return fan_out(list(names), do, self.forks)
+
+    def run(self, name: str, script: str, *, what: str, timeout: float = PROBE_LIMIT, check: bool = True) -> Result:
+        """Runs a script on a machine and tells of it."""
+        result = self.machines[name].run(script, timeout=timeout, what=what, check=check)
+        self.events(CommandRun(name, what, script, result.seconds))
+        return result
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the operator wants machines to be reached, beyond the inventory."""
+
+    accept_new_host_keys: bool = False
+    ask_secret: Callable[[str], str] | None = None
+    ssh_config: Path | None = None
+
+
+def holder(command: str) -> str:
+    """Who holds a lock, for those who meet it."""
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()}, since {since}): hardway {command}"
+
+
+def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Access) -> Target:
+    """Where and as whom a machine is dialled. A lab's machines are dialled with the lab's own key."""
+    key = machine.ssh.key
+    if key is None and cluster.lab is not None:
+        key = workspace.root / "lab" / "id_ed25519"
+    return Target(
+        name=machine.name,
+        host=machine.ssh.host or (str(machine.address) if machine.address else cluster.fqdn(machine)),
+        port=machine.ssh.port,
+        user=machine.ssh.user,
+        key=key,
+        jump=machine.ssh.jump,
+        become=machine.ssh.become,
+        known_hosts=workspace.known_hosts,
+        ssh_config=access.ssh_config,
+    )
+
+
+@contextlib.contextmanager
+def opened(
+    cluster: Cluster,
+    workspace: Workspace,
+    machines: Sequence[Machine],
+    *,
+    access: Access,
+    events: Sink = discard,
+    forks: int = DEFAULT_FORKS,
+) -> Iterator[Session]:
+    """A session with a connection to each of the machines, closed at the end."""
+    session = Session(cluster, workspace, events=events, forks=forks)
+    by_name = {machine.name: machine for machine in machines}
+
+    def dial(name: str) -> MachineIO:
+        events(MachineProgress(name, "connect", "running"))
+        made = connect(
+            target(by_name[name], cluster, workspace, access),
+            accept_new_host_keys=access.accept_new_host_keys,
+            ask_secret=access.ask_secret,
+        )
+        session.machines[name] = made
+        events(MachineProgress(name, "connect", "done"))
+        return made
+
+    try:
+        with stage("connect", events):
+            session.each(by_name, dial)
+        yield session
+    finally:
+        for connection in session.machines.values():
+            with contextlib.suppress(HardwayError, OSError):
+                connection.close()
+
+
+@contextlib.contextmanager
+def stage(name: str, events: Sink) -> Iterator[None]:
+    """Tells of a part of the run and how long it took."""
+    started = datetime.now(UTC)
+    events(StageStarted(name))
+    yield
+    events(StageFinished(name, (datetime.now(UTC) - started).total_seconds()))
+
+
+def observe(
+    session: Session,
+    declaration: Declaration,
+    names: Iterable[str],
+    staged: Mapping[str, Mapping[tuple[int, int], str]] | None = None,
+) -> dict[str, View]:
+    """Looks at machines, each with one script, and a second one only for files whose digest is not known.
+
+    `staged` holds, by machine, digests by (inode, size) that were checked there before a rename.
+    """
+    nonce = f"hardway-{secrets.token_hex(8)}"
+
+    def look(name: str) -> View:
+        resources = [one.resource for one in declaration.on(name)]
+        answer = session.run(name, probe_script(resources, nonce), what="observe")
+        view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"))
+        checked = (staged or {}).get(name, {})
+        known = {
+            path: checked[(stat.inode, stat.size)]
+            for path in to_hash(view)
+            if isinstance(stat := view.stat(path), Stat) and (stat.inode, stat.size) in checked
+        }
+        view = with_digests(view, known)
+        unknown = to_hash(view)
+        if unknown:
+            script = hash_command(unknown, view.facts.openssl)
+            hashed = session.run(name, script, what=f"hash {len(unknown)} files")
+            view = replace(with_digests(view, parse_hashes(hashed.stdout.decode())), hashed=True)
+        return view
+
+    return session.each(names, look)

@@ -1,0 +1,110 @@
+"""One compressed stream a machine, into a folder on its own file system, digests checked there.
+
+Each binary travels as a frame that was compressed once and kept; frames and the small files' own
+archive, one after the other, are one valid compressed tar stream.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import zstandard
+
+from hardway.activation import stage_command
+from hardway.artifacts.store import Blob, Store
+from hardway.events import Transferred
+from hardway.plan import Change, View
+from hardway.resources import Binary, Context, Image
+from hardway.session import Session
+from hardway.supply import FileKey
+from hardway.values import sha256
+
+Codec = Literal["zstd", "gzip"]
+STAGE_LIMIT = 300.0
+"""Seconds that one wait for the machine may take, not the whole: a slow line is no error."""
+
+
+def member(resource: Binary | Image) -> str:
+    """The path below the staging folder under which `steps` expects it."""
+    return f"bin/{resource.file.replace('/', '-')}-{resource.version}"
+
+
+def stage(
+    session: Session,
+    name: str,
+    changes: Sequence[Change],
+    view: View,
+    context: Context,
+    blobs: Mapping[FileKey, Blob],
+    store: Store,
+) -> dict[tuple[int, int], str]:
+    """Sends what these changes need. Returns the digests that were checked there, by (inode, size).
+
+    `blobs` is by (file, version, architecture). Raises CommandFailed where the disk is full or a
+    digest is wrong; nothing that runs has been touched then.
+    """
+    codec: Codec = "zstd" if view.facts.zstd else "gzip"
+    small: dict[str, bytes] = {}
+    sums: dict[str, str] = {}
+    frames: list[Path] = []
+    for change in changes:
+        resource = change.resource
+        if resource is None:
+            continue
+        if isinstance(resource, Binary | Image):
+            path = member(resource)
+            blob = blobs[(resource.file, resource.version, view.facts.arch)]
+            if path not in sums:
+                frames.append(store.frame(blob, name=path, mode=0o755, codec=codec))
+                sums[path] = blob.digest
+        else:
+            small.update(resource.staged(context))
+    if not small and not frames:
+        return {}
+    sums.update({path: sha256(content) for path, content in small.items()})
+    small["SUMS"] = "".join(f"{digest} *{path}\n" for path, digest in sorted(sums.items())).encode()
+    # Beside the keys it may hold, and as private as they are.
+    with tempfile.NamedTemporaryFile(dir=session.workspace.root, prefix=".stage-") as file:
+        file.write(_archive(small, codec))
+        file.flush()
+        chunks = [*frames, Path(file.name)]
+        total = sum(chunk.stat().st_size for chunk in chunks)
+        result = session.machines[name].stream(
+            chunks,
+            stage_command(codec, view.facts.openssl),
+            what="stage",
+            timeout=STAGE_LIMIT,
+            on_progress=lambda sent: session.events(Transferred(name, sent, total)),
+        )
+    return _identities(result.stdout.decode(), sums)
+
+
+def _archive(files: Mapping[str, bytes], codec: Codec) -> bytes:
+    """The small files and the end of the archive."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for path, content in files.items():
+            info = tarfile.TarInfo(path)
+            info.size, info.mode = len(content), 0o600
+            archive.addfile(info, io.BytesIO(content))
+    plain = buffer.getvalue()
+    return (
+        zstandard.ZstdCompressor(level=3, write_checksum=True).compress(plain)
+        if codec == "zstd"
+        else gzip.compress(plain)
+    )
+
+
+def _identities(output: str, sums: Mapping[str, str]) -> dict[tuple[int, int], str]:
+    found = {}
+    for line in output.splitlines():
+        inode, size, path = line.split(" ", 2)
+        if path in sums:
+            found[(int(inode), int(size))] = sums[path]
+    return found

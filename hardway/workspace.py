@@ -1,0 +1,118 @@
+"""The operator's folder of one cluster: the only I/O with it.
+
+`.hardway/<cluster>/` beside the inventory, mode 0700: pki/, kubeconfigs/, secrets/, state.json,
+kubeconfig, ssh_config, known_hosts, logs/. Keys are made once; losing the folder while a cluster
+lives is an error, never a new CA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from hardway.errors import Locked, WorkspaceError
+from hardway.inventory.model import Cluster
+from hardway.state import State
+
+_HELD = ("pki", "kubeconfigs", "secrets")
+_HELD_FILES = ("kubeconfig", "ssh_config", ".gitignore")
+MINIMUM_FREE = 50 * 2**20
+"""Bytes; keys, kubeconfigs and logs need far less, and a full disk is found before anything begins."""
+
+
+class Workspace:
+    """Files by their path inside the folder; nothing is written before `create`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def of(cls, cluster: Cluster, root: Path | None) -> Workspace:
+        """`root`: as `--workspace` says; else beside the inventory."""
+        return cls((root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve())
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.root / "known_hosts"
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.root / "kubeconfig"
+
+    def create(self) -> None:
+        """Makes the folder; raises WorkspaceError where it cannot be written or its disk is full."""
+        try:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.root.chmod(0o700)
+            # Also the folder that holds the clusters: nobody should commit keys by `git add .`.
+            holder = self.root.parent / ".gitignore"
+            if self.root.parent.name == ".hardway" and not holder.exists():
+                holder.write_text("*\n", encoding="utf-8")
+            space = os.statvfs(self.root)
+        except OSError as error:
+            raise WorkspaceError(f"{self.root} cannot be written: {error.strerror}", hint="--workspace DIR") from error
+        if space.f_bavail * space.f_frsize < MINIMUM_FREE:
+            raise WorkspaceError(f"the disk of {self.root} is full", hint="free 50 MB, or use --workspace DIR")
+
+    def values(self) -> dict[str, bytes]:
+        """All that fills holes, by name; also `workspace/path`."""
+        found = {"workspace/path": str(self.root).encode()}
+        for folder in _HELD:
+            for path in sorted((self.root / folder).rglob("*")):
+                if path.is_file() and not path.name.startswith("."):
+                    found[str(path.relative_to(self.root))] = path.read_bytes()
+        for name in _HELD_FILES:
+            path = self.root / name
+            if path.is_file():
+                found[name] = path.read_bytes()
+        return found
+
+    def write(self, name: str, content: bytes, mode: int) -> None:
+        """By rename, so that nobody ever reads half a key; a disk that fills up leaves the old file."""
+        path = self.root / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+                temporary = Path(file.name)
+                file.write(content)
+                file.flush()
+                os.fchmod(file.fileno(), mode)
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError, UnboundLocalError):
+                temporary.unlink()
+            raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error
+
+    def load_state(self) -> State | None:
+        path = self.root / "state.json"
+        try:
+            return State.from_json(path.read_text(encoding="utf-8"), str(path))
+        except FileNotFoundError:
+            return None
+
+    def save_state(self, state: State) -> None:
+        self.write("state.json", state.to_json().encode(), 0o600)
+
+    @contextlib.contextmanager
+    def lock(self, holder: str) -> Iterator[None]:
+        """For those who write. Raises Locked with who holds it; a dead holder's lock is gone by itself."""
+        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                by = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
+                raise Locked(
+                    f"{self.root} is in use by {by or 'somebody'}",
+                    hint="wait for that run to end, or end it by its pid",
+                ) from error
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, holder.encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
