@@ -1,0 +1,97 @@
+"""What a lab is, and the names of everything it makes on the host: all derived from the cluster's name,
+so that whatever a killed run left behind can be found again without a memory of that run."""
+
+import hashlib
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
+from typing import Literal
+
+from hardway.lab import marker
+
+STATE = Path("/var/lib/hardway-lab")
+"""Disks of the machines and the host's previous settings: on a real file system, kept over a reboot."""
+
+Image = Literal["debian-12", "debian-12-minimal"]
+
+
+@dataclass(frozen=True)
+class LabMachine:
+    name: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The machines of one cluster on this computer.
+
+    `network` is their subnet, whose first address is this computer's; `workspace` is `.hardway/<cluster>/`,
+    where the SSH key and the known host keys are written; `debian-12-minimal` leaves out every package
+    that is not needed to boot and to answer SSH.
+    """
+
+    cluster: str
+    network: IPv4Network
+    machines: tuple[LabMachine, ...]
+    workspace: Path
+    image: Image = "debian-12"
+
+    @property
+    def gateway(self) -> IPv4Interface:
+        """This computer's address on the machines' network."""
+        return IPv4Interface(f"{self.network[1]}/{self.network.prefixlen}")
+
+    @property
+    def bridge(self) -> str:
+        return bridge_name(self.cluster)
+
+    @property
+    def state(self) -> Path:
+        return STATE / self.cluster
+
+    def disk(self, name: str) -> Path:
+        """The folder that holds one machine's file system."""
+        return self.state / "machines" / name
+
+    @property
+    def private_key(self) -> Path:
+        return self.workspace / "lab" / "id_ed25519"
+
+    @property
+    def known_hosts(self) -> Path:
+        return self.workspace / "known_hosts"
+
+    def machine(self, name: str) -> LabMachine | None:
+        return next((machine for machine in self.machines if machine.name == name), None)
+
+
+def _digest(cluster: str, length: int) -> str:
+    return hashlib.sha256(cluster.encode()).hexdigest()[:length]
+
+
+def bridge_name(cluster: str) -> str:
+    """The lab's bridge: the kernel allows an interface 15 characters."""
+    name = f"hw-{cluster}"
+    return name if len(name) <= 15 else f"hw-{_digest(cluster, 12)}"
+
+
+def nspawn_name(lab: Lab, machine: LabMachine) -> str:
+    """A name for systemd-nspawn short enough that `vb-NAME`, its interface on the bridge, is not cut."""
+    return f"{_digest(lab.cluster, 5)}-{int(machine.address) - int(lab.network.network_address)}"
+
+
+def interface_name(lab: Lab, machine: LabMachine) -> str:
+    return f"vb-{nspawn_name(lab, machine)}"
+
+
+def nft_table(cluster: str) -> str:
+    return f"hardway-lab-{cluster}"
+
+
+def unit_name(cluster: str, machine: str) -> str:
+    """The transient unit that holds a machine where the host is run by systemd."""
+    return f"hardway-lab-{cluster}-{machine}.service"
+
+
+def marker_path(cluster: str, machine: str) -> Path:
+    return Path(marker.FOLDER) / cluster / machine
