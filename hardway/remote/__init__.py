@@ -1,0 +1,30 @@
+"""The only I/O with machines: connections as ssh makes them, one root shell each, bulk streams, locks."""
+
+from hardway.remote.fan_out import MachineErrors, fan_out
+from hardway.remote.machine import Fleet, Machine, connect
+from hardway.remote.model import (
+    LOCK_PATH,
+    AskSecret,
+    ConnectionLost,
+    MachineIO,
+    Result,
+    Target,
+    quote,
+    run_repeatable,
+)
+
+__all__ = [
+    "LOCK_PATH",
+    "AskSecret",
+    "ConnectionLost",
+    "Fleet",
+    "Machine",
+    "MachineErrors",
+    "MachineIO",
+    "Result",
+    "Target",
+    "connect",
+    "fan_out",
+    "quote",
+    "run_repeatable",
+]

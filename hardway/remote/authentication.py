@@ -1,0 +1,161 @@
+"""Who we are to an SSH server: keys of the agent and of files, in ssh's order, passphrases asked once."""
+
+import base64
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+
+from hardway.errors import AuthenticationFailed
+from hardway.remote.known_hosts import key_fingerprint
+from hardway.remote.model import AskSecret
+from hardway.remote.ssh_config import Hop
+
+_DEFAULTS = ("id_rsa", "id_ecdsa", "id_ed25519")
+
+
+class Secrets:
+    """Asks for each secret once in a run, however many machines and threads need it."""
+
+    def __init__(self, ask: AskSecret) -> None:
+        self._ask = ask
+        self._answers: dict[str, str] = {}
+        self._asking = threading.Lock()
+
+    def get(self, prompt: str) -> str:
+        with self._asking:
+            if prompt not in self._answers:
+                self._answers[prompt] = self._ask(prompt)
+            return self._answers[prompt]
+
+
+class _Unusable(Exception):
+    """A key file that cannot be used, and why."""
+
+
+@dataclass(frozen=True)
+class _Offer:
+    words: str
+    load: Callable[[], paramiko.PKey]
+
+
+class Keyring:
+    """The keys of this operator; each file is read, and its passphrase asked, once."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._loaded: dict[Path, paramiko.PKey | None] = {}
+        self._loading = threading.Lock()
+
+    def authenticate(self, machine: str, transport: paramiko.Transport, hop: Hop) -> None:
+        """Raises AuthenticationFailed, naming what was offered."""
+        agent = paramiko.Agent() if hop.use_agent else None
+        tried: list[str] = []
+        try:
+            for offer in self._offers(hop, agent.get_keys() if agent else ()):
+                if self._accepted(transport, hop, offer, tried):
+                    return
+            cause = "it refused all of them" if tried else "there is no key to offer"
+        except paramiko.BadAuthenticationType as error:
+            cause = f"it takes only {', '.join(error.allowed_types)}"
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            cause = f"it hung up ({error})"
+        finally:
+            if agent:
+                agent.close()
+        raise AuthenticationFailed(
+            f"{hop.user}@{hop.host} does not let us in: {cause}",
+            machine=machine,
+            tried=", ".join(tried) or None,
+            hint="name the right user and key in the inventory (ssh: {user: …, key: …}) or ssh_config, or "
+            "load the key into the agent: ssh-add",
+        )
+
+    def _accepted(self, transport: paramiko.Transport, hop: Hop, offer: _Offer, tried: list[str]) -> bool:
+        try:
+            key = offer.load()
+        except _Unusable as error:
+            tried.append(f"{offer.words} ({error})")
+            return False
+        tried.append(offer.words)
+        try:
+            return not transport.auth_publickey(hop.user, key)
+        except paramiko.BadAuthenticationType:
+            raise
+        except paramiko.AuthenticationException:
+            return False
+
+    def _offers(self, hop: Hop, in_agent: tuple[paramiko.AgentKey, ...]) -> Iterator[_Offer]:
+        """As ssh: named keys that the agent holds, other keys of the agent, then files.
+
+        A key that the inventory names comes first, so that an agent with many keys does not use up the
+        server's patience; files with a passphrase come last, so that none is asked for in vain.
+        """
+        agent = {key.asbytes(): key for key in in_agent}
+        named = hop.identities or tuple(Path.home() / ".ssh" / name for name in _DEFAULTS)
+        files = [path for path in named if path.is_file() and path != hop.key]
+        if given := hop.key:
+            held = agent.pop(_public_blob(given), None)
+            yield _held(held) if held else self._file(given)
+        for path in list(files):
+            if held := agent.pop(_public_blob(path), None):
+                files.remove(path)
+                yield _held(held)
+        if not hop.identities_only:
+            yield from (_held(key) for key in agent.values())
+        for path in sorted(files, key=self._has_passphrase):
+            yield self._file(path)
+
+    def _file(self, path: Path) -> _Offer:
+        return _Offer(str(path), lambda: self._open(path))
+
+    def _has_passphrase(self, path: Path) -> bool:
+        try:
+            return self._load(path) is None
+        except _Unusable:
+            return False
+
+    def _open(self, path: Path) -> paramiko.PKey:
+        """The key, decrypted by its passphrase where it has one. Raises _Unusable."""
+        key = self._load(path)
+        if key is not None:
+            return key
+        passphrase = self._secrets.get(f"passphrase of {path}")
+        if not passphrase:
+            raise _Unusable("it has a passphrase, and none was given")
+        with self._loading:
+            try:
+                # annotated as str, but only bytes work
+                key = paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
+            except (TypeError, ValueError, paramiko.SSHException):
+                raise _Unusable("the passphrase is wrong") from None
+            self._loaded[path] = key
+        return key
+
+    def _load(self, path: Path) -> paramiko.PKey | None:
+        """The key, or None where it needs a passphrase. Never chains a cause: it could quote the key."""
+        with self._loading:
+            if path not in self._loaded:
+                try:
+                    self._loaded[path] = paramiko.PKey.from_path(path)
+                except TypeError:
+                    self._loaded[path] = None
+                except FileNotFoundError:
+                    raise _Unusable("no such file") from None
+                except (ValueError, OSError, paramiko.SSHException):
+                    raise _Unusable("not a private key that can be read") from None
+            return self._loaded[path]
+
+
+def _held(key: paramiko.AgentKey) -> _Offer:
+    return _Offer(f"agent key {key.comment or key_fingerprint(key.asbytes())}", lambda: key)
+
+
+def _public_blob(path: Path) -> bytes:
+    """What the `.pub` file beside a key holds: enough to find the key in an agent, with no passphrase."""
+    try:
+        return base64.b64decode(Path(f"{path}.pub").read_text(encoding="utf-8").split()[1])
+    except (OSError, ValueError, IndexError):
+        return b""

@@ -1,0 +1,163 @@
+"""Host keys: what the workspace and the user's own files know, and what to do about the rest."""
+
+import base64
+import hashlib
+import hmac
+import os
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import paramiko
+
+from hardway.errors import HostKeyError
+
+_RSA = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a known_hosts file; `marker` is `@revoked`, `@cert-authority` or empty."""
+
+    marker: str
+    hosts: str
+    key_type: str
+    blob: bytes
+    place: str
+
+
+def key_fingerprint(blob: bytes) -> str:
+    """As ssh prints it: `SHA256:…`."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def lookup_name(host: str, port: int) -> str:
+    """The name under which known_hosts files keep a host."""
+    return host if port == 22 else f"[{host}]:{port}"
+
+
+def read(path: Path) -> list[Entry]:
+    """The entries of one file; lines that are none are passed over, as ssh does. No file: no entries."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except (FileNotFoundError, PermissionError):
+        return []
+    entries = []
+    for number, line in enumerate(lines, 1):
+        fields = line.split()
+        marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
+        if len(fields) < 3 or fields[0].startswith("#"):
+            continue
+        try:
+            blob = base64.b64decode(fields[2], validate=True)
+        except ValueError:
+            continue
+        entries.append(Entry(marker, fields[0], fields[1], blob, f"{path}:{number}"))
+    return entries
+
+
+def matches(hosts: str, name: str) -> bool:
+    """Whether the first field of a line (patterns by commas, or one hash) means this host."""
+    name = name.lower()
+    if hosts.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part) for part in hosts.split("|")[2:4])
+        except ValueError:
+            return False
+        return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
+    found = False
+    for pattern in hosts.lower().split(","):
+        wanted = re.escape(pattern.removeprefix("!")).replace(r"\*", ".*").replace(r"\?", ".")
+        if re.fullmatch(wanted, name):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+class HostKeys:
+    """Judges host keys; new ones that are accepted go to the workspace's file, never to the user's."""
+
+    def __init__(self, workspace: Path, *, accept_new: bool) -> None:
+        self._workspace = workspace
+        self._accept_new = accept_new
+        self._writing = threading.Lock()
+
+    def known(self, host: str, port: int, others: Sequence[Path]) -> list[Entry]:
+        """What is known of a host: the entries of the first file that knows it, the workspace's first."""
+        name = lookup_name(host, port)
+        for path in (self._workspace, *others):
+            if found := [entry for entry in read(path) if matches(entry.hosts, name)]:
+                return found
+        return []
+
+    def check(self, machine: str, host: str, port: int, key: paramiko.PKey, others: Sequence[Path]) -> None:
+        """Pass a key that is known, or new and accepted. Raises HostKeyError for any other."""
+        blob, name = key.asbytes(), lookup_name(host, port)
+        with self._writing:
+            entries = self.known(host, port, others)
+            same = [entry for entry in entries if entry.blob == blob and entry.marker != "@cert-authority"]
+            different = [entry for entry in entries if not entry.marker]
+            if any(entry.marker == "@revoked" for entry in same):
+                raise self._revoked(machine, name, blob, same[0])
+            if same:
+                return
+            if different:
+                raise self._changed(machine, name, key, different)
+            if not self._accept_new:
+                raise self._unknown(machine, name, key, has_authority=bool(entries))
+            self._add(name, key)
+
+    def _add(self, name: str, key: paramiko.PKey) -> None:
+        """One append of one line: another run that adds a key at the same time loses nothing."""
+        self._workspace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        old = self._workspace.read_bytes() if self._workspace.exists() else b""
+        line = f"{name} {key.get_name()} {key.get_base64()}\n".encode()
+        with open(self._workspace, "ab", opener=_private) as file:
+            file.write(line if not old or old.endswith(b"\n") else b"\n" + line)
+
+    def _unknown(self, machine: str, name: str, key: paramiko.PKey, *, has_authority: bool) -> HostKeyError:
+        authority = " (its @cert-authority line is of no use here)" if has_authority else ""
+        return HostKeyError(
+            f"the host key of {name} is unknown{authority}: {_words(key.get_name(), key.asbytes())}",
+            machine=machine,
+            hint="compare it with the machine's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there), "
+            "then run this again with --accept-new-host-keys",
+        )
+
+    def _changed(self, machine: str, name: str, key: paramiko.PKey, known: list[Entry]) -> HostKeyError:
+        recorded = "\n".join(f"known   {_words(e.key_type, e.blob)} ({e.place})" for e in known)
+        path = known[0].place.rpartition(":")[0]
+        return HostKeyError(
+            f"the host key of {name} is not the one that is known; nothing was sent",
+            machine=machine,
+            said=f"{recorded}\noffered {_words(key.get_name(), key.asbytes())}",
+            hint="somebody may be in between. If the machine was installed anew: "
+            f"ssh-keygen -R '{name}' -f {path}",
+        )
+
+    def _revoked(self, machine: str, name: str, blob: bytes, entry: Entry) -> HostKeyError:
+        return HostKeyError(
+            f"the host key of {name} is revoked: {_words(entry.key_type, blob)} ({entry.place})",
+            machine=machine,
+            hint="give the machine a new host key",
+        )
+
+
+def algorithms(entries: Sequence[Entry], available: Sequence[str]) -> list[str]:
+    """The host key algorithms to ask for: those of the known keys first, as ssh does."""
+    wanted: list[str] = []
+    for entry in entries:
+        wanted += _RSA if entry.key_type == "ssh-rsa" else [entry.key_type]
+    first = [name for name in dict.fromkeys(wanted) if name in available]
+    return [*first, *(name for name in available if name not in first)]
+
+
+def _words(key_type: str, blob: bytes) -> str:
+    return f"{key_type} {key_fingerprint(blob)}"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,167 @@
+"""Starting a command as root in a channel: as root itself, by sudo, by sudo with a password.
+
+A password goes to sudo's standard input, and only once sudo has asked for it: were it sent ahead and
+not needed, the command behind it would read it.
+"""
+
+import select
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import paramiko
+
+from hardway.errors import SudoRefused
+from hardway.remote.model import ConnectionLost, last_lines, quote
+from hardway.remote.shell import new_mark
+
+Become = Literal["sudo", "none"] | None
+START_SECONDS = 30.0
+
+_PLAIN = 'exec "$@"'
+_SUDO = """LC_ALL=C
+export LC_ALL
+command -v sudo >/dev/null || { echo 'sudo: command not found' >&2; exit 127; }
+"""
+_WITHOUT_PASSWORD = f'{_SUDO}exec sudo -n -- "$@"'
+_AUTO = f'[ "$(id -u)" != 0 ] || exec "$@"\n{_WITHOUT_PASSWORD}'
+
+
+class ChannelPipe:
+    """The streams of a channel (`shell.Pipe`)."""
+
+    STALLED_SECONDS = 120.0
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        channel.settimeout(self.STALLED_SECONDS)
+        self._poll = select.poll()
+        self._poll.register(channel.fileno(), select.POLLIN)
+
+    def send(self, data: bytes) -> None:
+        self._channel.sendall(data)
+
+    def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
+        self._poll.poll(max(0, seconds) * 1000)
+        out, err = bytearray(), bytearray()
+        while self._channel.recv_ready():
+            out += self._channel.recv(1 << 20)
+        while self._channel.recv_stderr_ready():
+            err += self._channel.recv_stderr(1 << 20)
+        if not out and not err and (self._channel.eof_received or self._channel.closed):
+            return None
+        return bytes(out), bytes(err)
+
+    def end_of_input(self) -> None:
+        self._channel.shutdown_write()
+
+    def exit_status(self) -> int:
+        """-1 where the connection ended before the command did."""
+        return self._channel.recv_exit_status()
+
+    def close(self) -> None:
+        self._channel.close()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that runs as root; `stdout` and `stderr` are what it has already written."""
+
+    pipe: ChannelPipe
+    stdout: bytes
+    stderr: bytes
+
+
+class RootStarter:
+    """Starts commands as root over one connection; remembers whether sudo wants a password."""
+
+    def __init__(
+        self, transport: paramiko.Transport, machine: str, user: str, become: Become, ask: Callable[[], str]
+    ) -> None:
+        self._transport = transport
+        self._machine = machine
+        self._user = user
+        self._become = become
+        self._ask = ask
+        self._needs_password = False
+
+    def start(self, argv: Sequence[str], hello: str) -> Started:
+        """Start a command that writes `hello` on standard error as its first act.
+
+        Raises SudoRefused, ConnectionLost.
+        """
+        if not self._needs_password:
+            wrapper = {"sudo": _WITHOUT_PASSWORD, "none": _PLAIN, None: _AUTO}[self._become]
+            pipe = self._execute(wrapper, argv)
+            started, said = self._await(pipe, hello, prompt=None)
+            if started:
+                return started
+            if "password" not in said:
+                raise self._refused(said)
+        self._needs_password = True
+        prompt = f"hardway-{new_mark()}:"
+        # -k: a password is asked for even where sudo remembers one, so it is always read by sudo
+        pipe = self._execute(f'{_SUDO}exec sudo -k -S -p {prompt} -- "$@"', argv)
+        started, said = self._await(pipe, hello, prompt)
+        if started:
+            return started
+        raise self._refused(said.replace(prompt, "").strip())
+
+    def _execute(self, wrapper: str, argv: Sequence[str]) -> ChannelPipe:
+        try:
+            channel = self._transport.open_session(timeout=START_SECONDS)
+            channel.exec_command("exec " + quote(["/bin/sh", "-c", wrapper, "hardway", *argv]))
+            return ChannelPipe(channel)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self._lost(str(error)) from error
+
+    def _await(self, pipe: ChannelPipe, hello: str, prompt: str | None) -> tuple[Started | None, str]:
+        """The started command, or what was said instead; answers the prompt once."""
+        out, err = b"", b""
+        deadline = time.monotonic() + START_SECONDS
+        answered = False
+        while True:
+            came = pipe.receive(deadline - time.monotonic())
+            if came is None:
+                return None, err.decode(errors="replace")
+            if time.monotonic() >= deadline:
+                pipe.close()
+                raise self._lost(f"no root shell within {START_SECONDS:g} s: {last_lines(err)}")
+            out, err = out + came[0], err + came[1]
+            before, found, after = err.partition(hello.encode())
+            if found:
+                return Started(pipe, out, after), ""
+            prompts = before.count(prompt.encode()) if prompt else 0
+            if prompts and not answered:
+                answered = True
+                pipe.send(self._password() + b"\n")
+            elif prompts > 1:
+                pipe.close()
+                return None, "the password is wrong"
+
+    def _password(self) -> bytes:
+        password = self._ask()
+        if not password:
+            raise SudoRefused(
+                f"sudo asks {self._user} for a password, and none was given",
+                machine=self._machine,
+                hint=f"run it on a terminal, or give {self._user} NOPASSWD in sudoers",
+            )
+        return password.encode()
+
+    def _refused(self, said: str) -> SudoRefused:
+        if "command not found" in said:
+            what, hint = "there is no sudo", f"install sudo there, or connect as root instead of {self._user}"
+        elif "password is wrong" in said:
+            what, hint = f"sudo did not take the password of {self._user}", "try again with the right one"
+        else:
+            what, hint = f"{self._user} cannot become root", f"allow {self._user} to run sh by sudo there"
+        return SudoRefused(what, machine=self._machine, tried="sudo sh", said=said or None, hint=hint)
+
+    def _lost(self, cause: str) -> ConnectionLost:
+        return ConnectionLost(
+            f"the connection was lost while becoming root: {cause}",
+            machine=self._machine,
+            hint="look whether the machine is up, then run the same command again",
+        )
