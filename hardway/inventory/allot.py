@@ -29,7 +29,7 @@ def resolve(cluster: Cluster, pinned: Mapping[str, IPv4Address], lookup: Lookup)
             machine = replace(machine, address=address)
         machines.append(machine)
     resolved = replace(cluster, machines=tuple(machines))
-    for rule in (ranges.addresses, ranges.lab_addresses, rules.endpoint_machine):
+    for rule in (ranges.unique_addresses, ranges.addresses_apart, rules.endpoint_machine):
         problems += rule(resolved)
     _refuse(cluster, problems)
     return resolved

@@ -174,12 +174,8 @@ class _Builder:
                 continue
             inner = (*loc, key.value)
             if inner in self.document.keys:
-                first = self.document.keys[inner]
-                self.document.problems.append(
-                    Problem(
-                        inner, f"is given again at {_place(key)}, first at {first}; keep one of them", True
-                    )
-                )
+                text = f"is given again, first at {self.document.keys[inner]}; keep one of them"
+                self.document.problems.append(Problem(inner, text, place=_place(key)))
                 continue
             self.document.keys[inner] = _place(key)
             wrong = _unprintable(key.value)

@@ -135,7 +135,7 @@ def _machine(name: str, shape: MachineShape, whole: InventoryShape, path: Path) 
 
 
 def _overlays(shape: Overlay) -> dict[str, Settings]:
-    return {**shape}
+    return {str(component): settings for component, settings in shape.items()}
 
 
 def _ssh(own: MachineSshShape, whole: InventoryShape, path: Path) -> Ssh:

@@ -27,6 +27,9 @@ Component = Literal[
 """What `settings:` may overlay."""
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
+Image = Literal["debian-12", "debian-12-minimal"]
+"""Root file systems that `hardway lab up` can make; minimal: what boots and answers SSH, no more."""
+
 Settings = Mapping[str, Any]
 """One component's overlay: flag names, or the nested keys of its YAML or TOML configuration."""
 
@@ -169,7 +172,7 @@ class LabSpec:
     """Machines on this computer, raised by `hardway lab up`."""
 
     network: IPv4Network
-    image: str = "debian-12"
+    image: Image = "debian-12"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ class Problem:
     text: str
     at_key: bool = False
     """Whether the place to look at is the key, not its value."""
+    place: Place | None = None
+    """The place itself, where the path alone does not tell it."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Document:
     def place(self, problem: Problem) -> Place:
         """The nearest place in the file: of the value or key itself, or of what it is missing from."""
         loc = problem.loc
+        if problem.place is not None:
+            return problem.place
         if problem.at_key and loc in self.keys:
             return self.keys[loc]
         while loc and loc not in self.places:

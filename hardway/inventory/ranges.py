@@ -14,16 +14,19 @@ _SPECIAL = (
 )
 
 
-def _ranges(cluster: Cluster) -> dict[str, IPv4Network]:
+def _inner_ranges(cluster: Cluster) -> dict[str, IPv4Network]:
+    """The ranges whose addresses mean something inside the cluster only."""
     network = cluster.network
-    ranges = {"network.service_cidr": network.service_cidr, "network.pod_cidr": network.pod_cidr}
-    return ranges | ({"lab.network": cluster.lab.network} if cluster.lab else {})
+    return {"network.service_cidr": network.service_cidr, "network.pod_cidr": network.pod_cidr}
 
 
 def disjoint(cluster: Cluster) -> Iterator[Problem]:
     """Services, pods and machines each have a range of their own, of ordinary addresses."""
     seen: dict[str, IPv4Network] = {}
-    for path, cidr in _ranges(cluster).items():
+    ranges = _inner_ranges(cluster)
+    if cluster.lab:
+        ranges["lab.network"] = cluster.lab.network
+    for path, cidr in ranges.items():
         for other, taken in seen.items():
             if cidr.overlaps(taken):
                 text = f"{cidr} overlaps {other} {taken}; give one of them a range of its own"
@@ -74,21 +77,24 @@ def pod_range(cluster: Cluster) -> Iterator[Problem]:
         yield Problem(("network", "pod_cidr"), text)
 
 
-def addresses(cluster: Cluster) -> Iterator[Problem]:
-    """A machine's address is its own and not in a range that is routed elsewhere."""
+def unique_addresses(cluster: Cluster) -> Iterator[Problem]:
     seen: dict[IPv4Address, Machine] = {}
     for machine in cluster.machines:
         if machine.address is None:
             continue
-        loc = ("machines", machine.name, "address")
         other = seen.setdefault(machine.address, machine)
         if other is not machine:
-            yield Problem(loc, f"{machine.address} is the address of {other.name} too; each needs its own")
-        for path, cidr in _ranges(cluster).items():
-            if machine.address in cidr and path != "lab.network":
-                yield Problem(
-                    loc, f"{machine.address} is inside {path} {cidr}; move the machine or the range"
-                )
+            text = f"{machine.address} is the address of {other.name} too; each machine needs its own"
+            yield Problem(("machines", machine.name, "address"), text)
+
+
+def addresses_apart(cluster: Cluster) -> Iterator[Problem]:
+    """A machine in a range that is routed to pods, or rewritten for services, could not be reached."""
+    for machine in cluster.machines:
+        for path, cidr in _inner_ranges(cluster).items():
+            if machine.address is not None and machine.address in cidr:
+                text = f"{machine.address} is inside {path} {cidr}; move the machine or the range"
+                yield Problem(("machines", machine.name, "address"), text)
 
 
 def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
@@ -145,6 +151,6 @@ def endpoint_address(cluster: Cluster) -> Iterator[Problem]:
         address = IPv4Address(cluster.endpoint.host)
     except ValueError:  # a DNS name that begins with a digit
         return
-    for path, cidr in _ranges(cluster).items():
-        if path != "lab.network" and address in cidr:
+    for path, cidr in _inner_ranges(cluster).items():
+        if address in cidr:
             yield Problem(("endpoint",), f"{address} is inside {path} {cidr}; right: one that can be dialled")

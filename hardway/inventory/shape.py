@@ -25,6 +25,7 @@ from hardway.inventory.model import (
     DEFAULT_SERVICE_CIDR,
     Component,
     Endpoint,
+    Image,
 )
 from hardway.inventory.problems import quoted
 from hardway.values import Role
@@ -90,7 +91,7 @@ class SshShape(_Shape):
 
     port: Port | None = None
     user: Annotated[str, _text(words.ssh_user)] | None = None
-    key: Annotated[str, _text(str)] | None = Field(
+    key: Annotated[str, _text(words.path)] | None = Field(
         default=None, description="path of the private key; ~ is home"
     )
     jump: Annotated[str, _text(words.ssh_jump)] | None = Field(default=None, description="as for ssh -J")
@@ -153,7 +154,7 @@ class LabShape(_Shape):
     """Machines that `hardway lab up` raises on this computer."""
 
     network: Cidr = Field(description="its first address is this computer's")
-    image: Annotated[str, _text(words.image)] = "debian-12"
+    image: Image = "debian-12"
 
 
 class RoleShape(_Shape):

@@ -3,6 +3,7 @@ that says what is wrong and what would be right."""
 
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -122,22 +123,24 @@ def version_range(text: str) -> str:
     return text
 
 
+def path(text: str) -> str:
+    """A file or folder of the operator's, which need not be there yet."""
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"{quoted(text)} begins with the home of nobody here; right: ~/ or a path") from None
+    return text
+
+
 def mirror(text: str) -> str:
     """A folder or a base URL; never one with a password, since inventories are shared."""
     if "://" not in text:
-        return text
+        return path(text)
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("is no http or https URL; right: https://mirror.example.net/hardway, or a folder")
     if url.password is not None or url.username is not None:
         raise ValueError("holds a user or password; right: the plain URL, and those in ~/.netrc")
-    return text
-
-
-def image(text: str) -> str:
-    """The name of a lab root file system."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?", text):
-        raise ValueError(f"{quoted(text)} is no image name; right: such as debian-12")
     return text
 
 

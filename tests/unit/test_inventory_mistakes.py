@@ -1,0 +1,264 @@
+"""What an operator reads when an inventory is wrong: place, what is wrong, what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from hardway import __version__
+from hardway.errors import USAGE, InventoryError
+from hardway.inventory.load import load
+
+NAME = "is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
+TAG = "an inventory has no tags, take it out"
+
+
+def mistakes(folder: Path, content: str | bytes) -> list[str]:
+    path = folder / "hardway.yaml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    return [problem.removeprefix(f"{path}:").strip() for problem in caught.value.problems]
+
+
+UNREADABLE = {
+    "empty": ("", "1:1: holds no mapping; it must begin like 'cluster: prod'"),
+    "a list": ("- a", "1:1: holds no mapping; it must begin like 'cluster: prod'"),
+    "two documents": (
+        "cluster: a\n---\ncluster: b\n",
+        "2:1: not YAML: expected a single document in the stream;"
+        " an inventory is one document: take out the '---' between them",
+    ),
+    "a tab": (
+        "cluster: a\nssh:\n\tuser: b\n",
+        "3:1: not YAML: found character '\\t' that cannot start any token; YAML indents with spaces, not tabs",
+    ),
+    "a colon too many": (
+        "cluster: a: b\n",
+        "1:11: not YAML: mapping values are not allowed here;"
+        " is the indentation right, or does a text with ': ' want quotes?",
+    ),
+    "an unknown alias": (
+        "cluster: *prod\n",
+        "1:10: not YAML: found undefined alias 'prod';"
+        " an '*alias' must come after its '&anchor'; a text that begins with * wants quotes",
+    ),
+    "a control character": ("cluster: a\x07b\n", "1:11: holds the control character U+0007; take it out"),
+    "another encoding": (b"cluster: a\n# \xe9\n", "2:3: is not UTF-8; save the file in that encoding"),
+    "too large": (
+        "#" * (2 << 20),
+        "is larger than 1 MiB; an inventory is a few kilobytes, is this the right file?",
+    ),
+    "nested too deep": ("a: " + "[" * 5000, "1:35: not YAML: nested deeper than 32 levels"),
+    "an alias bomb": (
+        "a0: &a0 [x, x]\n"
+        + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)),
+        "1:13: aliases repeat more than 10000 values; write them out",
+    ),
+    "an alias within itself": ("a: &a {b: *a}\n", "1:4: an alias makes this hold itself; write it out"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), UNREADABLE.values(), ids=UNREADABLE)
+def test_what_cannot_be_read_is_refused_whole(tmp_path: Path, content: str | bytes, message: str) -> None:
+    assert mistakes(tmp_path, content) == [message]
+
+
+ONE = "machines: {k1: {role: [controller, worker], address: 10.0.0.1}}"
+WRONG = {
+    "a python tag": (
+        f"cluster: !!python/object/apply:os.system [reboot]\n{ONE}",
+        [f"1:10: cluster: has the tag !!python/object/apply:os.system; {TAG}"],
+    ),
+    "a tag of one's own": (f"cluster: !vault x\n{ONE}", [f"1:10: cluster: has the tag !vault; {TAG}"]),
+    "a duplicate key": (
+        f"cluster: a\ncluster: b\n{ONE}",
+        ["2:1: cluster: is given again, first at 1:1; keep one of them"],
+    ),
+    "a machine given twice": (
+        "cluster: a\nmachines:\n  k1: [controller, worker]\n  k1: worker\n",
+        ["4:3: machines.k1: is given again, first at 3:3; keep one of them"],
+    ),
+    "a merge key": (
+        f"cluster: a\n<<: {{}}\n{ONE}",
+        [
+            '2:1: "<<": unknown key; known are: artifacts, certs, cluster, domain, encryption, endpoint, '
+            "hardway, hosts, kubernetes, lab, machines, network, roles, settings, ssh"
+        ],
+    ),
+    "a misspelt key": (
+        f"cluster: a\nnetwrok: {{}}\n{ONE}",
+        ["2:1: netwrok: unknown key; did you mean network?"],
+    ),
+    "a misspelt key of a machine": (
+        "cluster: a\nmachines: {k1: {role: [controller, worker], adress: 10.0.0.1}}",
+        ["2:45: machines.k1.adress: unknown key; did you mean address?"],
+    ),
+    "a misspelt component": (
+        f"cluster: a\nsettings: {{kublet: {{}}}}\n{ONE}",
+        ["2:12: settings.kublet: unknown key; did you mean kubelet?"],
+    ),
+    "a misspelt choice": (
+        f"cluster: a\nhosts: {{hostname: keeep}}\n{ONE}",
+        ['2:19: hosts.hostname: "keeep" is unknown; right: keep, set; did you mean keep?'],
+    ),
+    "a misspelt role, and nothing that follows from it": (
+        "cluster: a\nmachines: {k1: controler, k2: worker}",
+        [
+            '2:16: machines.k1.role: "controler" is unknown; right: controller, worker, load-balancer;'
+            " did you mean controller?"
+        ],
+    ),
+    "no cluster": (ONE, ["1:1: cluster: is missing; name it, such as cluster: prod"]),
+    "no machines": (
+        "cluster: a",
+        ["1:1: machines: is missing; add them, such as machines: {k1: controller, k2: worker}"],
+    ),
+    "an empty section": (
+        f"cluster: a\ncerts:\n{ONE}",
+        ["2:7: certs: is empty; give it a value or take the key out"],
+    ),
+    "a section that is a text": (
+        f"cluster: a\nnetwork: bridge\n{ONE}",
+        ['2:10: network: should be a mapping of keys to values, and is "bridge"'],
+    ),
+    "a command for a name": (
+        f'cluster: "a; reboot"\n{ONE}',
+        [f'1:10: cluster: "a; reboot" {NAME}'],
+    ),
+    "a path for a machine": (
+        "cluster: a\nmachines: {k1: [controller, worker], ../../etc: worker}",
+        [f'2:38: machines."../../etc": "../../etc" {NAME}'],
+    ),
+    "a newline in a name": (
+        f'cluster: "a\\nb"\n{ONE}',
+        ['1:10: cluster: "a\\nb" holds a line break; write it on one line'],
+    ),
+    "a hole's mark": (
+        f"cluster: a\nsettings: {{kubelet: {{x: ⟦pki/ca.key|plain|open⟧}}}}\n{ONE}",
+        [
+            '2:25: settings.kubelet.x: "\\u27e6pki/ca.key|plain|open\\u27e7" holds ⟦ or ⟧,'
+            " which hardway keeps for itself; take it out"
+        ],
+    ),
+    "a space at the end": (
+        f"cluster: 'a '\n{ONE}",
+        ['1:10: cluster: "a " begins or ends with a space; take it out'],
+    ),
+    "an invisible character": (
+        f"cluster: a\u200bb\n{ONE}",
+        ['1:10: cluster: "a\\u200bb" holds the invisible character U+200B; take it out'],
+    ),
+    "a role's name for a machine": (
+        "cluster: a\nmachines: {worker: [controller, worker]}",
+        ["2:12: machines.worker: is a role's name; give the machine a name of its own"],
+    ),
+    "the operator's name for a machine": (
+        "cluster: a\nmachines: {operator: [controller, worker]}",
+        ["2:12: machines.operator: stands for this computer; give the machine a name of its own"],
+    ),
+    "digits for a name": (
+        "cluster: a\nmachines: {10: [controller, worker]}",
+        ['2:12: machines.10: "10" would be read as an address; a name needs a letter'],
+    ),
+    "a name that no certificate can hold": (
+        f"cluster: a\nmachines: {{{'k' * 53}: [controller, worker]}}",
+        [
+            f"2:12: machines.{'k' * 53}: is longer than 52 characters, which is what a node's certificate can hold"
+        ],
+    ),
+    "a version with a v": (
+        f"cluster: a\nkubernetes: v1.36.4\n{ONE}",
+        ['2:13: kubernetes: "v1.36.4" is no Kubernetes version; right: 1.36.4'],
+    ),
+    "a version without its patch": (
+        f"cluster: a\nkubernetes: 1.36\n{ONE}",
+        ['2:13: kubernetes: "1.36" is no Kubernetes version; right: three numbers such as 1.36.4'],
+    ),
+    "a hardway that this is not": (
+        f"hardway: '>=900'\ncluster: a\n{ONE}",
+        ["1:10: hardway: this is hardway {version}, and the cluster wants >=900; install one of those"],
+    ),
+    "a number for a label": (
+        "cluster: a\nmachines: {k1: {role: [controller, worker], labels: {rack: 12}}}",
+        ["2:60: machines.k1.labels.rack: 12 is not a text for YAML; put it in quotes"],
+    ),
+    "a label that Kubernetes refuses": (
+        "cluster: a\nmachines: {k1: {role: [controller, worker], labels: {a b: c}}}",
+        [
+            '2:54: machines.k1.labels."a b": "a b" is no label; right: [prefix/]name, such as disk or example.net/disk'
+        ],
+    ),
+    "an option for an SSH user": (
+        f"cluster: a\nssh: {{user: -oProxyCommand=reboot}}\n{ONE}",
+        ['2:13: ssh.user: "-oProxyCommand=reboot" is no user name; right: a name such as ops'],
+    ),
+    "a home of nobody": (
+        f"cluster: a\nssh: {{key: ~nobody-here/key}}\n{ONE}",
+        ['2:12: ssh.key: "~nobody-here/key" begins with the home of nobody here; right: ~/ or a path'],
+    ),
+    "a port that is none": (
+        f"cluster: a\nssh: {{port: 70000}}\n{ONE}",
+        ["2:13: ssh.port: 70000 is more than 65535"],
+    ),
+    "a URL for an endpoint": (
+        f"cluster: a\nendpoint: https://api\n{ONE}",
+        ['2:11: endpoint: "https://api" is a URL; right: HOST or HOST:PORT, such as api.example.net:6443'],
+    ),
+    "a mirror with a password, which is not repeated": (
+        f"cluster: a\nartifacts: {{mirror: 'https://me:canary@example.net'}}\n{ONE}",
+        ["2:21: artifacts.mirror: holds a user or password; right: the plain URL, and those in ~/.netrc"],
+    ),
+    "a mirror that is not named": (
+        f"cluster: a\nartifacts: {{source: mirror}}\n{ONE}",
+        ["2:12: artifacts.mirror: is missing, with source: mirror; right: a folder or base URL"],
+    ),
+    "a certificate that outlives its CA": (
+        f"cluster: a\ncerts: {{ca_days: 30, leaf_days: 90}}\n{ONE}",
+        ["2:33: certs.leaf_days: 90 days are longer than the CA's own 30; right: fewer"],
+    ),
+    "settings for what does not run there": (
+        "cluster: a\nmachines: {k1: {role: controller, settings: {kubelet: {a: 1}}}, k2: worker}",
+        [
+            "2:46: machines.k1.settings.kubelet: kubelet does not run on k1;"
+            " right: under the cluster's settings, or a worker"
+        ],
+    ),
+    "a domain that CoreDNS answers for": (
+        f"cluster: a\ndomain: hosts.cluster.local\n{ONE}",
+        [
+            "2:9: domain: hosts.cluster.local is inside cluster_domain cluster.local,"
+            " which CoreDNS answers for; take another"
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("content", "messages"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_told_at_its_place(tmp_path: Path, content: str, messages: list[str]) -> None:
+    assert mistakes(tmp_path, content) == [m.replace("{version}", __version__) for m in messages]
+
+
+def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = (
+        "machines:\n"
+        "  k1: {role: controller, address: 10.0.0.1}\n"
+        "  k2: {role: worker, address: 10.0.0.1}\n"
+        "  k3: {role: worker, address: 10.0.0.300}\n"
+        "colour: red\n"
+        "cluster: A\n"
+        "network: {pod_cidr: 10.200.0.1/16, service_cidr: 10.0.0.0/24}\n"
+    )
+    assert [line.split(": ")[0:2] for line in mistakes(tmp_path, text)] == [
+        ["3:31", "machines.k2.address"],
+        ["4:31", "machines.k3.address"],
+        ["5:1", "colour"],
+        ["6:10", "cluster"],
+        ["7:21", "network.pod_cidr"],
+    ]
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError) as caught:
+        load(tmp_path / "none.yaml")
+    assert str(caught.value) == f"{tmp_path}/none.yaml: cannot be read: No such file or directory"
+    assert caught.value.exit_code == USAGE
