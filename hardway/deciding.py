@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from hardway.errors import HardwayError, WorkspaceError
+from hardway.errors import HardwayError, UsageError, WorkspaceError
 from hardway.inventory.model import Cluster
 from hardway.plan import Declaration, View
 from hardway.resources import Key, Local, Present, RandomKey
@@ -21,7 +21,7 @@ def first_state(cluster: Cluster) -> State:
     return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
 
 
-def decided(state: State, cluster: Cluster, chapters: Sequence[str]) -> State:
+def decided(state: State, cluster: Cluster, chapters: Sequence[str], machines: Collection[str]) -> State:
     """The State as this run would have it: the roster, the fixed values, an etcd that may begin.
 
     Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do.
@@ -34,6 +34,12 @@ def decided(state: State, cluster: Cluster, chapters: Sequence[str]) -> State:
     state = advanced(
         state, roster=seats(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
     )
+    left_out = [machine.name for machine in cluster.controllers if machine.name not in machines]
+    if state.etcd != "formed" and "etcd" in chapters and left_out:
+        raise UsageError(
+            f"etcd forms with all of its members at once, and {', '.join(left_out)} would be left out",
+            hint="leave out --limit until the cluster stands, or choose chapters before etcd",
+        )
     if state.etcd == "absent" and "etcd" in chapters:
         state = advanced(state, etcd="begun", etcd_token=f"{cluster.name}-{secrets.token_hex(8)}")
     return state
@@ -51,7 +57,8 @@ def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
             continue
         theirs = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
         if theirs.cluster_id == state.cluster_id:
-            if theirs.generation > state.generation and known is not None and theirs.generation > known.generation + 1:
+            # The workspace is written before the machines, so its own copy is never behind by accident.
+            if known is not None and theirs.generation > known.generation:
                 raise _older(session.workspace.root, name, theirs, known)
             continue
         if known is None and theirs.cluster == state.cluster:
@@ -99,7 +106,7 @@ def _lost(root: Path, name: str) -> WorkspaceError:
     return WorkspaceError(
         f"{root} is empty, but this machine is part of a living cluster: its keys were lost, or are elsewhere",
         machine=name,
-        hint="restore the workspace from a backup, or give the right --workspace; to give the cluster up: hardway reset",
+        hint="restore the workspace from a backup, or give the right --workspace; to give it up: hardway reset",
     )
 
 

@@ -7,7 +7,7 @@ changed the State (an etcd that has formed).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -64,16 +64,29 @@ class Outcome:
         return {change.chapter for change in self.changes}
 
 
-def converge(session: Session, state: State, choice: Choice, supply: Supply, store: Store) -> Outcome:
+def converge(
+    session: Session,
+    state: State,
+    choice: Choice,
+    supply: Supply,
+    store: Store,
+    *,
+    check: Callable[[Mapping[str, View]], None] = lambda views: None,
+    confirm: Callable[[Sequence[Change]], None] = lambda changes: None,
+) -> Outcome:
     """Makes what is chosen as it is declared. The session holds all locks.
 
-    Raises NotConverged when something still differs after it was changed, with both values.
+    `check` sees the machines before anything changes, `confirm` the changes to a cluster that
+    serves; either stops the run by raising. Raises NotConverged when something still differs after
+    it was changed, with both values.
     """
-    state = decided(state, session.cluster, choice.chapters)
+    serves = state.etcd == "formed"
+    state = decided(state, session.cluster, choice.chapters, choice.machines)
     versions = supply.versions
     declaration = declare(Model(session.cluster, state, versions))
     with stage("observe", session.events):
         views = observe(session, declaration, session.machines)
+    check(views)
     state = guard(session, state, views)
     outcome = Outcome(state, views, declaration)
     with stage("artifacts", session.events):
@@ -87,6 +100,8 @@ def converge(session: Session, state: State, choice: Choice, supply: Supply, sto
             break
         _refuse_repetition(changes, before)
         _refuse_foreign(changes, views, choice)
+        if serves and not before:
+            confirm(changes)
         before = {(change.machine, change.key): change for change in changes}
         _begin(session, state, {change.machine for change in changes})
         checked = _stage(session, changes, views, contexts, supply, store)
@@ -177,7 +192,8 @@ def _stage(
         return checked
 
     with stage("stage", session.events):
-        return session.each(by_machine, send)
+        sent: dict[str, dict[tuple[int, int], str]] = session.each(by_machine, send)
+    return sent
 
 
 def activate(
@@ -240,7 +256,8 @@ def _healthy(session: Session, name: str, service: Service) -> bool:
     if service.ready is None:
         return True
     script = f"systemctl is-active --quiet {service.unit}\n{service.ready.script}\n"
-    return session.run(name, script, what=f"is {service.unit} well", check=False).code == 0
+    code = session.run(name, script, what=f"is {service.unit} well", check=False).code
+    return code == 0
 
 
 def _explained(error: CommandFailed, chapter: str) -> CommandFailed:
@@ -293,6 +310,13 @@ def _keep_books(session: Session, outcome: Outcome) -> None:
         n for n, view in outcome.views.items() if view.hashed or view.state_text != text.strip() or view.ledger.open
     }
     session.each([name for name in outcome.views if name in touched | stale], keep)
+
+
+def _out_of_date(outcome: Outcome, name: str) -> bool:
+    view = outcome.views[name]
+    if view.hashed or view.ledger.open or not view.state_text:
+        return True
+    return State.from_json(view.state_text, name).generation != outcome.state.generation
 
 
 def _settled(ledger: Ledger) -> Ledger:

@@ -98,6 +98,10 @@ class Workspace:
     def save_state(self, state: State) -> None:
         self.write("state.json", state.to_json().encode(), 0o600)
 
+    def forget_state(self) -> None:
+        """After the whole cluster was reset: the keys stay, and the next cluster is a new one."""
+        (self.root / "state.json").unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         """For those who write. Raises Locked with who holds it; a dead holder's lock is gone by itself."""

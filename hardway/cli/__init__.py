@@ -1,0 +1,34 @@
+"""Flags in, exit code out: the one boundary that turns errors into exit codes."""
+
+import os
+import sys
+
+
+def main() -> None:
+    """The `hardway` command."""
+    from hardway.cli.app import app
+    from hardway.errors import FAILED, INTERRUPTED, HardwayError
+
+    try:
+        app()
+    except HardwayError as error:
+        from hardway.console import error as show
+
+        show(error, sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read us has gone (`| head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FAILED)
+    except Exception as error:
+        if os.environ.get("HARDWAY_DEBUG"):
+            raise
+        print(
+            f"hardway met something it does not know: {type(error).__name__}: {error}\n"
+            "  next:  run it again with HARDWAY_DEBUG=1 and report what it prints",
+            file=sys.stderr,
+        )
+        sys.exit(FAILED)

@@ -1,0 +1,123 @@
+"""`hardway lab`: machines on this computer."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from hardway.lab.model import Lab
+
+app = typer.Typer(no_args_is_help=True)
+_Machine = Annotated[str, typer.Argument(autocompletion=opt.complete_machines)]
+
+
+def _lab(inventory: Path | None, workspace: Path | None) -> Lab:
+    from hardway.errors import LabError
+    from hardway.inventory.find import find
+    from hardway.inventory.load import load
+    from hardway.lab.model import Lab, LabMachine
+    from hardway.workspace import Workspace
+
+    cluster = load(find(str(inventory) if inventory else None, os.environ, Path.cwd()))
+    if cluster.lab is None:
+        raise LabError(f"{cluster.path} describes no lab", hint="inventories/lab.yaml does: see its `lab:`")
+    machines = tuple(LabMachine(machine.name, machine.ip) for machine in cluster.machines)
+    root = Workspace.of(cluster, workspace).root
+    return Lab(cluster.name, cluster.lab.network, machines, cluster.lab.image, root)
+
+
+def _as_root() -> None:
+    """Only the lab needs root; it asks for it by itself."""
+    if os.geteuid() != 0:
+        kept = "PATH,HARDWAY_INVENTORY,XDG_CACHE_HOME,HOME"
+        os.execvp("sudo", ["sudo", f"--preserve-env={kept}", sys.executable, "-m", "hardway", *sys.argv[1:]])
+
+
+@app.command()
+@flags("inventory", "workspace", "verbose", "output")
+def up(options: Options) -> None:
+    """Boot the inventory's machines here; says first what it changes on this computer."""
+    from hardway.cli.running import shown
+    from hardway.lab.lab import up as raise_lab
+
+    _as_root()
+    lab = _lab(options.inventory, options.workspace)
+    with shown(options) as events:
+        booted = raise_lab(lab, events)
+    if options.output == "text":
+        state = "are up" if booted else "were up already"
+        print(f"{len(lab.machines)} machines {state}: {', '.join(machine.name for machine in lab.machines)}")
+
+
+@app.command()
+@flags("inventory", "workspace", "verbose", "output")
+def down(options: Options) -> None:
+    """Take them down and leave nothing behind: mounts, interfaces, processes, cgroups, sysctls."""
+    from hardway.cli.running import shown
+    from hardway.lab.lab import down as take_down
+
+    _as_root()
+    lab = _lab(options.inventory, options.workspace)
+    with shown(options) as events:
+        take_down(lab, events)
+    if options.output == "text":
+        print(f"The lab {lab.cluster} is gone; its workspace stays in {lab.workspace}")
+
+
+@app.command()
+def status(inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+    """Which machines run."""
+    from hardway.console.tables import table
+    from hardway.lab.lab import status as look
+
+    rows = [
+        (one.name, str(one.address), one.state, str(one.pid or "-"), "answers" if one.ssh else "-")
+        for one in look(_lab(inventory, workspace))
+    ]
+    print(table(("MACHINE", "ADDRESS", "STATE", "PID", "SSH"), rows))
+
+
+@app.command("power-off")
+def power_off(machine: _Machine, inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+    """Pull the plug: no shutdown, the disk stays."""
+    from hardway.lab.lab import power_off as pull
+
+    _as_root()
+    pull(_lab(inventory, workspace), machine)
+
+
+@app.command("power-on")
+def power_on(machine: _Machine, inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+    """Boot it again with the disk it had."""
+    from hardway.lab.lab import power_on as boot
+
+    _as_root()
+    boot(_lab(inventory, workspace), machine)
+
+
+@app.command(context_settings={"allow_interspersed_args": False})
+def ssh(
+    machine: _Machine,
+    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
+    inventory: opt.Inventory = None,
+    workspace: opt.WorkspaceFolder = None,
+) -> None:
+    """A root shell on a lab machine, before any chapter ran."""
+    from hardway.errors import LabError
+    from hardway.lab.marker import running
+
+    lab = _lab(inventory, workspace)
+    address = next((one.address for one in lab.machines if one.name == machine), None)
+    if address is None or machine not in (running(lab.cluster) or {}):
+        raise LabError(f"{machine} does not run in the lab {lab.cluster}", hint="hardway lab status")
+    key, known = lab.workspace / "lab" / "id_ed25519", lab.workspace / "known_hosts"
+    argv = ["ssh", "-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known}", f"root@{address}"]
+    os.execvp("ssh", [*argv, *(command or [])])

@@ -1,0 +1,152 @@
+"""`preflight`, `reset`, `artifacts` and `inventory`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options, flags
+
+
+def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
+    """Adds these commands to the tree, below their headings."""
+    app.command(rich_help_panel=check)(preflight)
+    app.command(rich_help_panel=do)(reset)
+    app.add_typer(_artifacts, name="artifacts", rich_help_panel=start, help="The cluster's binaries and images")
+    app.add_typer(_inventory, name="inventory", rich_help_panel=start, help="The one file that says what is wanted")
+
+
+@flags(*opt.REACHING)
+def preflight(options: Options) -> None:
+    """May I start? Looks at every machine, changes nothing, and says everything at once."""
+    from hardway.cli.running import look, refuse
+
+    here, findings = look(options, "preflight")
+    for finding in findings:
+        if finding.level == "warning":
+            print(f"warning  {finding.machine}: {finding.what}\n         {finding.fix}")
+    refuse(findings)
+    print(f"{len(here.chosen)} machines are ready for hardway init.")
+
+
+@flags("yes", *opt.REACHING)
+def reset(options: Options) -> None:
+    """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
+    from hardway.cli.running import access, confirm, site, telling
+    from hardway.errors import UsageError
+    from hardway.events import RunFinished, RunStarted
+    from hardway.resetting import reset as take_away
+    from hardway.session import holder, opened
+
+    here = site(options)
+    names = tuple(machine.name for machine in here.chosen)
+    question = f"Reset {', '.join(names)}: the cluster {here.cluster.name} and all its data there are lost. Go on?"
+    if not options.yes and not (sys.stdin.isatty() and confirm(question)):
+        raise UsageError("nothing was reset", hint="--yes, if the data is not needed")
+    here.workspace.create()
+    started = time.monotonic()
+    with here.workspace.lock(holder("reset")), telling(options, here.workspace, "reset") as events:
+        events(RunStarted("reset", here.cluster.name, names, ("reset",)))
+        with opened(
+            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+        ) as session:
+            session.each(names, lambda name: session.machines[name].lock(holder("reset")))
+            undone = take_away(session)
+        if len(names) == len(here.cluster.machines):
+            here.workspace.forget_state()
+        events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))
+
+
+_artifacts = typer.Typer(invoke_without_command=True)
+
+
+@_artifacts.callback()
+@flags("inventory", "output", "source", "mirror")
+def _table(
+    options: Options,
+    context: typer.Context,
+    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: both")] = None,
+) -> None:
+    """Every component: version, architecture, source, digest, size, state."""
+    if context.invoked_subcommand:
+        return
+    from hardway.artifacts.catalogue import ARCHES
+    from hardway.artifacts.get import names_of, needs_for
+    from hardway.artifacts.get import table as rows_of
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import site, supply
+    from hardway.console.tables import table
+    from hardway.events import discard
+
+    here = site(options, lab_must_run=False)
+    wanted = supply(options, here.cluster, default_store(), discard)
+    kubernetes = here.cluster.kubernetes
+    needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
+    rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
+    if options.output == "json":
+        print(json.dumps([{**row.need.__dict__, "source": row.source, "digest": row.digest, "size": row.size,
+                           "state": row.state} for row in rows], indent=1))  # fmt: skip
+        return
+    lines = [
+        (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:12] or "-",
+         f"{r.size / 2**20:.0f} MB" if r.size else "-", r.state)
+        for r in rows
+    ]  # fmt: skip
+    print(table(("NAME", "VERSION", "ARCH", "SOURCE", "SHA256", "SIZE", "STATE"), lines))
+
+
+@_artifacts.command("get")
+@flags("inventory", "yes", "verbose", "output", *opt.GETTING)
+def _get(
+    options: Options,
+    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: this computer's")] = None,
+) -> None:
+    """Get everything now, so that init finds it in the cache."""
+    import platform
+
+    from hardway.artifacts.get import ensure, names_of, needs_for
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import shown, site, supply
+
+    here = site(options, lab_must_run=False)
+    own: Literal["amd64", "arm64"] = "arm64" if platform.machine() == "aarch64" else "amd64"
+    with shown(options) as events:
+        wanted = supply(options, here.cluster, default_store(), events)
+        names = names_of(here.cluster.kubernetes)
+        have = ensure(
+            needs_for(here.cluster.kubernetes, arch or own, names), source=wanted.source, mirror=wanted.mirror,
+            store=wanted.store, lock=wanted.lock, require_pinned=wanted.require_pinned, events=events, ask=wanted.ask,
+        )  # fmt: skip
+    size = sum(blob.size for blob in have.values())
+    print(f"{len(have)} of {len(names)} files in the cache, {size / 2**20:.0f} MB.")
+
+
+_inventory = typer.Typer(no_args_is_help=True)
+
+
+@_inventory.command("check")
+def _check(inventory: opt.Inventory = None) -> None:
+    """Read the inventory and say everything that is wrong with it."""
+    import os
+
+    from hardway.inventory.find import find
+    from hardway.inventory.load import load
+
+    path = find(str(inventory) if inventory else None, os.environ, Path.cwd())
+    cluster = load(path)
+    count = f"{len(cluster.controllers)} controllers, {len(cluster.workers)} workers"
+    print(f"{path}: {cluster.name}, {len(cluster.machines)} machines ({count}), Kubernetes {cluster.kubernetes}")
+
+
+@_inventory.command("schema")
+def _schema() -> None:
+    """The JSON Schema of an inventory, for editors."""
+    from hardway.inventory.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,128 @@
+"""The flags that every command shares, and what they come to."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from hardway.cli.chapters import SUMMARIES
+
+_INVENTORY = "Inventory file. Default: $HARDWAY_INVENTORY, then ./hardway.yaml"
+_COMMON = "Every command"
+
+
+def complete_machines(incomplete: str) -> Iterator[str]:
+    """Machines and roles of the inventory at hand; nothing where there is none."""
+    from hardway.errors import HardwayError
+    from hardway.inventory.find import find
+    from hardway.inventory.load import load
+    from hardway.values import ROLES
+
+    done, comma, last = incomplete.rpartition(",")
+    try:
+        names = [machine.name for machine in load(find(None, os.environ, Path.cwd())).machines]
+    except HardwayError:
+        names = []
+    yield from (f"{done}{comma}{name}" for name in (*names, *ROLES) if name.startswith(last))
+
+
+def complete_chapters(incomplete: str) -> Iterator[str]:
+    yield from (name for name in SUMMARIES if name.startswith(incomplete))
+
+
+Inventory = Annotated[
+    Path | None, typer.Option("-i", "--inventory", help=_INVENTORY, show_default=False, rich_help_panel=_COMMON)
+]
+Limit = Annotated[
+    str | None,
+    typer.Option(
+        "-l", "--limit", metavar="MACHINE|ROLE,…", help="Only these machines", autocompletion=complete_machines,
+        rich_help_panel=_COMMON,
+    ),
+]  # fmt: skip
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v", "--verbose", count=True, help="Each change and command; -vv the scripts", rich_help_panel=_COMMON
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask", rich_help_panel=_COMMON)]
+WorkspaceFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--workspace", metavar="DIR", help="Default: .hardway/CLUSTER beside the inventory", rich_help_panel=_COMMON
+    ),
+]
+Output = Annotated[
+    Literal["text", "json"], typer.Option("-o", "--output", help="json: one event a line", rich_help_panel=_COMMON)
+]
+Forks = Annotated[int, typer.Option("--forks", min=1, help="How many machines at once", rich_help_panel=_COMMON)]
+AcceptKeys = Annotated[
+    bool,
+    typer.Option(
+        "--accept-new-host-keys", help="First contact: record unknown host keys", rich_help_panel=_COMMON
+    ),
+]  # fmt: skip
+SourceOption = Annotated[
+    Literal["auto", "download", "build", "mirror"] | None,
+    typer.Option("--source", envvar="HARDWAY_SOURCE", help="Where binaries come from. Default: as the inventory says"),
+]
+Mirror = Annotated[str | None, typer.Option("--mirror", metavar="FOLDER|URL", help="For --source mirror")]
+RequirePinned = Annotated[bool, typer.Option("--require-pinned", help="Refuse files without a digest in the catalogue")]
+Adopt = Annotated[bool, typer.Option("--adopt", help="Take over files that hardway did not put there")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was said on the command line: each field is a flag, its annotation the flag's text."""
+
+    inventory: Inventory = None
+    limit: Limit = None
+    yes: Yes = False
+    verbose: Verbose = 0
+    output: Output = "text"
+    forks: Forks = 10
+    accept_new_host_keys: AcceptKeys = False
+    workspace: WorkspaceFolder = None
+    source: SourceOption = None
+    mirror: Mirror = None
+    require_pinned: RequirePinned = False
+    adopt: Adopt = False
+
+
+REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host_keys", "workspace")
+"""The flags of a command that connects to machines."""
+GETTING = ("source", "mirror", "require_pinned")
+"""The flags of a command that may have to get binaries."""
+CHANGING = ("yes", *REACHING, *GETTING, "adopt")
+"""The flags of a command that changes machines."""
+
+
+def flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command these flags of `Options`; it receives them as its first argument."""
+    hints = get_type_hints(Options, include_extras=True)
+    defaults = {field.name: field.default for field in fields(Options)}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        shared = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=defaults[name], annotation=hints[name])
+            for name in names
+        ]
+
+        def command(*words: Any, **said: Any) -> None:
+            function(Options(**{name: said.pop(name) for name in names}), *words, **said)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + shared
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        return command
+
+    return decorate

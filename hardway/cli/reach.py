@@ -1,0 +1,165 @@
+"""`kubectl`, `ssh` and `logs`: the ways in, with the operator's credentials."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options
+
+if TYPE_CHECKING:
+    from hardway.cli.running import Site
+
+_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+DIRECT_LIMIT = 1.0
+TUNNEL_LIMIT = 15.0
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Adds these commands to the tree, below their heading."""
+    app.command(context_settings=_PASS_THROUGH, rich_help_panel=panel)(kubectl)
+    app.command(context_settings={"allow_interspersed_args": False}, rich_help_panel=panel)(ssh)
+    app.command(rich_help_panel=panel)(logs)
+
+
+def kubectl(context: typer.Context) -> None:
+    """kubectl with the operator's kubeconfig; through SSH where port 6443 cannot be reached.
+
+    `-i FILE` and `--workspace DIR` before kubectl's own words are hardway's.
+    """
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import offer_kubectl, site, supply
+    from hardway.errors import HardwayError
+    from hardway.events import discard
+
+    options, words = _own_flags(context.args)
+    here = site(options)
+    if not here.workspace.kubeconfig.exists():
+        raise HardwayError("there is no kubeconfig yet", hint="hardway access")
+    folder = offer_kubectl(here.workspace, supply(options, here.cluster, default_store(), discard), default_store())
+    program = str(folder / "kubectl") if folder else shutil.which("kubectl")
+    if program is None:
+        raise HardwayError(
+            "no kubectl on PATH, and none in the cache", hint="install kubectl, or hardway artifacts get"
+        )
+    argv = [program, f"--kubeconfig={here.workspace.kubeconfig}"]
+    host, port = here.cluster.endpoint_host, here.cluster.endpoint_port
+    if _reachable(host, port):
+        os.execv(program, [*argv, *words])
+    with _tunnel(here, host, port) as local:
+        argv += [f"--server=https://127.0.0.1:{local}"]
+        sys.exit(subprocess.run([*argv, *words], check=False).returncode)
+
+
+def ssh(
+    machine: Annotated[str, typer.Argument(autocompletion=opt.complete_machines)],
+    command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
+    inventory: opt.Inventory = None,
+    workspace: opt.WorkspaceFolder = None,
+) -> None:
+    """A shell on a machine, or one command there."""
+    from hardway.cli.running import site
+
+    here = site(Options(inventory, workspace=workspace))
+    here.cluster.machine(machine)
+    argv = ["ssh", "-F", str(_ssh_config(here)), machine, *(command or [])]
+    os.execvp("ssh", argv)
+
+
+def logs(
+    machine: Annotated[str, typer.Argument(autocompletion=opt.complete_machines)],
+    unit: Annotated[
+        str | None, typer.Argument(help="A unit such as etcd; default: all that hardway runs there")
+    ] = None,
+    inventory: opt.Inventory = None,
+    workspace: opt.WorkspaceFolder = None,
+    follow: Annotated[bool, typer.Option("-f", "--follow")] = False,
+    lines: Annotated[int, typer.Option("-n", "--lines")] = 50,
+) -> None:
+    """The journal of a component on a machine."""
+    from hardway.artifacts.catalogue import releases_for
+    from hardway.cli.running import site
+    from hardway.errors import UsageError
+    from hardway.phases.base import Model
+    from hardway.plan import declare
+    from hardway.resources import Service
+
+    here = site(Options(inventory, workspace=workspace))
+    here.cluster.machine(machine)
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    placed = declare(Model(here.cluster, here.state, versions)).on(machine)
+    units = [one.resource.unit for one in placed if isinstance(one.resource, Service)]
+    if unit:
+        wanted = unit if "." in unit else f"{unit}.service"
+        if wanted not in units:
+            raise UsageError(f"{machine} has no unit {wanted} of hardway's", hint=f"one of: {', '.join(units)}")
+        units = [wanted]
+    command = ["journalctl", "--no-pager", f"--lines={lines}", *(["-f"] if follow else [])]
+    command += [f"--unit={one}" for one in units]
+    root = [] if here.cluster.machine(machine).ssh.user in (None, "root") else ["sudo"]
+    os.execvp("ssh", ["ssh", "-F", str(_ssh_config(here)), machine, *root, *command])
+
+
+def _ssh_config(here: Site) -> Path:
+    from hardway.errors import HardwayError
+
+    path = here.workspace.root / "ssh_config"
+    if not path.exists():
+        raise HardwayError("there is no ssh_config yet", hint="hardway access")
+    return path
+
+
+def _own_flags(words: list[str]) -> tuple[Options, list[str]]:
+    """Splits off hardway's flags, which come first; all that follows is kubectl's."""
+    inventory: Path | None = None
+    workspace: Path | None = None
+    rest = list(words)
+    while rest and rest[0] in ("-i", "--inventory", "--workspace"):
+        flag, value, rest = rest[0], rest[1] if len(rest) > 1 else "", rest[2:]
+        if flag == "--workspace":
+            workspace = Path(value)
+        else:
+            inventory = Path(value)
+    return Options(inventory, workspace=workspace), rest
+
+
+def _reachable(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), DIRECT_LIMIT):
+            return True
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _tunnel(here: Site, host: str, port: int) -> Iterator[int]:
+    """A local port that leads through a controller to the API; 127.0.0.1 is among its certificate's names."""
+    from hardway.errors import Unreachable
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        local: int = free.getsockname()[1]
+    through = here.cluster.controllers[0].name
+    command = ["ssh", "-F", str(_ssh_config(here)), "-N", "-o", "ExitOnForwardFailure=yes"]
+    process = subprocess.Popen([*command, "-L", f"127.0.0.1:{local}:{host}:{port}", through])
+    try:
+        deadline = time.monotonic() + TUNNEL_LIMIT
+        while not _reachable("127.0.0.1", local):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise Unreachable(f"neither {host}:{port} nor SSH to {through} answers", hint=f"hardway ssh {through}")
+            time.sleep(0.1)
+        yield local
+    finally:
+        process.terminate()
+        process.wait()

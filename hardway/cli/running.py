@@ -1,0 +1,273 @@
+"""What `init`, `apply`, a chapter, `preflight` and `reset` have in common: open, lock, do, tell."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from hardway import proving
+from hardway.actions.smoke import smoke_test
+from hardway.artifacts.lock import Lock
+from hardway.artifacts.store import Store, default_store
+from hardway.cli.options import Options
+from hardway.console import console, run_log, tee
+from hardway.deciding import first_state
+from hardway.engine import Choice, Outcome, converge
+from hardway.errors import HardwayError, LabError, Unreachable, UsageError
+from hardway.events import Note, RunFinished, RunStarted, Sink
+from hardway.inventory.allot import allot_pod_cidrs, resolve
+from hardway.inventory.find import find
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster, Machine
+from hardway.phases import CHAPTER_NAMES
+from hardway.phases.base import Model
+from hardway.plan import Change, View, declare
+from hardway.rules import Finding, preflight
+from hardway.session import Access, Session, holder, observe, opened
+from hardway.state import State
+from hardway.supply import Supply
+from hardway.workspace import Workspace
+
+PROOF_LIMIT = 120.0
+"""Seconds that a cluster just built has until every proof holds."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster with its workspace and what is known of it, before any machine is contacted."""
+
+    cluster: Cluster
+    workspace: Workspace
+    state: State
+    chosen: tuple[Machine, ...]
+
+
+def site(options: Options, *, lab_must_run: bool = True) -> Site:
+    """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
+    import os
+
+    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    if cluster.lab is not None and lab_must_run:
+        require_lab(cluster)
+    workspace = Workspace.of(cluster, options.workspace)
+    state = workspace.load_state() or first_state(cluster)
+    cluster = resolve(cluster, state.pinned_addresses(), _lookup)
+    cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())
+    chosen = cluster.select(options.limit) if options.limit else cluster.machines
+    return Site(cluster, workspace, state, chosen)
+
+
+def require_lab(cluster: Cluster) -> None:
+    """With the lab down its addresses would lead somewhere else."""
+    from hardway.lab.marker import running
+
+    if not running(cluster.name):
+        raise LabError(
+            f"the lab {cluster.name} is not up; no address was contacted", hint=f"hardway lab up -i {cluster.path}"
+        )
+
+
+def _lookup(host: str) -> IPv4Address:
+    import socket
+
+    try:
+        answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unreachable(
+            f"{host} has no address: {error}", hint="give the machine an address in the inventory"
+        ) from error
+    return IPv4Address(answers[0][4][0])
+
+
+def shown(options: Options) -> contextlib.AbstractContextManager[Sink]:
+    """The console as this run wants it."""
+    return console(
+        output=options.output,
+        verbose=options.verbose,
+        stream=sys.stdout,
+        error_stream=sys.stderr,
+        is_terminal=sys.stdout.isatty(),
+        width=None,
+    )
+
+
+@contextlib.contextmanager
+def telling(options: Options, workspace: Workspace, command: str) -> Iterator[Sink]:
+    """The console and the run's log as one sink."""
+    with shown(options) as console_sink, run_log(workspace.root / "logs", command) as log_sink:
+        yield tee(console_sink, log_sink)
+
+
+def access(options: Options) -> Access:
+    return Access(accept_new_host_keys=options.accept_new_host_keys, ask_secret=ask_secret)
+
+
+def ask_secret(prompt: str) -> str:
+    """Asks on the terminal; without one there is nobody to ask."""
+    import getpass
+
+    if not sys.stdin.isatty():
+        return ""
+    return getpass.getpass(prompt)
+
+
+def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Supply:
+    return Supply(
+        kubernetes=cluster.kubernetes,
+        store=store,
+        lock=Lock(cluster.path.resolve().parent / "artifacts.lock"),
+        source=options.source or cluster.artifacts.source,
+        mirror=options.mirror or cluster.artifacts.mirror,
+        require_pinned=options.require_pinned,
+        ask=confirm if sys.stdin.isatty() and not options.yes else None,
+        events=events,
+    )
+
+
+def confirm(question: str) -> bool:
+    print(f"{question} [y/N] ", end="", flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
+    """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
+    here = site(options)
+    here.workspace.create()
+    started = time.monotonic()
+    with (
+        here.workspace.lock(holder(command)),
+        telling(options, here.workspace, command) as events,
+    ):
+        names = tuple(machine.name for machine in here.chosen)
+        events(RunStarted(command, here.cluster.name, names, tuple(chapters)))
+        store = default_store()
+        wanted = supply(options, here.cluster, store, events)
+        with opened(
+            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+        ) as session:
+            session.each(names, lambda name: session.machines[name].lock(holder(command)))
+            choice = Choice(tuple(chapters), frozenset(names), options.adopt)
+            outcome = converge(
+                session,
+                here.state,
+                choice,
+                wanted,
+                store,
+                check=lambda views: _check(session, views, events) if whole else None,
+                confirm=lambda changes: _confirm(changes, options),
+            )
+            _prove(session, outcome, chapters, events)
+            if "smoke-test" in chapters and (
+                not whole or outcome.state.proved < outcome.state.generation or outcome.changes
+            ):
+                _smoke(session, here, outcome, wanted.versions, events)
+        following = _next_lines(here, wanted, store, outcome)
+        changed = len(outcome.changes) + len(outcome.made)
+        events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
+
+
+def _check(session: Session, views: Mapping[str, View], events: Sink) -> None:
+    findings = preflight(session, views, session.cluster)
+    for finding in findings:
+        if finding.level == "warning":
+            events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
+    refuse(findings)
+
+
+def refuse(findings: Sequence[Finding]) -> None:
+    """Raises with every error that preflight found, each with its fix."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        said = "\n".join(f"{finding.machine}: {finding.what}\n  {finding.fix}" for finding in errors)
+        raise HardwayError("preflight found what must be mended first", said=said, hint="hardway preflight, once it is")
+
+
+def _confirm(changes: Sequence[Change], options: Options) -> None:
+    """On a terminal, what would change in a cluster that serves is shown first."""
+    if options.yes or options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    lines = [f"  {one.machine}: {one.difference.verb} {one.key}: {one.difference.why}" for one in changes[:30]]
+    more = f"\n  … and {len(changes) - 30} more" if len(changes) > 30 else ""
+    print("\n".join(lines) + more)
+    if not confirm(f"{len(changes)} changes to a cluster that serves. Go on?"):
+        raise UsageError("nothing was changed", hint="--yes goes on without asking")
+
+
+def _prove(session: Session, outcome: Outcome, chapters: Sequence[str], events: Sink) -> None:
+    """What changed must now hold; a run that changed nothing has nothing to prove."""
+    proofs = [
+        (chapter, proof)
+        for chapter, proof in outcome.declaration.proofs
+        if chapter in outcome.chapters and chapter in chapters and proof.machine in session.machines
+    ]
+    if proofs:
+        proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
+
+
+def _smoke(session: Session, here: Site, outcome: Outcome, versions: Mapping[str, str], events: Sink) -> None:
+    if set(session.machines) != {machine.name for machine in here.cluster.machines}:
+        raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+    proving.require(smoke_test(session, here.cluster, versions, events))
+    here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
+
+
+def _next_lines(here: Site, wanted: Supply, store: Store, outcome: Outcome) -> tuple[str, ...]:
+    if not here.workspace.kubeconfig.exists():
+        return ()
+    lines = []
+    folder = offer_kubectl(here.workspace, wanted, store)
+    if folder:
+        lines.append(f"export PATH={folder}:$PATH")
+    return (*lines, f"export KUBECONFIG={here.workspace.kubeconfig}", "kubectl get nodes -o wide")
+
+
+def offer_kubectl(workspace: Workspace, wanted: Supply, store: Store) -> Path | None:
+    """A folder with the cluster's own kubectl, for an operator without one. None: it is on PATH, or not to be had."""
+    link = workspace.root / "bin" / "kubectl"
+    found = shutil.which("kubectl")
+    if found and Path(found) != link:
+        return None
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
+    accepted = wanted.accepted(arch).get(("kubectl", wanted.versions["kubernetes"]), frozenset())
+    blob = next((blob for digest in sorted(accepted) if (blob := store.blob(digest))), None)
+    if platform.system() != "Linux" or blob is None:
+        return None
+    link.parent.mkdir(mode=0o700, exist_ok=True)
+    if not link.is_symlink() or link.readlink() != blob.path:
+        link.unlink(missing_ok=True)
+        link.symlink_to(blob.path)
+    return link.parent
+
+
+def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
+    """`preflight` alone: connects, looks, changes nothing."""
+    here = site(options)
+    with (
+        shown(options) as events,
+        opened(
+            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+        ) as session,
+    ):
+        versions = supply(options, here.cluster, default_store(), events).versions
+        declaration = declare(Model(here.cluster, here.state, versions))
+        views = observe(session, declaration, session.machines)
+        return here, preflight(session, views, here.cluster)
+
+
+def span(first: str | None, last: str | None) -> tuple[str, ...]:
+    """The chapters from one to another, both included. Raises UsageError for names that are none."""
+    for name in (first, last):
+        if name is not None and name not in CHAPTER_NAMES:
+            raise UsageError(f"no chapter is named {name!r}", hint=f"one of: {', '.join(CHAPTER_NAMES)}")
+    start = CHAPTER_NAMES.index(first) if first else 0
+    end = CHAPTER_NAMES.index(last) if last else len(CHAPTER_NAMES) - 1
+    if start > end:
+        raise UsageError(f"{first} comes after {last}", hint="exchange --from and --to")
+    return CHAPTER_NAMES[start : end + 1]

@@ -1,0 +1,66 @@
+"""Takes away what the ledgers say hardway put there: newest first, and nothing else.
+
+It needs no workspace: a machine's own ledger says it all. SSH and what others own stay untouched.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from hardway.activation import PRELUDE
+from hardway.errors import NotConverged
+from hardway.events import Changed, MachineProgress
+from hardway.ledger import FOLDER, PATH, Ledger, read
+from hardway.resources import KINDS
+from hardway.resources.base import quote
+from hardway.session import Session, stage
+
+RESET_LIMIT = 600.0
+
+
+def reset(session: Session) -> int:
+    """Resets the session's machines, all at once. Returns how many entries were undone.
+
+    Raises CommandFailed where a step failed; what was undone until then is noted, so the same
+    command goes on from there.
+    """
+    with stage("reset", session.events):
+        return sum(session.each(session.machines, lambda name: _reset_one(session, name)).values())
+
+
+def _reset_one(session: Session, name: str) -> int:
+    session.events(MachineProgress(name, "reset", "running"))
+    ledger = read(session.run(name, f"[ ! -r {PATH} ] || cat {PATH}", what="read the ledger").text)
+    if ledger.entries:
+        session.run(name, undo_script(ledger), what="reset", timeout=RESET_LIMIT)
+    left = session.run(name, f"rm -rf {FOLDER}\n{_remains(ledger)}", what="look for remains", check=False)
+    if left.text:
+        raise NotConverged(
+            "something that hardway put there is still there", machine=name, said=left.text, hint="hardway reset again"
+        )
+    for key in reversed(list(ledger.entries)):
+        session.events(Changed(name, str(ledger.entries[key].get("chapter", "")), key, "remove"))
+    session.events(MachineProgress(name, "reset", "done" if ledger.entries else "unchanged"))
+    return len(ledger.entries)
+
+
+def undo_script(ledger: Ledger) -> str:
+    """What runs stops first, newest first; then the rest, newest first. Each is noted when it is gone."""
+    newest: list[tuple[str, Mapping[str, object]]] = list(reversed(list(ledger.entries.items())))
+    ordered = [one for one in newest if one[0].startswith("service:")]
+    ordered += [one for one in newest if not one[0].startswith("service:")]
+    lines = [PRELUDE, "set -eu"]
+    for key, entry in ordered:
+        kind, _, name = key.partition(":")
+        if kind not in KINDS:
+            continue
+        lines += [f"at {quote(key)}", KINDS[kind].undo(name, entry)]
+        lines.append(f"printf '%s\\n' {quote(json.dumps({'op': 'gone', 'key': key}))} >>$LEDGER")
+    lines.append("systemctl daemon-reload; systemctl reset-failed || true")
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _remains(ledger: Ledger) -> str:
+    paths = [name for kind, _, name in (key.partition(":") for key in ledger.entries) if kind in ("file", "binary")]
+    return f"ls -d -- {quote(*paths)} 2>/dev/null || true" if paths else "true"
