@@ -36,6 +36,7 @@ replace k8s.io/dynamic-resource-allocation => k8s.io/dynamic-resource-allocation
 
 replace k8s.io/endpointslice => k8s.io/endpointslice v0.35.6
 
+// externaljwt v0.35.6 cannot be had from the public module proxy with a checksum; its next patch release can.
 replace k8s.io/externaljwt => k8s.io/externaljwt v0.35.7
 
 replace k8s.io/kms => k8s.io/kms v0.35.6
@@ -44,6 +45,7 @@ replace k8s.io/kube-aggregator => k8s.io/kube-aggregator v0.35.6
 
 replace k8s.io/kube-controller-manager => k8s.io/kube-controller-manager v0.35.6
 
+// kube-proxy v0.35.6 cannot be had from the public module proxy with a checksum; its next patch release can.
 replace k8s.io/kube-proxy => k8s.io/kube-proxy v0.35.7
 
 replace k8s.io/kube-scheduler => k8s.io/kube-scheduler v0.35.6
@@ -54,6 +56,7 @@ replace k8s.io/kubelet => k8s.io/kubelet v0.35.6
 
 replace k8s.io/metrics => k8s.io/metrics v0.35.6
 
+// mount-utils v0.35.6 cannot be had from the public module proxy with a checksum; its next patch release can.
 replace k8s.io/mount-utils => k8s.io/mount-utils v0.35.7
 
 replace k8s.io/pod-security-admission => k8s.io/pod-security-admission v0.35.6

@@ -96,7 +96,7 @@ def run_build(build: Build, store: Store, events: Sink) -> Mapping[str, Blob]:
         if (blobs := built(build, store)) is not None:
             return blobs
         component = build.release.component
-        _check_c_compiler(build)
+        check_tools(build)
         events(ArtifactProgress(component, "build", 0, 1))
         with store.temporary() as folder:
             _go_build(build, folder)
@@ -107,6 +107,32 @@ def run_build(build: Build, store: Store, events: Sink) -> Mapping[str, Blob]:
         store.note(f"build-{build.key}", {name: blob.digest for name, blob in blobs.items()})
         events(ArtifactProgress(component, "build", 1, 1))
     return blobs
+
+
+def check_tools(build: Build) -> None:
+    """Raises ArtifactError, with what to install, where this build's C compiler or library is missing."""
+    if not build.release.recipe.cgo:
+        return
+    compiler = build.environment.get("CC", "gcc")
+    missing = [tool for tool in (compiler, "pkg-config") if shutil.which(tool) is None]
+    if not missing:
+        asked = ["pkg-config", "--exists", "libseccomp"]
+        environment = {**os.environ, **build.environment}
+        if subprocess.run(asked, env=environment, check=False).returncode == 0:
+            return
+        missing = ["libseccomp"]
+    install = "apt-get install gcc pkg-config libseccomp-dev"
+    if build.arch != _host_arch():
+        compiler_package = f"gcc-{_CROSS_COMPILER[build.arch].replace('_', '-')}"
+        install = (
+            f"dpkg --add-architecture {build.arch} && apt-get update && "
+            f"apt-get install {compiler_package} pkg-config libseccomp-dev:{build.arch}"
+        )
+    raise ArtifactError(
+        f"{build.release.component} for {build.arch} needs a C compiler and libseccomp: "
+        f"{' and '.join(missing)} not found",
+        hint=install,
+    )
 
 
 def _go_build(build: Build, output: Path) -> None:
@@ -140,31 +166,6 @@ def _failure_hint(said: str, recipe: Recipe) -> str:
     if "dial tcp" in said or "Forbidden" in said or "proxyconnect" in said or "i/o timeout" in said:
         return "let this computer reach a Go module proxy (`go env GOPROXY`), or use a mirror"
     return "run the same command again; what was built so far is kept"
-
-
-def _check_c_compiler(build: Build) -> None:
-    if not build.release.recipe.cgo:
-        return
-    compiler = build.environment.get("CC", "gcc")
-    missing = [tool for tool in (compiler, "pkg-config") if shutil.which(tool) is None]
-    if not missing:
-        asked = ["pkg-config", "--exists", "libseccomp"]
-        environment = {**os.environ, **build.environment}
-        if subprocess.run(asked, env=environment, check=False).returncode == 0:
-            return
-        missing = ["libseccomp"]
-    install = "apt-get install gcc pkg-config libseccomp-dev"
-    if build.arch != _host_arch():
-        compiler_package = f"gcc-{_CROSS_COMPILER[build.arch].replace('_', '-')}"
-        install = (
-            f"dpkg --add-architecture {build.arch} && apt-get update && "
-            f"apt-get install {compiler_package} pkg-config libseccomp-dev:{build.arch}"
-        )
-    raise ArtifactError(
-        f"{build.release.component} for {build.arch} needs a C compiler and libseccomp: "
-        f"{' and '.join(missing)} not found",
-        hint=install,
-    )
 
 
 @cache

@@ -5,86 +5,30 @@ published (an archive's digest is the archive's, not its members').
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Literal, get_args
 
+from hardway.artifacts.release import ARCHES, Arch, Image, PublishedFile, Recipe, Release
 from hardway.errors import ArtifactError
 
-Arch = Literal["amd64", "arm64"]
-ARCHES: tuple[Arch, ...] = get_args(Arch)
+__all__ = [
+    "ARCHES",
+    "DEFAULT_KUBERNETES",
+    "IMAGES",
+    "KUBERNETES_VERSIONS",
+    "Arch",
+    "Image",
+    "PublishedFile",
+    "Recipe",
+    "Release",
+    "release",
+    "releases_for",
+]
 
 KUBERNETES_VERSIONS = ("1.36.4", "1.35.6")
 DEFAULT_KUBERNETES = "1.36.4"
 
 ETCD, CONTAINERD, RUNC, CNI, CRICTL = "3.6.14", "2.3.4", "1.4.3", "1.9.1", "1.36.0"
 COREDNS, PAUSE, AGNHOST = "1.14.6", "3.10.2", "2.63.0"
-
-
-@dataclass(frozen=True)
-class PublishedFile:
-    """One file of a publisher; `{version}` and `{arch}` stand in its URLs.
-
-    `checksums` is the publisher's own list of digests beside it. `members` maps each binary to its
-    path in the archive; None: the file is the binary. `pins` are the sha256 digests known here.
-    """
-
-    url: str
-    checksums: str
-    members: tuple[tuple[str, str | None], ...]
-    pins: tuple[tuple[Arch, str], ...] = ()
-
-    def pin(self, arch: Arch) -> str | None:
-        return dict(self.pins).get(arch)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How `go build` makes a component: a folder under components/, a main package for each binary.
-
-    `variables` are set by the linker (`-X name=value`).
-    """
-
-    module: str
-    packages: tuple[tuple[str, str], ...]
-    variables: tuple[tuple[str, str], ...] = ()
-    tags: tuple[str, ...] = ()
-    cgo: bool = False
-
-
-@dataclass(frozen=True)
-class Release:
-    """One version of one component. `files` is empty where the publisher offers an image only."""
-
-    component: str
-    version: str
-    recipe: Recipe
-    files: tuple[PublishedFile, ...] = ()
-
-    @property
-    def binaries(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.recipe.packages)
-
-    def file_with(self, binary: str) -> PublishedFile | None:
-        """The published file that is or holds this binary."""
-        return next((file for file in self.files if binary in dict(file.members)), None)
-
-
-@dataclass(frozen=True)
-class Image:
-    """A container image: pulled as `ref`, or made from a binary of ours as an OCI archive of that name."""
-
-    name: str
-    ref: str
-    component: str
-    binary: str
-    arguments: tuple[str, ...] = ()
-    user: str = ""
-    folders: tuple[str, ...] = field(default=())
-
-    @property
-    def entrypoint(self) -> str:
-        return f"/{self.binary}"
 
 
 IMAGES: Mapping[str, Image] = {

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from hardway.artifacts.build import Build, built, plan_build, run_build
+from hardway.artifacts.build import Build, built, check_tools, plan_build, run_build
 from hardway.artifacts.catalogue import IMAGES, Arch, Release, release, releases_for
 from hardway.artifacts.images import image_key, oci_archive
 from hardway.artifacts.lock import Entry, Lock
@@ -219,9 +219,12 @@ class _Getter:
     def by_building(self, needs: Sequence[Need]) -> dict[Need, Blob]:
         """One component after the other: Go itself uses every core."""
         builds = _builds_of(needs)
-        todo = [build.release.component for build in builds if built(build, self.store) is None]
+        todo = [build for build in builds if built(build, self.store) is None]
+        for build in todo:
+            check_tools(build)  # before the first, not after minutes
         if todo:
-            self.events(Note(f"building {', '.join(todo)} from their Go modules: this takes minutes"))
+            components = ", ".join(build.release.component for build in todo)
+            self.events(Note(f"building {components} from their Go modules: this takes minutes"))
         have: dict[Need, Blob] = {}
         for build, of in builds.items():
             have |= self._accept(build, of, run_build(build, self.store, self.events))
