@@ -32,7 +32,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(data.folder("templates")),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701: units and configurations, not HTML
+        autoescape=False,  # units and configurations, not HTML
     )
 
 
@@ -114,6 +114,27 @@ def merge_toml(text: str, overlay: Mapping[str, Any]) -> str:
     quoted = _HOLE_AS_VALUE.sub(rf'\1"{_BARE}\2"\3', text)
     merged = merge(tomllib.loads(quoted), overlay)
     return "\n".join(_toml_table((), merged)).strip() + "\n"
+
+
+def merge_sections(text: str, overlay: Mapping[str, Any]) -> str:
+    """An HAProxy configuration with directives put into its sections: `{"defaults": {"timeout client": "2h"}}`.
+
+    A directive replaces the lines of its section that begin with it, else it is added; None takes it away.
+    Raises UsageError for a section that is not there.
+    """
+    lines = text.split("\n")
+    for section, directives in overlay.items():
+        if section not in lines:
+            raise UsageError(f"settings.haproxy: there is no section {section!r}")
+        for name, value in directives.items():
+            start = lines.index(section) + 1
+            end = next((n for n in range(start, len(lines)) if lines[n] and lines[n][0] not in " #"), len(lines))
+            body = [line for line in lines[start:end] if not f"{line.strip()} ".startswith(f"{name} ")]
+            while body and not body[-1].strip():
+                body.pop()
+            added = [] if value is None else [f"  {name} {value}".rstrip()]
+            lines[start:end] = [*body, *added, ""]
+    return "\n".join(lines)
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

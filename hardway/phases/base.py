@@ -44,7 +44,8 @@ class Proof:
     """A read-only question to a machine, and the answer that proves the chapter.
 
     `query` is sh, run as root there; `expected` is compared with its standard output, stripped,
-    as `expectation` says (`succeeds`: status 0 is enough).
+    as `expectation` says (`succeeds`: status 0 is enough). `within` is how many seconds it may take to
+    come true after a change.
     """
 
     machine: str
@@ -53,6 +54,7 @@ class Proof:
     why: str
     expectation: Expectation = "succeeds"
     expected: str = ""
+    within: float = 0
 
     def holds(self, code: int, output: str) -> bool:
         said = output.strip()

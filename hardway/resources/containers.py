@@ -19,6 +19,7 @@ from hardway.resources.base import (
     quote,
     staged_name,
 )
+from hardway.values import fill
 
 CTR = "/usr/local/bin/ctr --namespace k8s.io"
 
@@ -73,13 +74,17 @@ class ApiObjects(Resource):
     """Objects of one manifest, applied on the server's side with the field manager `hardway`.
 
     What differs is the server's own dry run against what it holds, so fields that others add are
-    no drift. `kubeconfig` is a path on the machine that asks.
+    no drift. `kubeconfig` is a path on the machine that asks. Where its user has rights only through
+    these very objects, `bootstrap_kubeconfig` is the text (with holes) of another one, staged for the
+    apply alone and removed with it. `settled` is sh that waits until every API server knows the objects.
     """
 
     kind: ClassVar[str] = "objects"
     title: str
     manifest: str
     kubeconfig: str
+    bootstrap_kubeconfig: str = ""
+    settled: str = ""
 
     @property
     def name(self) -> str:
@@ -87,7 +92,7 @@ class ApiObjects(Resource):
 
     @property
     def kubectl(self) -> str:
-        return f"/usr/local/bin/kubectl --kubeconfig={self.kubeconfig} --request-timeout=10s"
+        return _kubectl(self.kubeconfig)
 
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
@@ -116,6 +121,9 @@ class ApiObjects(Resource):
             dry = _by_identity(json.loads(dry_text))
         except ValueError:
             why = (dry_text or live_text).strip().splitlines()
+            if any("(Forbidden)" in line for line in why):
+                # The API answers; who asks has no rights before the first objects are applied.
+                return {one.key: Absent() for one in wanted}
             return {one.key: Unseen(why[-1] if why else "the API did not answer") for one in wanted}
         return {one.key: Present(_differing(one.manifest, live, dry)) for one in wanted}
 
@@ -130,11 +138,27 @@ class ApiObjects(Resource):
         return Difference("change", ", ".join(differing))
 
     def staged(self, context: Context) -> Mapping[str, bytes]:
-        return {staged_name(self.key): self.manifest.encode()}
+        files = {staged_name(self.key): self.manifest.encode()}
+        if self.bootstrap_kubeconfig and (content := fill(self.bootstrap_kubeconfig, context.values)) is not None:
+            files[self._bootstrap_name] = content
+        return files
 
     def steps(self, difference: Difference, context: Context) -> str:
         path = quote(f"{STAGE}/{staged_name(self.key)}")
-        return f"{self.kubectl} apply --server-side --field-manager=hardway --force-conflicts -f {path} >/dev/null"
+        bootstrap = quote(f"{STAGE}/{self._bootstrap_name}") if self.bootstrap_kubeconfig else ""
+        apply = f"apply --server-side --field-manager=hardway --force-conflicts -f {path} >/dev/null"
+        lines = [f"{_kubectl(bootstrap or self.kubeconfig)} {apply}"]
+        if bootstrap:
+            lines = [f"{lines[0]} || {{ rm -f -- {bootstrap}; false; }}", f"rm -f -- {bootstrap}"]
+        return "\n".join(filter(None, (*lines, self.settled)))
+
+    @property
+    def _bootstrap_name(self) -> str:
+        return staged_name(f"{self.key}/kubeconfig")
+
+
+def _kubectl(kubeconfig: str) -> str:
+    return f"/usr/local/bin/kubectl --kubeconfig={kubeconfig} --request-timeout=10s"
 
 
 def _identity(thing: Mapping[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Kubernetes' own texts, pure: kubeconfigs, encryption configuration, API objects."""

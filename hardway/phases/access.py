@@ -1,0 +1,72 @@
+"""Chapter access: what the operator needs to use the cluster, in the workspace and nowhere else.
+
+`~/.kube/config` and `~/.ssh` are the operator's own: nothing is written there.
+"""
+
+from collections.abc import Iterator
+
+from hardway.inventory.model import Machine
+from hardway.kube.kubeconfig import kubeconfig
+from hardway.phases.base import Chapter, Declared, Model, Proof
+from hardway.phases.certs import ADMIN_USER, ADMINS_GROUP
+from hardway.phases.control_plane import KUBECTL
+from hardway.resources import Local, WorkspaceFile
+from hardway.values import Hole
+
+WORKSPACE = str(Hole("workspace/path"))
+
+
+def local(model: Model) -> Iterator[Local]:
+    cluster = model.cluster
+    yield WorkspaceFile(".gitignore", "# Keys and credentials: never to be committed.\n*\n")
+    yield WorkspaceFile("kubeconfig", kubeconfig(cluster.name, cluster.api_url, ADMIN_USER, "admin", cluster.name))
+    yield WorkspaceFile("ssh_config", ssh_config(model))
+
+
+def ssh_config(model: Model) -> str:
+    """For `ssh -F`: every machine under its name, with the host keys that this cluster is known by."""
+    head = f"# ssh -F {WORKSPACE}/ssh_config MACHINE\n"
+    return head + "".join(_host(model, machine) for machine in model.cluster.machines)
+
+
+def _host(model: Model, machine: Machine) -> str:
+    ssh = machine.ssh
+    key = f"{WORKSPACE}/lab/id_ed25519" if model.cluster.lab else ssh.key
+    options = {
+        "HostName": ssh.host or (str(machine.ip) if machine.address else None),
+        "Port": ssh.port,
+        "User": ssh.user,
+        "IdentityFile": f'"{key}"' if key else None,
+        "IdentitiesOnly": "yes" if model.cluster.lab else None,
+        "ProxyJump": ssh.jump,
+        "UserKnownHostsFile": f'"{WORKSPACE}/known_hosts"',
+        "StrictHostKeyChecking": "yes",
+    }
+    lines = (f"  {name} {value}\n" for name, value in options.items() if value)
+    return f"\nHost {machine.name}\n{''.join(lines)}"
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    return iter(())
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    yield Proof(
+        model.cluster.controllers[0].name,
+        "the operator's group administers the cluster, through the endpoint",
+        f"{KUBECTL} --server={model.cluster.api_url} auth can-i '*' '*'",
+        f"the kubeconfig in the workspace is of the group {ADMINS_GROUP}, which RBAC binds to cluster-admin",
+        "equals",
+        "yes",
+        within=10,
+    )
+
+
+CHAPTER = Chapter(
+    "access",
+    "Configuring kubectl for remote access",
+    "The cluster is used from the operator's machine, with credentials that can be taken back.",
+    resources,
+    proofs,
+    local,
+)

@@ -1,0 +1,33 @@
+"""Where things lie on a machine: kubeadm's and the tutorial's places, where auditors look for them."""
+
+BIN = "/usr/local/bin"
+UNITS = "/etc/systemd/system"
+KUBERNETES = "/etc/kubernetes"
+PKI = "/etc/kubernetes/pki"
+ETCD_PKI = "/etc/kubernetes/pki/etcd"
+ADMIN_CONF = "/etc/kubernetes/admin.conf"
+KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+PROXY_CONF = "/etc/kubernetes/proxy.conf"
+CONTROLLER_MANAGER_CONF = "/etc/kubernetes/controller-manager.conf"
+SCHEDULER_CONF = "/etc/kubernetes/scheduler.conf"
+ENCRYPTION_CONFIG = "/etc/kubernetes/encryption-config.yaml"
+AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
+ADMISSION_CONFIG = "/etc/kubernetes/admission-config.yaml"
+HAPROXY_CFG = "/etc/kubernetes/haproxy.cfg"
+
+TLS_CIPHERS = (
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+)
+"""For TLS 1.2; TLS 1.3 has only good ones and takes no choice."""
+
+
+def unit_path(unit: str) -> str:
+    return f"{UNITS}/{unit}.service"
+
+
+def unit_inputs(unit: str, *others: str) -> tuple[str, ...]:
+    """What a service is stale without: its unit, its drop-in folder, and what else is named."""
+    return (unit_path(unit), f"{unit_path(unit)}.d", *others)

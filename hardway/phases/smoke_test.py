@@ -1,0 +1,45 @@
+"""Chapter smoke-test: what can be seen of a working cluster without making anything in it.
+
+What must make something to prove something (a Secret, a Deployment) is a trial: `hardway/actions/`.
+"""
+
+from collections.abc import Iterator
+
+from hardway.phases.base import Chapter, Declared, Model, Proof
+from hardway.phases.control_plane import KUBECTL
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    return iter(())
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    cluster = model.cluster
+    first = cluster.controllers[0].name
+    yield Proof(
+        first,
+        "Service kubernetes has the first service address",
+        f"{KUBECTL} get service kubernetes -o jsonpath='{{.spec.clusterIP}}'",
+        "the API server's certificate holds this address, and pods dial it",
+        "equals",
+        str(cluster.first_service_address),
+    )
+    yield Proof(
+        first,
+        "Service kubernetes leads to every controller",
+        f"{KUBECTL} get endpointslices -l kubernetes.io/service-name=kubernetes "
+        "-o jsonpath='{.items[*].endpoints[*].addresses[*]}' | tr ' ' '\\n' | sort | tr '\\n' ' '",
+        "an API server that is missing here gets no requests from pods",
+        "equals",
+        " ".join(sorted(str(machine.ip) for machine in cluster.controllers)),
+        within=30,
+    )
+
+
+CHAPTER = Chapter(
+    "smoke-test",
+    "Smoke test",
+    "A cluster works when its users' things work: Secrets, Deployments, logs, exec, Services, names.",
+    resources,
+    proofs,
+)

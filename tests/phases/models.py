@@ -1,0 +1,32 @@
+"""Models of the inventories that travel with hardway, with a State that never changes."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+from hardway import data
+from hardway.artifacts.catalogue import releases_for
+from hardway.inventory.allot import allot_pod_cidrs, resolve
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
+from hardway.phases.base import Model
+from hardway.state import State
+
+
+def _no_lookup(name: str) -> IPv4Address:
+    raise OSError(f"{name}: these tests ask no DNS")
+
+
+def cluster(name: str) -> Cluster:
+    """The cluster of `inventories/NAME.yaml`, with its pod ranges."""
+    read = load(data.folder("inventories") / f"{name}.yaml")
+    return allot_pod_cidrs(resolve(read, {}, _no_lookup), {})
+
+
+def model(of: Cluster, etcd: str = "begun") -> Model:
+    state = State(of.name, "0123456789abcdef", etcd=etcd, etcd_token="hardway-0123456789abcdef")  # type: ignore[arg-type]
+    versions = {component: one.version for component, one in releases_for(of.kubernetes).items()}
+    return Model(of, state, versions)
+
+
+def changed(of: Cluster, **changes: object) -> Cluster:
+    return replace(of, **changes)  # type: ignore[arg-type]
