@@ -22,6 +22,7 @@ _UNIT_GROUP = cgroups.ROOT / "system.slice"
 
 def start(lab: Lab, machine: LabMachine) -> None:
     """Start the machine's supervisor, which outlives this process and its session."""
+    disk.check(lab, machine)
     stop(lab, machine.name)
     groups = cgroups.v1_parents(lab.cluster) if cgroups.layout() == "v1" else []
     groups = [parent / machine.name for parent in groups]

@@ -36,7 +36,25 @@ def create(lab: Lab, machine: LabMachine, lower: Path, operator_key: bytes) -> N
     authorize(fresh / "upper", operator_key)
     # A disk only fits the root it was made over, also when there is a newer one by the time it boots again.
     (fresh / "lower").write_text(str(lower))
+    (fresh / "address").write_text(_address(lab, machine))
     fresh.rename(disk)
+
+
+def check(lab: Lab, machine: LabMachine) -> None:
+    """Raise LabError where the machine's disk cannot be booted as the inventory now has it."""
+    disk = lab.disk(machine.name)
+    address, lower = (disk / "address").read_text(), (disk / "lower").read_text()
+    if address != _address(lab, machine):
+        what = f"its disk was made for the address {address}, the inventory says {_address(lab, machine)}"
+    elif not Path(lower).is_dir():
+        what = f"its root file system is gone from the cache: {lower}"
+    else:
+        return
+    raise LabError(what, machine=machine.name, hint="hardway lab down, then hardway lab up: with new disks")
+
+
+def _address(lab: Lab, machine: LabMachine) -> str:
+    return f"{machine.address}/{lab.network.prefixlen}"
 
 
 def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
@@ -53,7 +71,7 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
     (etc / "resolv.conf").write_text(_resolv_conf())
     # Below 80, or Debian's 80-container-host0.network comes first.
     (etc / "systemd/network/10-lab.network").write_text(
-        f"[Match]\nName=host0\n\n[Network]\nAddress={machine.address}/{lab.network.prefixlen}\n"
+        f"[Match]\nName=host0\n\n[Network]\nAddress={_address(lab, machine)}\n"
         f"Gateway={lab.gateway.ip}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n"
     )
 
@@ -90,12 +108,6 @@ def write_spec(lab: Lab, machine: LabMachine, groups: list[Path]) -> Path:
     """The file that tells the machine's supervisor what to run; written anew for every start."""
     disk = lab.disk(machine.name)
     lower = (disk / "lower").read_text()
-    if not Path(lower).is_dir():
-        raise LabError(
-            f"its root file system is gone from the cache: {lower}",
-            machine=machine.name,
-            hint="hardway lab down, then hardway lab up: with new disks",
-        )
     spec: Spec = {
         "name": machine.name,
         "marker": str(marker_path(lab.cluster, machine.name)),
@@ -104,8 +116,13 @@ def write_spec(lab: Lab, machine: LabMachine, groups: list[Path]) -> Path:
         "root": str(disk / "root"),
         "interface": interface_name(lab, machine),
         "argv": nspawn(lab, machine),
-        # A wholly writable /sys would make networkd wait for udev for ever.
-        "env": {"PATH": os.environ.get("PATH", os.defpath), "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network"},
+        "env": {
+            "PATH": os.environ.get("PATH", os.defpath),
+            # A wholly writable /sys would make networkd wait for udev for ever.
+            "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "network",
+            # Its lock files would stay on the host; the lab has a lock of its own.
+            "SYSTEMD_NSPAWN_LOCK": "0",
+        },
     }
     file = disk / "spec.json"
     file.write_text(json.dumps(spec, indent=1))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hardway.errors import LabError
 from hardway.events import Note, Sink
-from hardway.lab.model import STATE, Lab, bridge_name, nft_table
+from hardway.lab.model import STATE, Lab, bridge_name, nft_table, nspawn_prefix
 
 SYSCTLS = {
     # Each machine's systemd, kubelet and containerd watch files; seven exhaust the default of 128.
@@ -158,3 +158,13 @@ def remove_network(cluster: str) -> None:
         run("ip", "link", "delete", bridge)
     if succeeds("nft", "list", "table", "ip", nft_table(cluster)):
         run("nft", "delete", "table", "ip", nft_table(cluster))
+
+
+def remove_nspawn_folders(cluster: str) -> None:
+    """The folders through which systemd-nspawn hands mounts to a running machine; it leaves them behind."""
+    folder = Path("/run/systemd/nspawn/propagate")
+    for left in folder.glob(f"{nspawn_prefix(cluster)}*"):
+        left.rmdir()
+    for parent in (folder, folder.parent):
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()

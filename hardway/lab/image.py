@@ -131,6 +131,14 @@ def path(image: Image, invoker: Invoker) -> Path:
     return cache(invoker) / _key(image, apt_options(), mirrors()) / "root"
 
 
+def is_made(image: Image, invoker: Invoker) -> bool:
+    try:
+        return path(image, invoker).is_dir()
+    except PermissionError:
+        # Only root may look inside what root has made.
+        return True
+
+
 def ensure(image: Image, invoker: Invoker, events: Sink) -> Path:
     """The root folder, made now if the cache does not hold it (half a minute); raises LabError."""
     root = path(image, invoker)

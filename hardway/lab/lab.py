@@ -41,6 +41,9 @@ def up(lab: Lab, events: Sink) -> list[str]:
         alive = marker.running(lab.cluster) or {}
         missing = [machine for machine in lab.machines if machine.name not in alive]
         absent = [machine for machine in missing if not lab.disk(machine.name).is_dir()]
+        for machine in lab.machines:
+            if machine not in absent:
+                disk.check(lab, machine)
         if absent:
             image.ensure(lab.image, caller, events)
         if missing:
@@ -54,6 +57,7 @@ def up(lab: Lab, events: Sink) -> list[str]:
         for machine in missing:
             events(MachineProgress(machine.name, "lab", "running", f"boots as {machine.address}"))
             start(lab, machine)
+    # Those that run already too: they may have been started a moment ago by a run that was killed.
     wait_for_ssh(lab, list(lab.machines), events)
     return [machine.name for machine in missing]
 
@@ -88,6 +92,7 @@ def down(lab: Lab, events: Sink) -> None:
         for name in names:
             stop(lab, name)
         host.remove_network(lab.cluster)
+        host.remove_nspawn_folders(lab.cluster)
         for folder in (lab.state, Path(marker.FOLDER, lab.cluster)):
             if folder.exists():
                 shutil.rmtree(folder)

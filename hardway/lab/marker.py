@@ -29,7 +29,7 @@ def running(cluster: str) -> dict[str, int] | None:
 def leader(path: str) -> int | None:
     """The process that a marker names, if it still lives."""
     try:
-        with open(path, encoding="ascii") as file:
+        with open(path, "rb") as file:
             pid, started = map(int, file.read().split())
     except (OSError, ValueError):
         return None

@@ -77,7 +77,11 @@ def bridge_name(cluster: str) -> str:
 
 def nspawn_name(lab: Lab, machine: LabMachine) -> str:
     """A name for systemd-nspawn short enough that `vb-NAME`, its interface on the bridge, is not cut."""
-    return f"{_digest(lab.cluster, 5)}-{int(machine.address) - int(lab.network.network_address)}"
+    return f"{nspawn_prefix(lab.cluster)}{int(machine.address) - int(lab.network.network_address)}"
+
+
+def nspawn_prefix(cluster: str) -> str:
+    return f"{_digest(cluster, 5)}-"
 
 
 def interface_name(lab: Lab, machine: LabMachine) -> str:

@@ -53,7 +53,7 @@ def _packages() -> Iterator[str]:
 def _disk(lab: Lab) -> Iterator[str]:
     absent = sum(not lab.disk(machine.name).exists() for machine in lab.machines)
     needs = {_existing(STATE): _MACHINE_SIZE * absent}
-    if absent and not image.path(lab.image, invoker()).is_dir():
+    if absent and not image.is_made(lab.image, invoker()):
         cache = _existing(image.cache(invoker()))
         same = next((path for path in needs if path.stat().st_dev == cache.stat().st_dev), cache)
         needs[same] = needs.get(same, 0) + _ROOT_SIZE
