@@ -27,7 +27,7 @@ class Secrets:
     def get(self, prompt: str) -> str:
         with self._asking:
             if prompt not in self._answers:
-                self._answers[prompt] = self._ask(prompt)
+                self._answers[prompt] = self._ask(prompt) if self._ask else ""
             return self._answers[prompt]
 
 

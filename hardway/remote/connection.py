@@ -86,12 +86,14 @@ class Dialer:
         transport.banner_timeout = self._timeout
         transport.auth_timeout = self._timeout
         try:
-            transport.start_client(timeout=self._timeout)
+            transport.start_client(timeout=self._timeout)  # past the time-out it just returns
+            key = transport.get_remote_server_key()
         except (paramiko.SSHException, EOFError, OSError) as error:
-            raise _unreachable(
-                machine, hop, f"answers, but not as an SSH server should: {error or 'hung up'}"
-            ) from error
-        self._host_keys.check(machine, *hop.known_as, transport.get_remote_server_key(), hop.known_hosts)
+            cause = str(error) or "it hung up"
+            if transport.is_active():
+                cause = f"nothing more within {self._timeout:g} s"
+            raise _unreachable(machine, hop, f"answers, but not as an SSH server should: {cause}") from error
+        self._host_keys.check(machine, *hop.known_as, key, hop.known_hosts)
 
 
 def new_dialer(target: Target, *, accept_new_host_keys: bool, secrets: Secrets, timeout: float) -> Dialer:

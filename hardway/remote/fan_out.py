@@ -13,7 +13,7 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
-Subject = TypeVar("Subject", bound=Named)
+Subject = TypeVar("Subject", bound=Named | str)
 Outcome = TypeVar("Outcome")
 
 
@@ -35,8 +35,9 @@ def fan_out(
 ) -> dict[str, Outcome]:
     """Call the function for every machine, `forks` at a time; results by name, in the order given.
 
-    All machines are worked on even if some fail. Raises the only error, or MachineErrors; what is no
-    HardwayError is a fault of ours and raised as it is. An interrupt does not wait for the threads.
+    Machines are given as they are, or by name. All are worked on even if some fail. Raises the only
+    error, or MachineErrors; what is no HardwayError is a fault of ours and raised as it is. An
+    interrupt does not wait for the threads.
     """
     subjects = list(machines)
     waiting: queue.SimpleQueue[Subject] = queue.SimpleQueue()
@@ -51,9 +52,9 @@ def fan_out(
             except queue.Empty:
                 return
             try:
-                finished.put((subject.name, function(subject), None))
+                finished.put((_name(subject), function(subject), None))
             except BaseException as error:
-                finished.put((subject.name, None, error))
+                finished.put((_name(subject), None, error))
 
     # daemon threads: after Ctrl-C nothing waits for an answer from a machine
     for _ in range(max(1, min(forks, len(subjects)))):
@@ -64,17 +65,22 @@ def fan_out(
         while not waiting.empty():
             waiting.get_nowait()
         raise
-    _raise_errors({name: error for name, _, error in outcomes if error is not None}, subjects)
+    names = [_name(subject) for subject in subjects]
+    _raise_errors({name: error for name, _, error in outcomes if error is not None}, names)
     results = {name: outcome for name, outcome, _ in outcomes}
-    return {subject.name: results[subject.name] for subject in subjects}  # type: ignore[misc]
+    return {name: results[name] for name in names}  # type: ignore[misc]
 
 
-def _raise_errors(errors: dict[str, BaseException], subjects: Iterable[Named]) -> None:
+def _name(subject: Named | str) -> str:
+    return subject if isinstance(subject, str) else subject.name
+
+
+def _raise_errors(errors: dict[str, BaseException], names: Iterable[str]) -> None:
     told: dict[str, HardwayError] = {}
-    for subject in subjects:
-        error = errors.get(subject.name)
+    for name in names:
+        error = errors.get(name)
         if isinstance(error, HardwayError):
-            told[subject.name] = error
+            told[name] = error
         elif error is not None:
             raise error
     if len(told) > 1:

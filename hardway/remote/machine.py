@@ -8,7 +8,7 @@ from pathlib import Path
 
 import paramiko
 
-from hardway.errors import NotSettled
+from hardway.errors import CommandFailed, NotSettled
 from hardway.remote.authentication import Secrets
 from hardway.remote.connection import Dialer, forward, new_dialer
 from hardway.remote.model import (
@@ -77,6 +77,14 @@ class Machine:
             code, out, err = self._feed(started, blocks(chunks), what, timeout, on_progress)
         finally:
             started.pipe.close()
+        if code < 0 and self._transport.is_active():
+            raise CommandFailed(
+                f"{what}: killed by a signal",
+                machine=self.name,
+                tried=what,
+                said=last_lines(err) or None,
+                hint="look for the out-of-memory killer there: journalctl -k",
+            )
         if code < 0:
             raise ConnectionLost(
                 f"the connection was lost during: {what}",
@@ -128,28 +136,36 @@ class Machine:
     ) -> tuple[int, bytes, bytes]:
         """Exit status (-1: connection lost), output and errors of the command that took the data."""
         pipe, out, err, sent = started.pipe, bytearray(started.stdout), bytearray(started.stderr), 0
-        # the command may end before it has read everything: then its status says why
-        with contextlib.suppress(OSError):
-            for block in data:
+
+        def keep(came: tuple[bytes, bytes] | None) -> bool:
+            if came is not None:
+                out.extend(came[0])
+                err.extend(came[1])
+            return came is not None
+
+        # where the command ends before it has read everything, its status says why; only the pipe's own
+        # errors are passed over: a file that cannot be read here is no reason to send half of it
+        for block in data:
+            try:
                 pipe.send(block)
-                sent += len(block)
-                if on_progress:
-                    on_progress(sent)
-                came = pipe.receive(0)
-                out += came[0] if came else b""
-                err += came[1] if came else b""
-            pipe.end_of_input()
+                keep(pipe.receive(0))
+            except OSError:
+                break
+            sent += len(block)
+            if on_progress:
+                on_progress(sent)
         deadline = time.monotonic() + timeout
-        while (came := pipe.receive(deadline - time.monotonic())) is not None:
-            out += came[0]
-            err += came[1]
-            if time.monotonic() > deadline:
-                raise NotSettled(
-                    f"{what}: not done {timeout:g} s after the last of {sent} bytes was sent",
-                    machine=self.name,
-                    tried=what,
-                    said=last_lines(bytes(err)) or "nothing so far",
-                )
+        with contextlib.suppress(OSError):
+            pipe.end_of_input()
+            while keep(pipe.receive(deadline - time.monotonic())):
+                if time.monotonic() > deadline:
+                    raise NotSettled(
+                        f"{what}: not done {timeout:g} s after the last of {sent} bytes was sent",
+                        machine=self.name,
+                        tried=what,
+                        said=last_lines(bytes(err)) or "nothing so far",
+                        hint="look at the machine's load and disk, then run the same command again",
+                    )
         return pipe.exit_status(), bytes(out), bytes(err)
 
 

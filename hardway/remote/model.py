@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 from hardway.errors import CommandFailed, Unreachable
 
-AskSecret = Callable[[str], str]
-"""Asks the operator for a secret by this prompt; an empty answer means that none is given."""
+AskSecret = Callable[[str], str] | None
+"""Asks the operator for a secret by this prompt; an empty answer, or None here, means that none is given."""
 
 LOCK_PATH = "/run/hardway.lock"
 """In /run and not in /run/lock, which every user may write: nobody else can open this file."""

@@ -4,9 +4,10 @@ A password goes to sudo's standard input, and only once sudo has asked for it: w
 not needed, the command behind it would read it.
 """
 
+import contextlib
 import select
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,10 +29,20 @@ _WITHOUT_PASSWORD = f'{_SUDO}exec sudo -n -- "$@"'
 _AUTO = f'[ "$(id -u)" != 0 ] || exec "$@"\n{_WITHOUT_PASSWORD}'
 
 
+@contextlib.contextmanager
+def _broken_is_os_error() -> Iterator[None]:
+    """Paramiko says in several ways that a connection broke; even a read can find it, by its own acknowledgement."""
+    try:
+        yield
+    except (EOFError, paramiko.SSHException) as error:
+        raise ConnectionResetError(str(error) or "it broke") from error
+
+
 class ChannelPipe:
-    """The streams of a channel (`shell.Pipe`)."""
+    """The streams of a channel (`shell.Pipe`); all raise OSError when the connection is broken."""
 
     STALLED_SECONDS = 120.0
+    EXIT_SECONDS = 10.0
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
@@ -40,25 +51,29 @@ class ChannelPipe:
         self._poll.register(channel.fileno(), select.POLLIN)
 
     def send(self, data: bytes) -> None:
-        self._channel.sendall(data)
+        with _broken_is_os_error():
+            self._channel.sendall(data)
 
     def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
         self._poll.poll(max(0, seconds) * 1000)
         out, err = bytearray(), bytearray()
-        while self._channel.recv_ready():
-            out += self._channel.recv(1 << 20)
-        while self._channel.recv_stderr_ready():
-            err += self._channel.recv_stderr(1 << 20)
+        with _broken_is_os_error():
+            while self._channel.recv_ready():
+                out += self._channel.recv(1 << 20)
+            while self._channel.recv_stderr_ready():
+                err += self._channel.recv_stderr(1 << 20)
         if not out and not err and (self._channel.eof_received or self._channel.closed):
             return None
         return bytes(out), bytes(err)
 
     def end_of_input(self) -> None:
-        self._channel.shutdown_write()
+        with _broken_is_os_error():
+            self._channel.shutdown_write()
 
     def exit_status(self) -> int:
         """-1 where the connection ended before the command did."""
-        return self._channel.recv_exit_status()
+        self._channel.status_event.wait(self.EXIT_SECONDS)
+        return self._channel.exit_status
 
     def close(self) -> None:
         self._channel.close()
@@ -122,7 +137,10 @@ class RootStarter:
         deadline = time.monotonic() + START_SECONDS
         answered = False
         while True:
-            came = pipe.receive(deadline - time.monotonic())
+            try:
+                came = pipe.receive(deadline - time.monotonic())
+            except OSError as error:
+                raise self._lost(str(error)) from error
             if came is None:
                 return None, err.decode(errors="replace")
             if time.monotonic() >= deadline:

@@ -24,8 +24,7 @@ def scratch(machine: MachineIO) -> Iterator[str]:
     folder = f"/tmp/hardway-{uuid.uuid4().hex}"
     machine.run(f"mkdir {folder}", timeout=5, what="make a folder")
     yield folder
-    machine.reconnect()
-    machine.run(f"rm -r {folder}", timeout=5, what="remove the folder")
+    run_repeatable(machine, f"rm -r {folder}", timeout=5, what="remove the folder")
 
 
 def run(machine: MachineIO, script: str) -> tuple[int, bytes, bytes]:
@@ -136,6 +135,12 @@ def test_a_stream_nobody_reads_is_a_failed_command(machine: MachineIO) -> None:
     with pytest.raises(CommandFailed) as caught:
         machine.stream(chunks, "head -c 10 >/dev/null; echo no room >&2; exit 9", what="stage")
     assert (caught.value.what, caught.value.said) == ("stage: exit status 9", "no room")
+
+
+def test_a_file_missing_here_is_no_short_stream(machine: MachineIO, tmp_path: Path) -> None:
+    (tmp_path / "one").write_bytes(b"one")
+    with pytest.raises(FileNotFoundError):
+        machine.stream([tmp_path / "one", tmp_path / "two"], "cat", what="stage")
 
 
 def test_a_full_disk_is_told_in_its_own_words(machine: MachineIO, scratch: str) -> None:

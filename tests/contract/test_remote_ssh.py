@@ -1,0 +1,383 @@
+"""Connecting as ssh itself would: host keys, keys and passphrases, jump hosts, sudo, forwarding."""
+
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import Asked, Connect, Sshd, free_port, new_key, start_sshd
+
+from hardway.errors import AuthenticationFailed, CommandFailed, HostKeyError, SudoRefused, Unreachable
+from hardway.remote import Fleet, Machine
+
+pytestmark = pytest.mark.contract
+
+
+def whoami(machine: Machine) -> str:
+    return machine.run("id -un", timeout=5, what="a test").text
+
+
+@pytest.fixture
+def other_key(tmp_path: Path) -> str:
+    """The public half of a key that the server does not have: kind and blob."""
+    return " ".join(new_key(tmp_path / "other_key").with_suffix(".pub").read_text().split()[:2])
+
+
+@pytest.fixture
+def bastion(sshd: Sshd, tmp_path: Path) -> Iterator[Sshd]:
+    """A second server, with a host key of its own and the same users."""
+    folder = tmp_path / "bastion"
+    (folder / "bin").mkdir(parents=True)
+    new_key(folder / "host_key")
+    (folder / "authorized_keys").write_bytes((sshd.folder / "authorized_keys").read_bytes())
+    port = free_port()
+    process = start_sshd(folder, port)
+    yield Sshd(folder, port, process.pid)
+    process.terminate()
+    process.wait()
+
+
+def record(known_hosts: Path, server: Sshd) -> None:
+    kind, blob = (server.folder / "host_key.pub").read_text().split()[:2]
+    with known_hosts.open("a") as file:
+        file.write(f"[127.0.0.1]:{server.port} {kind} {blob}\n")
+
+
+# host keys
+
+
+def test_an_unknown_host_key_is_refused_with_its_fingerprint(
+    connect: Connect, sshd: Sshd, known_hosts: Path
+) -> None:
+    known_hosts.unlink()
+    with pytest.raises(HostKeyError) as caught:
+        connect()
+    assert f"m1: the host key of [127.0.0.1]:{sshd.port} is unknown" in str(caught.value)
+    assert sshd.fingerprint in str(caught.value)
+    assert "--accept-new-host-keys" in str(caught.value)
+    assert not known_hosts.exists()
+
+
+def test_an_accepted_host_key_is_recorded_in_the_workspace(
+    connect: Connect, known_hosts: Path, no_habits_of_the_user: Path
+) -> None:
+    wanted = known_hosts.read_text()
+    known_hosts.write_text("# a line without its end")
+    assert whoami(connect(accept=True)) == "root"
+    assert known_hosts.read_text() == "# a line without its end\n" + wanted
+    assert whoami(connect()) == "root"
+    assert list((no_habits_of_the_user / ".ssh").iterdir()) == []
+
+
+def test_a_new_known_hosts_file_is_the_users_alone(connect: Connect, known_hosts: Path) -> None:
+    known_hosts.unlink()
+    connect(accept=True)
+    assert known_hosts.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_changed_host_key_is_refused_even_when_new_ones_are_accepted(
+    connect: Connect, sshd: Sshd, known_hosts: Path, other_key: str, tmp_path: Path
+) -> None:
+    known_hosts.write_text(f"# one\n[127.0.0.1]:{sshd.port} {other_key}\n")
+    printed = subprocess.run(["ssh-keygen", "-lf", known_hosts], capture_output=True, text=True).stdout
+    with pytest.raises(HostKeyError) as caught:
+        connect(accept=True)
+    text = str(caught.value)
+    assert f"known   ssh-ed25519 {printed.split()[1]} ({known_hosts}:2)" in text
+    assert f"offered ssh-ed25519 {sshd.fingerprint}" in text
+    assert f"ssh-keygen -R '[127.0.0.1]:{sshd.port}' -f {known_hosts}" in text
+
+
+@pytest.mark.parametrize("hashed", [False, True])
+def test_the_users_own_known_hosts_count_too(
+    connect: Connect, known_hosts: Path, no_habits_of_the_user: Path, hashed: bool
+) -> None:
+    own = no_habits_of_the_user / ".ssh" / "known_hosts"
+    known_hosts.rename(own)
+    if hashed:
+        subprocess.run(["ssh-keygen", "-q", "-H", "-f", own], check=True, capture_output=True)
+    assert whoami(connect()) == "root"
+    assert not known_hosts.exists()
+
+
+def test_the_workspace_comes_before_the_users_own_file(
+    connect: Connect, sshd: Sshd, no_habits_of_the_user: Path, other_key: str
+) -> None:
+    stale = f"[127.0.0.1]:{sshd.port} {other_key}\n"
+    (no_habits_of_the_user / ".ssh" / "known_hosts").write_text(stale)
+    assert whoami(connect()) == "root"
+
+
+def test_a_revoked_host_key_is_refused(connect: Connect, known_hosts: Path) -> None:
+    line = known_hosts.read_text()
+    known_hosts.write_text(line + "@revoked " + line)
+    with pytest.raises(HostKeyError, match=f"is revoked: .*{known_hosts}:1|is revoked"):
+        connect()
+
+
+def test_a_host_key_is_looked_up_by_its_alias(connect: Connect, known_hosts: Path, sshd: Sshd) -> None:
+    known_hosts.write_text(known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "lab-machine"))
+    assert whoami(connect(host_key_alias="lab-machine")) == "root"
+
+
+# reaching it
+
+
+def test_a_closed_port_is_told_at_once(connect: Connect) -> None:
+    port = free_port()
+    with pytest.raises(Unreachable, match=f"m1: 127.0.0.1:{port}: Connection refused"):
+        connect(port=port)
+
+
+def test_a_name_without_address_is_told(connect: Connect) -> None:
+    with pytest.raises(Unreachable, match="no address is known for this name"):
+        connect(host="nowhere.invalid")
+
+
+def test_a_port_that_never_greets_is_told(sshd: Sshd, known_hosts: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        fleet = Fleet(accept_new_host_keys=False, ask_secret=Asked(), timeout=0.3)
+        target = sshd.target(known_hosts)
+        with pytest.raises(Unreachable, match="not as an SSH server should: nothing more"):
+            fleet.connect(replace(target, port=port))
+
+
+def test_aliases_of_ssh_config_are_followed_through_includes(
+    connect: Connect, sshd: Sshd, no_habits_of_the_user: Path, tmp_path: Path
+) -> None:
+    folder = no_habits_of_the_user / ".ssh"
+    (folder / "more.conf").write_text(f"Host other\n  Port 1\nHost web\n  Port {sshd.port}\n")
+    identity = f"Host *\n  IdentityFile {sshd.folder}/id\n"
+    web = "Host web\n  HostName 127.0.0.1\n  User nobody\n"
+    (folder / "config").write_text(f"Include more.conf\n{web}{identity}")
+    given = tmp_path / "ssh_config"
+    given.write_text("Host web\n  User root\n")
+    machine = connect(host="web", port=None, key=None, ssh_config=given)
+    assert whoami(machine) == "root"
+
+
+@pytest.mark.parametrize("by_config", [False, True])
+def test_a_machine_is_reached_through_two_jump_hosts_in_their_order(
+    connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path, tmp_path: Path, by_config: bool
+) -> None:
+    record(known_hosts, bastion)
+    config = tmp_path / "ssh_config"
+    first, second = f"root@127.0.0.1:{bastion.port}", f"root@127.0.0.1:{sshd.port}"
+    identity = f"Host *\n  IdentityFile {sshd.folder}/id\n"
+    config.write_text(identity)
+    if by_config:
+        inner = f"Host inner\n  HostName 127.0.0.1\n  HostKeyAlias inner\n  ProxyJump {first},{second}\n"
+        config.write_text(inner + identity)
+        kind, blob = (sshd.folder / "host_key.pub").read_text().split()[:2]
+        known_hosts.write_text(known_hosts.read_text() + f"inner {kind} {blob}\n")
+        machine = connect(host="inner", ssh_config=config)
+    else:
+        machine = connect(jump=f"{first},{second}", ssh_config=config)
+    assert whoami(machine) == "root"
+    assert len(bastion.sessions()) == 1
+
+
+def test_an_unknown_or_changed_host_key_of_a_jump_host_is_refused(
+    connect: Connect, bastion: Sshd, known_hosts: Path, other_key: str
+) -> None:
+    jump = f"root@127.0.0.1:{bastion.port}"
+    with pytest.raises(HostKeyError, match="is unknown") as caught:
+        connect(jump=jump)
+    assert bastion.fingerprint in str(caught.value)
+    known_hosts.write_text(known_hosts.read_text() + f"[127.0.0.1]:{bastion.port} {other_key}\n")
+    with pytest.raises(HostKeyError, match="is not the one that is known") as caught:
+        connect(jump=jump)
+    assert bastion.fingerprint in str(caught.value)
+
+
+def test_a_jump_host_that_leads_nowhere_says_so(
+    connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path, tmp_path: Path
+) -> None:
+    record(known_hosts, bastion)
+    config = tmp_path / "ssh_config"
+    config.write_text(f"IdentityFile {sshd.folder}/id\n")
+    port = free_port()
+    with pytest.raises(Unreachable, match=f"the jump host does not lead to 127.0.0.1:{port}"):
+        connect(jump=f"root@127.0.0.1:{bastion.port}", port=port, ssh_config=config)
+
+
+# who we are
+
+
+@pytest.fixture
+def locked_key(sshd: Sshd, tmp_path: Path) -> Iterator[Path]:
+    """A key with the passphrase «open sesame» that the server accepts."""
+    key = new_key(tmp_path / "locked", "open sesame")
+    accepted = sshd.folder / "authorized_keys"
+    before = accepted.read_text()
+    accepted.write_text(before + key.with_suffix(".pub").read_text())
+    yield key
+    accepted.write_text(before)
+
+
+def test_a_passphrase_is_asked_once_for_all_machines(sshd: Sshd, known_hosts: Path, locked_key: Path) -> None:
+    ask = Asked(passphrase="open sesame")
+    target = sshd.target(known_hosts)
+    with Fleet(accept_new_host_keys=False, ask_secret=ask) as fleet:
+        for name in ("m1", "m2", "m3"):
+            machine = fleet.connect(replace(target, name=name, key=locked_key))
+            assert whoami(machine) == "root"
+    assert ask.prompts == [f"passphrase of {locked_key}"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [("wrong", "the passphrase is wrong"), ("", "it has a passphrase, and none was given")],
+)
+def test_a_passphrase_that_does_not_fit_is_told(
+    connect: Connect, locked_key: Path, answer: str, said: str
+) -> None:
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(key=locked_key, ask=Asked(passphrase=answer))
+    assert f"{locked_key} ({said})" in str(caught.value)
+
+
+def test_a_key_in_the_agent_needs_no_passphrase(
+    connect: Connect, locked_key: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(tmp_path / "agent")], stdout=subprocess.PIPE)
+    try:
+        assert agent.stdout and agent.stdout.readline()
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        helper = tmp_path / "askpass"
+        helper.write_text("#!/bin/sh\necho open sesame\n")
+        helper.chmod(0o700)
+        monkeypatch.setenv("SSH_ASKPASS", str(helper))
+        monkeypatch.setenv("SSH_ASKPASS_REQUIRE", "force")
+        subprocess.run(["ssh-add", "-q", str(locked_key)], check=True)
+        ask = Asked()
+        assert whoami(connect(key=locked_key, ask=ask)) == "root"
+        assert whoami(connect(key=None, ask=ask)) == "root"
+        assert ask.prompts == []
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
+def test_a_refused_key_names_user_and_key(connect: Connect, tmp_path: Path) -> None:
+    stranger = new_key(tmp_path / "stranger")
+    with pytest.raises(AuthenticationFailed, match=r"m1: root@127\.0\.0\.1 does not let us in") as caught:
+        connect(key=stranger)
+    assert caught.value.tried == str(stranger)
+
+
+# sudo
+
+
+def test_sudo_without_password_needs_no_answer(connect: Connect, sshd: Sshd) -> None:
+    sshd.sudo("free")
+    ask = Asked()
+    assert whoami(connect(become="sudo", ask=ask)) == "root"
+    assert ask.prompts == []
+
+
+def test_a_sudo_password_is_asked_once_and_never_seen(connect: Connect, sshd: Sshd, tmp_path: Path) -> None:
+    sshd.sudo("hunter2")
+    ask = Asked(sudo="hunter2")
+    machine = connect(become="sudo", ask=ask)
+    seen = machine.run(
+        "cat /proc/*/cmdline /proc/*/environ 2>/dev/null | tr '\\0' '\\n' | grep -c '[h]unter2' || :",
+        timeout=10,
+        what="look for it",
+    )
+    assert seen.text == "0"
+    assert machine.stream([b"one", b"two"], "cat", what="stream").stdout == b"onetwo"
+    machine.reconnect()
+    assert whoami(machine) == "root"
+    assert ask.prompts == ["sudo password of root"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "answer", "said"),
+    [
+        ("hunter2", "", "sudo asks root for a password, and none was given"),
+        ("hunter2", "hunter3", "sudo did not take the password of root"),
+        ("stranger", "", "root cannot become root"),
+    ],
+)
+def test_sudo_that_refuses_is_told(connect: Connect, sshd: Sshd, mode: str, answer: str, said: str) -> None:
+    sshd.sudo(mode)
+    with pytest.raises(SudoRefused, match=f"m1: {said}") as caught:
+        connect(become="sudo", ask=Asked(sudo=answer))
+    assert "hunter" not in str(caught.value)
+    assert caught.value.hint
+
+
+def test_a_machine_without_sudo_is_told(connect: Connect, sshd: Sshd) -> None:
+    hidden = (sshd.folder / "bin" / "sudo").rename(sshd.folder / "sudo")
+    try:
+        with pytest.raises(SudoRefused, match="there is no sudo"):
+            connect(become="sudo")
+    finally:
+        hidden.rename(sshd.folder / "bin" / "sudo")
+
+
+def test_root_needs_no_sudo(connect: Connect, sshd: Sshd) -> None:
+    sshd.sudo("stranger")
+    assert whoami(connect(become=None)) == "root"
+
+
+# beyond the shell
+
+
+def test_a_forwarded_connection_carries_both_ways(connect: Connect) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def echo() -> None:
+            line, _ = server.accept()
+            with line:
+                line.sendall(line.recv(100).upper())
+
+        thread = threading.Thread(target=echo)
+        thread.start()
+        channel = connect().forward("127.0.0.1", server.getsockname()[1])
+        channel.sendall(b"hello")
+        assert channel.recv(100) == b"HELLO"
+        thread.join()
+
+
+def test_a_forwarded_connection_to_nothing_is_told(connect: Connect) -> None:
+    with pytest.raises(Unreachable, match=r"cannot reach 127\.0\.0\.1:1 from there"):
+        connect().forward("127.0.0.1", 1)
+
+
+def test_bulk_data_is_encrypted_with_the_fast_cipher(connect: Connect) -> None:
+    machine = connect()
+    assert machine._transport.local_cipher == "aes128-gcm@openssh.com"
+
+
+def test_noise_of_a_login_script_is_no_answer(connect: Connect, sshd: Sshd) -> None:
+    sshd.sudo("free")
+    sudo = sshd.folder / "bin" / "sudo"
+    quiet = sudo.read_text()
+    sudo.write_text(quiet.replace("mode=", "echo Welcome; echo 'lecture' >&2\nmode=", 1))
+    try:
+        assert whoami(connect(become="sudo")) == "root"
+    finally:
+        sudo.write_text(quiet)
+
+
+def test_a_stream_that_is_cut_off_is_a_lost_connection(connect: Connect, sshd: Sshd) -> None:
+    machine = connect()
+
+    def chunks() -> Iterator[bytes]:
+        yield bytes(1 << 20)
+        sshd.drop_all()
+        yield from (bytes(1 << 20) for _ in range(20))
+
+    with pytest.raises(Unreachable, match="m1: the connection was lost during: stage"):
+        machine.stream(chunks(), "cat >/dev/null; sleep 5", what="stage")
+
+
+def test_a_killed_command_is_no_lost_connection(connect: Connect) -> None:
+    with pytest.raises(CommandFailed, match="stage: killed by a signal"):
+        connect().stream([b"x"], "kill -9 $$", what="stage")
