@@ -85,13 +85,14 @@ class Changed(Event):
 
 @dataclass(frozen=True)
 class Proved(Event):
-    """A proof or a trial with its evidence in one line."""
+    """A proof or a trial with its evidence in one line; `why` says what it is good for."""
 
     machine: str
     chapter: str
     what: str
     holds: bool
     evidence: str
+    why: str = ""
 
 
 @dataclass(frozen=True)
