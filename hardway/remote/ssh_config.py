@@ -58,25 +58,24 @@ class SshConfig:
 
     def route(self, target: Target) -> tuple[Hop, ...]:
         """The hops to a machine, first the one that is dialled directly, last the machine itself."""
-        settings = self._lookup(target.host)
-        jump = target.jump if target.jump is not None else settings.get("proxyjump")
-        jumps = self._jumps(target.host, jump, 0)
+        jumps = self._jumps(target.jump if target.jump is not None else self._own_jump(target.host), 0)
         before = [self._hop(*_parts(written), key=None) for written in jumps]
         hop = self._hop(target.host, target.user, target.port, key=target.key, alias=target.host_key_alias)
         return (*before, hop)
 
-    def _jumps(self, host: str, jump: str | None, depth: int) -> list[str]:
-        """All jump hosts to a host in dialling order; only the first may have jump hosts of its own.
-
-        A host that `Host *` makes its own jump host is dialled directly.
-        """
-        if not jump or jump.lower() == "none" or _parts(jump.split(",")[0])[0] == host:
+    def _jumps(self, jump: str | None, depth: int) -> list[str]:
+        """All jump hosts in dialling order; only the first may have jump hosts of its own."""
+        if not jump or jump.lower() == "none":
             return []
         if depth >= _MAX_HOPS:
             raise UsageError(f"ProxyJump {jump} leads round in a circle")
         hops = [hop.strip() for hop in jump.split(",")]
-        first = _parts(hops[0])[0]
-        return [*self._jumps(first, self._lookup(first).get("proxyjump"), depth + 1), *hops]
+        return [*self._jumps(self._own_jump(_parts(hops[0])[0]), depth + 1), *hops]
+
+    def _own_jump(self, host: str) -> str | None:
+        """What ssh_config says; a host that `Host *` makes its own jump host is dialled directly."""
+        jump: str | None = self._lookup(host).get("proxyjump")
+        return None if jump and _parts(jump.split(",")[0])[0] == host else jump
 
     def _hop(
         self, name: str, user: str | None, port: int | None, *, key: Path | None, alias: str | None = None
