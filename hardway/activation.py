@@ -1,7 +1,7 @@
 """The scripts that change a machine: text only; `engine.py` sends them.
 
-Order within a script: intents into the ledger and onto the disk, then each step, then what was
-done. A step prints its key first, so that a failure names what it was about.
+First the intents go into the ledger and onto the disk (`begin`); then, chapter by chapter, each step
+and what was done (`activation`). A step prints its key first, so that a failure names what it was about.
 """
 
 from __future__ import annotations
@@ -108,14 +108,9 @@ install_package() {{
 """
 
 
-def activation(chapter: str, changes: Sequence[Change], view: View, context: Context) -> str:
+def activation(changes: Sequence[Change], view: View, context: Context) -> str:
     """One chapter's changes on one machine as a script. What was staged must be there."""
-    entries = [
-        ledger.intent(change.key, chapter, _entry(change.resource, view, context))
-        for change in changes
-        if change.resource is not None
-    ]
-    lines = [PRELUDE, "set -eu", _append(entries), f"sync -d {ledger.PATH}" if entries else ""]
+    lines = [PRELUDE, "set -eu"]
     reloaded = False
     for change in changes:
         if isinstance(change.resource, Service) and not reloaded:
@@ -186,24 +181,34 @@ cat >{ledger.PATH}.new <<'HARDWAY_LEDGER'
 {ledger_text}HARDWAY_LEDGER
 cat >{ledger.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
-sync -d {ledger.PATH}.new {ledger.STATE_PATH}.new
 mv -fT {ledger.PATH}.new {ledger.PATH}
 mv -fT {ledger.STATE_PATH}.new {ledger.STATE_PATH}
 rm -rf {STAGE}
 """
 
 
-def begin(state_text: str) -> str:
-    """The State as it was decided, before anything acts upon it."""
+def begin(state_text: str, changes: Sequence[Change], view: View, context: Context) -> str:
+    """The State as it was decided and every intent, on the disk before anything acts upon them.
+
+    All at once, before the stream: a disk that is still writing two gigabytes would keep each later
+    sync waiting.
+    """
+    intents = [
+        ledger.intent(change.key, change.chapter, _entry(change.resource, view, context))
+        for change in changes
+        if change.resource is not None
+    ]
     return f"""
 set -eu
 umask 077
 mkdir -p {FOLDER}
+LEDGER={ledger.PATH}
 cat >{ledger.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
-sync -d {ledger.STATE_PATH}.new
+touch $LEDGER
+{_append(intents)}
+sync -d {ledger.STATE_PATH}.new $LEDGER
 mv -fT {ledger.STATE_PATH}.new {ledger.STATE_PATH}
-touch {ledger.PATH}
 """
 
 

@@ -103,7 +103,7 @@ def converge(
         if serves and not before:
             confirm(changes)
         before = {(change.machine, change.key): change for change in changes}
-        _begin(session, state, {change.machine for change in changes})
+        _begin(session, state, changes, views, contexts)
         checked = _stage(session, changes, views, contexts, supply, store)
         for chapter in [name for name in CHAPTER_NAMES if name in {change.chapter for change in changes}]:
             mine = [change for change in changes if change.chapter == chapter]
@@ -114,7 +114,8 @@ def converge(
         outcome.changes += changes
         declaration = declare(Model(session.cluster, state, versions))
         with stage("observe again", session.events):
-            views = {**views, **observe(session, declaration, {change.machine for change in changes}, checked)}
+            touched = {change.machine for change in changes}
+            views = {**views, **observe(session, declaration, touched, checked, views)}
     else:
         raise NotConverged(f"still not as declared after {ROUNDS} rounds: {changes[0].key}", machine=changes[0].machine)
     _refuse_unseen(declaration, views, choice)
@@ -209,7 +210,7 @@ def activate(
 
     def carry_out(name: str) -> None:
         session.events(MachineProgress(name, chapter, "running"))
-        script = activation(chapter, by_machine[name], views[name], contexts[name])
+        script = activation(by_machine[name], views[name], contexts[name])
         try:
             session.run(name, script, what=chapter, timeout=ACTIVATION_LIMIT)
         except CommandFailed as error:
@@ -289,10 +290,21 @@ def _formed(
     return state
 
 
-def _begin(session: Session, state: State, names: set[str]) -> None:
-    """The State goes to the workspace and to the machines before anything acts upon it."""
+def _begin(
+    session: Session,
+    state: State,
+    changes: Sequence[Change],
+    views: Mapping[str, View],
+    contexts: Mapping[str, Context],
+) -> None:
+    """The State and all intents go to the workspace and to the machines before anything acts upon them."""
     session.workspace.save_state(state)
-    session.each(names, lambda name: session.run(name, begin(state.to_json()), what="note the state"))
+    by_machine = _by_machine(changes)
+
+    def note(name: str) -> None:
+        session.run(name, begin(state.to_json(), by_machine[name], views[name], contexts[name]), what="note the intents")
+
+    session.each(by_machine, note)
 
 
 def _keep_books(session: Session, outcome: Outcome) -> None:

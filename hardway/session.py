@@ -133,10 +133,12 @@ def observe(
     declaration: Declaration,
     names: Iterable[str],
     staged: Mapping[str, Mapping[tuple[int, int], str]] | None = None,
+    earlier: Mapping[str, View] | None = None,
 ) -> dict[str, View]:
     """Looks at machines, each with one script, and a second one only for files whose digest is not known.
 
-    `staged` holds, by machine, digests by (inode, size) that were checked there before a rename.
+    `staged` holds, by machine, digests by (inode, size) that were checked there before a rename;
+    `earlier` what this run saw before, whose digests hold for files that have not moved since.
     """
     nonce = f"hardway-{secrets.token_hex(8)}"
 
@@ -150,7 +152,7 @@ def observe(
             for path in to_hash(view)
             if isinstance(stat := view.stat(path), Stat) and (stat.inode, stat.size) in checked
         }
-        view = with_digests(view, known)
+        view = with_digests(view, {**known, **_unmoved(view, (earlier or {}).get(name))})
         unknown = to_hash(view)
         if unknown:
             script = hash_command(unknown, view.facts.openssl)
@@ -159,3 +161,13 @@ def observe(
         return view
 
     return session.each(names, look)
+
+
+def _unmoved(view: View, earlier: View | None) -> dict[str, str]:
+    """Digests that were known of files that are just as they were."""
+    found = {}
+    for path in to_hash(view):
+        now, before = view.stat(path), earlier.stat(path) if earlier else None
+        if now and before and before.digest and now.identity == before.identity:
+            found[path] = before.digest
+    return found

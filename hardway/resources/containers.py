@@ -100,7 +100,7 @@ class ApiObjects(Resource):
         first = wanted[0]
         stream = "---\n".join(one.manifest for one in wanted)
         apply = (
-            f"{first.kubectl} apply --server-side --dry-run=server --field-manager=hardway --force-conflicts -o json"
+            f"{first.kubectl} apply --server-side --dry-run=server --field-manager=hardway --force-conflicts -f - -o json"
         )
         return (
             f"if [ -x /usr/local/bin/kubectl ] && [ -s {first.kubeconfig} ]; then\n"

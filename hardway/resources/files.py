@@ -186,7 +186,8 @@ class Directory(OnDisk):
         return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
-        existed = isinstance(observed, Present) and not context.noted.get(self.key)
+        noted = context.noted.get(self.key)
+        existed = noted.get("existed", False) if noted else isinstance(observed, Present)
         return {"data": self.data, "existed": existed}
 
     @classmethod

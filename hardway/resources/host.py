@@ -43,7 +43,7 @@ class Package(Resource):
         return f"install_package {quote(self.package, self.command, self.keep_service_off)}"
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
-        return {"installed": isinstance(observed, Absent)}
+        return {"installed": isinstance(observed, Absent) or bool(context.noted.get(self.key, {}).get("installed"))}
 
 
 @dataclass(frozen=True)

@@ -31,13 +31,13 @@ class Sysctl(Resource):
 
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
-        paths = quote(*(one.path for one in wanted))
-        return f"for p in {paths}; do if read -r v <$p; then printf '%s %s\\n' $p \"$v\"; fi; done 2>/dev/null"
+        # Not `read`: a shell reads byte by byte, and these files have only a first byte then.
+        return f"grep -s '' -- {quote(*(one.path for one in wanted))} /dev/null || true"
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
-        seen = dict(line.split(" ", 1) for line in output.splitlines() if " " in line)
-        return {one.key: Present(seen[one.path].strip()) if one.path in seen else Absent() for one in wanted}
+        seen = dict(line.split(":", 1) for line in output.splitlines() if ":" in line)
+        return {one.key: Present(" ".join(seen[one.path].split())) if one.path in seen else Absent() for one in wanted}
 
     def diff(self, observed: Observed, context: Context) -> Difference | None:
         if isinstance(observed, Unseen):
@@ -64,7 +64,11 @@ class Sysctl(Resource):
 
 @dataclass(frozen=True)
 class Module(Resource):
-    """A kernel feature that may be a module or built in: `sign` is a path that exists when it is there."""
+    """A kernel feature that may be a module or built in.
+
+    `sign` is a path that exists when it is there, or a path and a word that stands in it then
+    (`/proc/filesystems overlay`): a kernel with everything built in has no /lib/modules.
+    """
 
     kind: ClassVar[str] = "module"
     module: str
@@ -74,12 +78,15 @@ class Module(Resource):
     def name(self) -> str:
         return self.module
 
+    @property
+    def test(self) -> str:
+        """sh that succeeds where the feature is there."""
+        path, _, word = self.sign.partition(" ")
+        return f"grep -qw {quote(word)} {quote(path)}" if word else f"[ -e {quote(path)} ]"
+
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
-        return "\n".join(
-            f"if [ -e {quote(one.sign)} ] || [ -e /sys/module/{one.module} ]; then echo {one.module}; fi"
-            for one in wanted
-        )
+        return "\n".join(f"if {one.test}; then echo {one.module}; fi" for one in wanted)
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
@@ -91,7 +98,7 @@ class Module(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         # A module stays loaded on reset: others may have come to use it.
-        return f"modprobe -- {quote(self.module)} || [ -e {quote(self.sign)} ]"
+        return f"modprobe -- {quote(self.module)} || {self.test}"
 
 
 @dataclass(frozen=True)
