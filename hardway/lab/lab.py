@@ -88,19 +88,27 @@ def down(lab: Lab, events: Sink) -> None:
     """
     _need_root("hardway lab down")
     with _alone():
-        names = sorted({machine.name for machine in lab.machines} | set(_disks(lab)))
+        names = sorted(_disks(lab))
         for name in names:
             stop(lab, name)
         host.remove_network(lab.cluster)
         host.remove_nspawn_folders(lab.cluster)
-        for folder in (lab.state, Path(marker.FOLDER, lab.cluster)):
-            if folder.exists():
-                shutil.rmtree(folder)
-        events(Note(f"lab {lab.cluster} is down: {', '.join(names)} and their disks are gone"))
-        if not any(path.is_dir() for path in STATE.glob("*")):
+        _remove_disks(lab)
+        shutil.rmtree(Path(marker.FOLDER, lab.cluster), ignore_errors=True)
+        gone = f"{', '.join(names)} and their disks are gone" if names else "there was no machine"
+        events(Note(f"lab {lab.cluster} is down: {gone}"))
+        if not any(path.is_dir() and not path.name.startswith(".") for path in STATE.glob("*")):
             host.restore_sysctls(events)
             shutil.rmtree(STATE, ignore_errors=True)
             shutil.rmtree(marker.FOLDER, ignore_errors=True)
+
+
+def _remove_disks(lab: Lab) -> None:
+    # Renamed first: a disk is there whole or not at all, also when this is killed half-way.
+    gone = STATE / f".{lab.cluster}.gone"
+    for folder in (gone, lab.state):
+        if folder.exists():
+            shutil.rmtree(folder.replace(gone))
 
 
 def _disks(lab: Lab) -> list[str]:
@@ -162,11 +170,18 @@ def _need_root(command: str) -> None:
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """One change of labs at a time on this computer; the lock goes with its holder."""
+    """One change of labs at a time on this computer; the lock goes with its holder.
+
+    Within, files get ordinary modes: a caller's strict umask would lock users out of a machine's /etc.
+    """
     if os.geteuid() != 0:
         yield
         return
     _LOCK.parent.mkdir(parents=True, exist_ok=True)
-    with _LOCK.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    mask = os.umask(0o022)
+    try:
+        with _LOCK.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    finally:
+        os.umask(mask)

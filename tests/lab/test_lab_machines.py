@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from hardway.events import Event, discard
-from hardway.lab import cgroups, host, marker
-from hardway.lab.boot import groups_of, ssh_answers
+from hardway.lab import host, marker
+from hardway.lab.boot import ssh_answers
 from hardway.lab.lab import down, power_off, power_on, status, up
 from hardway.lab.model import STATE, Lab, LabMachine, nft_table
 
@@ -120,14 +120,11 @@ def test_a_plug_pulled_leaves_the_others_and_power_on_brings_the_disk_back(lab: 
 
 
 def kill_keeper(lab: Lab, machine: str, command: str) -> None:
-    keepers = [
-        pid
-        for pid in cgroups.members(groups_of(lab, machine))
-        if command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    ]
-    assert keepers
-    for pid in keepers:
-        os.kill(pid, signal.SIGKILL)
+    """Kill the one process whose command line holds this command and, after it, the machine's disk."""
+    found = subprocess.run(
+        ["pgrep", "-f", f"{command} .*{lab.disk(machine)}/"], capture_output=True, check=True
+    )
+    os.kill(int(found.stdout), signal.SIGKILL)
 
 
 def test_a_machine_whose_systemd_nspawn_is_killed_is_off_and_boots_again(lab: Lab) -> None:
