@@ -22,6 +22,7 @@ from hardway.ledger import Ledger
 from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, Declaration, View, declare, differences, foreign
+from hardway.remote.model import Result, last_lines
 from hardway.resources import Context, Local, Present, Service, Unseen
 from hardway.resources.files import Stat
 from hardway.session import Session, observe, stage
@@ -211,10 +212,9 @@ def activate(
     def carry_out(name: str) -> None:
         session.events(MachineProgress(name, chapter, "running"))
         script = activation(by_machine[name], views[name], contexts[name])
-        try:
-            session.run(name, script, what=chapter, timeout=ACTIVATION_LIMIT)
-        except CommandFailed as error:
-            raise _explained(error, chapter) from error
+        result = session.run(name, script, what=chapter, timeout=ACTIVATION_LIMIT, check=False)
+        if result.code != 0:
+            raise _failed(name, chapter, result)
         for change in by_machine[name]:
             session.events(Changed(name, chapter, change.key, change.difference.verb, change.difference.why))
         session.events(MachineProgress(name, chapter, "done"))
@@ -261,14 +261,14 @@ def _healthy(session: Session, name: str, service: Service) -> bool:
     return code == 0
 
 
-def _explained(error: CommandFailed, chapter: str) -> CommandFailed:
-    key = (error.tried or "").partition("@")[2]
+def _failed(name: str, chapter: str, result: Result) -> CommandFailed:
+    """The step that failed is the last that the script named."""
+    begun = [line[1:] for line in result.text.splitlines() if line.startswith("@")]
     return CommandFailed(
-        error.what,
-        machine=error.machine,
-        tried=key or error.tried,
-        said=error.said,
-        hint=f"mend the cause, then run the same command again: it goes on from here (one chapter: hardway {chapter})",
+        f"{chapter} stopped at {begun[-1] if begun else 'its first step'} (status {result.code})",
+        machine=name,
+        said=last_lines(result.stderr, 20),
+        hint="mend the cause, then run the same command again: it goes on from here",
     )
 
 
@@ -302,7 +302,9 @@ def _begin(
     by_machine = _by_machine(changes)
 
     def note(name: str) -> None:
-        session.run(name, begin(state.to_json(), by_machine[name], views[name], contexts[name]), what="note the intents")
+        session.run(
+            name, begin(state.to_json(), by_machine[name], views[name], contexts[name]), what="note the intents"
+        )
 
     session.each(by_machine, note)
 

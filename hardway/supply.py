@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from hardway.artifacts.catalogue import ARCHES, Arch, releases_for
 from hardway.artifacts.get import Ask, Need, Source, ensure, needs_for
@@ -15,7 +14,7 @@ from hardway.events import Sink, discard
 from hardway.plan import Change, Declaration
 from hardway.resources import Binary, Image
 
-FileKey = tuple[str, str, Arch]
+FileKey = tuple[str, str, str]
 """Name, version, architecture."""
 
 
@@ -72,7 +71,7 @@ class Supply:
                 raise ArtifactError(
                     f"there are no components for the architecture {arch}", hint="amd64 or arm64 machines"
                 )
-            names.setdefault(cast(Arch, arch), []).append(resource.file)
+            names.setdefault(arch, []).append(resource.file)
         return [need for arch, files in sorted(names.items()) for need in needs_for(self.kubernetes, arch, files)]
 
     def _ensure(self, needs: Sequence[Need]) -> dict[Need, Blob]:
