@@ -19,12 +19,17 @@ PROXY_CONFIG = "/var/lib/kube-proxy/kube-proxy-config.yaml"
 REMOVE_PODS = f"""\
 [ ! -S /run/containerd/containerd.sock ] || timeout 120 {BIN}/crictl rmp --all --force >/dev/null 2>&1 || true"""
 KILL_CONTAINERS = f"""\
+shims=
 for process in /proc/[0-9]*; do
-  case $(readlink "$process/exe" 2>/dev/null) in {BIN}/containerd-shim-runc-v2*)
-    for child in $(cat "$process"/task/*/children 2>/dev/null); do kill -9 "$child" 2>/dev/null || true; done
-    kill -9 "${{process#/proc/}}" 2>/dev/null || true ;;
+  case $(readlink "$process/exe" 2>/dev/null) in
+  {BIN}/containerd-shim-runc-v2*) shims="$shims ${{process#/proc/}}" ;;
   esac
 done
+for process in ${{shims:+/proc/[0-9]*}}; do
+  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "$process/status" 2>/dev/null) || continue
+  case " $shims " in *" $parent "*) kill -9 "${{process#/proc/}}" 2>/dev/null || true ;; esac
+done
+for shim in $shims; do kill -9 "$shim" 2>/dev/null || true; done
 ip link delete {BRIDGE} 2>/dev/null || true"""
 REMOVE_RULES = f"{BIN}/kube-proxy --cleanup >/dev/null 2>&1 || true"
 
@@ -46,7 +51,7 @@ def _runtime(model: Model, machine: Machine) -> Iterator[Resource]:
     yield Binary(f"{BIN}/runc", "runc", model.versions["runc"])
     yield Binary(f"{BIN}/crictl", "crictl", model.versions["cri-tools"])
     yield Directory("/etc/containerd")
-    yield Directory("/var/lib/containerd", 0o711, data=True)
+    yield Directory("/var/lib/containerd", 0o700, data=True)
     yield File(CONTAINERD_CONFIG, containerd_config(model, machine))
     yield File("/etc/crictl.yaml", render("configs/crictl.yaml"))
     yield File(unit_path("containerd"), render("units/containerd.service"), mode=0o600)
