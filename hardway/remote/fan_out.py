@@ -30,9 +30,7 @@ class MachineErrors(MachineError):
         return "\n".join(str(error) for error in self.errors.values())
 
 
-def fan_out(
-    machines: Iterable[Subject], function: Callable[[Subject], Outcome], forks: int
-) -> dict[str, Outcome]:
+def fan_out(machines: Iterable[Subject], function: Callable[[Subject], Outcome], forks: int) -> dict[str, Outcome]:
     """Call the function for every machine, `forks` at a time; results by name, in the order given.
 
     Machines are given as they are, or by name. All are worked on even if some fail. Raises the only

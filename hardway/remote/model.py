@@ -108,9 +108,7 @@ def quote(argv: Sequence[str]) -> str:
     return shlex.join(argv)
 
 
-def run_repeatable(
-    machine: MachineIO, script: str, *, timeout: float, what: str, check: bool = True
-) -> Result:
+def run_repeatable(machine: MachineIO, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
     """Run a script that is safe to run twice: once more, on a new connection, if the first one is lost."""
     try:
         return machine.run(script, timeout=timeout, what=what, check=check)

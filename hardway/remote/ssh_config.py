@@ -77,9 +77,7 @@ class SshConfig:
         jump: str | None = self._lookup(host).get("proxyjump")
         return None if jump and _parts(jump.split(",")[0])[0] == host else jump
 
-    def _hop(
-        self, name: str, user: str | None, port: int | None, *, key: Path | None, alias: str | None = None
-    ) -> Hop:
+    def _hop(self, name: str, user: str | None, port: int | None, *, key: Path | None, alias: str | None = None) -> Hop:
         settings = self._lookup(name)
         host = settings.get("hostname", name)
         number = port or int(settings.get("port", 22))

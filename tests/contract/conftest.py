@@ -102,7 +102,7 @@ def start_sshd(folder: Path, port: int) -> "subprocess.Popen[bytes]":
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n"
         f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel ERROR\n"
-        f"SetEnv PATH={folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        f"SetEnv HOME={folder} PATH={folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
     log = (folder / "log").open("ab")

@@ -101,9 +101,7 @@ def test_arguments_are_quoted_once(machine: MachineIO) -> None:
 
 def test_a_script_past_its_time_is_ended_and_says_how_far_it_came(machine: MachineIO, scratch: str) -> None:
     with pytest.raises(NotSettled) as caught:
-        machine.run(
-            f"echo $$ >{scratch}/pid; echo waiting for the leader >&2; sleep 60", timeout=0.3, what="wait"
-        )
+        machine.run(f"echo $$ >{scratch}/pid; echo waiting for the leader >&2; sleep 60", timeout=0.3, what="wait")
     assert (caught.value.machine, caught.value.said) == ("m1", "waiting for the leader")
     assert run(machine, f'[ -d "/proc/$(cat {scratch}/pid)" ] || echo ended')[1] == b"ended\n"
 
@@ -196,9 +194,7 @@ def cut(machine: MachineIO, request: pytest.FixtureRequest) -> Callable[[], None
     return drop
 
 
-def test_a_dropped_connection_says_what_was_running(
-    machine: MachineIO, scratch: str, cut: Callable[[], None]
-) -> None:
+def test_a_dropped_connection_says_what_was_running(machine: MachineIO, scratch: str, cut: Callable[[], None]) -> None:
     if isinstance(machine, LocalMachine):
         pytest.skip("a local script goes on writing to the pipe it inherited")
     run(machine, f"mkfifo {scratch}/begun")

@@ -45,12 +45,8 @@ def test_the_host_field_means_what_ssh_means_by_it(hosts: str, name: str, answer
 
 def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "known_hosts"
-    path.write_text(
-        f"# k0 ssh-ed25519 {BLOB}\n\nk1\nk2 ssh-ed25519 !!\n@revoked k3 ssh-ed25519 {BLOB} note\n"
-    )
-    assert [(e.marker, e.hosts, e.blob, e.place) for e in read(path)] == [
-        ("@revoked", "k3", b"key", f"{path}:5")
-    ]
+    path.write_text(f"# k0 ssh-ed25519 {BLOB}\n\nk1\nk2 ssh-ed25519 !!\n@revoked k3 ssh-ed25519 {BLOB} note\n")
+    assert [(e.marker, e.hosts, e.blob, e.place) for e in read(path)] == [("@revoked", "k3", b"key", f"{path}:5")]
     assert read(tmp_path / "absent") == []
 
 
@@ -84,9 +80,7 @@ def test_the_inventory_comes_before_ssh_config(target: Target, given: Path) -> N
     assert (hop.port, hop.user) == (22, "root")
 
 
-def test_the_given_file_comes_before_the_users_own(
-    target: Target, given: Path, no_habits_of_the_user: Path
-) -> None:
+def test_the_given_file_comes_before_the_users_own(target: Target, given: Path, no_habits_of_the_user: Path) -> None:
     (no_habits_of_the_user / ".ssh" / "config").write_text("Host k1\n  User second\n  Port 2\n")
     given.write_text("Host k1\n  User first\n")
     (hop,) = SshConfig(given).route(target)

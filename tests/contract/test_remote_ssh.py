@@ -49,9 +49,7 @@ def record(known_hosts: Path, server: Sshd) -> None:
 # host keys
 
 
-def test_an_unknown_host_key_is_refused_with_its_fingerprint(
-    connect: Connect, sshd: Sshd, known_hosts: Path
-) -> None:
+def test_an_unknown_host_key_is_refused_with_its_fingerprint(connect: Connect, sshd: Sshd, known_hosts: Path) -> None:
     known_hosts.unlink()
     with pytest.raises(HostKeyError) as caught:
         connect()
@@ -233,9 +231,7 @@ def test_a_passphrase_is_asked_once_for_all_machines(sshd: Sshd, known_hosts: Pa
     ("answer", "said"),
     [("wrong", "the passphrase is wrong"), ("", "it has a passphrase, and none was given")],
 )
-def test_a_passphrase_that_does_not_fit_is_told(
-    connect: Connect, locked_key: Path, answer: str, said: str
-) -> None:
+def test_a_passphrase_that_does_not_fit_is_told(connect: Connect, locked_key: Path, answer: str, said: str) -> None:
     with pytest.raises(AuthenticationFailed) as caught:
         connect(key=locked_key, ask=Asked(passphrase=answer))
     assert f"{locked_key} ({said})" in str(caught.value)

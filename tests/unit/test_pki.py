@@ -20,9 +20,7 @@ SERVER = CertificateSpec(
     addresses=("10.32.0.1", "127.0.0.1", "fd00::1"),
     usages=frozenset({"server"}),
 )
-CLIENT = CertificateSpec(
-    "hardway-admin", organizations=("hardway:cluster-admins",), usages=frozenset({"client"})
-)
+CLIENT = CertificateSpec("hardway-admin", organizations=("hardway:cluster-admins",), usages=frozenset({"client"}))
 NODE = CertificateSpec(
     "system:node:worker-0",
     organizations=("system:nodes",),
@@ -89,9 +87,7 @@ def test_a_certificate_read_back_says_what_was_specified(
 
 @pytest.mark.parametrize("algorithm", ["ecdsa-p256", "rsa-2048"])
 @pytest.mark.parametrize("spec", LEAVES, ids=lambda spec: spec.common_name)
-def test_openssl_verifies_each_kind(
-    spec: CertificateSpec, algorithm: pki.KeyAlgorithm, tmp_path: Path
-) -> None:
+def test_openssl_verifies_each_kind(spec: CertificateSpec, algorithm: pki.KeyAlgorithm, tmp_path: Path) -> None:
     authority, key = Authority(algorithm), pki.new_key(algorithm)
     ca, leaf, private = tmp_path / "ca.crt", tmp_path / "leaf.crt", tmp_path / "leaf.key"
     ca.write_bytes(authority.cert)
@@ -141,18 +137,14 @@ def test_a_ca_with_a_foreign_key_signs_nothing(authority: Authority, key: bytes)
 
 
 @pytest.mark.parametrize("spec", LEAVES, ids=lambda spec: spec.common_name)
-def test_what_was_just_issued_is_as_specified(
-    spec: CertificateSpec, authority: Authority, key: bytes
-) -> None:
+def test_what_was_just_issued_is_as_specified(spec: CertificateSpec, authority: Authority, key: bytes) -> None:
     assert compare(spec, authority.issue(spec, key), key, authority.cert) == []
 
 
 def test_a_ca_is_compared_with_itself(authority: Authority) -> None:
     assert compare(CA, authority.cert, authority.key, authority.cert) == []
     late = NOW + timedelta(days=3640)
-    assert compare(CA, authority.cert, authority.key, authority.cert, late) == [
-        "expires in 10 days, on 2036-11-18"
-    ]
+    assert compare(CA, authority.cert, authority.key, authority.cert, late) == ["expires in 10 days, on 2036-11-18"]
 
 
 @pytest.mark.parametrize(
@@ -169,17 +161,13 @@ def test_a_ca_is_compared_with_itself(authority: Authority) -> None:
         (replace(SERVER, days=20), "expires in 20 days, on 2026-12-11"),
     ],
 )
-def test_one_thing_wrong_is_one_phrase(
-    made: CertificateSpec, said: str, authority: Authority, key: bytes
-) -> None:
+def test_one_thing_wrong_is_one_phrase(made: CertificateSpec, said: str, authority: Authority, key: bytes) -> None:
     assert compare(SERVER, authority.issue(made, key), key, authority.cert) == [said]
 
 
 def test_another_ca_of_the_same_name_is_told_apart(authority: Authority, key: bytes) -> None:
     cert = Authority().issue(SERVER, key)
-    assert compare(SERVER, cert, key, authority.cert) == [
-        "signed by CN=kubernetes, not by the key of CN=kubernetes"
-    ]
+    assert compare(SERVER, cert, key, authority.cert) == ["signed by CN=kubernetes, not by the key of CN=kubernetes"]
 
 
 def test_another_key_and_another_algorithm_are_told(authority: Authority, key: bytes) -> None:
@@ -209,9 +197,7 @@ def test_a_clock_that_is_behind_is_told(authority: Authority, key: bytes) -> Non
     ]
 
 
-@pytest.mark.parametrize(
-    "bad", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
-)
+@pytest.mark.parametrize("bad", [b"", b"hello", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
 def test_malformed_pem_is_a_clear_error(bad: bytes, authority: Authority) -> None:
     with pytest.raises(pki.PemError, match="not a PEM certificate"):
         pki.read(bad)
