@@ -74,6 +74,12 @@ def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
 
 
 def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping[str, View]) -> None:
+    if known is not None and known.etcd == "formed" and not any(view.state_text for view in views.values()):
+        raise HardwayError(
+            f"{session.workspace.root} knows a living cluster, but none of these machines has ever seen it",
+            said=f"machines: {', '.join(views)}",
+            hint="if they were installed anew and the cluster is given up: hardway reset, then hardway init",
+        )
     for machine in session.cluster.controllers:
         view = views.get(machine.name)
         if view is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hardway import __version__
+import hardway
 
 FOLDER = "/var/lib/hardway"
 PATH = f"{FOLDER}/ledger.jsonl"
@@ -62,7 +62,7 @@ def read(text: str) -> Ledger:
 
 
 def intent(key: str, chapter: str, entry: Entry) -> str:
-    return _line({"op": "intent", "key": key, "entry": {"chapter": chapter, "by": __version__, **entry}})
+    return _line({"op": "intent", "key": key, "entry": {"chapter": chapter, "by": hardway.__version__, **entry}})
 
 
 def done(key: str) -> str:

@@ -31,7 +31,9 @@ def _lab(inventory: Path | None, workspace: Path | None) -> Lab:
         raise LabError(f"{cluster.path} describes no lab", hint="inventories/lab.yaml does: see its `lab:`")
     machines = tuple(LabMachine(machine.name, machine.ip) for machine in cluster.machines)
     root = Workspace.of(cluster, workspace).root
-    return Lab(cluster.name, cluster.lab.network, machines, cluster.lab.image, root)
+    return Lab(
+        cluster=cluster.name, network=cluster.lab.network, machines=machines, image=cluster.lab.image, workspace=root
+    )
 
 
 def _as_root() -> None:
@@ -63,11 +65,14 @@ def down(options: Options) -> None:
     """Take them down and leave nothing behind: mounts, interfaces, processes, cgroups, sysctls."""
     from hardway.cli.running import shown
     from hardway.lab.lab import down as take_down
+    from hardway.workspace import Workspace
 
     _as_root()
     lab = _lab(options.inventory, options.workspace)
     with shown(options) as events:
         take_down(lab, events)
+    # The machines' disks are gone, and with them the cluster; its keys may serve the next one.
+    Workspace(lab.workspace).forget_state()
     if options.output == "text":
         print(f"The lab {lab.cluster} is gone; its workspace stays in {lab.workspace}")
 

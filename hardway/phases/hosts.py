@@ -8,7 +8,7 @@ from hardway.render import render
 from hardway.resources import Block, File, Hostname, Module, Package, SwapOff, Sysctl
 
 MODULES = {
-    "overlay": "/sys/module/overlay",
+    "overlay": "/proc/filesystems overlay",
     "br_netfilter": "/proc/sys/net/bridge/bridge-nf-call-iptables",
     "nf_conntrack": "/proc/sys/net/netfilter/nf_conntrack_count",
 }
