@@ -1,0 +1,83 @@
+"""An error as a person reads it: where, what was tried, what came back, and the next move."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable
+from typing import TextIO
+
+from hardway.console.words import clean, counted, machines
+from hardway.console.writer import Writer
+from hardway.errors import HardwayError, InventoryError
+
+_LABEL = 7
+_RED, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
+
+
+def error(failure: HardwayError, stream: TextIO, width: int | None = None) -> None:
+    """Prints an error within the width (default: the terminal's, or 80).
+
+    Mistakes in an inventory are one line each, unbroken, so that editors find their places. Machines that
+    failed alike share a block.
+    """
+    colour = stream.isatty() and "NO_COLOR" not in os.environ
+    columns = width or (shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80)
+    writer = Writer(stream, keep_colours=colour)
+    for line in map(clean, _lines(failure, max(columns, 40))):
+        writer.line(_coloured(line) if colour else line)
+
+
+def machines_of(failure: BaseException | None) -> frozenset[str]:
+    """The machines that an error is about."""
+    if not isinstance(failure, HardwayError):
+        return frozenset()
+    return frozenset(name for name in _parts(failure) if name)
+
+
+def _parts(failure: HardwayError) -> dict[str | None, HardwayError]:
+    """By machine: the parts of an error that collects several, else itself."""
+    return getattr(failure, "errors", None) or {failure.machine: failure}
+
+
+def _lines(failure: HardwayError, width: int) -> Iterable[str]:
+    if isinstance(failure, InventoryError):
+        yield from failure.problems
+        if len(failure.problems) > 1:
+            yield f"{counted(len(failure.problems), 'mistake')} in the inventory; nothing was done"
+        return
+    alike: dict[tuple[str | None, ...], list[str]] = {}
+    for machine, part in _parts(failure).items():
+        alike.setdefault((part.what, part.tried, part.said, part.hint), []).append(machine or "")
+    for number, ((what, tried, said, hint), names) in enumerate(alike.items()):
+        if number:
+            yield ""
+        where = machines(filter(None, names))
+        yield from _labelled("error", f"{where}: {what}" if where else what or "", width)
+        yield from _labelled("tried", tried, width)
+        yield from _labelled("said", said, width)
+        yield from _labelled("next", hint, width)
+
+
+def _labelled(label: str, text: str | None, width: int) -> Iterable[str]:
+    """`label  text`, each of its lines wrapped below itself; words (paths, commands) are never broken."""
+    head = f"{label:<{_LABEL}}"
+    for line in (text or "").strip().splitlines():
+        indent = " " * (len(line) - len(line.lstrip()))
+        wrapped = textwrap.wrap(
+            line.strip(), width - _LABEL - len(indent), break_long_words=False, break_on_hyphens=False
+        )
+        for piece in wrapped:
+            yield f"{head}{indent}{piece}"
+            head = " " * _LABEL
+
+
+def _coloured(line: str) -> str:
+    label, rest = line[:_LABEL], line[_LABEL:]
+    match label.strip():
+        case "error":
+            return f"{_RED}{label}{_PLAIN}{_BOLD}{rest}{_PLAIN}"
+        case "tried" | "said" | "next":
+            return f"{_BOLD}{label}{_PLAIN}{rest}"
+    return line

@@ -1,0 +1,164 @@
+"""How things are said: sizes, times, names of machines, and what changed, in few words. Pure text."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from hardway.events import Changed
+
+# What a terminal obeys rather than shows: journals of machines may hold anything.
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_PAST = {
+    "make": "made",
+    "change": "changed",
+    "remove": "removed",
+    "start": "started",
+    "restart": "restarted",
+    "reload": "reloaded",
+    "enable": "enabled",
+}
+_KINDS = {
+    "directory": ("folder", "folders"),
+    "binary": ("binary", "binaries"),
+    "objects": ("set of API objects", "sets of API objects"),
+    "module": ("kernel module", "kernel modules"),
+    "swap": ("swap setting", "swap settings"),
+}
+_NAMED = 3
+"""Services up to this many are named, more are counted."""
+
+
+def clean(text: str) -> str:
+    """The text without escape sequences and control characters, except newline and tab."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
+def size(count: int) -> str:
+    """Bytes in at most seven characters: `812 B`, `12 kB`, `163 MB`, `1.1 GB`."""
+    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            value = count / factor
+            return f"{value:.1f} {unit}" if value < 10 and unit != "kB" else f"{value:.0f} {unit}"
+    return f"{count} B"
+
+
+def duration(seconds: float) -> str:
+    """`1.3 s`, `42 s`, `4 min 49 s`, `2 h 5 min`."""
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 20 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def clock(seconds: float) -> str:
+    """`0:07`, `12:40`, `1:02:40`: for what ticks."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes}:{rest:02}"
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 machine`, `7 machines`, `2 binaries`."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def machines(names: Iterable[str], everybody: Sequence[str] = ()) -> str:
+    """`controller-0..2 worker-1`, in the order of `everybody`; all of them, when they are many, by their number."""
+    unique = set(names)
+    if len(everybody) > 3 and unique == set(everybody):
+        return f"all {len(unique)} machines"
+    order = {name: place for place, name in enumerate(everybody)}
+    return ranges(sorted(unique, key=lambda name: (order.get(name, len(order)), _natural(name))))
+
+
+def ranges(names: Iterable[str]) -> str:
+    """`lb-0 controller-0..2`: names in the order given, neighbours in number as a range."""
+    runs: list[list[str]] = []
+    for name in names:
+        if runs and _follows(runs[-1][-1], name):
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    return " ".join(_run(run) for run in runs)
+
+
+def _natural(name: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _numbered(name: str) -> tuple[str, int] | None:
+    found = re.fullmatch(r"(.*?)(0|[1-9]\d*)", name)
+    return (found.group(1), int(found.group(2))) if found else None
+
+
+def _follows(before: str, after: str) -> bool:
+    one, other = _numbered(before), _numbered(after)
+    return one is not None and other == (one[0], one[1] + 1)
+
+
+def _run(run: list[str]) -> str:
+    last = _numbered(run[-1])
+    return f"{run[0]}..{last[1]}" if len(run) > 2 and last else " ".join(run)
+
+
+def past(verb: str) -> str:
+    """`made` for `make`; a verb that is not known as it is."""
+    return _PAST.get(verb, verb)
+
+
+def _key(what: str) -> tuple[str, str]:
+    """Kind and name of a key such as `file:/etc/hosts`; a path of the operator's workspace has no kind."""
+    before, colon, after = what.partition(":")
+    return (before, after) if colon and "/" not in before else ("", what)
+
+
+def thing(what: str) -> str:
+    """What a key is about: its name, with the kind where the name alone says too little."""
+    kind, name = _key(what)
+    return name if kind in ("", "file", "directory", "binary", "service", name) else f"{kind} {name}"
+
+
+def kind(what: str) -> str:
+    """The kind that a key begins with; that of a path is told by its ending."""
+    named = _key(what)[0]
+    if named:
+        return named
+    endings = {".key": "key", ".crt": "certificate", "kubeconfig": "kubeconfig"}
+    return next((name for ending, name in endings.items() if what.endswith(ending)), "file")
+
+
+def changes(group: Iterable[Changed]) -> str:
+    """`made 9 files, 3 folders; started etcd.service`: what was done to one machine."""
+    by_verb: dict[str, list[str]] = {}
+    for change in group:
+        by_verb.setdefault(change.verb, []).append(change.what)
+    return "; ".join(f"{past(verb)} {_things(whats)}" for verb, whats in by_verb.items())
+
+
+def _things(whats: Sequence[str]) -> str:
+    services = [thing(what) for what in whats if kind(what) == "service"]
+    others = [what for what in whats if kind(what) != "service"]
+    if len(others) == 1:
+        words = [thing(others[0])]
+    else:
+        words = [counted(count, *_KINDS.get(name, (name, ""))) for name, count in Counter(map(kind, others)).items()]
+    if len(services) > 1:
+        services = [name.removesuffix(".service") for name in services]
+    return ", ".join(words + (services if len(services) <= _NAMED else [counted(len(services), "service")]))
+
+
+def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
+    """One line for all machines to which the same was done."""
+    by_machine: dict[str, list[Changed]] = {}
+    for change in group:
+        by_machine.setdefault(change.machine, []).append(change)
+    alike: dict[str, list[str]] = {}
+    for machine, done in by_machine.items():
+        alike.setdefault(changes(done), []).append(machine)
+    return [
+        f"{machines(names, everybody)}: {'each ' if len(names) > 1 else ''}{words}" for words, names in alike.items()
+    ]

@@ -1,0 +1,34 @@
+"""Lines onto a stream, from any thread, whatever the stream can take."""
+
+from __future__ import annotations
+
+import threading
+from typing import TextIO
+
+from hardway.console.words import clean
+
+
+class Writer:
+    """Writes whole lines, flushed.
+
+    Characters that the stream's encoding lacks are replaced. When the reader has gone (`| head`), or
+    the disk behind it is full, nothing more is written: a run is not given up for that.
+    """
+
+    def __init__(self, stream: TextIO, *, keep_colours: bool = False) -> None:
+        self._stream, self._clean = stream, str if keep_colours else clean
+        self._lock = threading.Lock()
+        self._gone = False
+
+    def line(self, text: str = "") -> None:
+        """One or more lines, in one piece."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        printable = self._clean(text).encode(encoding, errors="replace").decode(encoding)
+        with self._lock:
+            if self._gone:
+                return
+            try:
+                self._stream.write(printable + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._gone = True
