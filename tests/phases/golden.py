@@ -6,10 +6,11 @@ Holes stand in them by name. To write them anew after a change: python tests/pha
 import shutil
 from pathlib import Path
 
+from phase_models import cluster, model
+
 from hardway.phases.base import Model
 from hardway.plan import declare
 from hardway.resources import ApiObjects, Block, File, WorkspaceFile
-from phase_models import cluster, model
 
 GOLDEN = Path(__file__).parent / "golden"
 

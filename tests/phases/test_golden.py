@@ -1,8 +1,7 @@
 """Every artifact of the seven machines is as it was kept: a change to a template shows in the same commit."""
 
-import pytest
-
 import golden
+import pytest
 
 RENDERED, KEPT = golden.lab(), golden.kept()
 

@@ -1,10 +1,10 @@
 """Every flag and setting has its why, and every why its flag or setting."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomllib
 import yaml
 from phase_models import cluster, model
 
@@ -64,9 +64,7 @@ def test_yaml_settings_and_whys_are_the_same(name: str) -> None:
 def test_containerd_settings_and_whys_are_the_same() -> None:
     text = (TEMPLATES / "configs" / "containerd-config.toml").read_text(encoding="utf-8")
     text = text.replace('"{{ pause }}"', "''").replace("{{", "'").replace("}}", "'")
-    settings = {
-        ".".join(f'"{part}"' if "." in part else part for part in leaf) for leaf in leaves(tomllib.loads(text))
-    }
+    settings = {".".join(f'"{part}"' if "." in part else part for part in leaf) for leaf in leaves(tomllib.loads(text))}
     assert settings == set(whys(TEMPLATES / "configs" / "containerd-config.why.yaml"))
 
 
