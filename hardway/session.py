@@ -18,7 +18,7 @@ from hardway.errors import HardwayError
 from hardway.events import CommandRun, MachineProgress, Sink, StageFinished, StageStarted, discard
 from hardway.inventory.model import Cluster, Machine
 from hardway.plan import Declaration, View, probe_script, read_answer, to_hash, with_digests
-from hardway.remote import MachineIO, Result, Target, connect, fan_out
+from hardway.remote import AskSecret, Fleet, MachineIO, Result, Target, fan_out
 from hardway.resources.files import Stat
 from hardway.workspace import Workspace
 
@@ -56,7 +56,7 @@ class Access:
     """How the operator wants machines to be reached, beyond the inventory."""
 
     accept_new_host_keys: bool = False
-    ask_secret: Callable[[str], str] | None = None
+    ask_secret: AskSecret | None = None
     ssh_config: Path | None = None
 
 
@@ -98,13 +98,11 @@ def opened(
     session = Session(cluster, workspace, events=events, forks=forks)
     by_name = {machine.name: machine for machine in machines}
 
+    fleet = Fleet(accept_new_host_keys=access.accept_new_host_keys, ask_secret=access.ask_secret)
+
     def dial(name: str) -> MachineIO:
         events(MachineProgress(name, "connect", "running"))
-        made = connect(
-            target(by_name[name], cluster, workspace, access),
-            accept_new_host_keys=access.accept_new_host_keys,
-            ask_secret=access.ask_secret,
-        )
+        made = fleet.connect(target(by_name[name], cluster, workspace, access))
         session.machines[name] = made
         events(MachineProgress(name, "connect", "done"))
         return made
@@ -114,9 +112,8 @@ def opened(
             session.each(by_name, dial)
         yield session
     finally:
-        for connection in session.machines.values():
-            with contextlib.suppress(HardwayError, OSError):
-                connection.close()
+        with contextlib.suppress(HardwayError, OSError):
+            fleet.close()
 
 
 @contextlib.contextmanager

@@ -54,7 +54,12 @@ def reset(options: Options) -> None:
     with here.workspace.lock(holder("reset")), telling(options, here.workspace, "reset") as events:
         events(RunStarted("reset", here.cluster.name, names, ("reset",)))
         with opened(
-            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+            here.cluster,
+            here.workspace,
+            here.chosen,
+            access=access(options, events),
+            events=events,
+            forks=options.forks,
         ) as session:
             session.each(names, lambda name: session.machines[name].lock(holder("reset")))
             undone = take_away(session)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
+import os
 import platform
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -17,11 +19,11 @@ from hardway.actions.smoke import smoke_test
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
-from hardway.console import console, run_log, tee
+from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state
 from hardway.engine import Choice, Outcome, converge
 from hardway.errors import HardwayError, LabError, Unreachable, UsageError
-from hardway.events import Note, RunFinished, RunStarted, Sink
+from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
 from hardway.inventory.load import load
@@ -51,8 +53,6 @@ class Site:
 
 def site(options: Options, *, lab_must_run: bool = True) -> Site:
     """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
-    import os
-
     cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
     if cluster.lab is not None and lab_must_run:
         require_lab(cluster)
@@ -105,17 +105,16 @@ def telling(options: Options, workspace: Workspace, command: str) -> Iterator[Si
         yield tee(console_sink, log_sink)
 
 
-def access(options: Options) -> Access:
+def access(options: Options, events: Sink) -> Access:
+    """How machines are reached; a passphrase or password is asked on the terminal, where there is one."""
+
+    def ask_secret(prompt: str) -> str:
+        if not sys.stdin.isatty():
+            return ""
+        with hold(events):
+            return getpass.getpass(prompt)
+
     return Access(accept_new_host_keys=options.accept_new_host_keys, ask_secret=ask_secret)
-
-
-def ask_secret(prompt: str) -> str:
-    """Asks on the terminal; without one there is nobody to ask."""
-    import getpass
-
-    if not sys.stdin.isatty():
-        return ""
-    return getpass.getpass(prompt)
 
 
 def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Supply:
@@ -126,14 +125,23 @@ def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Su
         source=options.source or cluster.artifacts.source,
         mirror=options.mirror or cluster.artifacts.mirror,
         require_pinned=options.require_pinned,
-        ask=confirm if sys.stdin.isatty() and not options.yes else None,
+        ask=_asker(options, events),
         events=events,
     )
 
 
-def confirm(question: str) -> bool:
-    print(f"{question} [y/N] ", end="", flush=True)
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+def _asker(options: Options, events: Sink) -> Callable[[str], bool] | None:
+    """Who agrees to a build: `--yes`, or the person at the terminal, or nobody."""
+    if options.yes:
+        return lambda question: True
+    return (lambda question: confirm(question, events)) if sys.stdin.isatty() else None
+
+
+def confirm(question: str, events: Sink = discard) -> bool:
+    """Asks a person at the terminal; the live table is out of the way meanwhile."""
+    with hold(events):
+        print(f"{question} [y/N] ", end="", flush=True)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
@@ -150,7 +158,12 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
         store = default_store()
         wanted = supply(options, here.cluster, store, events)
         with opened(
-            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+            here.cluster,
+            here.workspace,
+            here.chosen,
+            access=access(options, events),
+            events=events,
+            forks=options.forks,
         ) as session:
             session.each(names, lambda name: session.machines[name].lock(holder(command)))
             choice = Choice(tuple(chapters), frozenset(names), options.adopt)
@@ -161,7 +174,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
                 wanted,
                 store,
                 check=lambda views: _check(session, views, events) if whole else None,
-                confirm=lambda changes: _confirm(changes, options),
+                confirm=lambda changes: _confirm(changes, options, events),
             )
             _prove(session, outcome, chapters, events)
             if "smoke-test" in chapters and (
@@ -189,14 +202,14 @@ def refuse(findings: Sequence[Finding]) -> None:
         raise HardwayError("preflight found what must be mended first", said=said, hint="hardway preflight, once it is")
 
 
-def _confirm(changes: Sequence[Change], options: Options) -> None:
+def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:
     """On a terminal, what would change in a cluster that serves is shown first."""
     if options.yes or options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
     lines = [f"  {one.machine}: {one.difference.verb} {one.key}: {one.difference.why}" for one in changes[:30]]
     more = f"\n  … and {len(changes) - 30} more" if len(changes) > 30 else ""
-    print("\n".join(lines) + more)
-    if not confirm(f"{len(changes)} changes to a cluster that serves. Go on?"):
+    shown_changes = "\n".join(lines) + more
+    if not confirm(f"{shown_changes}\n{len(changes)} changes to a cluster that serves. Go on?", events):
         raise UsageError("nothing was changed", hint="--yes goes on without asking")
 
 
@@ -252,7 +265,12 @@ def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
     with (
         shown(options) as events,
         opened(
-            here.cluster, here.workspace, here.chosen, access=access(options), events=events, forks=options.forks
+            here.cluster,
+            here.workspace,
+            here.chosen,
+            access=access(options, events),
+            events=events,
+            forks=options.forks,
         ) as session,
     ):
         versions = supply(options, here.cluster, default_store(), events).versions

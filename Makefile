@@ -1,0 +1,30 @@
+# Thin on purpose: these are the commands that a user types, in order. See tools/prepare.
+.PHONY: up down test unit bench clean
+INVENTORY ?= inventories/lab.yaml
+# A Go toolchain that tools/prepare had to bring lies in .venv.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+HARDWAY := .venv/bin/hardway
+
+up: ## a cluster to use: tools, binaries, seven lab machines, hardway init, smoke test
+	@tools/prepare
+	$(HARDWAY) artifacts get --yes --inventory $(INVENTORY)
+	$(HARDWAY) lab up --inventory $(INVENTORY)
+	$(HARDWAY) init --yes --inventory $(INVENTORY)
+
+down: ## take the lab down and put this computer's settings back
+	$(HARDWAY) lab down --inventory $(INVENTORY)
+
+test: ## every test there is, the lab's included
+	@tools/prepare --tests
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
+	sudo=$$([ "$$(id -u)" = 0 ] || echo "sudo -E"); $$sudo .venv/bin/pytest
+
+unit: ## what needs neither root nor network
+	@tools/prepare --tests
+	.venv/bin/pytest -m "not lab"
+
+bench: ## how long things take, and why; needs the lab
+	.venv/bin/python -m tests.bench
