@@ -9,6 +9,8 @@ from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.phases.base import Model
+from hardway.plan import declare
+from hardway.resources import File, Resource
 from hardway.state import State
 
 
@@ -28,5 +30,21 @@ def model(of: Cluster, etcd: str = "begun") -> Model:
     return Model(of, state, versions)
 
 
-def changed(of: Cluster, **changes: object) -> Cluster:
-    return replace(of, **changes)  # type: ignore[arg-type]
+LAB = cluster("lab")
+MODEL = model(LAB)
+
+
+def on(of: Model, machine: str, kind: type[Resource], chapter_name: str = "") -> list[Resource]:
+    return [
+        placed.resource
+        for placed in declare(of).on(machine)
+        if isinstance(placed.resource, kind) and chapter_name in ("", placed.chapter)
+    ]
+
+
+def file(of: Model, machine: str, path: str) -> File:
+    return next(one for one in on(of, machine, File) if isinstance(one, File) and one.path == path)
+
+
+def overlaid(settings: dict[str, dict[str, object]], of: Cluster = LAB) -> Model:
+    return model(replace(of, settings=settings))

@@ -1,54 +1,28 @@
 """What each chapter puts where, on every shape of cluster."""
 
-import tomllib
 from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
 import yaml
-from phase_models import cluster, model
+from phase_models import LAB, MODEL, cluster, file, model, on
 
-from hardway.inventory.model import Cluster, Machine
-from hardway.network import routes
+from hardway.inventory.model import Cluster
 from hardway.phases import (
     CHAPTER_NAMES,
-    access,
     certs,
     chapter,
     control_plane,
-    dns,
     encryption,
-    etcd,
     hosts,
     kubeconfigs,
-    load_balancer,
-    workers,
 )
-from hardway.phases.base import Model
 from hardway.plan import declare
 from hardway.render import flags
-from hardway.resources import ApiObjects, Certificate, File, Key, Package, Resource, Route, Service
+from hardway.resources import Certificate, File, Key, Package, Service
 from hardway.values import holes, is_secret
 
-LAB = cluster("lab")
-MODEL = model(LAB)
 SHAPES = ("lab", "lab-small", "single", "vagrant")
-
-
-def on(of: Model, machine: str, kind: type[Resource], chapter_name: str = "") -> list[Resource]:
-    return [
-        placed.resource
-        for placed in declare(of).on(machine)
-        if isinstance(placed.resource, kind) and chapter_name in ("", placed.chapter)
-    ]
-
-
-def file(of: Model, machine: str, path: str) -> File:
-    return next(one for one in on(of, machine, File) if isinstance(one, File) and one.path == path)
-
-
-def overlaid(settings: dict[str, dict[str, object]], of: Cluster = LAB) -> Model:
-    return model(replace(of, settings=settings))
 
 
 def both_roles() -> Cluster:
@@ -220,178 +194,3 @@ def test_there_is_one_provider_and_it_is_not_identity(provider: str) -> None:
     of = model(replace(LAB, encryption=replace(LAB.encryption, provider=provider)))
     read = yaml.safe_load(encryption.encryption_config(of))
     assert [list(one) for one in read["resources"][0]["providers"]] == [[provider]]
-
-
-# etcd
-
-
-@pytest.mark.parametrize(("state", "there"), [("absent", False), ("begun", True), ("formed", False)])
-def test_only_a_cluster_that_begins_may_be_new(state: str, there: bool) -> None:
-    paths = {one.name for one in on(model(LAB, state), "controller-0", File)}
-    assert (etcd.FIRST_START in paths) == there
-
-
-def test_members_start_together_and_are_restarted_one_by_one() -> None:
-    [service] = on(MODEL, "controller-0", Service, "etcd")
-    assert isinstance(service, Service)
-    assert service.group == "etcd"
-    assert etcd.FIRST_START not in service.inputs
-
-
-def test_a_certificate_that_is_read_again_restarts_nothing() -> None:
-    for machine in ("controller-0", "worker-0"):
-        inputs = {path for one in on(MODEL, machine, Service) if isinstance(one, Service) for path in one.inputs}
-        assert not {path for path in inputs if path.endswith(".crt") and not path.endswith("/ca.crt")}
-
-
-# control plane
-
-
-def test_each_api_server_asks_the_etcd_beside_it_first() -> None:
-    unit = control_plane.unit(MODEL, LAB.controllers[1], "kube-apiserver")
-    servers = flags(unit)["etcd-servers"].split(",")
-    assert servers[0] == "https://10.240.0.11:2379"
-    assert len(servers) == 3
-
-
-def test_the_first_binding_is_made_with_credentials_that_do_not_stay() -> None:
-    [objects] = on(MODEL, "controller-0", ApiObjects, "control-plane")
-    assert isinstance(objects, ApiObjects)
-    assert "break-glass" in objects.bootstrap_kubeconfig
-    assert "name: system:masters" not in objects.manifest
-    assert not on(MODEL, "controller-1", ApiObjects, "control-plane")
-
-
-def test_settings_are_merged_into_units_by_flag() -> None:
-    of = overlaid({"kube-apiserver": {"audit-log-maxage": 90, "v": 2}, "etcd": {"quota-backend-bytes": 8589934592}})
-    unit = flags(control_plane.unit(of, LAB.controllers[0], "kube-apiserver"))
-    assert (unit["audit-log-maxage"], unit["v"]) == ("90", "2")
-    assert flags(etcd.unit(of, LAB.controllers[0]))["quota-backend-bytes"] == "8589934592"
-
-
-# load balancer
-
-
-def test_the_balancer_knows_every_controller() -> None:
-    text = load_balancer.haproxy_cfg(MODEL, LAB.load_balancers[0])
-    for machine in LAB.controllers:
-        assert f"\n  server {machine.name} {machine.ip}:6443\n" in f"{text}\n"
-    assert "\n  bind *:6443\n" in text
-
-
-def test_the_machines_own_haproxy_is_not_touched() -> None:
-    paths = {one.name for one in on(MODEL, "lb-0", File)}
-    assert not {path for path in paths if path.startswith("/etc/haproxy") or path.endswith("/haproxy.service")}
-
-
-def test_directives_of_the_balancer_can_be_set() -> None:
-    text = load_balancer.haproxy_cfg(overlaid({"haproxy": {"defaults": {"timeout client": "2h"}}}), LAB.machines[0])
-    assert "  timeout client 2h\n" in text
-    assert "  timeout client 1h\n" not in text
-
-
-# workers
-
-
-def test_a_kubelet_config_is_overlaid_and_keeps_its_holes() -> None:
-    of = overlaid({"kubelet": {"maxPods": 60, "authentication": {"webhook": {"cacheTTL": "1m0s"}}}})
-    read = yaml.safe_load(workers.kubelet_config(of, LAB.workers[0]))
-    assert read["maxPods"] == 60
-    assert read["authentication"]["webhook"] == {"enabled": True, "cacheTTL": "1m0s"}
-    assert read["failCgroupV1"] == "⟦fact/fail-cgroup-v1|plain|open⟧"
-
-
-def test_a_machines_own_settings_win() -> None:
-    own = replace(LAB.workers[0], settings={"kubelet": {"maxPods": 30}})
-    of = overlaid({"kubelet": {"maxPods": 60}})
-    assert yaml.safe_load(workers.kubelet_config(of, own))["maxPods"] == 30
-
-
-def test_containerd_is_overlaid_by_path() -> None:
-    runtime = "io.containerd.cri.v1.runtime"
-    of = overlaid({"containerd": {"plugins": {runtime: {"enable_selinux": True}}}})
-    text = workers.containerd_config(of, LAB.workers[0])
-    assert "restrict_oom_score_adj = ⟦fact/restrict-oom-score-adj|plain|open⟧" in text
-    filled = text.replace("⟦fact/restrict-oom-score-adj|plain|open⟧", "true").replace(
-        "⟦fact/systemd-cgroup|plain|open⟧", "false"
-    )
-    read = tomllib.loads(filled)["plugins"][runtime]
-    assert (read["enable_selinux"], read["restrict_oom_score_adj"]) == (True, True)
-    assert read["containerd"]["runtimes"]["runc"]["options"]["SystemdCgroup"] is False
-
-
-def test_labels_are_given_by_an_administrator() -> None:
-    machines = tuple(
-        replace(one, labels={"disk": "ssd", "node-role.kubernetes.io/db": ""}) if one.name == "worker-0" else one
-        for one in LAB.machines
-    )
-    of = model(replace(LAB, machines=machines))
-    [node] = [one for one in on(of, "controller-0", ApiObjects) if one.name == "node-labels"]
-    assert isinstance(node, ApiObjects)
-    assert yaml.safe_load(node.manifest)["metadata"] == {
-        "name": "worker-0",
-        "labels": {"disk": "ssd", "node-role.kubernetes.io/db": ""},
-    }
-
-
-def test_bring_your_own_network_gets_no_configuration_and_no_routes() -> None:
-    of = model(replace(LAB, network=replace(LAB.network, plugin="none")))
-    paths = {one.name for one in on(of, "worker-0", Resource)}
-    assert "/etc/cni/net.d/10-bridge.conflist" not in paths
-    assert "/opt/cni/bin/loopback" in paths
-    assert "pod-routes.service" not in paths
-
-
-# routes
-
-
-def test_no_machine_has_a_route_to_its_own_pods() -> None:
-    def wanted(machine: Machine) -> set[str]:
-        return set(routes(LAB, machine))
-
-    everyones = {"10.200.0.0/24", "10.200.1.0/24", "10.200.2.0/24"}
-    assert wanted(LAB.controllers[0]) == everyones
-    for machine in LAB.workers:
-        assert wanted(machine) == everyones - {str(machine.pods)}
-
-
-def test_routes_in_force_and_after_a_reboot_are_the_same() -> None:
-    unit = file(MODEL, "worker-0", "/etc/systemd/system/pod-routes.service").text
-    now = {(one.destination, one.via) for one in on(MODEL, "worker-0", Route) if isinstance(one, Route)}
-    later = {
-        (words[3], words[5]) for words in (line.split() for line in unit.splitlines() if line.startswith("ExecStart"))
-    }
-    assert now == later
-
-
-def test_the_balancer_has_no_routes() -> None:
-    assert not on(MODEL, "lb-0", Route)
-
-
-# dns, access
-
-
-def test_dns_has_the_address_that_kubelets_hand_out() -> None:
-    service = next(one for one in yaml.safe_load_all(dns.manifest(MODEL)) if one["kind"] == "Service")
-    assert service["spec"]["clusterIP"] == "10.32.0.10"
-    assert yaml.safe_load(workers.kubelet_config(MODEL, LAB.workers[0]))["clusterDNS"] == ["10.32.0.10"]
-
-
-def test_the_deployment_of_dns_can_be_overlaid() -> None:
-    documents = list(yaml.safe_load_all(dns.manifest(overlaid({"coredns": {"spec": {"replicas": 3}}}))))
-    [deployment] = [one for one in documents if one["kind"] == "Deployment"]
-    assert deployment["spec"]["replicas"] == 3
-    assert len(documents) == len(list(yaml.safe_load_all(dns.manifest(MODEL))))
-
-
-def test_the_operators_own_files_are_in_the_workspace_only() -> None:
-    assert not list(access.resources(MODEL))
-    assert [one.path for one in access.local(MODEL)] == [".gitignore", "kubeconfig", "ssh_config"]
-
-
-def test_ssh_config_names_every_machine_and_pins_host_keys() -> None:
-    text = access.ssh_config(MODEL)
-    assert [line.split()[1] for line in text.splitlines() if line.startswith("Host ")] == [
-        machine.name for machine in LAB.machines
-    ]
-    assert text.count("StrictHostKeyChecking yes") == 7
