@@ -1,12 +1,15 @@
 """Who we are to an SSH server: keys of the agent and of files, in ssh's order, passphrases asked once."""
 
 import base64
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import paramiko
+from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
+from paramiko.ssh_exception import PartialAuthentication
 
 from hardway.errors import AuthenticationFailed
 from hardway.remote.known_hosts import key_fingerprint
@@ -35,10 +38,71 @@ class _Unusable(Exception):
     """A key file that cannot be used, and why."""
 
 
-@dataclass(frozen=True)
-class _Offer:
-    words: str
-    load: Callable[[], paramiko.PKey]
+class _Key(AuthSource):
+    """One key to offer; `final` once the server's answer makes any further key pointless."""
+
+    def __init__(self, user: str, words: str, load: Callable[[], paramiko.PKey]) -> None:
+        super().__init__(user)
+        self.words = words
+        self.final = False
+        self._load = load
+
+    def __repr__(self) -> str:
+        return self.words
+
+    def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        key = self._load()
+        try:
+            more = transport.auth_publickey(self.username, key)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self.final = isinstance(error, paramiko.BadAuthenticationType) or not transport.is_active()
+            raise
+        if more:  # the strategy would take an empty answer and this one alike for success
+            raise PartialAuthentication(more)
+        return []
+
+
+class KeyStrategy(AuthStrategy):
+    """Offers an operator's keys to one host, until one is taken or the host has had enough."""
+
+    def __init__(self, keyring: "Keyring", hop: Hop) -> None:
+        super().__init__(paramiko.SSHConfig())
+        self._keyring = keyring
+        self._hop = hop
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        with contextlib.ExitStack() as stack:
+            agent = stack.enter_context(contextlib.closing(paramiko.Agent())) if self._hop.use_agent else None
+            for key in self._keyring.keys(self._hop, agent.get_keys() if agent else ()):
+                yield key
+                if key.final:
+                    return
+
+
+def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFailed:
+    """The error that names what was offered. Raises what is no answer of a server, but a fault of ours."""
+    tried: list[str] = []
+    cause = "there is no key to offer"
+    for source, result in failure.result:
+        key = cast(_Key, source)
+        if isinstance(result, _Unusable):
+            tried.append(f"{key.words} ({result})")
+        elif isinstance(result, paramiko.SSHException | EOFError | OSError):
+            tried.append(key.words)
+        elif isinstance(result, Exception):
+            raise result
+        cause = "it refused all of them"
+        if isinstance(result, paramiko.BadAuthenticationType):
+            cause = f"it takes only {', '.join(result.allowed_types)}"
+        elif key.final:
+            cause = f"it hung up ({result})"
+    return AuthenticationFailed(
+        f"{hop.user}@{hop.host} does not let us in: {cause}",
+        machine=machine,
+        tried=", ".join(tried) or None,
+        hint="name the right user and key in the inventory (ssh: {user: …, key: …}) or ssh_config, or "
+        "load the key into the agent: ssh-add",
+    )
 
 
 class Keyring:
@@ -49,45 +113,7 @@ class Keyring:
         self._loaded: dict[Path, paramiko.PKey | None] = {}
         self._loading = threading.Lock()
 
-    def authenticate(self, machine: str, transport: paramiko.Transport, hop: Hop) -> None:
-        """Raises AuthenticationFailed, naming what was offered."""
-        agent = paramiko.Agent() if hop.use_agent else None
-        tried: list[str] = []
-        try:
-            for offer in self._offers(hop, agent.get_keys() if agent else ()):
-                if self._accepted(transport, hop, offer, tried):
-                    return
-            cause = "it refused all of them" if tried else "there is no key to offer"
-        except paramiko.BadAuthenticationType as error:
-            cause = f"it takes only {', '.join(error.allowed_types)}"
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            cause = f"it hung up ({error})"
-        finally:
-            if agent:
-                agent.close()
-        raise AuthenticationFailed(
-            f"{hop.user}@{hop.host} does not let us in: {cause}",
-            machine=machine,
-            tried=", ".join(tried) or None,
-            hint="name the right user and key in the inventory (ssh: {user: …, key: …}) or ssh_config, or "
-            "load the key into the agent: ssh-add",
-        )
-
-    def _accepted(self, transport: paramiko.Transport, hop: Hop, offer: _Offer, tried: list[str]) -> bool:
-        try:
-            key = offer.load()
-        except _Unusable as error:
-            tried.append(f"{offer.words} ({error})")
-            return False
-        tried.append(offer.words)
-        try:
-            return not transport.auth_publickey(hop.user, key)
-        except paramiko.BadAuthenticationType:
-            raise
-        except paramiko.AuthenticationException:
-            return False
-
-    def _offers(self, hop: Hop, in_agent: tuple[paramiko.AgentKey, ...]) -> Iterator[_Offer]:
+    def keys(self, hop: Hop, in_agent: tuple[paramiko.AgentKey, ...]) -> Iterator[_Key]:
         """As ssh: named keys that the agent holds, other keys of the agent, then files.
 
         A key that the inventory names comes first, so that an agent with many keys does not use up the
@@ -98,18 +124,18 @@ class Keyring:
         files = [path for path in named if path.is_file() and path != hop.key]
         if given := hop.key:
             held = agent.pop(_public_blob(given), None)
-            yield _held(held) if held else self._file(given)
+            yield _held(hop, held) if held else self._file(hop, given)
         for path in list(files):
             if held := agent.pop(_public_blob(path), None):
                 files.remove(path)
-                yield _held(held)
+                yield _held(hop, held)
         if not hop.identities_only:
-            yield from (_held(key) for key in agent.values())
+            yield from (_held(hop, key) for key in agent.values())
         for path in sorted(files, key=self._has_passphrase):
-            yield self._file(path)
+            yield self._file(hop, path)
 
-    def _file(self, path: Path) -> _Offer:
-        return _Offer(str(path), lambda: self._open(path))
+    def _file(self, hop: Hop, path: Path) -> _Key:
+        return _Key(hop.user, str(path), lambda: self._open(path))
 
     def _has_passphrase(self, path: Path) -> bool:
         try:
@@ -149,8 +175,8 @@ class Keyring:
             return self._loaded[path]
 
 
-def _held(key: paramiko.AgentKey) -> _Offer:
-    return _Offer(f"agent key {key.comment or key_fingerprint(key.asbytes())}", lambda: key)
+def _held(hop: Hop, key: paramiko.AgentKey) -> _Key:
+    return _Key(hop.user, f"agent key {key.comment or key_fingerprint(key.asbytes())}", lambda: key)
 
 
 def _public_blob(path: Path) -> bytes:

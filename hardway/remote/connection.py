@@ -1,30 +1,31 @@
 """Opening connections as ssh itself would: through jump hosts, with host keys checked on every hop.
 
-On paramiko's Transport, without Fabric: Fabric 3.2 dials several jump hosts in the wrong order, passes
-over Include and IdentitiesOnly, and accepts unknown host keys by default. Bulk data goes the same way.
-Measured on loopback, two cores, 100 MB to each of seven servers at once with aes128-gcm@openssh.com:
-paramiko 1.2 to 1.9 s with 0.7 s of processor time, the ssh binary 1.8 to 2.1 s with 0.8 s; one server
-alone 0.2 to 0.4 s, 0.6 s. Windows of 64 MiB or packets of 256 KiB change nothing, and paramiko's own
-first choice, aes128-ctr, costs 1.6 times the processor time. Seven connections with their root shells take
-0.07 s, one script 3 ms.
+Each hop is a Fabric connection; what it is to do has been read from ssh_config before, so Fabric reads no
+configuration of its own. docs/decisions/0003-ssh.md has the measurements behind the ciphers and the socket.
 """
 
 import contextlib
+import functools
 import logging
 import socket
 import threading
+from collections.abc import Sequence
+from typing import Any
 
+import fabric
 import paramiko
+from paramiko.auth_strategy import AuthFailure
 
 from hardway.errors import MachineError, Unreachable
-from hardway.remote.authentication import Keyring, Secrets
-from hardway.remote.known_hosts import HostKeys, algorithms
+from hardway.remote.authentication import Keyring, KeyStrategy, Secrets, refused
+from hardway.remote.known_hosts import Entry, HostKeys, algorithms
 from hardway.remote.model import Target
 from hardway.remote.ssh_config import Hop, SshConfig
 
 DIAL_SECONDS = 3.0
 """For the TCP handshake alone: a machine that is not up yet answers nothing for much longer."""
 KEEPALIVE_SECONDS, DEAD_AFTER_SECONDS = 15, 30
+_PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 # Without a handler of its own, a broken connection prints a traceback from paramiko's thread.
@@ -45,69 +46,97 @@ class _PromptSocket(socket.socket):
         return data
 
 
+class _OurHostKeys(paramiko.MissingHostKeyPolicy):
+    """Fabric's client is given no host keys, so that all of them are judged here."""
+
+    def __init__(self, host_keys: HostKeys, machine: str, hop: Hop) -> None:
+        self._host_keys = host_keys
+        self._machine = machine
+        self._hop = hop
+
+    def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        self._host_keys.check(self._machine, *self._hop.known_as, key, self._hop.known_hosts)
+
+
 class Dialer:
-    """Opens transports; jump hosts are connected to once and shared by all machines behind them."""
+    """Opens connections; jump hosts are connected to once and shared by all machines behind them."""
 
     def __init__(self, known_hosts: HostKeys, ssh_config: SshConfig, secrets: Secrets, timeout: float) -> None:
         self._host_keys = known_hosts
         self._ssh_config = ssh_config
         self._keyring = Keyring(secrets)
         self._timeout = timeout
-        self._jumps: dict[tuple[Hop, ...], paramiko.Transport] = {}
+        # lazy: without fabric.yaml; with an ssh_config, which is empty: without the user's
+        self._config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
+        self._jumps: dict[tuple[Hop, ...], fabric.Connection] = {}
         self._jumping = threading.RLock()
 
-    def dial(self, target: Target) -> tuple[paramiko.Transport, str]:
-        """A connection that has logged in, and the user's name.
-
-        Raises Unreachable, HostKeyError, AuthenticationFailed, UsageError.
-        """
+    def dial(self, target: Target) -> fabric.Connection:
+        """A connection that has logged in. Raises Unreachable, HostKeyError, AuthenticationFailed, UsageError."""
         *jumps, hop = self._ssh_config.route(target)
-        return self._open(target.name, hop, self._jump(target.name, tuple(jumps))), hop.user
+        return self._open(target.name, hop, self._jump(target.name, tuple(jumps)))
 
     def close(self) -> None:
         with self._jumping:
-            for transport in self._jumps.values():
-                transport.close()
+            for connection in self._jumps.values():
+                connection.close()
             self._jumps.clear()
 
-    def _jump(self, machine: str, hops: tuple[Hop, ...]) -> paramiko.Transport | None:
+    def _jump(self, machine: str, hops: tuple[Hop, ...]) -> fabric.Connection | None:
         if not hops:
             return None
         with self._jumping:
-            transport = self._jumps.get(hops)
-            if transport is None or not transport.is_active():
-                transport = self._open(machine, hops[-1], self._jump(machine, hops[:-1]))
-                self._jumps[hops] = transport
-            return transport
+            connection = self._jumps.get(hops)
+            if connection is None or not connection.is_connected:
+                connection = self._open(machine, hops[-1], self._jump(machine, hops[:-1]))
+                self._jumps[hops] = connection
+            return connection
 
-    def _open(self, machine: str, hop: Hop, via: paramiko.Transport | None) -> paramiko.Transport:
-        line = _through(machine, hop, via, self._timeout) if via else _dial(machine, hop, self._timeout)
-        transport = paramiko.Transport(line)
+    def _open(self, machine: str, hop: Hop, jump: fabric.Connection | None) -> fabric.Connection:
+        connection = fabric.Connection(
+            hop.host,
+            user=hop.user,
+            port=hop.port,
+            gateway=hop.proxy_command if jump is None else jump,
+            config=self._config,
+            connect_kwargs=self._connect_kwargs(hop),
+        )
+        connection.client.set_missing_host_key_policy(_OurHostKeys(self._host_keys, machine, hop))
+        if connection.gateway is None:
+            connection.connect_kwargs["sock"] = _dial(machine, hop, self._timeout)
         try:
-            self._greet(machine, transport, hop)
-            self._keyring.authenticate(machine, transport, hop)
-        except BaseException:
-            transport.close()
-            raise
-        transport.set_keepalive(KEEPALIVE_SECONDS)
-        return transport
-
-    def _greet(self, machine: str, transport: paramiko.Transport, hop: Hop) -> None:
-        options = transport.get_security_options()
-        options.ciphers = (*_CIPHERS, *(name for name in options.ciphers if name not in _CIPHERS))
-        known = self._host_keys.known(*hop.known_as, hop.known_hosts)
-        options.key_types = algorithms(known, tuple(options.key_types))
-        transport.banner_timeout = self._timeout
-        transport.auth_timeout = self._timeout
-        try:
-            transport.start_client(timeout=self._timeout)  # past the time-out it just returns
-            key = transport.get_remote_server_key()
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            cause = str(error) or "it hung up"
-            if transport.is_active():
-                cause = f"nothing more within {self._timeout:g} s"
+            connection.open()
+        except BaseException as error:
+            transport = connection.client.get_transport()
+            answering = transport is not None and transport.is_active()
+            connection.client.close()
+            if isinstance(error, AuthFailure):
+                raise refused(machine, hop, error) from None
+            if not isinstance(error, paramiko.SSHException | EOFError | OSError):
+                raise
+            if transport is None:
+                raise _no_way(machine, hop, jump, error) from error
+            cause = f"nothing more within {self._timeout:g} s" if answering else str(error) or "it hung up"
             raise _unreachable(machine, hop, f"answers, but not as an SSH server should: {cause}") from error
-        self._host_keys.check(machine, *hop.known_as, key, hop.known_hosts)
+        connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        return connection
+
+    def _connect_kwargs(self, hop: Hop) -> dict[str, Any]:
+        known = self._host_keys.known(*hop.known_as, hop.known_hosts)
+        return {
+            "transport_factory": functools.partial(_transport, known),
+            "auth_strategy": KeyStrategy(self._keyring, hop),
+            # Fabric's own connect_timeout takes whole seconds only
+            **dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), self._timeout),
+        }
+
+
+def _transport(known: Sequence[Entry], line: socket.socket, **options: Any) -> paramiko.Transport:
+    transport = paramiko.Transport(line, **options)
+    security = transport.get_security_options()
+    security.ciphers = (*_CIPHERS, *(name for name in security.ciphers if name not in _CIPHERS))
+    security.key_types = algorithms(known, tuple(security.key_types))
+    return transport
 
 
 def new_dialer(target: Target, *, accept_new_host_keys: bool, secrets: Secrets, timeout: float) -> Dialer:
@@ -120,36 +149,37 @@ def forward(transport: paramiko.Transport, machine: str, host: str, port: int, t
     """A connection from a machine onwards. Raises Unreachable, MachineError where forwarding is forbidden."""
     try:
         return transport.open_channel("direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=timeout)
-    except paramiko.ChannelException as error:
-        if error.code == 1:
-            raise MachineError(
-                "its SSH server forbids forwarding",
-                machine=machine,
-                hint="set AllowTcpForwarding yes (or local) in its sshd_config",
-            ) from error
-        raise Unreachable(
-            f"cannot reach {host}:{port} from there: {error.text}", machine=machine, tried=f"{host}:{port}"
-        ) from error
     except (paramiko.SSHException, EOFError, OSError) as error:
-        raise Unreachable(f"cannot reach {host}:{port} from there: {error}", machine=machine) from error
+        raise _not_forwarded(machine, host, port, error) from error
 
 
-def _through(machine: str, hop: Hop, via: paramiko.Transport, timeout: float) -> paramiko.Channel:
-    try:
-        return forward(via, machine, hop.host, hop.port, timeout)
-    except MachineError as error:
-        jump = via.getpeername()[0] if not isinstance(via.sock, paramiko.Channel) else "the jump host"
-        raise Unreachable(
-            f"the jump host does not lead to {hop.host}:{hop.port}: {error.what}",
+def _not_forwarded(machine: str, host: str, port: int, error: Exception) -> MachineError:
+    if isinstance(error, paramiko.ChannelException) and error.code == _PROHIBITED:
+        return MachineError(
+            "its SSH server forbids forwarding",
             machine=machine,
-            tried=f"from {jump} to {hop.host}:{hop.port}",
-            hint=error.hint or "is the machine up, and its address right as the jump host sees it?",
-        ) from error
+            hint="set AllowTcpForwarding yes (or local) in its sshd_config",
+        )
+    cause = error.text if isinstance(error, paramiko.ChannelException) else error
+    return Unreachable(f"cannot reach {host}:{port} from there: {cause}", machine=machine, tried=f"{host}:{port}")
 
 
-def _dial(machine: str, hop: Hop, timeout: float) -> socket.socket | paramiko.ProxyCommand:
-    if hop.proxy_command:
-        return paramiko.ProxyCommand(hop.proxy_command)
+def _no_way(machine: str, hop: Hop, jump: fabric.Connection | None, error: Exception) -> Unreachable:
+    """What was in between did not lead to the hop at all."""
+    if jump is None:
+        return Unreachable(
+            f"the ProxyCommand for {hop.written} does not start: {error}", machine=machine, tried=hop.proxy_command
+        )
+    why = _not_forwarded(machine, hop.host, hop.port, error)
+    return Unreachable(
+        f"the jump host does not lead to {hop.host}:{hop.port}: {why.what}",
+        machine=machine,
+        tried=f"from {jump.host} to {hop.host}:{hop.port}",
+        hint=why.hint or "is the machine up, and its address right as the jump host sees it?",
+    )
+
+
+def _dial(machine: str, hop: Hop, timeout: float) -> socket.socket:
     try:
         dialled = socket.create_connection((hop.host, hop.port), timeout=min(timeout, DIAL_SECONDS))
     except socket.gaierror as error:

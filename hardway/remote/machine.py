@@ -77,7 +77,7 @@ class Machine:
             code, out, err = self._feed(started, blocks(chunks), what, timeout, on_progress)
         finally:
             started.pipe.close()
-        if code < 0 and self._transport.is_active():
+        if code < 0 and self._connection.is_connected:
             raise CommandFailed(
                 f"{what}: killed by a signal",
                 machine=self.name,
@@ -98,7 +98,7 @@ class Machine:
 
     def forward(self, host: str, port: int) -> paramiko.Channel:
         """A socket-like connection from the machine to host:port. Raises Unreachable, MachineError."""
-        return forward(self._transport, self.name, host, port, self._timeout)
+        return forward(self._connection.transport, self.name, host, port, self._timeout)
 
     def reconnect(self) -> None:
         self.close()
@@ -108,13 +108,14 @@ class Machine:
 
     def close(self) -> None:
         self._shell.close()
-        self._transport.close()
+        self._connection.close()
 
     def _connect(self) -> None:
-        self._transport, user = self._dialer.dial(self._target)
+        self._connection = self._dialer.dial(self._target)
+        user = self._connection.user
         try:
             self._starter = RootStarter(
-                self._transport,
+                self._connection.transport,
                 self.name,
                 user,
                 self._target.become,
@@ -123,7 +124,7 @@ class Machine:
             hello = new_mark()
             self._shell = RootShell(self._starter.start(loop_command(hello), hello).pipe, self.name)
         except BaseException:
-            self._transport.close()
+            self._connection.close()
             raise
 
     def _feed(

@@ -96,10 +96,11 @@ def free_port() -> int:
         return port
 
 
-def start_sshd(folder: Path, port: int) -> "subprocess.Popen[bytes]":
+def start_sshd(folder: Path, port: int, settings: str = "") -> "subprocess.Popen[bytes]":
+    """`settings` come first, where sshd lets them win."""
     config = folder / "sshd_config"
     config.write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\n"
+        f"{settings}\nListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n"
         f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel ERROR\n"
         f"SetEnv HOME={folder} PATH={folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"

@@ -2,6 +2,7 @@
 
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -27,14 +28,14 @@ def other_key(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def bastion(sshd: Sshd, tmp_path: Path) -> Iterator[Sshd]:
-    """A second server, with a host key of its own and the same users."""
+def bastion(sshd: Sshd, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Sshd]:
+    """A second server, with a host key of its own, the same users, and settings given as a parameter."""
     folder = tmp_path / "bastion"
     (folder / "bin").mkdir(parents=True)
     new_key(folder / "host_key")
     (folder / "authorized_keys").write_bytes((sshd.folder / "authorized_keys").read_bytes())
     port = free_port()
-    process = start_sshd(folder, port)
+    process = start_sshd(folder, port, getattr(request, "param", ""))
     yield Sshd(folder, port, process.pid)
     process.terminate()
     process.wait()
@@ -179,6 +180,45 @@ def test_a_machine_is_reached_through_two_jump_hosts_in_their_order(
     assert len(bastion.sessions()) == 1
 
 
+def relay(folder: Path, port: int) -> Path:
+    """A program that joins its standard streams with a port here, as ProxyCommands do."""
+    program = folder / "relay"
+    program.write_text(
+        f"""#!{sys.executable}
+import os, select, socket
+line = socket.create_connection(("127.0.0.1", {port}))
+while True:
+    for ready in select.select([0, line], [], [])[0]:
+        data = os.read(0, 65536) if ready == 0 else line.recv(65536)
+        if not data:
+            raise SystemExit
+        line.sendall(data) if ready == 0 else os.write(1, data)
+"""
+    )
+    program.chmod(0o755)
+    return program
+
+
+def test_a_proxy_command_is_the_line(connect: Connect, sshd: Sshd, tmp_path: Path, known_hosts: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text(f"Host far\n  HostKeyAlias far\n  ProxyCommand {relay(tmp_path, sshd.port)} %h %p\n")
+    known_hosts.write_text(known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "far"))
+    assert whoami(connect(host="far", ssh_config=config)) == "root"
+
+
+def test_a_proxy_command_that_does_not_start_is_told(connect: Connect, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("Host far\n  ProxyCommand /nowhere/relay %h\n")
+    with pytest.raises(Unreachable, match=r"the ProxyCommand for far does not start: .*No such file") as caught:
+        connect(host="far", ssh_config=config)
+    assert caught.value.tried == "/nowhere/relay far"
+
+
+def test_settings_of_fabric_itself_change_nothing(connect: Connect, no_habits_of_the_user: Path) -> None:
+    (no_habits_of_the_user / ".fabric.yaml").write_text("gateway: /nowhere/relay\nuser: nobody\n")
+    assert whoami(connect()) == "root"
+
+
 def test_an_unknown_or_changed_host_key_of_a_jump_host_is_refused(
     connect: Connect, bastion: Sshd, known_hosts: Path, other_key: str
 ) -> None:
@@ -266,6 +306,43 @@ def test_a_refused_key_names_user_and_key(connect: Connect, tmp_path: Path) -> N
     assert caught.value.tried == str(stranger)
 
 
+def test_no_passphrase_is_asked_for_once_the_server_has_hung_up(
+    connect: Connect, locked_key: Path, tmp_path: Path
+) -> None:
+    keys = [new_key(tmp_path / f"stranger-{number}") for number in range(6)]
+    config = tmp_path / "ssh_config"
+    config.write_text("".join(f"IdentityFile {key}\n" for key in (*keys, locked_key)))
+    ask = Asked(passphrase="open sesame")
+    with pytest.raises(AuthenticationFailed, match="does not let us in: it hung up") as caught:
+        connect(key=None, ssh_config=config, ask=ask)
+    assert (caught.value.tried, ask.prompts) == (", ".join(map(str, keys)), [])
+
+
+@pytest.mark.parametrize("bastion", ["AuthenticationMethods publickey,publickey"], indirect=True)
+def test_a_server_that_wants_two_keys_is_given_two(
+    connect: Connect, bastion: Sshd, known_hosts: Path, tmp_path: Path
+) -> None:
+    record(known_hosts, bastion)
+    second = new_key(tmp_path / "second")
+    with (bastion.folder / "authorized_keys").open("a") as accepted:
+        accepted.write(second.with_suffix(".pub").read_text())
+    config = tmp_path / "ssh_config"
+    config.write_text(f"IdentityFile {second}\n")
+    assert whoami(connect(port=bastion.port, ssh_config=config)) == "root"
+
+
+@pytest.mark.parametrize("bastion", ["PubkeyAuthentication no\nPasswordAuthentication yes"], indirect=True)
+def test_a_server_that_takes_no_keys_is_told_after_the_first(
+    connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path, tmp_path: Path
+) -> None:
+    record(known_hosts, bastion)
+    config = tmp_path / "ssh_config"
+    config.write_text(f"IdentityFile {new_key(tmp_path / 'second')}\n")
+    with pytest.raises(AuthenticationFailed, match="does not let us in: it takes only password") as caught:
+        connect(port=bastion.port, ssh_config=config)
+    assert caught.value.tried == str(sshd.folder / "id")
+
+
 # sudo
 
 
@@ -347,8 +424,7 @@ def test_a_forwarded_connection_to_nothing_is_told(connect: Connect) -> None:
 
 
 def test_bulk_data_is_encrypted_with_the_fast_cipher(connect: Connect) -> None:
-    machine = connect()
-    assert machine._transport.local_cipher == "aes128-gcm@openssh.com"
+    assert connect()._connection.transport.local_cipher == "aes128-gcm@openssh.com"
 
 
 def test_noise_of_a_login_script_is_no_answer(connect: Connect, sshd: Sshd) -> None:
