@@ -1,7 +1,7 @@
 """The only I/O with machines: connections as ssh makes them, one root shell each, bulk streams, locks."""
 
 from hardway.remote.fan_out import MachineErrors, fan_out
-from hardway.remote.machine import Fleet, Machine, connect
+from hardway.remote.machine import Fleet, Machine
 from hardway.remote.model import (
     LOCK_PATH,
     AskSecret,
@@ -23,7 +23,6 @@ __all__ = [
     "MachineIO",
     "Result",
     "Target",
-    "connect",
     "fan_out",
     "quote",
     "run_repeatable",

@@ -219,12 +219,6 @@ class Fleet:
             return self._dialers[files]
 
 
-def connect(target: Target, *, accept_new_host_keys: bool, ask_secret: AskSecret, timeout: float = 10.0) -> Machine:
-    """One machine by itself. Raises as `Fleet.connect`."""
-    fleet = Fleet(accept_new_host_keys=accept_new_host_keys, ask_secret=ask_secret, timeout=timeout)
-    return fleet.connect(target)
-
-
 def blocks(chunks: Iterable[bytes] | Sequence[Path]) -> Iterator[bytes]:
     """Bytes as they come, files in blocks of 1 MiB."""
     for chunk in chunks:
