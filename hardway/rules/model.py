@@ -1,0 +1,89 @@
+"""What a rule is, what it may look at, and what it finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from hardway.facts import Facts
+from hardway.inventory.model import Cluster, Machine
+from hardway.rules.host import Host
+
+Level = Literal["error", "warning"]
+Need = Literal["facts", "hosts"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is known when rules are asked, by machine name.
+
+    `facts` come with every probe. `hosts` are what machines were before hardway put anything there.
+    `clock` is the operator's, in seconds since the epoch, at the time of the facts.
+    """
+
+    cluster: Cluster
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    hosts: Mapping[str, Host] = field(default_factory=dict)
+    clock: float | None = None
+
+    @property
+    def has(self) -> frozenset[Need]:
+        known: dict[Need, bool] = {"facts": bool(self.facts), "hosts": bool(self.hosts)}
+        return frozenset(need for need, there in known.items() if there)
+
+    def seen(self) -> Iterator[tuple[Machine, Facts]]:
+        """Machines with their facts, in inventory order."""
+        for machine in self.cluster.machines:
+            if machine.name in self.facts:
+                yield machine, self.facts[machine.name]
+
+    def bare(self) -> Iterator[tuple[Machine, Host]]:
+        """Machines on which hardway has done nothing yet, in inventory order."""
+        for machine in self.cluster.machines:
+            if machine.name in self.hosts:
+                yield machine, self.hosts[machine.name]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a rule saw on a machine; `fix` where it depends on what was seen."""
+
+    machine: str
+    what: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One thing that goes wrong. `needs` says what of a Scene `find` looks at; an error stops a run."""
+
+    id: str
+    needs: frozenset[Need]
+    find: Callable[[Scene], Iterable[Found]]
+    why: str
+    fix: str
+    level: Level = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found, for people: each with its next move."""
+
+    machine: str
+    rule: str
+    what: str
+    fix: str
+    level: Level
+    why: str = ""
+
+
+def examine(rules: Sequence[Rule], scene: Scene) -> list[Finding]:
+    """Asks every rule for which enough is known; errors first, then in the rules' order."""
+    findings = [
+        Finding(found.machine, rule.id, found.what, found.fix or rule.fix, rule.level, rule.why)
+        for rule in rules
+        if rule.needs <= scene.has
+        for found in rule.find(scene)
+    ]
+    return sorted(findings, key=lambda one: one.level != "error")

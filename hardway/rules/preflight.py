@@ -1,0 +1,44 @@
+"""May hardway start? What would go wrong later is said before anything is changed."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+
+from hardway.inventory.model import Cluster
+from hardway.phases.hosts import MODULES
+from hardway.plan import View
+from hardway.resources import Module
+from hardway.rules import host as host_room
+from hardway.rules.host import Host
+from hardway.rules.model import Finding, Scene, examine
+from hardway.rules.registry import RULES
+from hardway.session import Session
+
+NFTABLES = "nft list tables >/dev/null 2>&1 || ! command -v nft >/dev/null"
+"""Built in, nf_tables leaves no trace: where nft is not installed yet, nobody can tell."""
+
+
+def preflight(session: Session, views: Mapping[str, View], cluster: Cluster) -> list[Finding]:
+    """Everything that stands in the way, errors first. `views` are fresh: clocks are compared by them.
+
+    Machines on which hardway has already put something are judged by their facts alone: what else
+    was looked for was looked for then, and costs a second round.
+    """
+    clock = time.time()
+    bare = [name for name, view in views.items() if not view.ledger.entries]
+    hosts = session.each(bare, lambda name: look(session, name, cluster))
+    facts = {name: view.facts for name, view in views.items()}
+    return examine(RULES, Scene(cluster, facts, hosts, clock))
+
+
+def look(session: Session, name: str, cluster: Cluster) -> Host:
+    """One script that changes nothing."""
+    nonce = f"hardway-{secrets.token_hex(8)}"
+    features = {name: f"{Module(name, sign).test} 2>/dev/null" for name, sign in MODULES.items()}
+    if cluster.network.proxy_mode == "nftables":
+        features["nf_tables"] = NFTABLES
+    names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
+    answer = session.run(name, host_room.script(features, names, nonce), what="preflight")
+    return host_room.parse(answer.stdout.decode(errors="replace"), nonce)
