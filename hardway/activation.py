@@ -6,14 +6,17 @@ and what was done (`activation`). A step prints its key first, so that a failure
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from hardway import ledger
 from hardway.ledger import FOLDER
 from hardway.plan import Change, View
-from hardway.resources import KINDS, Context, Resource, Service
+from hardway.resources import KINDS, ApiObjects, Context, Image, Resource, Service
 from hardway.resources.base import STAGE, Absent, quote
 from hardway.resources.service import Check
+
+_RUNNING = (Service, Image, ApiObjects)
+"""Kinds that need something to run; all others only lie on disk or in the kernel."""
 
 PRELUDE = rf"""
 LEDGER={ledger.PATH}
@@ -36,6 +39,8 @@ put_block() {{
   [ -e "$1" ] || return 0
   [ -e "$2" ] || : >"$2"
   sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
+  # A last line without its end would swallow the block's first.
+  [ -z "$(tail -c 1 -- "$2.hardway-new")" ] || echo >>"$2.hardway-new"
   cat -- "$1" >>"$2.hardway-new"
   chmod --reference="$2" -- "$2.hardway-new"
   # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over.
@@ -109,17 +114,26 @@ install_package() {{
 
 
 def activation(changes: Sequence[Change], view: View, context: Context) -> str:
-    """One chapter's changes on one machine as a script. What was staged must be there."""
-    lines = [PRELUDE, "set -eu"]
-    reloaded = False
-    for change in changes:
-        if isinstance(change.resource, Service) and not reloaded:
-            lines.append("systemctl daemon-reload")
-            reloaded = True
-        lines.append(f"at {quote(change.key)}")
-        lines.append(_steps(change, view, context))
-    lines.append(_append([_finished(change) for change in changes]))
+    """One chapter's changes on one machine as a script. What was staged must be there.
+
+    Everything that lies on disk is put there first and systemd reads it once; then what runs, in
+    the order in which it is declared.
+    """
+    lying = [change for change in changes if not isinstance(change.resource, _RUNNING)]
+    running = [change for change in changes if isinstance(change.resource, _RUNNING)]
+    units = [change.resource.unit for change in running if isinstance(change.resource, Service)]
+    lines = [PRELUDE, "set -eu", *_each(lying, view, context)]
+    if units:
+        lines.append(f"systemctl --no-reload --quiet enable -- {quote(*units)}")
+        lines.append("systemctl daemon-reload")
+    lines += [*_each(running, view, context), _append([_finished(change) for change in changes])]
     return "\n".join(line for line in lines if line) + "\n"
+
+
+def _each(changes: Sequence[Change], view: View, context: Context) -> Iterator[str]:
+    for change in changes:
+        yield f"at {quote(change.key)}"
+        yield _steps(change, view, context)
 
 
 def _steps(change: Change, view: View, context: Context) -> str:
@@ -206,6 +220,8 @@ LEDGER={ledger.PATH}
 cat >{ledger.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
 touch $LEDGER
+# A run that was cut may have left half a line, which would swallow the next.
+[ -z "$(tail -c 1 $LEDGER)" ] || echo >>$LEDGER
 {_append(intents)}
 sync -d {ledger.STATE_PATH}.new $LEDGER
 mv -fT {ledger.STATE_PATH}.new {ledger.STATE_PATH}

@@ -32,7 +32,7 @@ from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, View, declare
 from hardway.rules import Finding, preflight
-from hardway.session import Access, Session, holder, observe, opened
+from hardway.session import Access, Session, holder, observe, opened, stage
 from hardway.state import State
 from hardway.supply import Supply
 from hardway.workspace import Workspace
@@ -176,11 +176,9 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
                 check=lambda views: _check(session, views, events) if whole else None,
                 confirm=lambda changes: _confirm(changes, options, events),
             )
-            _prove(session, outcome, chapters, events)
-            if "smoke-test" in chapters and (
-                not whole or outcome.state.proved < outcome.state.generation or outcome.changes
-            ):
-                _smoke(session, here, outcome, wanted.versions, events)
+            # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
+            if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
+                _prove(session, here, outcome, chapters, wanted.versions, events)
         following = _next_lines(here, wanted, store, outcome)
         changed = len(outcome.changes) + len(outcome.made)
         events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
@@ -213,22 +211,32 @@ def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:
         raise UsageError("nothing was changed", hint="--yes goes on without asking")
 
 
-def _prove(session: Session, outcome: Outcome, chapters: Sequence[str], events: Sink) -> None:
-    """What changed must now hold; a run that changed nothing has nothing to prove."""
+def _prove(
+    session: Session,
+    here: Site,
+    outcome: Outcome,
+    chapters: Sequence[str],
+    versions: Mapping[str, str],
+    events: Sink,
+) -> None:
+    """The chapters' proofs on the machines of this run, then the trials of the smoke test.
+
+    Where all chapters of all machines were proved, the State remembers it.
+    """
     proofs = [
         (chapter, proof)
         for chapter, proof in outcome.declaration.proofs
-        if chapter in outcome.chapters and chapter in chapters and proof.machine in session.machines
+        if chapter in chapters and proof.machine in session.machines
     ]
-    if proofs:
+    with stage("proofs", events):
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
-
-
-def _smoke(session: Session, here: Site, outcome: Outcome, versions: Mapping[str, str], events: Sink) -> None:
-    if set(session.machines) != {machine.name for machine in here.cluster.machines}:
-        raise UsageError("the smoke test needs all machines", hint="leave out --limit")
-    proving.require(smoke_test(session, here.cluster, versions, events))
-    here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
+    everywhere = set(session.machines) == {machine.name for machine in here.cluster.machines}
+    if "smoke-test" in chapters:
+        if not everywhere:
+            raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+        proving.require(smoke_test(session, here.cluster, versions, events))
+        if set(chapters) == set(CHAPTER_NAMES):
+            here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
 
 
 def _next_lines(here: Site, wanted: Supply, store: Store, outcome: Outcome) -> tuple[str, ...]:

@@ -80,15 +80,17 @@ def proofs(model: Model) -> Iterator[Proof]:
                 machine.name, "hostname", "uname -n",
                 "the kubelet registers under the name that its certificate holds", "equals", machine.name,
             )  # fmt: skip
-        if cluster.hosts.resolve == "etc-hosts":
-            names = " ".join(other.name for other in cluster.machines)
+        if cluster.hosts.resolve == "etc-hosts" and len(cluster.machines) > 1:
+            # Its own name may lead to 127.0.1.1, as Debian has it.
+            others = [other for other in cluster.machines if other is not machine]
+            names = " ".join(other.name for other in others)
             yield Proof(
                 machine.name,
-                "every machine has a name here",
+                "every other machine has a name here",
                 f"for n in {names}; do set -- $(getent ahostsv4 $n) || exit 1; printf '%s=%s ' $n $1; done",
                 "certificates and the API server name machines; each name must lead to the same address everywhere",
                 "equals",
-                " ".join(f"{other.name}={other.ip}" for other in cluster.machines),
+                " ".join(f"{other.name}={other.ip}" for other in others),
             )
         if machine.is_controller or machine.is_worker:
             yield Proof(

@@ -5,12 +5,18 @@ What must make something to prove something (a Secret, a Deployment) is a trial:
 
 from collections.abc import Iterator
 
+from hardway.artifacts.catalogue import IMAGES
 from hardway.phases.base import Chapter, Declared, Model, Proof
 from hardway.phases.control_plane import KUBECTL
+from hardway.resources import Image
+
+AGNHOST = "image/agnhost"
 
 
 def resources(model: Model) -> Iterator[Declared]:
-    return iter(())
+    """The trials' own image, for workers that reach no registry."""
+    for worker in model.cluster.workers:
+        yield worker.name, Image(IMAGES[AGNHOST].ref, AGNHOST, model.versions["agnhost"])
 
 
 def proofs(model: Model) -> Iterator[Proof]:

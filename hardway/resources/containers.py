@@ -99,16 +99,14 @@ class ApiObjects(Resource):
         """One dry run for all manifests: they are one stream to one kubectl."""
         first = wanted[0]
         stream = "---\n".join(one.manifest for one in wanted)
-        apply = (
-            f"{first.kubectl} apply --server-side --dry-run=server --field-manager=hardway --force-conflicts -f - -o json"
-        )
+        dry_run = "apply --server-side --dry-run=server --field-manager=hardway --force-conflicts"
         return (
             f"if [ -x /usr/local/bin/kubectl ] && [ -s {first.kubeconfig} ]; then\n"
             "manifest=$(cat <<'HARDWAY_MANIFEST'\n"
             f"{stream}\nHARDWAY_MANIFEST\n)\n"
             "{ printf '%s\\n' \"$manifest\" | " + f"{first.kubectl} get --ignore-not-found -f - -o json; "
             "echo; echo @dry; printf '%s\\n' \"$manifest\" | "
-            f"{apply}; }} 2>&1 || true\nelse echo @none; fi"
+            f"{first.kubectl} {dry_run} -f - -o json; }} 2>&1 || true\nelse echo @none; fi"
         )
 
     @classmethod

@@ -43,6 +43,10 @@ class Stat:
     digest: str | None = None
 
     @property
+    def is_regular(self) -> bool:
+        return self.type in ("regular file", "regular empty file")
+
+    @property
     def identity(self) -> list[Any]:
         """What must be the same for an earlier digest to hold, as git's index does it."""
         return [self.size, self.mtime, self.ctime, self.inode]
@@ -115,6 +119,11 @@ class File(OnDisk):
         """None while a hole cannot be filled."""
         return fill(self.text, context.values)
 
+    def has_content(self, stat: Stat, context: Context) -> bool:
+        """Whether what lies there differs in its access at most."""
+        content = self.content(context)
+        return stat.is_regular and content is not None and stat.digest == sha256(content)
+
     def diff(self, observed: Observed, context: Context) -> Difference | None:
         content = self.content(context)
         if content is None:
@@ -127,7 +136,7 @@ class File(OnDisk):
             return None
         stat: Stat = observed.value
         differs = _access(self, stat, self.owner, self.group)
-        if stat.type not in ("regular file", "regular empty file"):
+        if not stat.is_regular:
             differs.insert(0, f"is a {stat.type}")
         elif stat.digest != wanted:
             differs.insert(0, "content differs")
@@ -208,15 +217,18 @@ class Binary(OnDisk):
     version: str
     mode: int = 0o755
 
+    def has_content(self, stat: Stat, context: Context) -> bool:
+        """Whether it is an accepted build."""
+        return stat.is_regular and stat.digest in context.accepted.get((self.file, self.version), frozenset())
+
     def diff(self, observed: Observed, context: Context) -> Difference | None:
-        accepted = context.accepted.get((self.file, self.version), frozenset())
         if isinstance(observed, Absent):
             return Difference("make", "is not there", after=f"{self.file} {self.version}")
         if isinstance(observed, Unseen):
             return None
         stat: Stat = observed.value
         differs = _access(self, stat)
-        if stat.digest not in accepted:
+        if not self.has_content(stat, context):
             differs.insert(0, f"is not an accepted build of {self.file} {self.version}")
         if not differs:
             return None

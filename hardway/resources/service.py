@@ -120,7 +120,8 @@ class Service(Resource):
         return None
 
     def steps(self, difference: Difference, context: Context) -> str:
-        lines = [f"systemctl enable --quiet -- {quote(self.unit)}"]
+        """All units of a chapter are enabled, and read by systemd, in one go before the first of these."""
+        lines = []
         if difference.verb in ("start", "restart"):
             # A unit that gave up earlier must be allowed to start again.
             lines.append(f"systemctl reset-failed -- {quote(self.unit)} 2>/dev/null || true")
