@@ -13,7 +13,9 @@ from pathlib import Path
 import paramiko
 
 from hardway.errors import HostKeyError
+from hardway.remote import host_certificates
 
+_AUTHORITY = "@cert-authority"
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -98,16 +100,17 @@ class HostKeys:
         blob, name = key.asbytes(), lookup_name(host, port)
         with self._writing:
             entries = self.known(host, port, others)
-            same = [entry for entry in entries if entry.blob == blob and entry.marker != "@cert-authority"]
+            same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
             different = [entry for entry in entries if not entry.marker]
+            doubt = _doubt(key, host, entries)
             if any(entry.marker == "@revoked" for entry in same):
                 raise self._revoked(machine, name, blob, same[0])
-            if same:
+            if same or doubt is None:
                 return
             if different:
                 raise self._changed(machine, name, key, different)
             if not self._accept_new:
-                raise self._unknown(machine, name, key, has_authority=bool(entries))
+                raise self._unknown(machine, name, key, doubt)
             self._add(name, key)
 
     def _add(self, name: str, key: paramiko.PKey) -> None:
@@ -118,10 +121,9 @@ class HostKeys:
         with open(self._workspace, "ab", opener=_private) as file:
             file.write(line if not old or old.endswith(b"\n") else b"\n" + line)
 
-    def _unknown(self, machine: str, name: str, key: paramiko.PKey, *, has_authority: bool) -> HostKeyError:
-        authority = " (its @cert-authority line is of no use here)" if has_authority else ""
+    def _unknown(self, machine: str, name: str, key: paramiko.PKey, doubt: str) -> HostKeyError:
         return HostKeyError(
-            f"the host key of {name} is unknown{authority}: {_words(key.get_name(), key.asbytes())}",
+            f"the host key of {name} is unknown{doubt}: {_words(key.get_name(), key.asbytes())}",
             machine=machine,
             hint="compare it with the machine's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there), "
             "then run this again with --accept-new-host-keys",
@@ -146,12 +148,26 @@ class HostKeys:
 
 
 def algorithms(entries: Sequence[Entry], available: Sequence[str]) -> list[str]:
-    """The host key algorithms to ask for: those of the known keys first, as ssh does."""
+    """The host key algorithms to ask for: certificates for an authority, then those of the known keys, as ssh does."""
     wanted: list[str] = []
     for entry in entries:
         wanted += _RSA if entry.key_type == "ssh-rsa" else [entry.key_type]
     first = [name for name in dict.fromkeys(wanted) if name in available]
-    return [*first, *(name for name in available if name not in first)]
+    has_authority = any(entry.marker == _AUTHORITY for entry in entries)
+    certificates = [name + host_certificates.SUFFIX for name in available] if has_authority else []
+    return [*certificates, *first, *(name for name in available if name not in first)]
+
+
+def _doubt(key: paramiko.PKey, host: str, entries: Sequence[Entry]) -> str | None:
+    """None where a trusted authority vouches for the key; else words on why not, empty without any authority."""
+    revoked = {entry.blob for entry in entries if entry.marker == "@revoked"}
+    authorities = {entry.blob for entry in entries if entry.marker == _AUTHORITY} - revoked
+    if not authorities:
+        return ""
+    if key.public_blob is None:
+        return " (it shows no certificate)"
+    fault = host_certificates.fault(key.public_blob.key_type, key.public_blob.key_blob, host, authorities)
+    return f" ({fault})" if fault else None
 
 
 def _words(key_type: str, blob: bytes) -> str:

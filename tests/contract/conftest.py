@@ -89,6 +89,14 @@ def new_key(path: Path, passphrase: str = "") -> Path:
     return path
 
 
+def certify(authority: Path, public: Path, name: str, *options: str) -> Path:
+    """A certificate for a host's public key, beside it."""
+    options = options or ("-h",)
+    argv = ["ssh-keygen", "-q", "-s", authority, "-I", "test", "-n", name, *options, public]
+    subprocess.run(argv, check=True, capture_output=True)
+    return public.with_name(f"{public.stem}-cert.pub")
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import Asked, Connect, Sshd, free_port, new_key, start_sshd
+from conftest import Asked, Connect, Sshd, certify, free_port, new_key, start_sshd
 
 from hardway.errors import AuthenticationFailed, CommandFailed, HostKeyError, SudoRefused, Unreachable
 from hardway.remote import Fleet, Machine
@@ -33,9 +33,10 @@ def bastion(sshd: Sshd, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
     folder = tmp_path / "bastion"
     (folder / "bin").mkdir(parents=True)
     new_key(folder / "host_key")
+    certify(new_key(folder / "ca"), folder / "host_key.pub", "127.0.0.1")
     (folder / "authorized_keys").write_bytes((sshd.folder / "authorized_keys").read_bytes())
     port = free_port()
-    process = start_sshd(folder, port, getattr(request, "param", ""))
+    process = start_sshd(folder, port, getattr(request, "param", "").format(folder=folder))
     yield Sshd(folder, port, process.pid)
     process.terminate()
     process.wait()
@@ -120,6 +121,27 @@ def test_a_revoked_host_key_is_refused(connect: Connect, known_hosts: Path) -> N
 def test_a_host_key_is_looked_up_by_its_alias(connect: Connect, known_hosts: Path, sshd: Sshd) -> None:
     known_hosts.write_text(known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "lab-machine"))
     assert whoami(connect(host_key_alias="lab-machine")) == "root"
+
+
+@pytest.mark.parametrize("bastion", ["HostCertificate {folder}/host_key-cert.pub"], indirect=True)
+def test_an_authority_vouches_for_a_host(connect: Connect, bastion: Sshd, known_hosts: Path, other_key: str) -> None:
+    authority = " ".join((bastion.folder / "ca.pub").read_text().split()[:2])
+    known_hosts.write_text(f"@cert-authority * {authority}\n")
+    assert whoami(connect(port=bastion.port)) == "root"
+    known_hosts.write_text(f"@cert-authority * {other_key}\n")
+    with pytest.raises(HostKeyError, match=r"is unknown \(its certificate is of another authority\)"):
+        connect(port=bastion.port)
+    known_hosts.write_text(f"@cert-authority * {authority}\n@revoked * {authority}\n")
+    with pytest.raises(HostKeyError, match="is unknown: ssh-ed25519"):
+        connect(port=bastion.port)
+
+
+def test_a_host_without_a_certificate_is_unknown_to_an_authority(
+    connect: Connect, known_hosts: Path, other_key: str
+) -> None:
+    known_hosts.write_text(f"@cert-authority * {other_key}\n")
+    with pytest.raises(HostKeyError, match="it shows no certificate"):
+        connect()
 
 
 # reaching it
