@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hardway import ledger
 from hardway.ledger import FOLDER
+from hardway.phases.base import Placed
 from hardway.plan import Change, View
-from hardway.resources import KINDS, ApiObjects, Context, Image, Resource, Service
+from hardway.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
 from hardway.resources.base import STAGE, Absent, quote
 from hardway.resources.service import Check
 
@@ -201,16 +202,29 @@ rm -rf {STAGE}
 """
 
 
-def begin(state_text: str, changes: Sequence[Change], view: View, context: Context) -> str:
+def begin(state_text: str, changes: Sequence[Change], wanted: Sequence[Placed], view: View, context: Context) -> str:
     """The State as it was decided and every intent, on the disk before anything acts upon them.
+
+    With what changes goes what a chapter fills: a data folder that was there already, empty, will
+    hold our data, and `reset` must know.
 
     All at once, before the stream: a disk that is still writing two gigabytes would keep each later
     sync waiting.
     """
+    chapters = {change.chapter for change in changes if change.resource is not None}
+    changing = {change.key for change in changes}
+    used = [
+        (one.resource, one.chapter)
+        for one in wanted
+        if one.chapter in chapters
+        and isinstance(one.resource, Directory)
+        and one.resource.data
+        and one.resource.key not in changing | view.ledger.entries.keys()
+    ]
+    intended = [(change.resource, change.chapter) for change in changes if change.resource is not None]
     intents = [
-        ledger.intent(change.key, change.chapter, _entry(change.resource, view, context))
-        for change in changes
-        if change.resource is not None
+        ledger.intent(resource.key, chapter, _entry(resource, view, context))
+        for resource, chapter in (*used, *intended)
     ]
     return f"""
 set -eu

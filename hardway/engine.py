@@ -100,14 +100,13 @@ def converge(
         if not changes:
             break
         _refuse_repetition(changes, before)
-        _refuse_foreign(changes, views, choice)
+        _refuse_foreign(changes, views, contexts, choice)
         if serves and not before:
             confirm(changes)
         before = {(change.machine, change.key): change for change in changes}
-        _begin(session, state, changes, views, contexts)
+        _begin(session, state, changes, declaration, views, contexts)
         checked = _stage(session, changes, views, contexts, supply, store)
-        for chapter in [name for name in CHAPTER_NAMES if name in {change.chapter for change in changes}]:
-            mine = [change for change in changes if change.chapter == chapter]
+        for chapter, mine in _steps(changes):
             with stage(chapter, session.events):
                 activate(session, chapter, mine, declaration, views, contexts)
             if chapter == "etcd":
@@ -171,8 +170,20 @@ def _chosen(
 ) -> list[Change]:
     found = []
     for name, view in views.items():
-        found += [one for one in differences(declaration.on(name), view, contexts[name]) if choice.has(one)]
+        found += differences(declaration.on(name), view, contexts[name], choice.has)
     return found
+
+
+def _steps(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
+    """The chapters in their order; before the first, from the last to the first, what is no longer declared and runs.
+
+    A unit stops before its files go, and they may be another chapter's.
+    """
+    stopping = [one for one in changes if one.resource is None and one.key.startswith("service:")]
+    rest = [one for one in changes if one not in stopping]
+    order = [(name, stopping) for name in reversed(CHAPTER_NAMES)] + [(name, rest) for name in CHAPTER_NAMES]
+    found = ((name, [one for one in some if one.chapter == name]) for name, some in order)
+    return [(name, mine) for name, mine in found if mine]
 
 
 def _stage(
@@ -294,6 +305,7 @@ def _begin(
     session: Session,
     state: State,
     changes: Sequence[Change],
+    declaration: Declaration,
     views: Mapping[str, View],
     contexts: Mapping[str, Context],
 ) -> None:
@@ -302,9 +314,8 @@ def _begin(
     by_machine = _by_machine(changes)
 
     def note(name: str) -> None:
-        session.run(
-            name, begin(state.to_json(), by_machine[name], views[name], contexts[name]), what="note the intents"
-        )
+        script = begin(state.to_json(), by_machine[name], declaration.on(name), views[name], contexts[name])
+        session.run(name, script, what="note the intents")
 
     session.each(by_machine, note)
 
@@ -324,13 +335,6 @@ def _keep_books(session: Session, outcome: Outcome) -> None:
         n for n, view in outcome.views.items() if view.hashed or view.state_text != text.strip() or view.ledger.open
     }
     session.each([name for name in outcome.views if name in touched | stale], keep)
-
-
-def _out_of_date(outcome: Outcome, name: str) -> bool:
-    view = outcome.views[name]
-    if view.hashed or view.ledger.open or not view.state_text:
-        return True
-    return State.from_json(view.state_text, name).generation != outcome.state.generation
 
 
 def _settled(ledger: Ledger) -> Ledger:
@@ -360,11 +364,13 @@ def _refuse_repetition(changes: Sequence[Change], before: Mapping[tuple[str, str
             )
 
 
-def _refuse_foreign(changes: Sequence[Change], views: Mapping[str, View], choice: Choice) -> None:
+def _refuse_foreign(
+    changes: Sequence[Change], views: Mapping[str, View], contexts: Mapping[str, Context], choice: Choice
+) -> None:
     if choice.adopt:
         return
     for name in {change.machine for change in changes}:
-        paths = foreign([change for change in changes if change.machine == name], views[name])
+        paths = foreign([change for change in changes if change.machine == name], views[name], contexts[name])
         if paths:
             raise NotConverged(
                 "files that hardway did not put there are in the way",
