@@ -1,0 +1,306 @@
+"""Each rule finds what it is for, on machines made up for it, and nothing on machines that are well."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any
+
+import pytest
+
+from hardway.facts import Facts
+from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
+from hardway.rules import RULES, Finding, Found, Rule, Scene, examine
+from hardway.rules.host import Host, Listener, Route, Unit
+from hardway.rules.machines import GIB, MIB
+from hardway.values import OPERATOR, Role
+
+NOW = 1_800_000_000.0
+
+
+def machine(name: str, role: Role, last: int) -> Machine:
+    pods = IPv4Network(f"10.200.{last}.0/24") if role == "worker" else None
+    return Machine(name, frozenset({role}), IPv4Address(f"192.0.2.{last}"), pod_cidr=pods)
+
+
+LB, C0, W0, W1 = (
+    machine("lb", "load-balancer", 30),
+    machine("c0", "controller", 10),
+    machine("w0", "worker", 20),
+    machine("w1", "worker", 21),
+)
+CLUSTER = Cluster("test", (LB, C0, W0, W1), endpoint=Endpoint("lb", 443))
+ROUTES = (Route(IPv4Network("192.0.2.0/24"), "192.0.2.0/24 dev eth0 proto kernel scope link"),)
+
+
+def facts(name: str, **changes: Any) -> Facts:
+    usual = Facts(
+        arch="amd64", kernel="6.1.0-18-amd64", hostname=name, machine_id=f"id-of-{name}", os="debian", os_version="12",
+        clock=NOW, memory_kib=4 * GIB, swap_kib=0, free_kib=20 * GIB, cgroup=2, systemd=True, zstd=True, openssl=True,
+        etcd_data=False,
+    )  # fmt: skip
+    return replace(usual, **changes)
+
+
+def host(one: Machine, **changes: Any) -> Host:
+    usual = Host(
+        addresses=frozenset({one.ip, IPv4Address("127.0.0.1")}),
+        routes=ROUTES,
+        listening=(Listener(22, "0.0.0.0", "sshd (pid 60)"),),
+        cgroups=frozenset({"cpu", "cpuset", "io", "memory", "pids"}),
+        nameservers=("192.0.2.1",),
+    )
+    return replace(usual, **changes)
+
+
+def scene(
+    cluster: Cluster = CLUSTER,
+    *,
+    seen: Mapping[str, Mapping[str, Any]] | None = None,
+    there: Mapping[str, Mapping[str, Any]] | None = None,
+    clock: float = NOW,
+) -> Scene:
+    """All machines are well but for what is said: `seen` changes facts, `there` what is on machines."""
+    return Scene(
+        cluster,
+        {one.name: facts(one.name, **(seen or {}).get(one.name, {})) for one in cluster.machines},
+        {one.name: host(one, **(there or {}).get(one.name, {})) for one in cluster.machines},
+        clock,
+    )
+
+
+def found(what: Scene) -> list[tuple[str, str, str]]:
+    return [(one.rule, one.machine, one.what) for one in examine(RULES, what)]
+
+
+def test_nothing_is_found_on_machines_that_are_well() -> None:
+    assert found(scene()) == []
+
+
+def unit(active: bool = True) -> Unit:
+    return Unit(active, "/lib/systemd/system/some.service")
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "expected"),
+    [
+        ("architecture", {"arch": "riscv64"}, "its architecture is riscv64; components exist for amd64 and arm64"),
+        ("init", {"systemd": False}, "it was not booted with systemd"),
+        ("kernel", {"kernel": "4.18.0-553.el8"}, "its kernel is 4.18.0-553.el8; 4.19 is the oldest that will do"),
+        ("kernel", {"kernel": ""}, "its kernel is unknown; 4.19 is the oldest that will do"),
+        (
+            "kernel",
+            {"kernel": "5.10.0-28-amd64"},
+            "its kernel is 5.10.0-28-amd64; kube-proxy's nftables mode needs 5.13",
+        ),
+        ("distribution", {"os": "arch", "os_version": ""}, "arch is not among what hardway is tried with"),
+        ("distribution", {"os_version": "11"}, "debian 11 is not among what hardway is tried with"),
+        ("memory", {"memory_kib": 1000 * MIB}, "it has 1000 MiB of memory; a worker needs 1.0 GiB"),
+        ("disk", {"free_kib": 2 * GIB}, "/var/lib has 2.0 GiB free; a worker needs 3.0 GiB"),
+        ("clock", {"clock": NOW + 31}, "its clock is 31 s ahead of the other machines'"),
+        ("clock", {"clock": NOW - 600}, "its clock is 600 s behind the other machines'"),
+        ("machine-id", {"machine_id": ""}, "it has no /etc/machine-id"),
+        ("machine-id", {"machine_id": "id-of-c0"}, "it has the same machine id as c0: id-of-c0"),
+    ],
+)
+def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any], expected: str) -> None:
+    assert found(scene(seen={"w0": changes})) == [(rule, "w0", expected)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "changes", "expected"),
+    [
+        (
+            "address",
+            {"addresses": frozenset({IPv4Address("127.0.0.1"), IPv4Address("198.51.100.7")})},
+            "address 192.0.2.20 is on none of its interfaces; it has 198.51.100.7",
+        ),
+        (
+            "ports",
+            {"listening": (Listener(10250, "*", "kubelet (pid 7)"), Listener(10250, "[::]", "kubelet (pid 7)"))},
+            "port 10250 is already taken by kubelet (pid 7); needed by kubelet",
+        ),
+        (
+            "ports",
+            {"listening": (Listener(10256, "*", "nc (pid 9)"), Listener(10248, "127.0.0.1", "nc (pid 9)"))},
+            "ports 10248, 10256 are already taken by nc (pid 9); needed by kubelet and kube-proxy",
+        ),
+        (
+            "ports",
+            {"listening": (Listener(10249, "127.0.0.1"),)},
+            "port 10249 is already taken by a process that ss does not name; needed by kube-proxy",
+        ),
+        (
+            "other-cluster",
+            {"units": {"k3s-agent": unit()}},
+            "another cluster lives here, or has left traces: k3s (k3s-agent.service)",
+        ),
+        (
+            "other-cluster",
+            {"traces": ("/etc/kubernetes/kubelet.conf",)},
+            "another cluster lives here, or has left traces: /etc/kubernetes/kubelet.conf",
+        ),
+        (
+            "packaged",
+            {"units": {"kubelet": unit(False), "docker": unit()}},
+            "these are here already, from a package or by hand: kubelet (stopped), docker (runs)",
+        ),
+        (
+            "routes",
+            {"routes": (*ROUTES, Route(IPv4Network("10.192.0.0/11"), "10.192.0.0/11 dev tun0"))},
+            "network.pod_cidr 10.200.0.0/16 overlaps with where it has routes: 10.192.0.0/11 dev tun0",
+        ),
+        (
+            "routes",
+            {"routes": (Route(IPv4Network("10.32.0.128/25"), "10.32.0.128/25 via 192.0.2.9"),)},
+            "network.service_cidr 10.32.0.0/24 overlaps with where it has routes: 10.32.0.128/25 via 192.0.2.9",
+        ),
+        (
+            "cgroups",
+            {"cgroups": frozenset({"cpu", "cpuset", "pids"})},
+            "its kernel does not offer the cgroup controllers memory",
+        ),
+        (
+            "kernel-features",
+            {"missing_features": ("br_netfilter", "overlay")},
+            "its kernel has these neither built in nor as modules: br_netfilter, overlay",
+        ),
+        (
+            "firewall",
+            {"dropping": frozenset({"forward"})},
+            "its firewall drops what is forwarded (FORWARD policy DROP): pods of different workers would not meet",
+        ),
+        (
+            "firewall",
+            {"dropping": frozenset({"input"})},
+            "its firewall drops what comes in and is not allowed (INPUT policy DROP)",
+        ),
+        ("firewall", {"units": {"firewalld": unit()}}, "firewalld runs here, and rejects what it was not told of"),
+        ("resolver", {"nameservers": ()}, "it has no nameserver: pods will find the cluster's names only"),
+        (
+            "resolver",
+            {"nameservers": ("127.0.0.53", "::1")},
+            "its only nameserver is its own (127.0.0.53, ::1): CoreDNS would ask itself in a loop",
+        ),
+        (
+            "names",
+            {
+                "names": {
+                    "c0.kubernetes.local": "198.51.100.1",
+                    "w0.kubernetes.local": "192.0.2.20",
+                    "lb.kubernetes.local": "",
+                }
+            },
+            "lb.kubernetes.local leads to nothing instead of 192.0.2.30; "
+            "c0.kubernetes.local leads to 198.51.100.1 instead of 192.0.2.10",
+        ),
+    ],
+)
+def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[str, Any], expected: str) -> None:
+    assert found(scene(there={"w0": changes})) == [(rule, "w0", expected)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"listening": (Listener(6443, "*", "nginx (pid 1)"),)},
+        {"units": {"etcd": unit(), "docker": unit(False), "firewalld": unit(False)}},
+        {"nameservers": ("127.0.0.53", "192.0.2.1")},
+        {"routes": (Route(IPv4Network("0.0.0.0/0"), "0.0.0.0/0 dev eth0"),)},
+    ],
+)
+def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str, Any]) -> None:
+    assert found(scene(there={"w0": changes})) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dropping": frozenset({"forward"})},
+        {"missing_features": ("overlay",)},
+        {"cgroups": frozenset()},
+        {"nameservers": ()},
+    ],
+)
+def test_what_only_workers_need_is_not_missed_elsewhere(changes: Mapping[str, Any]) -> None:
+    assert found(scene(there={"c0": changes, "lb": changes})) == []
+
+
+def test_controllers_need_more_memory_than_workers_and_a_balancer_any() -> None:
+    small = {"memory_kib": 1200 * MIB}
+    what = scene(seen={"c0": small, "w0": small, "lb": {"memory_kib": 256 * MIB}})
+    assert found(what) == [("memory", "c0", "it has 1.2 GiB of memory; a controller needs 1.5 GiB")]
+
+
+def test_a_machine_with_two_roles_needs_the_disk_of_both() -> None:
+    both = replace(W0, roles=frozenset({"controller", "worker"}))
+    what = scene(Cluster("one", (both,)), seen={"w0": {"free_kib": 4 * GIB}})
+    assert found(what) == [("disk", "w0", "/var/lib has 4.0 GiB free; a controller and worker needs 5.0 GiB")]
+
+
+def test_where_hardway_has_installed_something_only_facts_are_judged() -> None:
+    full = scene(seen={"w0": {"free_kib": 0, "memory_kib": 0}})
+    later = replace(full, hosts={name: one for name, one in full.hosts.items() if name != "w0"})
+    assert [(rule, name) for rule, name, _ in found(later)] == [("memory", "w0")]
+
+
+def test_the_balancer_needs_the_endpoints_port() -> None:
+    taken = {"listening": (Listener(443, "*", "nginx (pid 5)"), Listener(6443, "*", "other (pid 6)"))}
+    assert found(scene(there={"lb": taken})) == [
+        ("ports", "lb", "port 443 is already taken by nginx (pid 5); needed by the load balancer")
+    ]
+
+
+def test_the_operators_clock_is_compared_too() -> None:
+    assert found(scene(clock=NOW + 119)) == []
+    assert found(scene(clock=NOW + 600)) == [
+        ("clock", OPERATOR, "this computer's clock is 600 s ahead of the machines'")
+    ]
+
+
+def test_equal_host_names_matter_only_where_they_are_kept() -> None:
+    copied = {"c0": {"hostname": "debian"}, "w0": {"hostname": "debian"}, "w1": {"hostname": "debian"}}
+    assert found(scene(seen=copied)) == []
+    keeping = replace(CLUSTER, hosts=Hosts(hostname="keep"))
+    assert found(scene(keeping, seen=copied)) == [
+        ("hostname", "w0", "it has the same host name as c0: debian"),
+        ("hostname", "w1", "it has the same host name as c0: debian"),
+    ]
+
+
+def test_iptables_mode_takes_an_older_kernel() -> None:
+    older = {"w0": {"kernel": "5.10.0-28-amd64"}}
+    assert found(scene(replace(CLUSTER, network=Network(proxy_mode="iptables")), seen=older)) == []
+
+
+def test_a_firewall_is_ignored_where_the_inventory_says_so() -> None:
+    ignoring = replace(CLUSTER, hosts=Hosts(firewall="ignore"))
+    assert found(scene(ignoring, there={"w0": {"dropping": frozenset({"forward", "input"})}})) == []
+
+
+def test_an_open_firewall_is_asked_for_by_port() -> None:
+    [finding] = examine(RULES, scene(there={"c0": {"dropping": frozenset({"input"})}}))
+    assert finding.fix == "allow TCP 2379, 2380, 2381, 6443, 10257, 10259 from the other machines"
+
+
+def test_errors_come_before_warnings_and_each_finding_has_its_fix() -> None:
+    what = scene(
+        seen={"c0": {"os": "arch"}, "w0": {"arch": "mips"}}, there={"w0": {"dropping": frozenset({"forward"})}}
+    )
+    findings = examine(RULES, what)
+    assert [(one.level, one.rule) for one in findings] == [
+        ("error", "architecture"),
+        ("warning", "distribution"),
+        ("warning", "firewall"),
+    ]
+    assert all(one.fix and one.why for one in findings)
+
+
+def test_rules_have_ids_of_their_own_and_reasons() -> None:
+    assert len({rule.id for rule in RULES}) == len(RULES)
+    assert all(rule.why and rule.needs for rule in RULES)
+
+
+def test_a_rule_is_asked_only_when_what_it_needs_is_known() -> None:
+    rule = Rule("always", frozenset({"hosts"}), lambda scene: [Found("m", "seen")], "why", "fix", "warning")
+    assert examine([rule], replace(scene(), hosts={})) == []
+    assert examine([rule], scene()) == [Finding("m", "always", "seen", "fix", "warning", "why")]

@@ -1,0 +1,114 @@
+"""What the preflight script prints is read into values; and the script itself runs in any POSIX sh."""
+
+import subprocess
+from ipaddress import IPv4Address, IPv4Network
+
+from hardway.rules import host
+from hardway.rules.host import Listener, Route, Unit
+
+NONCE = "NONCE"
+
+ANSWER = """
+NONCE addresses
+1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
+2: eth0    inet 192.0.2.20/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
+
+NONCE routes
+default via 192.0.2.1 dev eth0 proto static
+192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.20
+blackhole 10.99.0.0/16
+203.0.113.9 via 192.0.2.1 dev eth0
+
+NONCE ports
+LISTEN 0      128                *:22               *:*    users:(("sshd",pid=60,fd=4))
+LISTEN 0      4096       127.0.0.1:2381       0.0.0.0:*    users:(("etcd",pid=353,fd=9))
+LISTEN 0      128             [::]:6443          [::]:*
+LISTEN 0      4096   127.0.0.53%lo:53         0.0.0.0:*    users:(("systemd-resolve",pid=50,fd=17))
+
+NONCE units
+Id=kubelet.service
+LoadState=loaded
+ActiveState=activating
+FragmentPath=/lib/systemd/system/kubelet.service
+
+Id=etcd.service
+LoadState=not-found
+ActiveState=inactive
+FragmentPath=
+
+Id=docker.service
+LoadState=loaded
+ActiveState=inactive
+FragmentPath=/lib/systemd/system/docker.service
+
+NONCE traces
+/etc/kubernetes/admin.conf
+
+NONCE firewall
+table ip filter {
+	chain INPUT {
+		type filter hook input priority filter; policy accept;
+	}
+	chain FORWARD {
+		type filter hook forward priority filter; policy drop;
+	}
+}
+-P INPUT DROP
+-P OUTPUT DROP
+
+NONCE cgroups
+cpuset cpu io memory pids
+
+NONCE features
+br_netfilter
+
+NONCE resolver
+# made by hand
+nameserver 192.0.2.1
+nameserver
+search example.net
+
+NONCE names
+c0.example.net 192.0.2.10
+w0.example.net
+"""
+
+
+def test_an_answer_is_read() -> None:
+    assert host.parse(ANSWER, NONCE) == host.Host(
+        addresses=frozenset({IPv4Address("127.0.0.1"), IPv4Address("192.0.2.20")}),
+        routes=(
+            Route(IPv4Network("192.0.2.0/24"), "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.20"),
+            Route(IPv4Network("10.99.0.0/16"), "blackhole 10.99.0.0/16"),
+            Route(IPv4Network("203.0.113.9/32"), "203.0.113.9 via 192.0.2.1 dev eth0"),
+        ),
+        listening=(
+            Listener(22, "*", "sshd (pid 60)"),
+            Listener(2381, "127.0.0.1", "etcd (pid 353)"),
+            Listener(6443, "[::]", ""),
+            Listener(53, "127.0.0.53%lo", "systemd-resolve (pid 50)"),
+        ),
+        units={
+            "kubelet": Unit(True, "/lib/systemd/system/kubelet.service"),
+            "docker": Unit(False, "/lib/systemd/system/docker.service"),
+        },
+        traces=("/etc/kubernetes/admin.conf",),
+        dropping=frozenset({"forward", "input"}),
+        cgroups=frozenset({"cpuset", "cpu", "io", "memory", "pids"}),
+        missing_features=("br_netfilter",),
+        nameservers=("192.0.2.1",),
+        names={"c0.example.net": "192.0.2.10", "w0.example.net": ""},
+    )
+
+
+def test_an_empty_answer_is_a_machine_of_which_nothing_is_known() -> None:
+    assert host.parse("", NONCE) == host.Host()
+
+
+def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -> None:
+    script = host.script({"there": "true", "missing_one": "false"}, ["localhost", "no-such-host.invalid"], NONCE)
+    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
+    seen = host.parse(done.stdout, NONCE)
+    assert (seen.missing_features, seen.names["localhost"]) == (("missing_one",), "127.0.0.1")
+    assert seen.names["no-such-host.invalid"] == ""
+    assert done.stderr == ""
