@@ -18,7 +18,7 @@ from hardway.errors import HardwayError
 from hardway.events import CommandRun, MachineProgress, Sink, StageFinished, StageStarted, discard
 from hardway.inventory.model import Cluster, Machine
 from hardway.plan import Declaration, View, probe_script, read_answer, to_hash, with_digests
-from hardway.remote import AskSecret, Fleet, MachineIO, Result, Target, fan_out
+from hardway.remote import AskSecret, Fleet, MachineIO, Result, Target, fan_out, run_repeatable
 from hardway.resources.files import Stat
 from hardway.workspace import Workspace
 
@@ -45,8 +45,11 @@ class Session:
         return fan_out(list(names), do, self.forks)
 
     def run(self, name: str, script: str, *, what: str, timeout: float = PROBE_LIMIT, check: bool = True) -> Result:
-        """Runs a script on a machine and tells of it."""
-        result = self.machines[name].run(script, timeout=timeout, what=what, check=check)
+        """Runs a script on a machine and tells of it.
+
+        Every script of hardway is safe to run twice, so a connection that was lost is opened once more.
+        """
+        result = run_repeatable(self.machines[name], script, timeout=timeout, what=what, check=check)
         self.events(CommandRun(name, what, script, result.seconds))
         return result
 
@@ -140,6 +143,7 @@ def observe(
     nonce = f"hardway-{secrets.token_hex(8)}"
 
     def look(name: str) -> View:
+        session.events(MachineProgress(name, "observe", "running"))
         resources = [one.resource for one in declaration.on(name)]
         answer = session.run(name, probe_script(resources, nonce), what="observe")
         view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"))
@@ -155,6 +159,7 @@ def observe(
             script = hash_command(unknown, view.facts.openssl)
             hashed = session.run(name, script, what=f"hash {len(unknown)} files")
             view = replace(with_digests(view, parse_hashes(hashed.stdout.decode())), hashed=True)
+        session.events(MachineProgress(name, "observe", "done"))
         return view
 
     return session.each(names, look)

@@ -18,8 +18,9 @@ import zstandard
 
 from hardway.activation import stage_command
 from hardway.artifacts.store import Blob, Store
-from hardway.events import Transferred
+from hardway.events import Note, Transferred
 from hardway.plan import Change, View
+from hardway.remote import ConnectionLost, Result
 from hardway.resources import Binary, Context, Image
 from hardway.session import Session
 from hardway.supply import FileKey
@@ -75,14 +76,29 @@ def stage(
         file.flush()
         chunks = [*frames, Path(file.name)]
         total = sum(chunk.stat().st_size for chunk in chunks)
-        result = session.machines[name].stream(
+        result = _send(session, name, chunks, stage_command(codec, view.facts.openssl), total)
+    return _identities(result.stdout.decode(), sums)
+
+
+def _send(session: Session, name: str, chunks: Sequence[Path], command: str, total: int) -> Result:
+    """The command begins with an empty folder, so a stream that was cut is simply sent once more."""
+    machine = session.machines[name]
+
+    def once() -> Result:
+        return machine.stream(
             chunks,
-            stage_command(codec, view.facts.openssl),
+            command,
             what="stage",
             timeout=STAGE_LIMIT,
             on_progress=lambda sent: session.events(Transferred(name, sent, total)),
         )
-    return _identities(result.stdout.decode(), sums)
+
+    try:
+        return once()
+    except ConnectionLost as error:
+        session.events(Note(f"{name}: {error.what}; connecting again", "warning"))
+        machine.reconnect()
+        return once()
 
 
 def _archive(files: Mapping[str, bytes], codec: Codec) -> bytes:
