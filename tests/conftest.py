@@ -1,0 +1,57 @@
+"""What several rooms of tests share: clusters of fake machines."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fake.cluster import FakeCluster, room
+from fake.machine import why_not
+
+NewCluster = Callable[[str], FakeCluster]
+
+
+@pytest.fixture
+def new_room() -> Iterator[Callable[[], Path]]:
+    """Makes folders that are gone after the test."""
+    rooms: list[Path] = []
+
+    def make() -> Path:
+        rooms.append(room())
+        return rooms[-1]
+
+    yield make
+    for one in rooms:
+        shutil.rmtree(one)
+
+
+@pytest.fixture
+def new_cluster(new_room: Callable[[], Path]) -> NewCluster:
+    """Makes the bare machines of an inventory's text."""
+    if why_not():
+        pytest.skip(why_not())
+    return lambda inventory: FakeCluster.new(new_room(), inventory)
+
+
+@pytest.fixture(scope="session")
+def built_once() -> Iterator[dict[str, FakeCluster]]:
+    """Clusters that were built before, by inventory: to be copied, not used."""
+    built: dict[str, FakeCluster] = {}
+    yield built
+    for one in built.values():
+        shutil.rmtree(one.root)
+
+
+@pytest.fixture
+def built_cluster(built_once: dict[str, FakeCluster], new_room: Callable[[], Path]) -> NewCluster:
+    """A cluster of an inventory's text that already stands: a copy of one, since building takes a second."""
+    if why_not():
+        pytest.skip(why_not())
+
+    def copy(inventory: str) -> FakeCluster:
+        if inventory not in built_once:
+            built_once[inventory] = FakeCluster.new(room(), inventory)
+            built_once[inventory].init()
+        return built_once[inventory].copied(new_room())
+
+    return copy

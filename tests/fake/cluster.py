@@ -1,0 +1,147 @@
+"""A whole cluster of fake machines, with an operator's workspace, a cache and an inventory: all in one folder."""
+
+import platform
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fake.commands import BINARIES
+from fake.machine import FakeMachine
+from hardway.artifacts.catalogue import IMAGES, Arch
+from hardway.artifacts.get import names_of, needs_for
+from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.store import Store
+from hardway.deciding import first_state
+from hardway.engine import Choice, Outcome, converge
+from hardway.events import Event, Sink, discard
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
+from hardway.phases import CHAPTER_NAMES
+from hardway.plan import Change, View
+from hardway.session import Session
+from hardway.state import State
+from hardway.supply import Supply
+from hardway.workspace import Workspace
+
+ARCH: Arch = "arm64" if platform.machine() == "aarch64" else "amd64"
+
+ONE = """\
+cluster: one
+machines:
+  solo: {role: [controller, worker], address: 10.240.0.10}
+"""
+PAIR = """\
+cluster: pair
+machines:
+  head: {role: controller, address: 10.240.0.10}
+  hand: {role: worker, address: 10.240.0.20}
+"""
+
+
+def room() -> Path:
+    """A new folder, in memory where there is some: nothing in it outlives the test."""
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="hardway-test-", dir=memory if memory.is_dir() else None))
+
+
+def stocked(store: Store, lock: Lock, kubernetes: str) -> None:
+    """Accepts a tiny program for each component."""
+    entries = []
+    for need in needs_for(kubernetes, ARCH, names_of(kubernetes)):
+        text = BINARIES.get(need.name, f"#!/bin/sh\n# {need.name} {need.version}\n")
+        if need.is_image:
+            text = f"{IMAGES[need.name].ref}\n"
+        blob = store.add([text.encode()])
+        entries.append(Entry(need.name, need.version, ARCH, blob.digest, "build"))
+    lock.add(*entries)
+
+
+@dataclass
+class FakeCluster:
+    """The machines of an inventory. Each `init` is a run of its own: a new session, State read anew."""
+
+    root: Path
+    inventory: Path
+    machines: dict[str, FakeMachine] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    @classmethod
+    def new(cls, root: Path, inventory: str) -> "FakeCluster":
+        path = root / "hardway.yaml"
+        path.write_text(inventory)
+        made = cls(root, path)
+        made.machines = {
+            one.name: FakeMachine(one.name, root / one.name, root / "net") for one in made.cluster.machines
+        }
+        stocked(made.store, made.lock, made.cluster.kubernetes)
+        return made
+
+    def copied(self, root: Path) -> "FakeCluster":
+        """The same cluster elsewhere. Its services start anew: the copies of their files are younger than they were."""
+        subprocess.run(["cp", "-a", f"{self.root}/.", root], check=True)
+        made = FakeCluster(root, root / self.inventory.name)
+        for name in self.machines:
+            made.machines[name] = FakeMachine(name, root / name, root / "net")
+            made.machines[name].run("systemctl refresh", timeout=10, what="wake up")
+            made.machines[name].restored()
+        return made
+
+    @property
+    def cluster(self) -> Cluster:
+        read = load(self.inventory)
+        state = self.workspace(read).load_state()
+        return allot_pod_cidrs(read, state.pinned_pod_cidrs() if state else {})
+
+    @property
+    def store(self) -> Store:
+        return Store(self.root / "cache")
+
+    @property
+    def lock(self) -> Lock:
+        return Lock(self.root / "artifacts.lock")
+
+    def workspace(self, cluster: Cluster | None = None) -> Workspace:
+        return Workspace.of(cluster or self.cluster, None)
+
+    def state(self) -> State:
+        found = self.workspace().load_state()
+        assert found is not None
+        return found
+
+    def supply(self) -> Supply:
+        return Supply(self.cluster.kubernetes, self.store, self.lock, source="build")
+
+    def session(self, events: Sink = discard, names: Sequence[str] = ()) -> Session:
+        chosen = {name: one for name, one in self.machines.items() if not names or name in names}
+        return Session(self.cluster, self.workspace(), dict(chosen), events, forks=3)
+
+    def init(
+        self,
+        chapters: Sequence[str] = CHAPTER_NAMES,
+        *,
+        names: Sequence[str] = (),
+        adopt: bool = False,
+        events: Sink = discard,
+        check: Callable[[Mapping[str, View]], None] = lambda views: None,
+        confirm: Callable[[Sequence[Change]], None] = lambda changes: None,
+    ) -> Outcome:
+        """What `hardway init` does between connecting and proving."""
+        self.workspace().create()
+        session = self.session(events, names)
+        state = session.workspace.load_state() or first_state(session.cluster)
+        choice = Choice(tuple(chapters), frozenset(session.machines), adopt)
+        return converge(session, state, choice, self.supply(), self.store, check=check, confirm=confirm)
+
+    def rewrite(self, old: str, new: str) -> None:
+        """Edits the inventory."""
+        text = self.inventory.read_text()
+        assert old in text
+        self.inventory.write_text(text.replace(old, new))
+
+
+def keys(changes: Sequence[Change]) -> list[tuple[str, str, str]]:
+    """Machine, verb and key of changes."""
+    return [(one.machine, one.difference.verb, one.key) for one in changes]

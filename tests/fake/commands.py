@@ -1,0 +1,267 @@
+"""What a fake machine answers where a real one would change the computer: systemd, the kernel, Kubernetes.
+
+Everything is sh and awk, and keeps its state in files below /fake, so that it outlives the shell
+that ran it, as the real thing would. A service starts only if all that its unit names is there, and
+remembers what it read: that is how a test knows what a process runs with.
+"""
+
+QUORUM = r"""
+name=$(cat /fake/name)
+quorum() {
+  running=0
+  for one in /fake/cluster/etcd-*; do if [ -e "$one" ]; then running=$((running + 1)); fi; done
+  members=$(grep -o -- '--initial-cluster=[^ ]*' /etc/systemd/system/etcd.service | tr , '\n' | wc -l)
+  [ "$running" -gt $((members / 2)) ]
+}
+"""
+
+SYSTEMCTL = r"""#!/bin/sh
+set -eu
+stop_now=no type= words=
+for word; do
+  case $word in
+  --now) stop_now=yes ;;
+  --type=*) type=${word#*=} ;;
+  -*|Id,*) ;;
+  *) words="$words $word" ;;
+  esac
+done
+set -- $words
+verb=$1; shift
+file() { unit=/etc/systemd/system/$1; }
+stamp() { file "$1"; stat -c %.9Y -- "$unit" "$unit.d" 2>/dev/null || true; }
+clock() { date -u '+%a %Y-%m-%d %H:%M:%S.%6N UTC'; }
+load() { [ -e "/fake/loaded/$1" ] || stamp "$1" >"/fake/loaded/$1"; }
+# Every file that the unit names, and the unit itself: what a process that starts now reads.
+inputs() {
+  file "$1"
+  printf '%s\n' "$unit"
+  grep -oE '(/etc/(kubernetes|containerd|cni)|/usr/local/bin|/var/lib/kube[a-z-]*|/run/etcd)/[A-Za-z0-9_./-]+' "$unit" |
+    sort -u
+}
+start() {
+  file "$1"; load "$1"
+  [ -e "$unit" ] || { echo "Unit $1 not found." >&2; exit 5; }
+  for input in $(inputs "$1"); do
+    case $input in
+    /run/*|*/kubelet|*/cni/*) ;;
+    *) [ -e "$input" ] || { echo "$1: $input: no such file" >>/fake/journal; exit 1; } ;;
+    esac
+  done
+  [ ! -e "/fake/broken/$1" ] || { echo "$1: it is broken" >>/fake/journal; exit 1; }
+  name=$(cat /fake/name)
+  case $1 in
+  etcd.service)
+    if [ ! -d /var/lib/etcd/member ]; then
+      grep -qs new /run/etcd/first-start.env || { echo "etcd: no data, and not new" >>/fake/journal; exit 1; }
+      mkdir -p /var/lib/etcd/member
+      echo "$name" >>/fake/cluster/initialised
+    fi
+    : >"/fake/cluster/etcd-$name" ;;
+  kube-apiserver.service) : >"/fake/cluster/api-$name" ;;
+  containerd.service) mkdir -p /run/containerd; ln -f /fake/socket /run/containerd/containerd.sock ;;
+  esac
+  read_now "$1"
+  printf 'active\n%s\n%s\n%s\n' "$(clock)" "$(clock)" "$$" >"/fake/units/$1"
+}
+read_now() { sha256sum $(inputs "$1") 2>/dev/null >"/fake/read/$1" || true; }
+stop() {
+  rm -f "/fake/units/$1"
+  case $1 in
+  etcd.service) rm -f "/fake/cluster/etcd-$(cat /fake/name)" ;;
+  kube-apiserver.service) rm -f "/fake/cluster/api-$(cat /fake/name)" ;;
+  containerd.service) rm -f /run/containerd/containerd.sock ;;
+  esac
+}
+show() {
+  file "$1"
+  active=inactive started= changed= pid=0 enabled=disabled known=not-found reload=no
+  if [ -e "/fake/units/$1" ]; then
+    { read -r active; read -r started; read -r changed; read -r pid; } <"/fake/units/$1"
+    known=loaded
+  fi
+  if [ -e "$unit" ]; then known=loaded; fi
+  if [ $known = loaded ]; then
+    load "$1"
+    [ "$(cat "/fake/loaded/$1")" = "$(stamp "$1")" ] || reload=yes
+  fi
+  [ ! -e "/fake/enabled/$1" ] || enabled=enabled
+  printf 'Id=%s\nLoadState=%s\nActiveState=%s\nUnitFileState=%s\n' "$1" $known "$active" $enabled
+  printf 'NeedDaemonReload=%s\nMainPID=%s\nNRestarts=0\n' $reload "$pid"
+  printf 'ExecMainStartTimestamp=%s\nStateChangeTimestamp=%s\n' "$started" "$changed"
+}
+case $verb in
+show) between=; for one; do printf "$between"; between='\n'; show "$one"; done ;;
+daemon-reload) rm -f /fake/loaded/*; for one in $(ls /fake/units); do load "$one"; done ;;
+enable)
+  for one; do
+    file "$one"
+    [ -e "$unit" ] || { echo "Failed to enable unit: Unit file $one does not exist." >&2; exit 1; }
+    : >"/fake/enabled/$one"
+  done ;;
+disable)
+  for one; do
+    rm -f "/fake/enabled/$one"
+    [ $stop_now = no ] || stop "$one"
+    file "$one"
+    [ -e "$unit" ] || exit 1
+  done ;;
+start) for one; do [ -e "/fake/units/$one" ] || start "$one"; done ;;
+restart) for one; do stop "$one"; start "$one"; done ;;
+reload)
+  for one; do
+    [ -e "/fake/units/$one" ] || exit 1
+    { read -r active; read -r started; read -r changed; read -r pid; } <"/fake/units/$one"
+    read_now "$one"
+    printf 'active\n%s\n%s\n%s\n' "$started" "$(clock)" "$pid" >"/fake/units/$one"
+  done ;;
+stop) for one; do stop "$one"; done ;;
+is-active) if [ -e "/fake/units/$1" ]; then echo active; else echo inactive; exit 3; fi ;;
+is-enabled)
+  if [ -e "/fake/masked/$1" ]; then echo masked; exit 1; fi
+  if [ -e "/fake/enabled/$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
+mask) for one; do : >"/fake/masked/$one"; done ;;
+unmask) for one; do rm -f "/fake/masked/$one"; done ;;
+list-units) [ "$type" != swap ] || cat /fake/swap-units ;;
+reset-failed) ;;
+refresh) for one in $(ls /fake/units); do systemctl reload "$one"; sed -i "2s/.*/$(clock)/" "/fake/units/$one"; done ;;
+*) echo "systemctl: what is $verb?" >&2; exit 64 ;;
+esac
+"""
+
+IP = r"""#!/bin/sh
+case "$*" in
+"-4 route show") cat /fake/routes ;;
+"route replace "*)
+  grep -v "^$3 " /fake/routes >/fake/routes.new
+  echo "$3 via $5 dev eth0 proto static" >>/fake/routes.new
+  mv /fake/routes.new /fake/routes ;;
+"route del "*) grep -v "^$3 " /fake/routes >/fake/routes.new; mv /fake/routes.new /fake/routes ;;
+esac
+"""
+
+SYSCTL = r"""#!/bin/sh
+for word; do
+  case $word in
+  *=*)
+    path=/proc/sys/$(printf %s "${word%%=*}" | tr . /)
+    [ -e "$path" ] || { echo "sysctl: cannot stat $path" >&2; exit 1; }
+    printf '%s\n' "${word#*=}" >"$path" ;;
+  esac
+done
+"""
+
+MODPROBE = r"""#!/bin/sh
+for module; do
+  case $module in
+  br_netfilter) mkdir -p /proc/sys/net/bridge; for one in iptables ip6tables; do
+    echo 0 >/proc/sys/net/bridge/bridge-nf-call-$one; done ;;
+  nf_conntrack) mkdir -p /proc/sys/net/netfilter
+    echo 0 >/proc/sys/net/netfilter/nf_conntrack_count; echo 65536 >/proc/sys/net/netfilter/nf_conntrack_max ;;
+  esac
+done
+"""
+
+COMMANDS = {
+    "systemctl": SYSTEMCTL,
+    "ip": IP,
+    "sysctl": SYSCTL,
+    "modprobe": MODPROBE,
+    "hostnamectl": '#!/bin/sh\nfor name; do :; done\nprintf "%s" "$name" >/fake/hostname; hostname "$name"\n',
+    "journalctl": "#!/bin/sh\ntail -n 15 /fake/journal\n",
+    "swapoff": "#!/bin/sh\necho 'Filename Type Size Used Priority' >/fake/swaps\n",
+    "swapon": "#!/bin/sh\n",
+    "nft": "#!/bin/sh\n[ -e /fake/units/pod-masquerade.service ]\n",
+    "iptables": "#!/bin/sh\n",
+    "useradd": r"""#!/bin/sh
+while [ $# -gt 1 ]; do shift; done
+uid=$((900 + $(wc -l </etc/passwd) ))
+echo "$1:x:$uid:" >>/etc/group
+echo "$1:x:$uid:$uid::/nonexistent:/usr/sbin/nologin" >>/etc/passwd
+""",
+    "userdel": r"""#!/bin/sh
+while [ $# -gt 1 ]; do shift; done
+sed -i "/^$1:/d" /etc/passwd /etc/group
+""",
+    "apt-get": r"""#!/bin/sh
+for word; do :; done
+[ "$1" = update ] || { printf '#!/bin/sh\n' >"/fake/bin/$word"; chmod 0755 "/fake/bin/$word"; }
+""",
+    # Waiting is for real machines.
+    "sleep": "#!/bin/sh\nexec /usr/bin/sleep 0.02\n",
+}
+
+ETCDCTL = f"""#!/bin/sh
+{QUORUM}
+[ -e "/fake/cluster/etcd-$name" ] && quorum || {{ echo "unhealthy: no leader"; exit 1; }}
+echo is healthy
+"""
+
+KUBECTL = (
+    "#!/bin/sh\n"
+    + QUORUM
+    + r"""
+kubeconfig= verb= dry=no file=-
+while [ $# -gt 0 ]; do
+  case $1 in
+  --kubeconfig=*) kubeconfig=${1#*=} ;;
+  --dry-run=server) dry=yes ;;
+  -f) file=$2; shift ;;
+  --raw=/readyz) verb=readyz ;;
+  get|apply|auth) verb=$1 ;;
+  esac
+  shift
+done
+[ -s "$kubeconfig" ] || { echo "error: no kubeconfig" >&2; exit 1; }
+[ -e "/fake/cluster/api-$name" ] && quorum || { echo "The connection to the server was refused" >&2; exit 1; }
+case $verb in readyz) echo ok; exit ;; auth) exit ;; esac
+may() { grep -q break-glass "$kubeconfig" || [ -n "$(ls /fake/cluster/objects)" ]; }
+may || { echo "Error from server (Forbidden): no rights yet" >&2; exit 1; }
+# One line a document: its file name, a tab, the object as JSON.
+objects() {
+  awk '
+    function flush() {
+      if (kind != "") {
+        id = kind "_" space "_" name; gsub(/\//, "_", id)
+        printf "%s\t{\"kind\":\"%s\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},\"text\":\"%s\"}\n", \
+          id, kind, name, space, text
+      }
+      kind = name = space = text = ""; meta = 0
+    }
+    function value(line) { sub(/^[^:]*: */, "", line); gsub(/"/, "", line); gsub("\047", "", line); return line }
+    /^---/ { flush(); next }
+    /^[a-z]/ { meta = /^metadata:/ }
+    /^kind:/ { kind = value($0) }
+    meta && /^  name:/ { name = value($0) }
+    meta && /^  namespace:/ { space = value($0) }
+    { line = $0; gsub(/\\/, "\\\\", line); gsub(/"/, "\\\"", line); gsub(/\t/, "\\t", line); text = text line "\\n" }
+    END { flush() }' "$file"
+}
+tab=$(printf '\t')
+listed() {
+  awk 'NR == 1 { printf "{\"kind\":\"List\",\"items\":[" } NR > 1 { printf "," } { print } END { if (NR) print "]}" }'
+}
+case $verb$dry in
+applyyes) objects | cut -f2- | listed ;;
+applyno)
+  objects | while IFS= read -r line; do
+    printf '%s\n' "${line#*"$tab"}" >"/fake/cluster/objects/${line%%"$tab"*}"
+  done ;;
+getno)
+  objects | cut -f1 | while IFS= read -r id; do
+    if [ -e "/fake/cluster/objects/$id" ]; then cat "/fake/cluster/objects/$id"; fi
+  done | listed ;;
+esac
+"""
+)
+
+CTR = r"""#!/bin/sh
+[ -e /fake/units/containerd.service ] || { echo "ctr: no containerd" >&2; exit 1; }
+case $4 in
+ls) cat /var/lib/containerd/images 2>/dev/null || true ;;
+import) for archive; do :; done; cat "$archive" >>/var/lib/containerd/images ;;
+esac
+"""
+
+BINARIES = {"etcdctl": ETCDCTL, "kubectl": KUBECTL, "ctr": CTR}
+"""Contents of components that hardway itself calls; all others are programs that do nothing."""
