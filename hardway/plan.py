@@ -7,7 +7,7 @@ answer (`read_answer`). The difference is a list of `Change` in the order in whi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,9 +146,17 @@ def with_digests(view: View, digests: Mapping[str, str]) -> View:
     return replace(view, observed=observed)
 
 
-def differences(wanted: Sequence[Placed], view: View, context: Context) -> list[Change]:
-    """Everything that differs on one machine, in the order in which it is declared; removals first."""
-    changes = _orphans(wanted, view, context.machine)
+def differences(
+    wanted: Sequence[Placed],
+    view: View,
+    context: Context,
+    chosen: Callable[[Change], bool] = lambda change: True,
+) -> list[Change]:
+    """Everything that differs on one machine, in the order in which it is declared; removals first.
+
+    What is not `chosen` is left as it is, so no service need restart for it.
+    """
+    changes = [change for change in _orphans(wanted, view, context.machine) if chosen(change)]
     touched: dict[str, float] = {}
     for one in wanted:
         resource = one.resource
@@ -161,21 +169,24 @@ def differences(wanted: Sequence[Placed], view: View, context: Context) -> list[
                 difference = stale
         if difference is None:
             continue
+        change = Change(one.machine, one.chapter, resource.key, difference, resource)
+        if not chosen(change):
+            continue
         if isinstance(resource, File | Binary):
             touched[resource.path] = math.inf
-        changes.append(Change(one.machine, one.chapter, resource.key, difference, resource))
+        changes.append(change)
     return changes
 
 
-def foreign(changes: Iterable[Change], view: View) -> list[str]:
+def foreign(changes: Iterable[Change], view: View, context: Context) -> list[str]:
     """Files that would be overwritten though hardway did not put them there."""
     return [
         change.key.partition(":")[2]
         for change in changes
         if isinstance(change.resource, File | Binary)
-        and isinstance(view.observed.get(change.key), Present)
-        and "content" in change.difference.why + ("content" if isinstance(change.resource, Binary) else "")
+        and isinstance(seen := view.observed.get(change.key), Present)
         and change.key not in view.ledger.entries
+        and not change.resource.has_content(seen.value, context)
     ]
 
 
