@@ -46,6 +46,8 @@ def read(text: str) -> Ledger:
             record = json.loads(line)
         except ValueError:
             continue
+        if not isinstance(record, dict):
+            continue
         key = record.get("key", "")
         match record.get("op"):
             case "intent":

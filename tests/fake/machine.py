@@ -24,8 +24,8 @@ PATH = "/fake/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SHARED = ("bin", "sbin", "lib", "lib64", "libexec")
 _FOLDERS = (
     "etc/systemd/system", "etc/sysctl.d", "etc/modules-load.d", "run/systemd/system", "var/lib/hardway", "var/log",
-    "tmp", "opt", "root", "dev", "proc", "sys", "usr/local/bin", "fake/bin", "fake/units", "fake/loaded", "fake/enabled",
-    "fake/read", "fake/broken", "fake/masked", "fake/cluster", "fake/sysctls",
+    "tmp", "opt", "root", "dev", "proc", "sys", "usr/local/bin", "fake/bin", "fake/units", "fake/loaded",
+    "fake/enabled", "fake/read", "fake/broken", "fake/masked", "fake/cluster", "fake/sysctls",
 )  # fmt: skip
 _SYSCTLS = {
     "net/ipv4/ip_forward": "0",

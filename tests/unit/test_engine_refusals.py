@@ -1,0 +1,143 @@
+"""What makes a run stop before it acts: everything by which a cluster or its keys could be lost."""
+
+import shutil
+from collections.abc import Callable
+
+import pytest
+from fake.cluster import ONE, PAIR, FakeCluster
+
+from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.state import State, advanced
+
+NewCluster = Callable[[str], FakeCluster]
+
+
+@pytest.fixture
+def pair(built_cluster: NewCluster) -> FakeCluster:
+    return built_cluster(PAIR)
+
+
+def refused(made: FakeCluster, kind: type[HardwayError], *chapters: str) -> HardwayError:
+    """The error of a run; no machine was asked for more than to be looked at."""
+    before = {name: one.tree() for name, one in made.machines.items()}
+    with pytest.raises(kind) as caught:
+        made.init(chapters) if chapters else made.init()
+    assert {name: one.tree() for name, one in made.machines.items()} == before
+    return caught.value
+
+
+def test_a_lost_workspace_is_never_made_anew(pair: FakeCluster) -> None:
+    shutil.rmtree(pair.workspace().root)
+    error = refused(pair, WorkspaceError)
+    assert "its keys were lost, or are elsewhere" in error.what
+    assert not (pair.workspace().root / "pki").exists()
+
+
+def test_an_older_workspace_is_refused_with_both_generations(pair: FakeCluster) -> None:
+    state = pair.state()
+    head = pair.machines["head"]
+    head.write("/var/lib/hardway/state.json", advanced(state, proved=7).to_json())
+    error = refused(pair, WorkspaceError)
+    assert error.machine == "head"
+    assert f"generation {state.generation}, the machine has {state.generation + 1}" in error.what
+
+
+def test_a_newer_workspace_is_brought_to_the_machines(pair: FakeCluster) -> None:
+    newer = advanced(pair.state(), proved=7)
+    pair.workspace().save_state(newer)
+    pair.init()
+    assert State.from_json(pair.machines["hand"].read("/var/lib/hardway/state.json"), "hand") == newer
+
+
+def test_a_machine_of_another_cluster_is_left_alone(pair: FakeCluster) -> None:
+    other = State("other", "feedfeedfeedfeed")
+    pair.machines["hand"].write("/var/lib/hardway/state.json", other.to_json())
+    error = refused(pair, HardwayError)
+    assert (error.machine, error.what) == ("hand", "belongs to another cluster, other (feedfeedfeedfeed)")
+    assert "reset -l hand" in (error.hint or "")
+
+
+def test_a_damaged_state_is_no_missing_state(pair: FakeCluster) -> None:
+    pair.machines["hand"].write("/var/lib/hardway/state.json", '{"format": 1, "clus')
+    assert "hand:/var/lib/hardway/state.json is damaged" in refused(pair, WorkspaceError).what
+
+
+def test_a_wiped_etcd_member_is_not_initialised_again(pair: FakeCluster) -> None:
+    shutil.rmtree(pair.machines["head"].root / "var/lib/etcd")
+    error = refused(pair, HardwayError)
+    assert (error.machine, error.what[:22]) == ("head", "its etcd data is gone,")
+    assert (pair.root / "net/initialised").read_text() == "head\n"
+
+
+def test_an_etcd_that_nobody_here_knows_is_left_alone(new_cluster: NewCluster) -> None:
+    made = new_cluster(ONE)
+    (made.machines["solo"].root / "var/lib/etcd/member").mkdir(parents=True)
+    error = refused(made, HardwayError)
+    assert (error.machine, error.what) == ("solo", "holds an etcd in /var/lib/etcd that hardway did not make")
+
+
+def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
+    pair: FakeCluster, new_cluster: NewCluster
+) -> None:
+    bare = new_cluster(PAIR)
+    bare.machines, pair.machines = pair.machines, bare.machines
+    assert "knows a living cluster, but none of these machines has ever seen it" in refused(pair, HardwayError).what
+
+
+@pytest.mark.parametrize("path", ["pki/ca.key", "pki/sa.key", "secrets/encryption-key"])
+def test_a_lost_key_that_lies_on_a_machine_is_not_made_anew(pair: FakeCluster, path: str) -> None:
+    (pair.workspace().root / path).unlink()
+    error = refused(pair, WorkspaceError)
+    assert error.machine == "head"
+    assert f"{path} is lost, but /etc/kubernetes/" in error.what
+    assert not (pair.workspace().root / path).exists()
+
+
+def test_a_key_that_is_nowhere_is_made(pair: FakeCluster) -> None:
+    """The break-glass key lies in the workspace alone."""
+    (pair.workspace().root / "pki/break-glass.key").unlink()
+    assert "pki/break-glass.key" in pair.init().made
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("cluster: pair\n", "cluster: pair\nkubernetes: 1.35.6\n", "kubernetes is 1.36.4 in the living cluster"),
+        ("cluster: pair\n", "cluster: pair\nnetwork: {service_cidr: 10.33.0.0/24}\n", "network.service_cidr is"),
+        ("cluster: pair\n", "cluster: pair\nnetwork: {cluster_domain: k8s.local}\n", "network.cluster_domain is"),
+        ("cluster: pair\n", "cluster: pair\nencryption: {provider: aescbc}\n", "encryption.provider is secretbox"),
+        ("10.240.0.20", "10.240.0.21", "hand has address 10.240.0.20 in the living cluster"),
+        ("hand:", "foot:", "hand (worker) is part of the living cluster and not in the inventory"),
+        ("role: worker,", "role: [controller, worker],", "hand was not a controller"),
+        ("role: worker, address: 10.240.0.20", "role: worker, address: 10.240.0.20, pod_cidr: 10.200.9.0/24",
+         "hand has pod range 10.200.0.0/24"),
+    ],
+)  # fmt: skip
+def test_what_an_ordinary_run_must_not_change_is_named(pair: FakeCluster, old: str, new: str, says: str) -> None:
+    pair.rewrite(old, new)
+    if "controller, worker" in new:  # three, so that the inventory itself is right
+        pair.rewrite("machines:\n", "endpoint: api.example.net\nmachines:\n")
+        pair.inventory.write_text(pair.inventory.read_text() + "  more: {role: controller, address: 10.240.0.30}\n")
+    error = refused(pair, HardwayError)
+    assert "the inventory and the living cluster disagree" in error.what
+    assert says in (error.said or "")
+    assert all(one.asked == [] for one in pair.machines.values())
+
+
+def test_a_new_worker_is_no_disagreement(pair: FakeCluster) -> None:
+    from fake.machine import FakeMachine
+
+    pair.inventory.write_text(PAIR + "  foot: {role: worker, address: 10.240.0.21}\n")
+    pair.machines["foot"] = FakeMachine("foot", pair.root / "foot", pair.root / "net")
+    changed = {change.machine for change in pair.init().changes}
+    assert "foot" in changed
+    assert pair.machines["foot"].has("/fake/units/kubelet.service")
+    assert pair.init().changes == []
+
+
+def test_a_limit_without_all_controllers_cannot_begin_etcd(new_cluster: NewCluster) -> None:
+    made = new_cluster(PAIR)
+    with pytest.raises(UsageError, match="head would be left out"):
+        made.init(names=["hand"])
+    assert made.init(["hosts"], names=["hand"]).changes
+    assert made.workspace().load_state() is not None
