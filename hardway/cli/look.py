@@ -99,7 +99,7 @@ def _table(
                            "state": row.state} for row in rows], indent=1))  # fmt: skip
         return
     lines = [
-        (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:12] or "-",
+        (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:8] or "-",
          f"{r.size / 2**20:.0f} MB" if r.size else "-", r.state)
         for r in rows
     ]  # fmt: skip
@@ -155,3 +155,13 @@ def _schema() -> None:
     from hardway.inventory.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2))
+
+
+@_inventory.command("example")
+def _example(
+    name: Annotated[Literal["lab", "lab-small", "single", "vagrant"], typer.Argument()] = "lab",
+) -> None:
+    """Print an inventory to start from: `hardway inventory example lab > hardway.yaml`."""
+    from hardway import data
+
+    print(data.read(f"inventories/{name}.yaml"), end="")
