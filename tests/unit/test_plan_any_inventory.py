@@ -1,0 +1,63 @@
+"""Any inventory that the model accepts renders and plans."""
+
+import tempfile
+from pathlib import Path
+
+import yaml
+from hypothesis import HealthCheck, given, settings
+from strategies import inventories
+
+from hardway.activation import activation, begin
+from hardway.artifacts.catalogue import releases_for
+from hardway.facts import SCRIPT, parse
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
+from hardway.phases import CHAPTER_NAMES
+from hardway.phases.base import Model
+from hardway.plan import declare, differences, probe_script, read_answer
+from hardway.resources import ApiObjects, Context, File
+from hardway.state import State
+from hardway.values import holes
+
+BARE = parse("machine=x86_64\ncgroup=2\ninit=systemd\n")
+
+
+def loaded(text: str) -> Cluster:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "hardway.yaml"
+        path.write_text(text)
+        return allot_pod_cidrs(load(path), {})
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(inventories())
+def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -> None:
+    cluster = loaded(text)
+    versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
+    declaration = declare(Model(cluster, State(cluster.name, "id", etcd="begun", etcd_token="t"), versions))
+    made = {local.path for _, local in declaration.local}
+    assert {one.machine for one in declaration.placed} == {machine.name for machine in cluster.machines}
+    for machine in cluster.machines:
+        wanted = declaration.on(machine.name)
+        resources = [one.resource for one in wanted]
+        assert SCRIPT in probe_script(resources, "n")
+        view = read_answer(resources, "n", "")
+        values = {**dict.fromkeys([*made, "workspace/path"], b"x"), **BARE.holes}
+        context = Context(machine.name, values, {})
+        for resource in resources:
+            if isinstance(resource, File):
+                unknown = {hole.name for hole in holes(resource.text)} - values.keys()
+                assert not unknown, resource.path
+                assert resource.content(context) is not None
+                if resource.path.endswith((".yaml", ".conflist")):
+                    assert yaml.safe_load(resource.content(context) or b"")
+            if isinstance(resource, ApiObjects):
+                assert all(document["kind"] for document in yaml.safe_load_all(resource.manifest))
+        changes = differences(wanted, view, context)
+        assert [one.key for one in changes if one.chapter not in CHAPTER_NAMES] == []
+        intents = begin("{}\n", changes, wanted, view, context)
+        assert [one.key for one in changes if f'"key":"{one.key}"' not in intents] == []
+        assert activation(changes, view, context)
+    for proof in declaration.proofs:
+        assert proof[1].machine in {machine.name for machine in cluster.machines}
