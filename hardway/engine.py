@@ -332,9 +332,16 @@ def _keep_books(session: Session, outcome: Outcome) -> None:
         )
 
     stale = {
-        n for n, view in outcome.views.items() if view.hashed or view.state_text != text.strip() or view.ledger.open
+        name
+        for name, view in outcome.views.items()
+        if view.hashed or view.ledger.open or not _is_current(view.state_text, outcome.state)
     }
     session.each([name for name in outcome.views if name in touched | stale], keep)
+
+
+def _is_current(text: str, state: State) -> bool:
+    # What was proved is the operator's note: it is no reason to write to a machine.
+    return bool(text) and replace(State.from_json(text, "state.json"), proved=state.proved) == state
 
 
 def _settled(ledger: Ledger) -> Ledger:

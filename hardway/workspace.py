@@ -96,7 +96,8 @@ class Workspace:
             return None
 
     def save_state(self, state: State) -> None:
-        self.write("state.json", state.to_json().encode(), 0o600)
+        if state != self.load_state():
+            self.write("state.json", state.to_json().encode(), 0o600)
 
     def forget_state(self) -> None:
         """After the whole cluster was reset: the keys stay, and the next cluster is a new one."""
