@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options
@@ -21,14 +22,21 @@ from hardway.cli.options import Options
 if TYPE_CHECKING:
     from hardway.cli.running import Site
 
-_PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 DIRECT_LIMIT = 1.0
 TUNNEL_LIMIT = 15.0
 
 
+class _PassThrough(TyperCommand):
+    """Hands on every word as it was typed: `--` belongs to kubectl too, and so does `--help`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        ctx.args = list(args)
+        return list(args)
+
+
 def register(app: typer.Typer, panel: str) -> None:
     """Adds these commands to the tree, below their heading."""
-    app.command(context_settings=_PASS_THROUGH, rich_help_panel=panel)(kubectl)
+    app.command(cls=_PassThrough, rich_help_panel=panel)(kubectl)
     app.command(context_settings={"allow_interspersed_args": False}, rich_help_panel=panel)(ssh)
     app.command(rich_help_panel=panel)(logs)
 
