@@ -98,6 +98,8 @@ def test_every_command_in_a_code_block_parses(line: str) -> None:
     words = arguments(line.partition(": ")[2])
     command, rest = chosen(words)
     assert command.name != "hardway", f"there is no command {words[0]}"
+    if hasattr(command, "commands"):
+        assert not rest or rest[0].startswith("-"), f"{command.name} has no {rest[0]}"
     command.make_context(command.name, rest)
 
 
