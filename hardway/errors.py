@@ -63,6 +63,12 @@ class InventoryError(HardwayError):
         self.problems = tuple(problems)
 
 
+class PlanChanged(HardwayError):
+    """What would be done is no longer what somebody agreed to (`--expect`)."""
+
+    exit_code = DIFFERS
+
+
 class Locked(HardwayError):
     """Somebody else is changing this cluster now."""
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from hardway.activation import hash_command, parse_hashes
-from hardway.errors import HardwayError
+from hardway.errors import HardwayError, MachineError
 from hardway.events import CommandRun, MachineProgress, Sink, StageFinished, StageStarted, discard
 from hardway.inventory.model import Cluster, Machine
 from hardway.plan import Declaration, View, probe_script, read_answer, to_hash, with_digests
-from hardway.remote import AskSecret, Fleet, MachineIO, Result, Target, fan_out, run_repeatable
+from hardway.remote import AskSecret, Fleet, MachineErrors, MachineIO, Result, Target, fan_out, run_repeatable
 from hardway.resources.files import Stat
 from hardway.workspace import Workspace
 
@@ -96,8 +96,12 @@ def opened(
     access: Access,
     events: Sink = discard,
     forks: int = DEFAULT_FORKS,
+    unreached: dict[str, HardwayError] | None = None,
 ) -> Iterator[Session]:
-    """A session with a connection to each of the machines, closed at the end."""
+    """A session with a connection to each of the machines, closed at the end.
+
+    Raises where a machine cannot be reached; with `unreached` that is noted there, and the session has the others.
+    """
     session = Session(cluster, workspace, events=events, forks=forks)
     by_name = {machine.name: machine for machine in machines}
 
@@ -112,7 +116,12 @@ def opened(
 
     try:
         with stage("connect", events):
-            session.each(by_name, dial)
+            try:
+                session.each(by_name, dial)
+            except MachineError as error:
+                if unreached is None:
+                    raise
+                unreached.update(error.errors if isinstance(error, MachineErrors) else {error.machine or "": error})
         yield session
     finally:
         with contextlib.suppress(HardwayError, OSError):

@@ -14,8 +14,9 @@ from hardway.cli.lab import app as lab
 from hardway.cli.look import register as register_look
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import register as register_reach
+from hardway.cli.see import register as register_see
 
-DO, CHECK, CHAPTERS, REACH, START = "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
+SEE, DO, CHECK, CHAPTERS, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
 
 
 class InOrder(TyperGroup):
@@ -45,6 +46,9 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
         print(__version__)
         raise typer.Exit
+
+
+register_see(app, SEE)
 
 
 @app.command(rich_help_panel=DO)

@@ -76,6 +76,9 @@ SourceOption = Annotated[
 Mirror = Annotated[str | None, typer.Option("--mirror", metavar="FOLDER|URL", help="For --source mirror")]
 RequirePinned = Annotated[bool, typer.Option("--require-pinned", help="Refuse files without a digest in the catalogue")]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over files that hardway did not put there")]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="ID", help="Only if hardway plan still has this identifier")
+]
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,14 @@ class Options:
     mirror: Mirror = None
     require_pinned: RequirePinned = False
     adopt: Adopt = False
+    expect: Expect = None
 
 
 REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host_keys", "workspace")
 """The flags of a command that connects to machines."""
 GETTING = ("source", "mirror", "require_pinned")
 """The flags of a command that may have to get binaries."""
-CHANGING = ("yes", *REACHING, *GETTING, "adopt")
+CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect")
 """The flags of a command that changes machines."""
 
 

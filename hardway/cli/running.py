@@ -35,6 +35,8 @@ from hardway.rules import Finding, preflight
 from hardway.session import Access, Session, holder, observe, opened, stage
 from hardway.state import State
 from hardway.supply import Supply
+from hardway.views.plan import expect, identifier
+from hardway.views.survey import foresee
 from hardway.workspace import Workspace
 
 PROOF_LIMIT = 120.0
@@ -173,7 +175,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
                 choice,
                 wanted,
                 store,
-                check=lambda views: _check(session, views, events) if whole else None,
+                check=lambda views: _may_begin(options, here, session, chapters, wanted, views, whole=whole),
                 confirm=lambda changes: _confirm(changes, options, events),
             )
             # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
@@ -184,11 +186,25 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
         events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
 
-def _check(session: Session, views: Mapping[str, View], events: Sink) -> None:
+def _may_begin(
+    options: Options,
+    here: Site,
+    session: Session,
+    chapters: Sequence[str],
+    wanted: Supply,
+    views: Mapping[str, View],
+    *,
+    whole: bool,
+) -> None:
+    """Raises where the plan is not the expected one, or where preflight finds what must be mended first."""
+    if options.expect is not None:
+        expect(options.expect, identifier(foresee(session, here.state, chapters, wanted, views)))
+    if not whole:
+        return
     findings = preflight(session, views, session.cluster)
     for finding in findings:
         if finding.level == "warning":
-            events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
+            session.events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
     refuse(findings)
 
 

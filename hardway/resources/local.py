@@ -66,6 +66,8 @@ class PublicKey(Local):
     def differences(self, values: Mapping[str, bytes], now: datetime) -> list[str]:
         if self.path not in values:
             return ["is not there"]
+        if self.of not in values:
+            return ["its key is to be made"]
         return [] if values[self.path] == self.make(values, now) else [f"is not the public half of {self.of}"]
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:

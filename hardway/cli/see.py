@@ -1,0 +1,159 @@
+"""`plan`, `verify`, `render` and `status`: they look, and write nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.chapters import SUMMARIES
+from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from hardway.cli.running import Site
+    from hardway.errors import HardwayError
+    from hardway.events import Sink
+    from hardway.session import Session
+    from hardway.supply import Supply
+    from hardway.views.plan import Plan
+
+Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_chapters)]
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Adds `plan` and `render` to the tree, below their heading."""
+    app.command(rich_help_panel=panel)(plan)
+
+
+@dataclass(frozen=True)
+class Looking:
+    """A cluster that is looked at: nobody's lock is taken, no log is written."""
+
+    here: Site
+    supply: Supply
+    session: Session
+    unreached: dict[str, HardwayError]
+    chapters: tuple[str, ...]
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+
+@contextlib.contextmanager
+def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Looking]:
+    """Connections to the chosen machines; those that do not answer are noted. With -vv the commands on stderr."""
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import access, site, span, supply
+    from hardway.session import opened
+
+    began = time.monotonic()
+    named = tuple(dict.fromkeys(one for word in chapters or SUMMARIES for one in span(word, word)))
+    here = site(options)
+    unreached: dict[str, HardwayError] = {}
+    with contextlib.ExitStack() as stack:
+        events = stack.enter_context(_commands(options))
+        workspace = stack.enter_context(_reading(here.workspace, options))
+        session = stack.enter_context(
+            opened(
+                here.cluster,
+                workspace,
+                here.chosen,
+                access=access(options, events),
+                events=events,
+                forks=options.forks,
+                unreached=unreached,
+            )
+        )
+        wanted = supply(options, here.cluster, default_store(), events)
+        yield Looking(here, wanted, session, unreached, named, began)
+
+
+@contextlib.contextmanager
+def _commands(options: Options) -> Iterator[Sink]:
+    from hardway.console import console
+    from hardway.events import discard
+
+    if options.verbose < 2:
+        yield discard
+        return
+    with console(
+        output="text",
+        verbose=options.verbose - 1,
+        stream=sys.stderr,
+        error_stream=sys.stderr,
+        is_terminal=False,
+        width=None,
+    ) as sink:
+        yield sink
+
+
+@contextlib.contextmanager
+def _reading(workspace: Any, options: Options) -> Iterator[Any]:
+    """The workspace; host keys that are accepted while looking are forgotten again."""
+    import shutil
+    import tempfile
+
+    from hardway.workspace import Workspace
+
+    if not options.accept_new_host_keys:
+        yield workspace
+        return
+    with tempfile.TemporaryDirectory(prefix="hardway-") as folder:
+        aside = Path(folder) / "known_hosts"
+        if workspace.known_hosts.exists():
+            shutil.copy(workspace.known_hosts, aside)
+
+        class Reading(Workspace):
+            known_hosts = aside
+
+        yield Reading(workspace.root)
+
+
+def _plan(look: Looking) -> Plan:
+    from hardway.views.plan import planned
+    from hardway.views.survey import survey
+
+    here = look.here
+    found = survey(look.session, here.state, look.chapters, look.supply, look.unreached)
+    names = [machine.name for machine in here.chosen]
+    return planned(here.cluster, names, found, look.supply, formed=here.state.etcd == "formed")
+
+
+@flags(*opt.REACHING)
+def plan(options: Options, chapters: Chapters = None) -> None:
+    """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
+    from hardway.console.plan_page import command, plan_page
+
+    with looking(options, chapters) as look:
+        found = _plan(look)
+    if options.output == "json":
+        print(json.dumps({**found.to_json(), "command": command(found) if found.items else ""}, indent=1))
+    else:
+        print("\n".join(plan_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
+    sys.exit(_code(found))
+
+
+def _code(found: Plan) -> int:
+    from hardway.errors import DIFFERS, FAILED, OK
+
+    if found.unobserved:
+        return FAILED
+    if found.items:
+        return DIFFERS
+    return FAILED if found.unseen else OK
+
+
+def _width() -> int:
+    import shutil
+
+    return max(60, min(shutil.get_terminal_size((80, 24)).columns, 120)) if sys.stdout.isatty() else 80

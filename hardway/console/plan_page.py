@@ -1,0 +1,232 @@
+"""A plan as a person reads it: by chapter in the order of doing, what is alike on several machines once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from hardway.console.words import clean, counted, duration, machines
+from hardway.values import OPERATOR
+from hardway.views.items import Item
+from hardway.views.plan import SHORT, Plan, Unobserved
+
+_SIGNS = {"make": "+", "change": "~", "remove": "-"}
+_DEEP = " " * 6
+_PATHS = ("file", "binary", "directory")
+_KINDS = {"objects": "API objects", "module": "kernel modules", "swap": "swap", "random": "key"}
+_MANY_CHAPTERS = 3
+"""Named in a command up to this many; `init` does all of them."""
+
+Block = tuple[str, ...]
+
+
+def plan_page(plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
+    """All of it, within the width but for lines that are to be typed."""
+    lines = _changes(plan, width, verbose)
+    lines += _notes(plan, width)
+    return [clean(line) for line in (*lines, *_end(plan, seconds, width))]
+
+
+def _changes(plan: Plan, width: int, verbose: bool) -> list[str]:
+    order = (OPERATOR, *plan.machines)
+    lines: list[str] = []
+    for chapter in plan.touched_chapters:
+        blocks: dict[Block, list[str]] = {}
+        for name in order:
+            mine = [item for item in plan.items if item.machine == name and item.chapter == chapter]
+            for block in _blocks(mine, width, verbose):
+                blocks.setdefault(block, []).append(name)
+        alike: dict[tuple[str, ...], list[Block]] = {}
+        for block, names in blocks.items():
+            alike.setdefault(tuple(names), []).append(block)
+        for who in sorted(alike, key=lambda names: order.index(names[0])):
+            lines += [f"{_who(who, plan)}: {chapter}", ""]
+            for block in alike[who]:
+                lines += block
+            lines += [""] if lines[-1] else []
+    return lines
+
+
+def _who(names: Sequence[str], plan: Plan) -> str:
+    if names == (OPERATOR,):
+        return "your workspace"
+    return machines(names, plan.machines)
+
+
+def _blocks(items: Sequence[Item], width: int, verbose: bool) -> list[Block]:
+    """What differs with evidence has a block of its own; what is simply made is told folder by folder."""
+    found: list[Block] = []
+    simple: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
+    for item in items:
+        if item.evidence or item.diff or verbose:
+            found.append(_detailed(item, width))
+        else:
+            simple.setdefault((_sign(item), _folder(item), item.known_after), []).append(item)
+    told = [_listed(sign, folder, after, some, width) for (sign, folder, after), some in simple.items()]
+    return told + found
+
+
+def _sign(item: Item) -> str:
+    return _SIGNS.get(item.verb, "!")
+
+
+def _folder(item: Item) -> str:
+    """Where a thing lies, or of what kind it is: what goes on one line with it."""
+    if item.kind in _PATHS:
+        return item.name.rpartition("/")[0] + "/"
+    if item.machine == OPERATOR:
+        folder, slash, _ = item.name.rpartition("/")
+        return folder + slash or "./"
+    if item.kind == "service":
+        return item.verb
+    return _KINDS.get(item.kind, item.kind)
+
+
+def _listed(sign: str, folder: str, after: Sequence[str], items: Sequence[Item], width: int) -> Block:
+    names = [_short(item) for item in items]
+    note = f"  (known after {', '.join(after)})" if after else ""
+    versions = sorted({item.after.split(" (")[0] for item in items if item.kind == "binary" and item.after})
+    if len({version.rpartition(" ")[2] for version in versions}) == 1 and versions:
+        note = f"  ({versions[0].rpartition(' ')[2]})"
+    head = f"  {sign} {folder}  "
+    return tuple(_wrapped(head, " ".join(names) + note, width, _DEEP))
+
+
+def _short(item: Item) -> str:
+    if item.kind == "directory":
+        return item.name.rpartition("/")[2] + "/"
+    if item.kind in _PATHS or item.machine == OPERATOR:
+        return item.name.rpartition("/")[2]
+    if item.kind in ("sysctl",):
+        return f"{item.name}={item.after}"
+    if item.kind == "route":
+        return f"{item.name} via {item.after}"
+    if item.kind in ("hostname", "swap"):
+        return item.after or item.name
+    return item.name.removesuffix(".service")
+
+
+def _detailed(item: Item, width: int) -> Block:
+    title = item.name if item.kind in (*_PATHS, "service") or item.machine == OPERATOR else f"{item.kind} {item.name}"
+    verb = "" if item.verb in ("make", "change", "remove") else f": {item.verb}"
+    lines = [f"  {_sign(item)} {title}{verb}"]
+    for phrase in filter(None, item.evidence):
+        lines += _wrapped(_DEEP, phrase, width, _DEEP)
+    if item.known_after:
+        lines += _wrapped(_DEEP, f"known after {', '.join(item.known_after)}", width, _DEEP)
+    if item.kind == "binary" and item.before:
+        lines += [f"{_DEEP}is      {item.before}", f"{_DEEP}becomes {item.after}"]
+    elif item.kind in ("block", "route", "sysctl", "hostname") and (item.before or item.after):
+        lines += _pair(item, width)
+    for line in item.diff:
+        lines += _diff_line(line, width)
+    return (*lines, "")
+
+
+def _pair(item: Item, width: int) -> list[str]:
+    before, after = item.before.splitlines(), item.after.splitlines()
+    shown = [f"-{line}" for line in before if line not in after] + [f"+{line}" for line in after if line not in before]
+    return [piece for line in shown for piece in _diff_line(line, width)]
+
+
+def _diff_line(line: str, width: int) -> list[str]:
+    """What is the same is cut; what differs goes on below itself, since its end may be what differs."""
+    room = width - len(_DEEP)
+    if len(line) <= room:
+        return [_DEEP + line]
+    if line[0] not in "+-":
+        return [_DEEP + line[: room - 1] + "…"]
+    pieces = textwrap.wrap(line, room, subsequent_indent=line[0] + " " * 5, drop_whitespace=False)
+    return [_DEEP + piece for piece in pieces]
+
+
+def _notes(plan: Plan, width: int) -> list[str]:
+    lines: list[str] = []
+    for sentence in plan.pending:
+        lines += _wrapped("pending  ", sentence, width, " " * 9)
+    for refusal in plan.refusals:
+        where = f"{refusal.machine}: " if refusal.machine else ""
+        lines += _wrapped("refused  ", f"{where}{refusal.what}", width, " " * 9)
+        if refusal.hint:
+            lines += _wrapped(" " * 9, refusal.hint, width, " " * 9)
+    lines += _not_seen(plan.unobserved, width)
+    for one in plan.unseen:
+        lines += _wrapped("unseen   ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
+    if plan.unowned:
+        count = sum(len(keys) for keys in plan.unowned.values())
+        who = machines(plan.unowned, plan.machines)
+        text = f"{counted(count, 'thing')} as declared, put there by somebody else, on {who}; --adopt takes over"
+        lines += _wrapped("unowned  ", text, width, " " * 9)
+    if plan.to_get:
+        text = f"{counted(len(plan.to_get), 'file')} of components that no digest is accepted for yet"
+        lines += _wrapped("first    ", f"{text}: {', '.join(plan.to_get)}", width, " " * 9)
+    return [*lines, ""] if lines else []
+
+
+def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:
+    lines: list[str] = []
+    for one in unobserved:
+        lines += _wrapped("not seen ", f"{one.machine}: {one.what}", width, " " * 9)
+        if one.hint:
+            lines += _wrapped(" " * 9, one.hint, width, " " * 9)
+    return lines
+
+
+def _end(plan: Plan, seconds: float, width: int) -> list[str]:
+    seen = len(plan.machines) - len(plan.unobserved)
+    same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
+    observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
+    if not plan.items:
+        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan)]
+    others = f"{same} other {'machine' if same == 1 else 'machines'} as declared. " if same else ""
+    return [*_wrapped("", others + observed, width, ""), *_wrapped("", counts(plan), width, ""), *_next(plan)]
+
+
+def counts(plan: Plan) -> str:
+    """`12 to make, 1 to change, 1 restart. Plan 0f3c9a…`."""
+    still = [item for item in plan.items if item.kind != "service"]
+    numbers = [
+        (sum(item.verb == "make" for item in still), "to make"),
+        (sum(item.verb not in ("make", "remove") for item in still), "to change"),
+        (sum(item.verb == "remove" for item in plan.items), "to remove"),
+        (sum(item.verb == "enable" for item in plan.items), "to enable"),
+    ]
+    parts = [f"{count} {word}" for count, word in numbers if count]
+    services = Counter(item.verb for item in plan.items if item.kind == "service")
+    parts += [counted(services[verb], verb) for verb in ("start", "restart", "reload") if services[verb]]
+    return f"{', '.join(parts)}. Plan {plan.identifier[:SHORT]}."
+
+
+def command(plan: Plan) -> str:
+    """What would do it, and no more than it."""
+    chapters, touched = plan.touched_chapters, plan.touched
+    if not plan.formed or len(chapters) > _MANY_CHAPTERS:
+        whole = not set(chapters) - set(plan.chapters) and len(plan.chapters) > _MANY_CHAPTERS
+        words = ["init"] if whole else ["apply", *plan.chapters]
+    else:
+        words = ["apply", *chapters]
+    if plan.formed and touched and len(touched) < len(plan.machines):
+        words += ["-l", ",".join(touched)]
+    return "hardway " + " ".join(words)
+
+
+def _next(plan: Plan) -> list[str]:
+    if plan.unobserved:
+        return ["", "Next", f"  hardway preflight -l {','.join(one.machine for one in plan.unobserved)}"]
+    if not plan.items:
+        return ["", "Does it also work?  hardway verify"]
+    lines = ["", f"Do it:    {command(plan)}", f"Just so:  {command(plan)} --expect {plan.identifier[:SHORT]}"]
+    running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
+    if running:
+        unit = running.name.removesuffix(".service")
+        lines.append(f"What has it said?  hardway logs {running.machine} {unit}")
+    elif any(item.verb == "make" for item in plan.items):
+        lines.append("What is in the files?  hardway render DIR")
+    return lines
+
+
+def _wrapped(head: str, text: str, width: int, indent: str) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    ) or [head.rstrip()]

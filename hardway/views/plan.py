@@ -1,0 +1,182 @@
+"""What a run would do, as a value: from one survey, with an identifier by which it is known again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hardway.errors import HardwayError, PlanChanged
+from hardway.inventory.model import Cluster
+from hardway.phases import CHAPTER_NAMES
+from hardway.plan import foreign
+from hardway.resources import Binary, Block, File, Present, Resource, Service, Unseen
+from hardway.supply import Supply
+from hardway.values import OPERATOR, sha256
+from hardway.views.items import Item, Teller
+from hardway.views.survey import Survey
+
+SHORT = 12
+"""Digits of an identifier that are shown; at least SHORTEST must be given back."""
+SHORTEST = 8
+_OURS = (File, Binary, Block, Service)
+"""Kinds that nobody has by chance: a package or a kernel setting may have been there before."""
+
+
+@dataclass(frozen=True)
+class Unobserved:
+    """A machine, or one thing on it, that could not be looked at."""
+
+    machine: str
+    what: str
+    why: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What would make a run refuse, with its next move."""
+
+    machine: str
+    what: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`unowned` counts, by machine, what is as declared though hardway did not put it there.
+
+    `to_get` names the files of which no digest is accepted yet; `complete` is false where a machine was not seen.
+    """
+
+    cluster: str
+    machines: tuple[str, ...]
+    chapters: tuple[str, ...]
+    formed: bool
+    items: tuple[Item, ...]
+    pending: tuple[str, ...]
+    refusals: tuple[Refusal, ...]
+    unowned: Mapping[str, tuple[str, ...]]
+    unseen: tuple[Unobserved, ...]
+    unobserved: tuple[Unobserved, ...]
+    to_get: tuple[str, ...]
+    identifier: str
+
+    @property
+    def touched(self) -> tuple[str, ...]:
+        """The machines that would change, in the inventory's order."""
+        having = {item.machine for item in self.items}
+        return tuple(name for name in self.machines if name in having)
+
+    @property
+    def touched_chapters(self) -> tuple[str, ...]:
+        having = {item.chapter for item in self.items}
+        return tuple(name for name in CHAPTER_NAMES if name in having)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def planned(cluster: Cluster, machines: Sequence[str], found: Survey, supply: Supply, *, formed: bool) -> Plan:
+    """The plan that follows from a survey. `operator` is in it the computer that hardway runs on."""
+    return Plan(
+        cluster=cluster.name,
+        machines=tuple(machines),
+        chapters=found.chapters,
+        formed=formed,
+        items=tuple(Teller(found, supply.lock.entries()).items()),
+        pending=found.pending,
+        refusals=tuple(_refusals(found)),
+        unowned=_unowned(found),
+        unseen=tuple(_unseen(found)),
+        unobserved=tuple(
+            Unobserved(name, error.what, error.said or "", error.hint or "") for name, error in found.failures.items()
+        ),
+        to_get=_to_get(found),
+        identifier=identifier(found),
+    )
+
+
+def identifier(found: Survey) -> str:
+    """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
+    made: list[Any] = [
+        [OPERATOR, one.chapter, one.local.key, sha256(found.operator.get(one.local.path, b"")), _digest(one.local)]
+        for one in found.to_make
+    ]
+    for change in found.changes:
+        resource = change.resource
+        content = resource.content(found.contexts[change.machine]) if isinstance(resource, File) else None
+        before = "" if isinstance(resource, Service) else change.difference.before
+        wanted = [_digest(resource) if resource else "", sha256(content) if content is not None else ""]
+        made.append([change.machine, change.chapter, change.key, change.difference.verb, before, *wanted])
+    return sha256(json.dumps(made, sort_keys=True).encode())
+
+
+def expect(wanted: str, actual: str) -> None:
+    """Raises PlanChanged where a plan is not the one that was agreed to; a beginning of the identifier is enough."""
+    if len(wanted) < SHORTEST or not actual.startswith(wanted.lower()):
+        raise PlanChanged(
+            f"the plan is {actual[:SHORT]} now, not {wanted}: something has changed since; nothing was done",
+            hint="hardway plan",
+        )
+
+
+def _digest(thing: Any) -> str:
+    """Of a declared value; the same in every process (sets have no order of their own)."""
+    return sha256(json.dumps(asdict(thing), sort_keys=True, default=sorted).encode())
+
+
+def _refusals(found: Survey) -> list[Refusal]:
+    told = [_refusal(error) for error in found.objections]
+    for name, view in found.views.items():
+        mine = [change for change in found.changes if change.machine == name]
+        paths = foreign(mine, view, found.contexts[name])
+        if paths:
+            what = f"files that hardway did not put there are in the way: {', '.join(paths)}"
+            told.append(Refusal(name, what, "move them away, or let hardway take them over: --adopt"))
+    return told
+
+
+def _refusal(error: HardwayError) -> Refusal:
+    return Refusal(error.machine or "", "; ".join(filter(None, (error.what, error.said))), error.hint or "")
+
+
+def _unowned(found: Survey) -> dict[str, tuple[str, ...]]:
+    changing = {(change.machine, change.key) for change in found.changes}
+    told = {}
+    for name, view in found.views.items():
+        keys = tuple(
+            one.resource.key
+            for one in found.declaration.on(name)
+            if one.chapter in found.chapters and _is_unowned(one.resource, view.ledger.entries, view.observed)
+            and (name, one.resource.key) not in changing
+        )  # fmt: skip
+        if keys:
+            told[name] = keys
+    return told
+
+
+def _is_unowned(resource: Resource, entries: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
+    return (
+        isinstance(resource, _OURS) and resource.key not in entries and isinstance(observed.get(resource.key), Present)
+    )
+
+
+def _unseen(found: Survey) -> list[Unobserved]:
+    return [
+        Unobserved(name, one.resource.key, seen.why)
+        for name, view in found.views.items()
+        for one in found.declaration.on(name)
+        if one.chapter in found.chapters and isinstance(seen := view.observed.get(one.resource.key), Unseen)
+    ]
+
+
+def _to_get(found: Survey) -> tuple[str, ...]:
+    lacking = {
+        f"{change.resource.file} {change.resource.version}"
+        for change in found.changes
+        if isinstance(change.resource, Binary)
+        and not found.contexts[change.machine].accepted.get((change.resource.file, change.resource.version))
+    }
+    return tuple(sorted(lacking))
