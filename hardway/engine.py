@@ -88,7 +88,9 @@ def converge(
     with stage("observe", session.events):
         views = observe(session, declaration, session.machines)
     check(views)
-    state = guard(session, state, views)
+    # A run that was cut may have left an etcd that formed, and that nobody noted.
+    state = _formed(session, guard(session, state, views), declaration, views, ())
+    declaration = declare(Model(session.cluster, state, versions))
     outcome = Outcome(state, views, declaration)
     with stage("artifacts", session.events):
         supply.prepare(declaration, {name: view.facts.arch for name, view in views.items()})

@@ -143,11 +143,16 @@ class ApiObjects(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         path = quote(f"{STAGE}/{staged_name(self.key)}")
-        bootstrap = quote(f"{STAGE}/{self._bootstrap_name}") if self.bootstrap_kubeconfig else ""
         apply = f"apply --server-side --field-manager=hardway --force-conflicts -f {path} >/dev/null"
-        lines = [f"{_kubectl(bootstrap or self.kubeconfig)} {apply}"]
-        if bootstrap:
-            lines = [f"{lines[0]} || {{ rm -f -- {bootstrap}; false; }}", f"rm -f -- {bootstrap}"]
+        lines = [f"{_kubectl(self.kubeconfig)} {apply}"]
+        if self.bootstrap_kubeconfig:
+            bootstrap = quote(f"{STAGE}/{self._bootstrap_name}")
+            lines = [
+                # Where an earlier try removed it, it had been used.
+                f"kubeconfig={bootstrap}; [ -e {bootstrap} ] || kubeconfig={quote(self.kubeconfig)}",
+                f"{_kubectl('$kubeconfig')} {apply} || {{ rm -f -- {bootstrap}; false; }}",
+                f"rm -f -- {bootstrap}",
+            ]
         return "\n".join(filter(None, (*lines, self.settled)))
 
     @property

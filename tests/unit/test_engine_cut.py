@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import pytest
 from fake.cluster import ONE, PAIR, FakeCluster, keys, room
 from fake.machine import Cut, why_not
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hardway import ledger
@@ -95,6 +95,10 @@ def test_a_plan_applied_leaves_an_empty_plan(inventory: str) -> None:
 
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(cut=cuts)
+# Once etcd had formed and nobody had noted it: its first start stayed allowed for ever.
+@example(cut=Cut(8, 400))
+# Tried again after the answer was lost: what the first try needed had been removed by it.
+@example(cut=Cut(10, 400, dead=False))
 def test_a_run_killed_at_any_command_is_ended_by_the_same_run_again(cut: Cut) -> None:
     with cluster(ONE) as made:
         made.machines["solo"].cut = cut
