@@ -15,6 +15,7 @@ from hardway.cli.look import register as register_look
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import register as register_reach
 from hardway.cli.see import register as register_see
+from hardway.cli.see import register_checks
 
 SEE, DO, CHECK, CHAPTERS, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
 
@@ -106,6 +107,7 @@ for _name in SUMMARIES:
     else:
         app.command(_name, rich_help_panel=CHAPTERS)(_chapter(_name))
 
+register_checks(app, CHECK)
 register_look(app, check=CHECK, do=DO, start=START)
 register_reach(app, REACH)
 app.add_typer(lab, name="lab", rich_help_panel=START, help="Seven machines on this computer, to try everything on")

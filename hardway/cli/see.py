@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hardway.session import Session
     from hardway.supply import Supply
     from hardway.views.plan import Plan
+    from hardway.views.survey import Survey
 
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_chapters)]
 
@@ -31,6 +32,12 @@ Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", au
 def register(app: typer.Typer, panel: str) -> None:
     """Adds `plan` and `render` to the tree, below their heading."""
     app.command(rich_help_panel=panel)(plan)
+    app.command(rich_help_panel=panel)(render)
+
+
+def register_checks(app: typer.Typer, panel: str) -> None:
+    """Adds `verify` and `status`."""
+    app.command(rich_help_panel=panel)(verify)
 
 
 @dataclass(frozen=True)
@@ -119,14 +126,14 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
         yield Reading(workspace.root)
 
 
-def _plan(look: Looking) -> Plan:
+def _seen(look: Looking) -> tuple[Survey, Plan]:
     from hardway.views.plan import planned
     from hardway.views.survey import survey
 
     here = look.here
     found = survey(look.session, here.state, look.chapters, look.supply, look.unreached)
     names = [machine.name for machine in here.chosen]
-    return planned(here.cluster, names, found, look.supply, formed=here.state.etcd == "formed")
+    return found, planned(here.cluster, names, found, look.supply, formed=here.state.etcd == "formed")
 
 
 @flags(*opt.REACHING)
@@ -135,12 +142,55 @@ def plan(options: Options, chapters: Chapters = None) -> None:
     from hardway.console.plan_page import command, plan_page
 
     with looking(options, chapters) as look:
-        found = _plan(look)
+        _, found = _seen(look)
     if options.output == "json":
         print(json.dumps({**found.to_json(), "command": command(found) if found.items else ""}, indent=1))
     else:
         print("\n".join(plan_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
     sys.exit(_code(found))
+
+
+@flags(*opt.REACHING)
+def verify(options: Options, chapters: Chapters = None) -> None:
+    """Is it as declared, and does it hold? Asks every proof, changes nothing. Status 3: it differs."""
+    from hardway.console.verify_page import verify_page
+    from hardway.errors import DIFFERS, OK
+    from hardway.views.verification import verified
+
+    with looking(options, chapters) as look:
+        survey, plan = _seen(look)
+        found = verified(look.session, survey, plan)
+    if options.output == "json":
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print("\n".join(verify_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
+    sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
+
+
+@flags("inventory", "workspace")
+def render(
+    options: Options,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New, empty, or written by this command before")],
+    with_secrets: Annotated[bool, typer.Option("--with-secrets", help="Private keys and tokens, too")] = False,
+) -> None:
+    """Every artifact of every machine as a tree DIR/MACHINE/path. Asks no machine."""
+    from hardway.artifacts.catalogue import releases_for
+    from hardway.cli.running import site
+    from hardway.console.words import counted
+    from hardway.phases.base import Model
+    from hardway.plan import declare
+    from hardway.views.foresight import foreseen
+    from hardway.views.tree import tree, write_tree
+
+    here = site(options, lab_must_run=False)
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    declaration = declare(Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions))
+    artifacts = tree(declaration, here.workspace.values(), with_secrets=with_secrets)
+    write_tree(folder, artifacts)
+    waiting = sum(bool(one.unknown) for one in artifacts)
+    print(f"{counted(len(artifacts), 'artifact')} of {counted(len(here.cluster.machines), 'machine')} in {folder}/")
+    if waiting:
+        print(f"{waiting} of them have holes ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them")
 
 
 def _code(found: Plan) -> int:

@@ -21,11 +21,15 @@ _MANY_CHAPTERS = 3
 Block = tuple[str, ...]
 
 
-def plan_page(plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
-    """All of it, within the width but for lines that are to be typed."""
+def plan_page(
+    plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False, following: bool = True
+) -> list[str]:
+    """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move."""
     lines = _changes(plan, width, verbose)
     lines += _notes(plan, width)
-    return [clean(line) for line in (*lines, *_end(plan, seconds, width))]
+    if following:
+        lines += _end(plan, seconds, width)
+    return [clean(line) for line in (lines if following or not lines else lines[:-1])]
 
 
 def _changes(plan: Plan, width: int, verbose: bool) -> list[str]:

@@ -1,0 +1,78 @@
+"""What verify found, as a person reads it: a line for each proof with its evidence, then what differs."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from hardway.console.plan_page import command, counts, plan_page
+from hardway.console.words import clean, counted, duration, machines
+from hardway.events import Proved
+from hardway.phases import CHAPTER_NAMES
+from hardway.views.verification import Verification
+
+_DEEP = " " * 6
+
+
+def verify_page(found: Verification, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
+    """All of it, within the width."""
+    lines: list[str] = []
+    for chapter in CHAPTER_NAMES:
+        mine = [one for one in found.proofs if one.chapter == chapter]
+        if mine:
+            lines += [*_chapter(chapter, mine, found.plan.machines, width, verbose), ""]
+    if found.plan.items or found.plan.unobserved or found.plan.unseen or found.plan.refusals or found.plan.pending:
+        lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
+        lines.append("")
+    return [clean(line) for line in (*lines, *_end(found, seconds, width))]
+
+
+def _chapter(name: str, proofs: Sequence[Proved], everybody: Sequence[str], width: int, verbose: bool) -> list[str]:
+    held = sum(one.holds for one in proofs)
+    lines = [f"{name}  {held} of {len(proofs)}" if held < len(proofs) else f"{name}  {held}"]
+    alike: dict[str, list[str]] = {}
+    for one in proofs:
+        if one.holds:
+            text = one.what if one.evidence == "yes" else f"{one.what}: {one.evidence}"
+            alike.setdefault(f"{one.machine}: {text}" if verbose else text, []).append(one.machine)
+    for text, names in alike.items():
+        line = f"  ok  {machines(names, everybody)}: {text}"
+        lines += _wrapped("  ok  ", text, width) if verbose else [_cut(line, width)]
+    for one in proofs:
+        if not one.holds:
+            lines += _wrapped("  NO  ", f"{one.machine}: {one.what}: {one.evidence}", width)
+            lines += _wrapped(_DEEP, f"why it matters: {one.why}", width) if one.why else []
+    return lines
+
+
+def _end(found: Verification, seconds: float, width: int) -> list[str]:
+    plan = found.plan
+    held, count = len(found.proofs) - len(found.failed), len(found.proofs)
+    seen = len(plan.machines) - len(plan.unobserved)
+    proofs = counted(held, "proof holds", "proofs hold") if held == count else f"{held} of {count} proofs hold"
+    drift = "as declared" if not plan.items else f"differing: {counts(plan).removesuffix('.')}"
+    unasked = f" {counted(found.unasked, 'proof')} could not be asked." if found.unasked else ""
+    head = f"{proofs}; {counted(seen, 'machine')} {drift} ({duration(seconds)}).{unasked}"
+    return [*textwrap.wrap(head, width), *_next(found)]
+
+
+def _next(found: Verification) -> list[str]:
+    if found.plan.unobserved:
+        names = ",".join(one.machine for one in found.plan.unobserved)
+        return ["", "Next", f"  hardway preflight -l {names}"]
+    if found.plan.items:
+        return ["", f"Put it right:  {command(found.plan)}"]
+    if found.failed:
+        first = found.failed[0]
+        return ["", f"Nothing differs, so look at what runs:  hardway logs {first.machine}"]
+    return []
+
+
+def _cut(line: str, width: int) -> str:
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=_DEEP, break_long_words=False, break_on_hyphens=False
+    )
