@@ -1,0 +1,66 @@
+"""Labs for tests: one at a time, each taken down whatever happens."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from driving import CLUSTERS, Labs, Site, renamed
+
+
+@pytest.fixture(scope="session")
+def _terminable() -> Iterator[None]:
+    """A terminated run takes its lab down as an interrupted one does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="session")
+def labs(tmp_path_factory: pytest.TempPathFactory, _terminable: None) -> Iterator[Labs]:
+    if os.geteuid() != 0:
+        pytest.skip("the lab needs root")
+    folder = tmp_path_factory.mktemp("labs")
+    labs = Labs(folder)
+    for cluster in CLUSTERS:
+        # What a killed run of these tests left behind is found by the cluster's name alone.
+        if Path("/var/lib/hardway-lab", cluster).exists():
+            labs.make(cluster, renamed("single.yaml", cluster)).down()
+    try:
+        yield labs
+    finally:
+        labs.clear()
+
+
+@pytest.fixture(scope="session")
+def seven_site(labs: Labs) -> Site:
+    return labs.make("hwtest-7", renamed("lab.yaml", "hwtest-7"))
+
+
+@pytest.fixture
+def seven(labs: Labs, seven_site: Site) -> Site:
+    """Seven machines with a proved cluster. Where the test before left it so, this takes a second."""
+    labs.only(seven_site)
+    if seven_site.hardway("init", "--yes", code=None).code != 0:
+        labs.fresh(seven_site)
+        seven_site.init()
+    return seven_site
+
+
+NewSite = Callable[[str, str], Site]
+
+
+@pytest.fixture
+def new_site(labs: Labs) -> NewSite:
+    """Boots the fresh machines of a small lab from (cluster, inventory text)."""
+
+    def make(cluster: str, text: str) -> Site:
+        assert cluster in CLUSTERS
+        return labs.fresh(labs.make(cluster, text))
+
+    return make

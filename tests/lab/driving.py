@@ -1,0 +1,287 @@
+"""A cluster in a lab of its own, driven as a user would: the public commands, each in a process of its own."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+INVENTORIES = REPOSITORY / "inventories"
+HARDWAY = (sys.executable, "-m", "hardway")
+
+NETWORK = "10.245"
+"""Of every lab that these tests raise, one after the other; the shipped inventories have others."""
+CLUSTERS = ("hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min")
+AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
+
+UNITS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kube-apiserver-lb",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+    "pod-routes",
+    "pod-masquerade",
+)
+_PROCESSES = (
+    "systemctl show -p Id,MainPID,ExecMainStartTimestampMonotonic,NRestarts "
+    + " ".join(f"{unit}.service" for unit in UNITS)
+    + "; true"
+)
+_WRITINGS = (
+    "find /var/lib/hardway /etc /usr/local/bin /opt/cni -type f -printf '%p %i %T@ %C@\\n' 2>/dev/null | sort; true"
+)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended: its exit code, and all that it said."""
+
+    argv: Sequence[str]
+    code: int
+    out: str
+    seconds: float
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """What `-o json` printed."""
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith('{"event"')]
+
+    @property
+    def finished(self) -> dict[str, Any]:
+        """The run's last event; fails the test, with all that was said, where there is none."""
+        found = [event for event in self.events if event["event"] == "RunFinished"]
+        assert found, self.out
+        return found[-1]
+
+    @property
+    def changes(self) -> list[tuple[str, str, str]]:
+        """What it changed: machine, resource, verb."""
+        return [(one["machine"], one["what"], one["verb"]) for one in self.events if one["event"] == "Changed"]
+
+
+@dataclass
+class Site:
+    """One inventory in a folder of its own. `program` is the command `hardway`."""
+
+    folder: Path
+    cluster: str
+    program: tuple[str, ...] = HARDWAY
+    bare: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    """What was seen on each machine before hardway was ever there."""
+
+    @classmethod
+    def of(cls, folder: Path, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> "Site":
+        folder.mkdir(parents=True, exist_ok=True)
+        site = cls(folder, cluster, program)
+        site.inventory.write_text(text)
+        return site
+
+    @property
+    def inventory(self) -> Path:
+        return self.folder / "hardway.yaml"
+
+    @property
+    def workspace(self) -> Path:
+        return self.folder / ".hardway" / self.cluster
+
+    @property
+    def machines(self) -> dict[str, str]:
+        """Address by name, as the workspace's known_hosts has them."""
+        lines = (self.workspace / "known_hosts").read_text().splitlines()
+        pairs = (line.split(" ")[0].split(",") for line in lines)
+        return {name: address for address, name in pairs}
+
+    def argv(self, *words: str) -> list[str]:
+        return [*self.program, *words]
+
+    def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
+        """A command under way, in the inventory's folder; whoever starts it ends it."""
+        return subprocess.Popen(
+            self.argv(*words), cwd=self.folder, stdin=subprocess.DEVNULL, text=True, env=_environment(), **options
+        )
+
+    def hardway(self, *words: str, code: int | None = 0, timeout: float = 300) -> Ran:
+        """A command to its end. `code` is the exit code that is expected of it, None any."""
+        began = time.monotonic()
+        done = subprocess.run(
+            self.argv(*words),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=timeout,
+            env=_environment(),
+            check=False,
+        )
+        ran = Ran(words, done.returncode, done.stdout, time.monotonic() - began)
+        assert code is None or ran.code == code, f"hardway {' '.join(words)}: status {ran.code}\n{ran.out}"
+        return ran
+
+    def init(self, *words: str) -> Ran:
+        return self.hardway("init", "--yes", "-o", "json", *words)
+
+    def unchanged(self, *words: str) -> Ran:
+        """Runs a command that must find nothing to do."""
+        ran = self.hardway(*words, "-o", "json")
+        assert ran.changes == []
+        assert (ran.finished["changed"], ran.finished["restarted"]) == (0, 0)
+        return ran
+
+    def kubectl(self, *words: str, code: int | None = 0) -> str:
+        return self.hardway("kubectl", *words, code=code).out
+
+    def own_kubectl(self) -> tuple[list[str], dict[str, str]]:
+        """What `init` says to type next: kubectl with the kubeconfig, without hardway."""
+        program = shutil.which("kubectl") or str(self.workspace / "bin" / "kubectl")
+        return [program], {
+            **_environment(),
+            "KUBECONFIG": str(self.workspace / "kubeconfig"),
+        }
+
+    def on(self, machine: str, script: str, *, code: int | None = 0, timeout: float = 60) -> str:
+        """What a script says on a machine, over a connection that hardway has no part in."""
+        key, known = self.workspace / "lab" / "id_ed25519", self.workspace / "known_hosts"
+        argv = ["ssh", "-F", "none", "-i", str(key), f"-oUserKnownHostsFile={known}", "-oBatchMode=yes"]
+        argv += ["-oConnectTimeout=5", f"root@{self.machines[machine]}", script]
+        done = subprocess.run(
+            argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=timeout, check=False
+        )
+        assert code is None or done.returncode == code, f"{machine}: {script}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def everywhere(self, script: str, machines: Iterable[str] | None = None) -> dict[str, str]:
+        names = list(machines or self.machines)
+        with ThreadPoolExecutor(len(names)) as pool:
+            return dict(zip(names, pool.map(lambda name: self.on(name, script), names), strict=True))
+
+    def processes(self) -> dict[tuple[str, str], tuple[str, ...]]:
+        """Process, start and restarts of every unit of hardway's that runs, by machine and unit."""
+        found = {}
+        for machine, text in self.everywhere(_PROCESSES).items():
+            for paragraph in text.strip().split("\n\n"):
+                said = dict(line.partition("=")[::2] for line in paragraph.splitlines())
+                if said["ExecMainStartTimestampMonotonic"] != "0":
+                    unit = said.pop("Id").removesuffix(".service")
+                    found[machine, unit] = tuple(f"{name}={said[name]}" for name in sorted(said))
+        return found
+
+    def writings(self) -> dict[str, str]:
+        """Every file that hardway might write, with inode and times: on the machines and in the workspace."""
+        here = [
+            f"{path} {path.stat().st_ino} {path.stat().st_mtime_ns} {path.stat().st_ctime_ns}"
+            for path in sorted(self.workspace.rglob("*"))
+            # Of a writer's run, its lock and its log.
+            if path.is_file() and path.name != "lock" and path.parent.name != "logs"
+        ]
+        return {**self.everywhere(_WRITINGS), "operator": "\n".join(here)}
+
+    def authorities(self) -> dict[str, str]:
+        """Digests of the CA certificates, in the workspace and on the machines."""
+        files = self.everywhere("find /etc/kubernetes -name '*ca.crt' -exec sha256sum {} + 2>/dev/null | sort; true")
+        argv = ["sha256sum", *sorted(str(path) for path in self.workspace.glob("pki/**/*ca.crt"))]
+        here = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return {**files, "operator": here}
+
+    def etcd(self, machine: str, *words: str) -> str:
+        pki = "/etc/kubernetes/pki/etcd"
+        flags = f"--cacert={pki}/ca.crt --cert={pki}/healthcheck-client.crt --key={pki}/healthcheck-client.key"
+        return self.on(machine, f"/usr/local/bin/etcdctl {flags} {' '.join(words)}")
+
+    def etcd_cluster_id(self, machine: str) -> int:
+        return int(json.loads(self.etcd(machine, "member", "list", "-w", "json"))["header"]["cluster_id"])
+
+    def nodes_ready(self) -> dict[str, str]:
+        """Version of each node that is Ready."""
+        nodes = json.loads(self.kubectl("get", "nodes", "-o", "json"))["items"]
+        return {
+            node["metadata"]["name"]: node["status"]["nodeInfo"]["kubeletVersion"]
+            for node in nodes
+            if {"Ready": "True"}.items() <= {one["type"]: one["status"] for one in node["status"]["conditions"]}.items()
+        }
+
+    def up(self) -> Ran:
+        return self.hardway("lab", "up")
+
+    def down(self) -> Ran:
+        """Takes the lab down, also one that an earlier run of these tests left behind."""
+        return self.hardway("lab", "down", timeout=120)
+
+
+class Labs:
+    """The lab that is up, of those that these tests raise: they share a network, and two cores."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._up: Site | None = None
+
+    def make(self, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> Site:
+        return Site.of(self._folder / cluster, cluster, text, program)
+
+    def only(self, site: Site) -> Site:
+        """Boots this lab's machines, fresh unless they are up; any other lab goes first."""
+        if self._up != site:
+            self.clear()
+            self._up = site
+            site.up()
+        return site
+
+    def fresh(self, site: Site) -> Site:
+        self.clear()
+        return self.only(site)
+
+    def clear(self) -> None:
+        if self._up is not None:
+            self._up.down()
+            self._up = None
+
+
+def _environment() -> dict[str, str]:
+    """As a user's shell has it, without what would lead to another inventory or into this source tree."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("HARDWAY_") and name not in ("KUBECONFIG", "PYTHONPATH")
+    }
+
+
+def until(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Waits for something that takes its own time, such as a boot."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.25)
+
+
+def renamed(inventory: str, cluster: str, replacements: Mapping[str, str] | None = None) -> str:
+    """A shipped inventory's text for a cluster of another name, on the tests' own network."""
+    lines = []
+    for line in (INVENTORIES / inventory).read_text().splitlines():
+        if line.startswith("cluster:"):
+            line = f"cluster: {cluster}"
+        lines.append(line)
+    text = "\n".join(lines) + "\n"
+    for network in ("10.240", "10.242", "10.243"):
+        text = text.replace(f"{network}.", f"{NETWORK}.")
+    for old, new in (replacements or {}).items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def other_restarts(
+    before: Mapping[tuple[str, str], object], after: Mapping[tuple[str, str], object], *allowed: tuple[str, str]
+) -> list[tuple[str, str]]:
+    """Units that were restarted though nothing about them was to be changed."""
+    return [one for one in before if before[one] != after.get(one) and one not in allowed]

@@ -1,0 +1,74 @@
+"""What somebody changed by hand is put right, and nothing else is touched."""
+
+import pytest
+from driving import Site, other_restarts, until
+
+pytestmark = pytest.mark.lab
+
+APISERVER = "/etc/systemd/system/kube-apiserver.service"
+ETCD = "/etc/systemd/system/etcd.service"
+RESTARTED_BY_HAND = "systemctl daemon-reload && systemctl restart kube-apiserver"
+
+
+def flag_of(site: Site, machine: str) -> str:
+    """The flag as the process has it."""
+    pid = "$(systemctl show -p MainPID --value kube-apiserver.service)"
+    return site.on(machine, f"tr '\\0' '\\n' </proc/{pid}/cmdline | grep audit-log-maxage").strip()
+
+
+@pytest.mark.parametrize("by_hand", ["true", "systemctl daemon-reload", RESTARTED_BY_HAND])
+def test_a_flag_edited_by_hand_is_put_right_on_that_machine_alone(seven: Site, by_hand: str) -> None:
+    wanted = seven.on("controller-1", f"cat {APISERVER}")
+    assert "--audit-log-maxage=30" in wanted
+    seven.on("controller-1", f"sed -i 's/--audit-log-maxage=30/--audit-log-maxage=31/' {APISERVER}; {by_hand}")
+    if by_hand == RESTARTED_BY_HAND:
+        assert flag_of(seven, "controller-1") == "--audit-log-maxage=31"
+    before = seven.processes()
+    ran = seven.init()
+    assert {(machine, what) for machine, what, _ in ran.changes} == {
+        ("controller-1", f"file:{APISERVER}"),
+        ("controller-1", "service:kube-apiserver.service"),
+    }
+    assert seven.on("controller-1", f"cat {APISERVER}") == wanted
+    assert flag_of(seven, "controller-1") == "--audit-log-maxage=30"
+    assert other_restarts(before, seven.processes(), ("controller-1", "kube-apiserver")) == []
+    seven.unchanged("init")
+
+
+@pytest.mark.parametrize("by_hand", ["true", "systemctl daemon-reload"])
+def test_etcd_alone_brings_a_deleted_unit_back_and_restarts_nothing_else(seven: Site, by_hand: str) -> None:
+    wanted, cluster = seven.on("controller-1", f"cat {ETCD}"), seven.etcd_cluster_id("controller-0")
+    before = seven.processes()
+    seven.on("controller-1", f"rm {ETCD}; {by_hand}")
+    ran = seven.hardway("etcd", "-o", "json")
+    assert {machine for machine, _, _ in ran.changes} == {"controller-1"}
+    assert seven.on("controller-1", f"cat {ETCD}; systemctl is-enabled etcd") == wanted + "enabled\n"
+    assert other_restarts(before, seven.processes(), ("controller-1", "etcd")) == []
+    assert seven.etcd_cluster_id("controller-1") == cluster
+    seven.unchanged("init")
+
+
+def test_what_was_stopped_or_taken_away_comes_back(seven: Site) -> None:
+    seven.on("worker-0", "systemctl disable --now kube-proxy && ip route delete 10.200.1.0/24")
+    seven.on("worker-1", "sysctl -qw net.ipv4.ip_forward=0 && rm /etc/sysctl.d/90-hardway.conf")
+    seven.on("lb-0", "rm /etc/kubernetes/pki/ca.crt && systemctl stop kube-apiserver-lb")
+    before = seven.processes()
+    seven.init()
+    assert seven.on("worker-0", "systemctl is-active kube-proxy; systemctl is-enabled kube-proxy") == (
+        "active\nenabled\n"
+    )
+    assert "via 10.245.0.21" in seven.on("worker-0", "ip route show 10.200.1.0/24")
+    assert seven.on("worker-1", "sysctl -n net.ipv4.ip_forward") == "1\n"
+    allowed = [("worker-0", "kube-proxy"), ("lb-0", "kube-apiserver-lb")]
+    assert other_restarts(before, seven.processes(), *allowed) == []
+    seven.unchanged("init")
+
+
+def test_a_dead_control_plane_is_started_all_at_once(seven: Site) -> None:
+    controllers = [name for name in seven.machines if name.startswith("controller-")]
+    cluster = seven.etcd_cluster_id("controller-0")
+    seven.everywhere("systemctl stop kube-apiserver etcd", controllers)
+    seven.init()
+    until(lambda: len(seven.nodes_ready()) == 3, 60, "three Ready nodes")
+    assert seven.etcd_cluster_id("controller-0") == cluster
+    seven.unchanged("init")
