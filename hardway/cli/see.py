@@ -38,6 +38,7 @@ def register(app: typer.Typer, panel: str) -> None:
 def register_checks(app: typer.Typer, panel: str) -> None:
     """Adds `verify` and `status`."""
     app.command(rich_help_panel=panel)(verify)
+    app.command(rich_help_panel=panel)(status)
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,25 @@ def verify(options: Options, chapters: Chapters = None) -> None:
     else:
         print("\n".join(verify_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
     sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
+
+
+@flags(*opt.REACHING)
+def status(options: Options) -> None:
+    """How is it? Machines, etcd, API servers, nodes, certificates and drift on one screen."""
+    from datetime import UTC, datetime
+
+    from hardway.console.status_page import status_page
+    from hardway.errors import FAILED, OK
+    from hardway.views.status import status as ask
+
+    with looking(options, None) as look:
+        survey, plan = _seen(look)
+        found = ask(look.session, survey, plan)
+    if options.output == "json":
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print("\n".join(status_page(found, datetime.now(UTC), seconds=look.seconds, width=_width())))
+    sys.exit(OK if found.well else FAILED)
 
 
 @flags("inventory", "workspace")
