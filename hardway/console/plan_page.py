@@ -18,6 +18,9 @@ _KINDS = {"objects": "API objects", "module": "kernel modules", "swap": "swap", 
 _MANY_CHAPTERS = 3
 """Named in a command up to this many; `init` does all of them."""
 
+_JOINED = "\u00a0"
+"""The space within a remark, which must not become the end of a line."""
+
 Block = tuple[str, ...]
 
 
@@ -89,12 +92,12 @@ def _folder(item: Item) -> str:
 
 def _listed(sign: str, folder: str, after: Sequence[str], items: Sequence[Item], width: int) -> Block:
     names = [_short(item) for item in items]
-    note = f"  (known after {', '.join(after)})" if after else ""
+    note = f"known after {', '.join(after)}" if after else ""
     versions = sorted({item.after.split(" (")[0] for item in items if item.kind == "binary" and item.after})
     if len({version.rpartition(" ")[2] for version in versions}) == 1 and versions:
-        note = f"  ({versions[0].rpartition(' ')[2]})"
-    head = f"  {sign} {folder}  "
-    return tuple(_wrapped(head, " ".join(names) + note, width, _DEEP))
+        note = versions[0].rpartition(" ")[2]
+    names += [f"({note})".replace(" ", _JOINED)] if note else []
+    return tuple(_wrapped(f"  {sign} {folder}  ", " ".join(names), width, _DEEP))
 
 
 def _short(item: Item) -> str:
@@ -210,8 +213,8 @@ def command(plan: Plan) -> str:
         words = ["init"] if whole else ["apply", *plan.chapters]
     else:
         words = ["apply", *chapters]
-    if plan.formed and touched and len(touched) < len(plan.machines):
-        words += ["-l", ",".join(touched)]
+    if plan.limited or (plan.formed and touched and len(touched) < len(plan.machines)):
+        words += ["-l", ",".join(touched or plan.machines)]
     return "hardway " + " ".join(words)
 
 
@@ -231,6 +234,7 @@ def _next(plan: Plan) -> list[str]:
 
 
 def _wrapped(head: str, text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(
+    lines = textwrap.wrap(
         text, width, initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [head.rstrip()]
+    )
+    return [line.replace(_JOINED, " ") for line in lines] or [head.rstrip()]

@@ -45,13 +45,15 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Plan:
-    """`unowned` counts, by machine, what is as declared though hardway did not put it there.
+    """`limited`: not all machines were asked for; `formed`: there is a cluster already.
 
-    `to_get` names the files of which no digest is accepted yet; `complete` is false where a machine was not seen.
+    `unowned` has, by machine, what is as declared though hardway did not put it there; `unseen` single things and
+    `unobserved` whole machines that could not be looked at; `to_get` files of which no digest is accepted yet.
     """
 
     cluster: str
     machines: tuple[str, ...]
+    limited: bool
     chapters: tuple[str, ...]
     formed: bool
     items: tuple[Item, ...]
@@ -83,6 +85,7 @@ def planned(cluster: Cluster, machines: Sequence[str], found: Survey, supply: Su
     return Plan(
         cluster=cluster.name,
         machines=tuple(machines),
+        limited=len(machines) < len(cluster.machines),
         chapters=found.chapters,
         formed=formed,
         items=tuple(Teller(found, supply.lock.entries()).items()),
@@ -110,7 +113,7 @@ def identifier(found: Survey) -> str:
         before = "" if isinstance(resource, Service) else change.difference.before
         wanted = [_digest(resource) if resource else "", sha256(content) if content is not None else ""]
         made.append([change.machine, change.chapter, change.key, change.difference.verb, before, *wanted])
-    return sha256(json.dumps(made, sort_keys=True).encode())
+    return sha256(json.dumps(sorted(made)).encode())
 
 
 def expect(wanted: str, actual: str) -> None:

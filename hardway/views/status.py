@@ -86,7 +86,7 @@ def status(session: Session, found: Survey, plan: Plan) -> Status:
 
 
 def _ask(session: Session, machine: Machine) -> dict[str, str]:
-    questions = {"up": "cat /proc/uptime"}
+    questions = {"up": "echo $(( $(date +%s) - $(stat -c %Y /proc/1) ))"}
     if machine.is_controller:
         questions["etcd"] = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 endpoint status -w json"
         questions["api"] = f"{KUBECTL} get --raw=/readyz"
@@ -120,7 +120,7 @@ def _machine(
         roles,
         True,
         os=f"{view.facts.os} {view.facts.os_version}".strip(),
-        up=float(answer.get("up", "0").split(" ")[0] or 0),
+        up=float(answer.get("up") or 0),
         etcd=_etcd(member or {}) if machine.is_controller else "",
         api=("ready" if answer.get("api") == "ok" else "not ready") if machine.is_controller else "",
         node=node,

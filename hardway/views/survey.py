@@ -116,7 +116,8 @@ def _views(session: Session, declaration: Declaration) -> tuple[dict[str, View],
         except HardwayError as error:
             return error
 
-    looked = session.each(session.machines, look)
+    # Connections come as they are made; what is shown has the inventory's order.
+    looked = session.each([one.name for one in session.cluster.machines if one.name in session.machines], look)
     views = {name: one for name, one in looked.items() if isinstance(one, View)}
     return views, {name: one for name, one in looked.items() if isinstance(one, HardwayError)}
 
