@@ -1,0 +1,189 @@
+"""The command line as a user meets it: what it lists, how it refuses, with which status it ends."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hardway import __version__
+from hardway.cli.chapters import SUMMARIES
+from hardway.phases import CHAPTER_NAMES
+
+LAB = """\
+cluster: nobody-has-this-lab
+lab: {network: 10.251.7.0/24}
+machines:
+  c0: {role: [controller, worker], address: 10.251.7.10}
+"""
+REAL = """\
+cluster: real
+machines:
+  c0: {role: [controller, worker], address: 192.0.2.10, ssh: {host: 127.0.0.2, port: 1}}
+  w0: {role: worker, address: 192.0.2.20, ssh: {host: 127.0.0.3, port: 1}}
+"""
+Run = Callable[..., "Ran"]
+HEAVY = ("fabric", "paramiko", "pydantic", "jinja2", "cryptography", "yaml", "httpx", "zstandard")
+
+
+@dataclass(frozen=True)
+class Ran:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def hardway(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """Runs the command in this process, in a folder of its own and without a terminal."""
+    monkeypatch.chdir(here)
+    monkeypatch.delenv("HARDWAY_INVENTORY", raising=False)
+    for name, value in {"HOME": here, "XDG_CACHE_HOME": here / "cache", "COLUMNS": 100, "NO_COLOR": 1}.items():
+        monkeypatch.setenv(name, str(value))
+
+    def run(*words: str) -> Ran:
+        from hardway.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["hardway", *words])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return Ran(code if isinstance(code, int) else int(code is not None), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    (tmp_path / "real.yaml").write_text(REAL)
+    return tmp_path
+
+
+def test_the_light_table_of_chapters_is_the_real_one() -> None:
+    assert tuple(SUMMARIES) == CHAPTER_NAMES
+
+
+def test_help_lists_the_chapters_numbered_and_in_their_order(hardway: Run) -> None:
+    ran = hardway("--help")
+    assert ran.returncode == 0
+    rows = re.findall(r"^\W*([a-z-]+)\s+(\d+)  ", ran.stdout, re.MULTILINE)
+    assert [name for name, _ in rows] == list(CHAPTER_NAMES)
+    assert [int(number) for _, number in rows] == list(range(1, len(CHAPTER_NAMES) + 1))
+    for command in ("init", "apply", "reset", "preflight", "lab", "artifacts", "kubectl", "ssh", "logs", "inventory"):
+        assert re.search(rf"^\W*{command}\s", ran.stdout, re.MULTILINE), command
+
+
+def test_help_imports_nothing_heavy(here: Path) -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['hardway', '--help']\n"
+        "from hardway.cli import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], cwd=here, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize("words", [("--help",), ("etcd", "--help"), ("init", "--help"), ("lab", "--help")])
+def test_every_help_answers(hardway: Run, words: tuple[str, ...]) -> None:
+    ran = hardway(*words)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_version(hardway: Run) -> None:
+    ran = hardway("--version")
+    assert (ran.returncode, ran.stdout) == (0, f"{__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("init", "-i", "missing.yaml"), "missing.yaml"),
+        (("init",), "hardway.yaml"),
+        (("init", "-i", "real.yaml", "--from", "etc"), "no chapter is named 'etc'"),
+        (("apply", "-i", "real.yaml", "etcd", "nonsense"), "no chapter is named 'nonsense'"),
+        (("init", "-i", "real.yaml", "--from", "dns", "--to", "hosts"), "dns comes after hosts"),
+        (("init", "-i", "real.yaml", "-l", "c9"), "c9"),
+        (("init", "--no-such-flag"), "--no-such-flag"),
+        (("no-such-command",), "no-such-command"),
+        (("init", "-i", "real.yaml", "--forks", "0"), "forks"),
+        (("reset", "-i", "real.yaml"), "nothing was reset"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(hardway: Run, here: Path, words: tuple[str, ...], says: str) -> None:
+    ran = hardway(*words)
+    assert ran.returncode == 2, ran.stderr
+    assert says in ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+    assert not (here / ".hardway").exists()
+
+
+@pytest.mark.parametrize("command", ["init", "etcd", "preflight", "ssh", "kubectl", "artifacts"])
+def test_a_mistake_in_the_inventory_is_one_line_with_its_place(hardway: Run, here: Path, command: str) -> None:
+    (here / "bad.yaml").write_text("cluster: bad\nmachines:\n  c0: {role: controler, address: 10.0.0.1}\n")
+    words = {"ssh": ("ssh", "-i", "bad.yaml", "c0"), "kubectl": ("kubectl", "-i", "bad.yaml", "get", "nodes")}
+    ran = hardway(*words.get(command, (command, "-i", "bad.yaml")))
+    assert ran.returncode == 2
+    assert re.search(r"bad\.yaml:3:\d+: machines\.c0", ran.stderr)
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("init",), ("etcd",), ("apply", "dns"), ("preflight",), ("reset", "--yes"), ("ssh", "c0"), ("logs", "c0"),
+     ("kubectl", "get", "nodes")],
+)  # fmt: skip
+def test_with_its_lab_down_nothing_is_contacted(
+    hardway: Run, here: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("HARDWAY_INVENTORY", "lab.yaml")
+    ran = hardway(*words)
+    assert ran.returncode == 1
+    assert "the lab nobody-has-this-lab is not up; no address was contacted" in ran.stderr
+    assert "hardway lab up" in ran.stderr
+    assert not (here / ".hardway").exists()
+
+
+def test_machines_that_do_not_answer_are_named_with_the_next_move(hardway: Run) -> None:
+    ran = hardway("preflight", "-i", "real.yaml")
+    assert ran.returncode == 1
+    assert "c0" in ran.stderr
+    assert "w0" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_who_comes_second_is_told_and_ends_with_four(hardway: Run, here: Path) -> None:
+    from hardway.workspace import Workspace
+
+    workspace = Workspace(here / ".hardway" / "real")
+    workspace.create()
+    with workspace.lock("ann@office (pid 7): hardway init"):
+        ran = hardway("init", "-i", "real.yaml")
+    assert ran.returncode == 4
+    assert "is in use by ann@office (pid 7): hardway init" in ran.stderr
+
+
+def test_the_inventory_is_checked_and_its_schema_printed(hardway: Run) -> None:
+    ran = hardway("inventory", "check", "-i", "real.yaml")
+    assert (ran.returncode, "2 machines (1 controller, 2 workers)" in ran.stdout) == (0, True)
+    assert '"machines"' in hardway("inventory", "schema").stdout
+
+
+def test_a_fault_of_our_own_is_no_traceback_either(hardway: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object, **flags: object) -> None:
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr("hardway.cli.running.run", fail)
+    ran = hardway("init")
+    assert ran.returncode == 1
+    assert "RuntimeError: boom" in ran.stderr
+    assert "HARDWAY_DEBUG=1" in ran.stderr
+    assert "Traceback" not in ran.stderr

@@ -1,0 +1,136 @@
+"""Imports go one way: what is pure knows nothing of what acts, and only the console prints."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import hardway
+
+ROOT = Path(hardway.__file__).parent
+LAYERS = (
+    {"hardway", "values", "errors", "events", "platforms"},
+    {"data"},
+    {"inventory", "pki", "render"},
+    {"kube", "network", "resources", "artifacts", "state", "facts", "ledger", "remote"},
+    {"workspace"},
+    {"phases"},
+    {"plan"},
+    {"activation", "supply"},
+    {"session"},
+    {"staging", "deciding", "proving", "resetting", "actions", "rules"},
+    {"engine"},
+    {"views", "lab"},
+    {"console"},
+    {"cli"},
+    {"__main__"},
+)
+"""Lowest first: a room may import its own layer and those before it."""
+LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+
+PURE = ("values", "errors", "events", "pki", "kube", "network", "resources", "phases", "state", "facts", "ledger",
+        "plan", "activation")  # fmt: skip
+DOING = {
+    "subprocess", "socket", "os", "shutil", "tempfile", "fcntl", "threading", "concurrent", "asyncio", "urllib",
+    "http", "httpx", "fabric", "paramiko", "invoke",
+    "hardway.remote", "hardway.workspace", "hardway.session", "hardway.artifacts.store", "hardway.artifacts.get",
+    "hardway.artifacts.download", "hardway.artifacts.build", "hardway.lab", "hardway.data",
+}  # fmt: skip
+
+
+def modules() -> dict[str, Path]:
+    """Every module of hardway by its name."""
+    found = {}
+    for path in ROOT.rglob("*.py"):
+        parts = ("hardway", *path.relative_to(ROOT).with_suffix("").parts)
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and name of everything that a module imports, wherever it does so."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield node.lineno, full if full in MODULES else node.module
+
+
+def room(module: str) -> str:
+    """`hardway.phases.etcd` is in the room `phases`."""
+    return [*module.split("."), "hardway"][1]
+
+
+def within(name: str, folder: str) -> bool:
+    return name == folder or name.startswith(f"{folder}.")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_imports_from_a_higher_layer(module: str) -> None:
+    upward = [
+        f"line {line}: {name}"
+        for line, name in imports(MODULES[module])
+        if within(name, "hardway") and LEVEL[room(name)] > LEVEL[room(module)]
+    ]
+    assert upward == []
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if room(name) in PURE))
+def test_what_declares_and_plans_can_do_nothing(module: str) -> None:
+    doing = [
+        f"line {line}: {name}"
+        for line, name in imports(MODULES[module])
+        if any(within(name, folder) for folder in DOING) and not within(name, f"hardway.{room(module)}")
+    ]
+    assert doing == []
+
+
+def test_kinds_of_resources_know_no_kubernetes() -> None:
+    for module in MODULES:
+        if room(module) == "resources":
+            rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
+            assert rooms <= {"resources", "values", "pki"}, module
+
+
+def test_only_the_command_line_knows_the_lab() -> None:
+    knowing = {
+        module
+        for module, path in MODULES.items()
+        if room(module) != "lab" and any(within(name, "hardway.lab") for _, name in imports(path))
+    }
+    assert {room(module) for module in knowing} == {"cli"}
+
+
+def test_the_lab_is_a_neighbour_and_no_part_of_the_engine() -> None:
+    for module in MODULES:
+        if room(module) == "lab":
+            rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
+            assert rooms <= {"lab", "errors", "events", "data", "values", "hardway"}, module
+
+
+def printed(path: Path) -> list[int]:
+    """Lines that print, or write to the standard streams."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found.append(node.lineno)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("sys.stdout", "sys.stderr"):
+            found.append(node.lineno)
+    return found
+
+
+def test_only_the_console_and_the_command_line_print() -> None:
+    # The lab's supervisor is a program of its own: what it prints is its log.
+    own = {"hardway.lab.supervisor"}
+    printing = {module for module, path in MODULES.items() if printed(path)} - own
+    assert {room(module) for module in printing} <= {"console", "cli"}
+
+
+def test_every_room_has_its_layer() -> None:
+    assert {room(module) for module in MODULES} <= set(LEVEL)
