@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hardway.errors import HardwayError, UsageError, WorkspaceError
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import Cluster, Machine
+from hardway.phases.etcd import ETCDCTL
 from hardway.plan import Declaration, View
 from hardway.resources import Key, Local, Present, RandomKey
 from hardway.resources.files import File
@@ -91,13 +92,32 @@ def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping
                 machine=machine.name,
                 hint="if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
             )
-        if formed and not view.facts.etcd_data:
+        if formed and not view.facts.etcd_data and not _awaited(session, machine):
             raise HardwayError(
                 "its etcd data is gone, and a wiped member must not be initialised again",
                 machine=machine.name,
                 said="the other members still hold the cluster's data; nothing was changed",
-                hint="etcdctl member remove/add as docs/operate/etcd-member.md says, then run this again",
+                hint="on another controller: etcdctl member remove the old one, member add "
+                f"{machine.name} --peer-urls=https://{machine.ip}:2380 (docs/operate/etcd-member.md); "
+                "then run this again",
             )
+
+
+def _awaited(session: Session, machine: Machine) -> bool:
+    """Whether the living members were told (`member add`) to expect this one anew: etcd calls it unstarted."""
+    others = [one.name for one in session.cluster.controllers if one is not machine and one.name in session.machines]
+    for name in others:
+        answer = session.run(
+            name,
+            f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 member list",
+            what="ask etcd for its members",
+            check=False,
+        )
+        for line in answer.text.splitlines() if answer.code == 0 else ():
+            fields = [field.strip() for field in line.split(",")]
+            if "unstarted" in fields and f"https://{machine.ip}:2380" in fields:
+                return True
+    return False
 
 
 def _older(root: Path, name: str, theirs: State, known: State) -> WorkspaceError:

@@ -11,6 +11,7 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
+from hardway.cli.reach import split_flags
 
 if TYPE_CHECKING:
     from hardway.lab.model import Lab
@@ -119,10 +120,11 @@ def ssh(
     from hardway.errors import LabError
     from hardway.lab.marker import running
 
+    inventory, words = split_flags(command or [], inventory)
     lab = _lab(inventory, workspace)
     address = next((one.address for one in lab.machines if one.name == machine), None)
     if address is None or machine not in (running(lab.cluster) or {}):
         raise LabError(f"{machine} does not run in the lab {lab.cluster}", hint="hardway lab status")
     key, known = lab.workspace / "lab" / "id_ed25519", lab.workspace / "known_hosts"
     argv = ["ssh", "-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known}", f"root@{address}"]
-    os.execvp("ssh", [*argv, *(command or [])])
+    os.execvp("ssh", [*argv, *words])

@@ -26,13 +26,14 @@ def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
 def preflight(options: Options) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
     from hardway.cli.running import look, refuse
+    from hardway.console.words import counted
 
     here, findings = look(options, "preflight")
     for finding in findings:
         if finding.level == "warning":
             print(f"warning  {finding.machine}: {finding.what}\n         {finding.fix}")
     refuse(findings)
-    print(f"{len(here.chosen)} machines are ready for hardway init.")
+    print(f"{counted(len(here.chosen), 'machine')}: nothing stands in the way of hardway init.")
 
 
 @flags("yes", *opt.REACHING)
@@ -85,13 +86,13 @@ def _table(
     from hardway.artifacts.get import names_of, needs_for
     from hardway.artifacts.get import table as rows_of
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import site, supply
+    from hardway.cli.running import inventory, supply
     from hardway.console.tables import table
     from hardway.events import discard
 
-    here = site(options, lab_must_run=False)
-    wanted = supply(options, here.cluster, default_store(), discard)
-    kubernetes = here.cluster.kubernetes
+    cluster = inventory(options)
+    wanted = supply(options, cluster, default_store(), discard)
+    kubernetes = cluster.kubernetes
     needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
     rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
     if options.output == "json":
@@ -117,15 +118,15 @@ def _get(
 
     from hardway.artifacts.get import ensure, names_of, needs_for
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import shown, site, supply
+    from hardway.cli.running import inventory, shown, supply
 
-    here = site(options, lab_must_run=False)
+    cluster = inventory(options)
     own: Literal["amd64", "arm64"] = "arm64" if platform.machine() == "aarch64" else "amd64"
     with shown(options) as events:
-        wanted = supply(options, here.cluster, default_store(), events)
-        names = names_of(here.cluster.kubernetes)
+        wanted = supply(options, cluster, default_store(), events)
+        names = names_of(cluster.kubernetes)
         have = ensure(
-            needs_for(here.cluster.kubernetes, arch or own, names), source=wanted.source, mirror=wanted.mirror,
+            needs_for(cluster.kubernetes, arch or own, names), source=wanted.source, mirror=wanted.mirror,
             store=wanted.store, lock=wanted.lock, require_pinned=wanted.require_pinned, events=events, ask=wanted.ask,
         )  # fmt: skip
     size = sum(blob.size for blob in have.values())
@@ -140,13 +141,15 @@ def _check(inventory: opt.Inventory = None) -> None:
     """Read the inventory and say everything that is wrong with it."""
     import os
 
+    from hardway.console.words import counted
     from hardway.inventory.find import find
     from hardway.inventory.load import load
 
     path = find(str(inventory) if inventory else None, os.environ, Path.cwd())
     cluster = load(path)
-    count = f"{len(cluster.controllers)} controllers, {len(cluster.workers)} workers"
-    print(f"{path}: {cluster.name}, {len(cluster.machines)} machines ({count}), Kubernetes {cluster.kubernetes}")
+    roles = f"{counted(len(cluster.controllers), 'controller')}, {counted(len(cluster.workers), 'worker')}"
+    machines = counted(len(cluster.machines), "machine")
+    print(f"{path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
 
 
 @_inventory.command("schema")

@@ -27,11 +27,17 @@ TUNNEL_LIMIT = 15.0
 
 
 class _PassThrough(TyperCommand):
-    """Hands on every word as it was typed: `--` belongs to kubectl too, and so does `--help`."""
+    """Hardway's own flags come first; every word after them is handed on as it was typed, `--` too."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        ctx.args = list(args)
-        return list(args)
+        own = 0
+        while own < len(args) and args[own] in ("-i", "--inventory", "--workspace"):
+            own += 2
+        if args[own : own + 1] in (["-h"], ["--help"]):
+            own += 1
+        super().parse_args(ctx, args[:own])
+        ctx.params["words"] = args[own:]
+        return []
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -41,17 +47,22 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command(rich_help_panel=panel)(logs)
 
 
-def kubectl(context: typer.Context) -> None:
+def kubectl(
+    words: Annotated[list[str] | None, typer.Argument(metavar="KUBECTL'S OWN WORDS…")] = None,
+    inventory: opt.Inventory = None,
+    workspace: opt.WorkspaceFolder = None,
+) -> None:
     """kubectl with the operator's kubeconfig; through SSH where port 6443 cannot be reached.
 
-    `-i FILE` and `--workspace DIR` before kubectl's own words are hardway's.
+    Flags of hardway stand before kubectl's first word; all that follows is kubectl's: its own help is
+    `hardway kubectl help`.
     """
     from hardway.artifacts.store import default_store
     from hardway.cli.running import offer_kubectl, site, supply
     from hardway.errors import HardwayError
     from hardway.events import discard
 
-    options, words = _own_flags(context.args)
+    options = Options(inventory, workspace=workspace)
     here = site(options)
     if not here.workspace.kubeconfig.exists():
         raise HardwayError("there is no kubeconfig yet", hint="hardway access")
@@ -64,10 +75,10 @@ def kubectl(context: typer.Context) -> None:
     argv = [program, f"--kubeconfig={here.workspace.kubeconfig}"]
     host, port = here.cluster.endpoint_host, here.cluster.endpoint_port
     if _reachable(host, port):
-        os.execv(program, [*argv, *words])
+        os.execv(program, [*argv, *(words or [])])
     with _tunnel(here, host, port) as local:
         argv += [f"--server=https://127.0.0.1:{local}"]
-        sys.exit(subprocess.run([*argv, *words], check=False).returncode)
+        sys.exit(subprocess.run([*argv, *(words or [])], check=False).returncode)
 
 
 def ssh(
@@ -79,9 +90,10 @@ def ssh(
     """A shell on a machine, or one command there."""
     from hardway.cli.running import site
 
+    inventory, words = split_flags(command or [], inventory)
     here = site(Options(inventory, workspace=workspace))
     here.cluster.machine(machine)
-    argv = ["ssh", "-F", str(_ssh_config(here)), machine, *(command or [])]
+    argv = ["ssh", "-F", str(_ssh_config(here)), machine, *words]
     os.execvp("ssh", argv)
 
 
@@ -128,18 +140,14 @@ def _ssh_config(here: Site) -> Path:
     return path
 
 
-def _own_flags(words: list[str]) -> tuple[Options, list[str]]:
-    """Splits off hardway's flags, which come first; all that follows is kubectl's."""
-    inventory: Path | None = None
-    workspace: Path | None = None
-    rest = list(words)
-    while rest and rest[0] in ("-i", "--inventory", "--workspace"):
-        flag, value, rest = rest[0], rest[1] if len(rest) > 1 else "", rest[2:]
-        if flag == "--workspace":
-            workspace = Path(value)
-        else:
-            inventory = Path(value)
-    return Options(inventory, workspace=workspace), rest
+def split_flags(words: list[str], inventory: Path | None) -> tuple[Path | None, list[str]]:
+    """Takes `-i FILE` from the front of a remote command: nobody means it for the machine.
+
+    After `--` all words are the command's.
+    """
+    if len(words) > 1 and words[0] in ("-i", "--inventory"):
+        return split_flags(words[2:], Path(words[1]))
+    return inventory, words[1:] if words[:1] == ["--"] else words
 
 
 def _reachable(host: str, port: int) -> bool:

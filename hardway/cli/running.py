@@ -53,9 +53,14 @@ class Site:
     chosen: tuple[Machine, ...]
 
 
+def inventory(options: Options) -> Cluster:
+    """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
+    return load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+
+
 def site(options: Options, *, lab_must_run: bool = True) -> Site:
     """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
-    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    cluster = inventory(options)
     if cluster.lab is not None and lab_must_run:
         require_lab(cluster)
     workspace = Workspace.of(cluster, options.workspace)
@@ -260,17 +265,15 @@ def _next_lines(here: Site, wanted: Supply, store: Store, outcome: Outcome) -> t
         return ()
     lines = []
     folder = offer_kubectl(here.workspace, wanted, store)
-    if folder:
+    found = shutil.which("kubectl")
+    if folder and (found is None or Path(found).parent == folder):
         lines.append(f"export PATH={folder}:$PATH")
     return (*lines, f"export KUBECONFIG={here.workspace.kubeconfig}", "kubectl get nodes -o wide")
 
 
 def offer_kubectl(workspace: Workspace, wanted: Supply, store: Store) -> Path | None:
-    """A folder with the cluster's own kubectl, for an operator without one. None: it is on PATH, or not to be had."""
+    """A folder with the cluster's own kubectl, of the cluster's version; None where none is to be had here."""
     link = workspace.root / "bin" / "kubectl"
-    found = shutil.which("kubectl")
-    if found and Path(found) != link:
-        return None
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
     accepted = wanted.accepted(arch).get(("kubectl", wanted.versions["kubernetes"]), frozenset())
     blob = next((blob for digest in sorted(accepted) if (blob := store.blob(digest))), None)

@@ -51,6 +51,7 @@ class Plain:
         self._stage = ""
         self._heard: dict[str, None] = {}
         self._busy: dict[str, None] = {}
+        self._sent_before = 0
         self._changes: list[Changed] = []
         self._proved: list[Proved] = []
         self._artifacts = _Artifacts(ticks)
@@ -71,6 +72,7 @@ class Plain:
             case StageStarted():
                 self._flush_changes(None)
                 self._stage, self._heard, self._busy = event.stage, {}, {}
+                self._sent_before = self._tally.sent.total
             case StageFinished():
                 self._finish(event)
             case MachineProgress():
@@ -99,8 +101,8 @@ class Plain:
             self._say(event.stage, f"{self._artifacts.summary()} {took}")
         elif not self._proved:
             who = machines(self._heard or self._tally.machines, self._tally.machines)
-            sent = self._tally.sent
-            bytes_sent = f", {size(sent.total)} sent" if event.stage == "stage" and sent.total else ""
+            sent = self._tally.sent.total - self._sent_before
+            bytes_sent = f", {size(sent)} sent" if event.stage == "stage" and sent else ""
             self._say(event.stage, f"{who}{bytes_sent} {took}")
         if self._proved:
             held = sum(proof.holds for proof in self._proved)

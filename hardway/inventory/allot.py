@@ -43,15 +43,13 @@ def lookup_name(cluster: Cluster, machine: Machine) -> str:
     return machine.name if cluster.domain == DEFAULT_DOMAIN else cluster.fqdn(machine)
 
 
-def _looked_up(
-    cluster: Cluster, machine: Machine, lookup: Lookup, problems: list[Problem]
-) -> IPv4Address | None:
+def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: list[Problem]) -> IPv4Address | None:
     name = lookup_name(cluster, machine)
     loc = ("machines", machine.name, "address")
     try:
         found = lookup(name)
     except (OSError, HardwayError) as error:
-        said = error.strerror if isinstance(error, OSError) else str(error)
+        said = error.strerror if isinstance(error, OSError) else error.what
         problems.append(Problem(loc, f"{name} has no address ({said}); right: give it with address:"))
         return None
     if found.is_loopback or found.is_unspecified:

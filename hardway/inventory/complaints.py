@@ -19,9 +19,7 @@ def problems(errors: Iterable[ErrorDetails], document: Document) -> list[Problem
     """One problem for each error; nothing about what is missing only because it is broken itself."""
     broken = {problem.loc for problem in document.problems}
     return [
-        _problem(error, document)
-        for error in errors
-        if not (error["type"] == "missing" and error["loc"] in broken)
+        _problem(error, document) for error in errors if not (error["type"] == "missing" and error["loc"] in broken)
     ]
 
 

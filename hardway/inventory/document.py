@@ -52,9 +52,7 @@ def parse(content: bytes) -> Document:
         raise Refused(Place(line, column), "is not UTF-8; save the file in that encoding") from None
     root = _compose(text)
     if not isinstance(root, yaml.MappingNode):
-        raise Refused(
-            _place(root) if root else Place(1, 1), "holds no mapping; it must begin like 'cluster: prod'"
-        )
+        raise Refused(_place(root) if root else Place(1, 1), "holds no mapping; it must begin like 'cluster: prod'")
     builder = _Builder()
     builder.document.data = builder.build(root, ())
     return builder.document

@@ -22,6 +22,7 @@ def find(option: str | None, env: Mapping[str, str], cwd: Path) -> Path:
     if not (cwd / DEFAULT).is_file():
         raise UsageError(
             f"no inventory: there is no {DEFAULT} in this folder",
-            hint="give one with -i FILE or HARDWAY_INVENTORY; to try hardway out: hardway inventory example lab >hardway.yaml",
+            hint="give one with -i FILE or HARDWAY_INVENTORY; to try hardway out: "
+            "hardway inventory example lab >hardway.yaml",
         )
     return Path(DEFAULT)

@@ -251,9 +251,7 @@ class Cluster:
         several roles the order is controller, worker, load-balancer.
         """
         layers = [self.settings]
-        layers += [
-            self.role_settings[role] for role in ROLES if role in machine.roles & self.role_settings.keys()
-        ]
+        layers += [self.role_settings[role] for role in ROLES if role in machine.roles & self.role_settings.keys()]
         merged: dict[str, Any] = {}
         for layer in (*layers, machine.settings):
             merged = _merge(merged, layer.get(component, {}))
@@ -265,9 +263,7 @@ class Cluster:
         unknown = sorted(wanted - set(self._names()) - set(ROLES))
         if unknown or not wanted:
             raise UsageError(
-                f"no machine or role is named {', '.join(map(repr, unknown))}"
-                if unknown
-                else "the limit names nobody",
+                f"no machine or role is named {', '.join(map(repr, unknown))}" if unknown else "the limit names nobody",
                 hint=f"machines: {', '.join(self._names())}; roles: {', '.join(ROLES)}",
             )
         return tuple(m for m in self.machines if m.name in wanted or m.roles & wanted)

@@ -57,9 +57,7 @@ def dns_address(cluster: Cluster) -> Iterator[Problem]:
         text = f"{address} is the first of service_cidr, which is the API's own; right: such as {example}"
         yield Problem(loc, text)
     elif address in (cidr.network_address, cidr.broadcast_address):
-        yield Problem(
-            loc, f"{address} is the first or last address of service_cidr {cidr}; right: such as {example}"
-        )
+        yield Problem(loc, f"{address} is the first or last address of service_cidr {cidr}; right: such as {example}")
 
 
 def pod_range(cluster: Cluster) -> Iterator[Problem]:
@@ -71,9 +69,7 @@ def pod_range(cluster: Cluster) -> Iterator[Problem]:
         return
     shares, workers = 2 ** (prefix - cidr.prefixlen), len(cluster.workers)
     if shares < workers:
-        text = (
-            f"{cidr} holds {shares} shares of /{prefix}, and there are {workers} workers; take a larger one"
-        )
+        text = f"{cidr} holds {shares} shares of /{prefix}, and there are {workers} workers; take a larger one"
         yield Problem(("network", "pod_cidr"), text)
 
 

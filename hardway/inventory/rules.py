@@ -78,9 +78,7 @@ def controllers(cluster: Cluster) -> Iterator[Problem]:
 
 def workers(cluster: Cluster) -> Iterator[Problem]:
     if not cluster.workers:
-        yield Problem(
-            ("machines",), "no machine is a worker; give one that role (a controller may be one too)", True
-        )
+        yield Problem(("machines",), "no machine is a worker; give one that role (a controller may be one too)", True)
 
 
 def endpoint_given(cluster: Cluster) -> Iterator[Problem]:

@@ -145,9 +145,7 @@ class ArtifactsShape(_Shape):
     """Where the cluster's binaries come from."""
 
     source: Literal["auto", "download", "build", "mirror"] = "auto"
-    mirror: Annotated[str, _text(words.mirror)] | None = Field(
-        default=None, description="a folder or a base URL"
-    )
+    mirror: Annotated[str, _text(words.mirror)] | None = Field(default=None, description="a folder or a base URL")
 
 
 class LabShape(_Shape):

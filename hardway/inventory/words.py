@@ -21,9 +21,7 @@ _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 def name(text: str) -> str:
     """An RFC 1123 label that cannot be taken for an address."""
     if not _LABEL.fullmatch(text):
-        raise ValueError(
-            f"{quoted(text)} is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
-        )
+        raise ValueError(f"{quoted(text)} is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end")
     if text.isdigit():
         raise ValueError(f"{quoted(text)} would be read as an address; a name needs a letter")
     return text
@@ -148,9 +146,7 @@ def node_label_key(text: str) -> str:
     """`[prefix/]name`: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
     prefix, slash, bare = text.rpartition("/")
     if not _LABEL_NAME.fullmatch(bare):
-        raise ValueError(
-            f"{quoted(text)} is no label; right: [prefix/]name, such as disk or example.net/disk"
-        )
+        raise ValueError(f"{quoted(text)} is no label; right: [prefix/]name, such as disk or example.net/disk")
     if slash:
         dns_name(prefix)
     return text

@@ -46,6 +46,7 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
         # Server and peer certificates are read again at each handshake; a CA only at the start.
         inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
         group="etcd",
+        quorum=True,
         ready=Check(
             "this member answers and sees a leader",
             f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 endpoint health 2>&1",
