@@ -8,30 +8,25 @@ changed the State (an etcd that has formed).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from hardway import ledger as ledger_room
 from hardway import staging
-from hardway.activation import activation, begin, bookkeeping
 from hardway.artifacts.store import Store
+from hardway.books import formed, keep_books, note_intents
 from hardway.deciding import decided, guard, refuse_lost_keys
-from hardway.errors import CommandFailed, NotConverged
+from hardway.errors import NotConverged
 from hardway.events import Changed, MachineProgress
-from hardway.ledger import Ledger
 from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
-from hardway.plan import Change, Declaration, View, declare, differences, foreign
-from hardway.remote.model import Result, last_lines
-from hardway.resources import Context, Local, Present, Service, Unseen
-from hardway.resources.files import Stat
+from hardway.plan import Change, Declaration, View, by_machine, declare, differences, foreign
+from hardway.resources import Context, Local, Unseen
+from hardway.rolling import activate
 from hardway.session import Session, observe, stage
-from hardway.state import State, advanced
+from hardway.state import State
 from hardway.supply import Supply
 
 ROUNDS = 4
-ACTIVATION_LIMIT = 900.0
-"""Seconds for one chapter on one machine; its own checks give up long before."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ def converge(
         views = observe(session, declaration, session.machines)
     check(views)
     # A run that was cut may have left an etcd that formed, and that nobody noted.
-    state = _formed(session, guard(session, state, views), declaration, views, ())
+    state = formed(session, guard(session, state, views), declaration, views, ())
     declaration = declare(Model(session.cluster, state, versions))
     outcome = Outcome(state, views, declaration)
     with stage("artifacts", session.events):
@@ -106,13 +101,13 @@ def converge(
         if serves and not before:
             confirm(changes)
         before = {(change.machine, change.key): change for change in changes}
-        _begin(session, state, changes, declaration, views, contexts)
+        note_intents(session, state, changes, declaration, views, contexts)
         checked = _stage(session, changes, views, contexts, supply, store)
         for chapter, mine in _steps(changes):
             with stage(chapter, session.events):
                 activate(session, chapter, mine, declaration, views, contexts)
             if chapter == "etcd":
-                state = _formed(session, state, declaration, views, mine)
+                state = formed(session, state, declaration, views, mine)
         outcome.changes += changes
         declaration = declare(Model(session.cluster, state, versions))
         with stage("observe again", session.events):
@@ -122,7 +117,7 @@ def converge(
         raise NotConverged(f"still not as declared after {ROUNDS} rounds: {changes[0].key}", machine=changes[0].machine)
     _refuse_unseen(declaration, views, choice)
     outcome.state, outcome.views, outcome.declaration = state, views, declaration
-    _keep_books(session, outcome)
+    keep_books(session, state, views, {change.machine for change in outcome.changes})
     return outcome
 
 
@@ -197,166 +192,18 @@ def _stage(
     store: Store,
 ) -> dict[str, dict[tuple[int, int], str]]:
     """Everything that all chosen chapters need goes to every machine before anything there changes."""
-    by_machine = _by_machine(changes)
+    mine = by_machine(changes)
     blobs = supply.blobs(changes, {name: view.facts.arch for name, view in views.items()})
 
     def send(name: str) -> dict[tuple[int, int], str]:
         session.events(MachineProgress(name, "stage", "running"))
-        checked = staging.stage(session, name, by_machine[name], views[name], contexts[name], blobs, store)
+        checked = staging.stage(session, name, mine[name], views[name], contexts[name], blobs, store)
         session.events(MachineProgress(name, "stage", "done"))
         return checked
 
     with stage("stage", session.events):
-        sent: dict[str, dict[tuple[int, int], str]] = session.each(by_machine, send)
+        sent: dict[str, dict[tuple[int, int], str]] = session.each(mine, send)
     return sent
-
-
-def activate(
-    session: Session,
-    chapter: str,
-    changes: Sequence[Change],
-    declaration: Declaration,
-    views: Mapping[str, View],
-    contexts: Mapping[str, Context],
-) -> None:
-    """One chapter everywhere: one by one in a group that serves, all together otherwise."""
-    by_machine = _by_machine(changes)
-
-    def carry_out(name: str) -> None:
-        session.events(MachineProgress(name, chapter, "running"))
-        script = activation(by_machine[name], views[name], contexts[name])
-        result = session.run(name, script, what=chapter, timeout=ACTIVATION_LIMIT, check=False)
-        if result.code != 0:
-            raise _failed(name, chapter, result)
-        for change in by_machine[name]:
-            session.events(Changed(name, chapter, change.key, change.difference.verb, change.difference.why))
-        session.events(MachineProgress(name, chapter, "done"))
-
-    roll = _rolling(session, changes, declaration)
-    session.each([name for name in by_machine if name not in roll], carry_out)
-    for name in roll:
-        # A member that does not come back raises here: the others stay as they are, and serve.
-        carry_out(name)
-
-
-def _rolling(session: Session, changes: Sequence[Change], declaration: Declaration) -> list[str]:
-    """Machines to take one by one, the sick first; empty where their group does not serve."""
-    restarted = [one for one in changes if isinstance(one.resource, Service) and one.resource.group and one.restarts]
-    if not restarted:
-        return []
-    assert isinstance(restarted[0].resource, Service)
-    group = restarted[0].resource.group
-    members = {
-        one.machine: one.resource
-        for one in declaration.placed
-        if isinstance(one.resource, Service) and one.resource.group == group and one.machine in session.machines
-    }
-    healthy = {
-        name
-        for name, well in session.each(members, lambda name: _healthy(session, name, members[name])).items()
-        if well
-    }
-    everywhere = sum(
-        1 for one in declaration.placed if isinstance(one.resource, Service) and one.resource.group == group
-    )
-    quorum = everywhere // 2 + 1 if restarted[0].resource.quorum else 1
-    if len(healthy) < quorum:
-        return []
-    names = [change.machine for change in restarted]
-    return sorted(dict.fromkeys(names), key=lambda name: name in healthy)
-
-
-def _healthy(session: Session, name: str, service: Service) -> bool:
-    if service.ready is None:
-        return True
-    script = f"systemctl is-active --quiet {service.unit}\n{service.ready.script}\n"
-    code = session.run(name, script, what=f"is {service.unit} well", check=False).code
-    return code == 0
-
-
-def _failed(name: str, chapter: str, result: Result) -> CommandFailed:
-    """The step that failed is the last that the script named."""
-    begun = [line[1:] for line in result.text.splitlines() if line.startswith("@")]
-    return CommandFailed(
-        f"{chapter} stopped at {begun[-1] if begun else 'its first step'} (status {result.code})",
-        machine=name,
-        said=last_lines(result.stderr, 20),
-        hint="mend the cause, then run the same command again: it goes on from here",
-    )
-
-
-def _formed(
-    session: Session, state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]
-) -> State:
-    """Notes, as soon as every member has been seen ready, that this etcd must never be initialised again."""
-    members = {one.machine for one in declaration.placed if one.resource.key == "service:etcd.service"}
-    started = {one.machine for one in changes if one.key == "service:etcd.service" and one.restarts}
-    running = {
-        name
-        for name in members & views.keys()
-        if isinstance(seen := views[name].observed["service:etcd.service"], Present) and seen.value.is_active
-    }
-    if state.etcd != "begun" or members - started - running:
-        return state
-    state = advanced(state, etcd="formed")
-    session.workspace.save_state(state)
-    return state
-
-
-def _begin(
-    session: Session,
-    state: State,
-    changes: Sequence[Change],
-    declaration: Declaration,
-    views: Mapping[str, View],
-    contexts: Mapping[str, Context],
-) -> None:
-    """The State and all intents go to the workspace and to the machines before anything acts upon them."""
-    session.workspace.save_state(state)
-    by_machine = _by_machine(changes)
-
-    def note(name: str) -> None:
-        script = begin(state.to_json(), by_machine[name], declaration.on(name), views[name], contexts[name])
-        session.run(name, script, what="note the intents")
-
-    session.each(by_machine, note)
-
-
-def _keep_books(session: Session, outcome: Outcome) -> None:
-    text = outcome.state.to_json()
-    session.workspace.save_state(outcome.state)
-    touched = {change.machine for change in outcome.changes}
-
-    def keep(name: str) -> None:
-        view = outcome.views[name]
-        session.run(
-            name, bookkeeping(ledger_room.written(_settled(view.ledger), _stats(view)), text), what="keep the books"
-        )
-
-    stale = {
-        name
-        for name, view in outcome.views.items()
-        if view.hashed or view.ledger.open or not _is_current(view.state_text, outcome.state)
-    }
-    session.each([name for name in outcome.views if name in touched | stale], keep)
-
-
-def _is_current(text: str, state: State) -> bool:
-    # What was proved is the operator's note: it is no reason to write to a machine.
-    return bool(text) and replace(State.from_json(text, "state.json"), proved=state.proved) == state
-
-
-def _settled(ledger: Ledger) -> Ledger:
-    # Everything was observed to be as declared, so nothing is half done any more.
-    return replace(ledger, open=frozenset())
-
-
-def _stats(view: View) -> list[tuple[str, list[object], str]]:
-    return [
-        (key.partition(":")[2], seen.value.identity, seen.value.digest)
-        for key, seen in view.observed.items()
-        if isinstance(seen, Present) and isinstance(seen.value, Stat) and seen.value.digest
-    ]
 
 
 def _refuse_repetition(changes: Sequence[Change], before: Mapping[tuple[str, str], Change]) -> None:
@@ -401,10 +248,3 @@ def _refuse_unseen(declaration: Declaration, views: Mapping[str, View], choice: 
                 said=seen.why,
                 hint=f"hardway {one.chapter}",
             )
-
-
-def _by_machine(changes: Sequence[Change]) -> dict[str, list[Change]]:
-    groups: dict[str, list[Change]] = {}
-    for change in changes:
-        groups.setdefault(change.machine, []).append(change)
-    return groups

@@ -222,3 +222,11 @@ def _by_kind(resources: Sequence[Resource]) -> dict[str, list[Any]]:
 
 def _cat(path: str) -> str:
     return f"[ ! -r {path} ] || cat {path}"
+
+
+def by_machine(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    """The changes of each machine, in their order."""
+    groups: dict[str, list[Change]] = {}
+    for change in changes:
+        groups.setdefault(change.machine, []).append(change)
+    return groups

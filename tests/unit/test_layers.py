@@ -19,7 +19,7 @@ LAYERS = (
     {"plan"},
     {"activation", "supply"},
     {"session"},
-    {"staging", "deciding", "proving", "resetting", "actions", "rules"},
+    {"staging", "deciding", "books", "rolling", "proving", "resetting", "actions", "rules"},
     {"engine"},
     {"views", "lab"},
     {"console"},

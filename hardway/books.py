@@ -1,0 +1,89 @@
+"""What a run notes, on the machines and in the workspace, before it acts and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hardway import ledger as ledger_room
+from hardway.activation import begin, bookkeeping
+from hardway.ledger import Ledger
+from hardway.plan import Change, Declaration, View, by_machine
+from hardway.resources import Context, Present
+from hardway.resources.files import Stat
+from hardway.session import Session
+from hardway.state import State, advanced
+
+
+def formed(
+    session: Session, state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]
+) -> State:
+    """Notes, as soon as every member has been seen ready, that this etcd must never be initialised again."""
+    members = {one.machine for one in declaration.placed if one.resource.key == "service:etcd.service"}
+    started = {one.machine for one in changes if one.key == "service:etcd.service" and one.restarts}
+    running = {
+        name
+        for name in members & views.keys()
+        if isinstance(seen := views[name].observed["service:etcd.service"], Present) and seen.value.is_active
+    }
+    if state.etcd != "begun" or members - started - running:
+        return state
+    state = advanced(state, etcd="formed")
+    session.workspace.save_state(state)
+    return state
+
+
+def note_intents(
+    session: Session,
+    state: State,
+    changes: Sequence[Change],
+    declaration: Declaration,
+    views: Mapping[str, View],
+    contexts: Mapping[str, Context],
+) -> None:
+    """The State and all intents go to the workspace and to the machines before anything acts upon them."""
+    session.workspace.save_state(state)
+    mine = by_machine(changes)
+
+    def note(name: str) -> None:
+        script = begin(state.to_json(), mine[name], declaration.on(name), views[name], contexts[name])
+        session.run(name, script, what="note the intents")
+
+    session.each(mine, note)
+
+
+def keep_books(session: Session, state: State, views: Mapping[str, View], touched: set[str]) -> None:
+    """Writes ledger and State anew where something was touched or what lies there is out of date."""
+    text = state.to_json()
+    session.workspace.save_state(state)
+
+    def keep(name: str) -> None:
+        view = views[name]
+        session.run(
+            name, bookkeeping(ledger_room.written(_settled(view.ledger), _stats(view)), text), what="keep the books"
+        )
+
+    stale = {
+        name
+        for name, view in views.items()
+        if view.hashed or view.ledger.open or not _is_current(view.state_text, state)
+    }
+    session.each([name for name in views if name in touched | stale], keep)
+
+
+def _is_current(text: str, state: State) -> bool:
+    # What was proved is the operator's note: it is no reason to write to a machine.
+    return bool(text) and replace(State.from_json(text, "state.json"), proved=state.proved) == state
+
+
+def _settled(ledger: Ledger) -> Ledger:
+    # Everything was observed to be as declared, so nothing is half done any more.
+    return replace(ledger, open=frozenset())
+
+
+def _stats(view: View) -> list[tuple[str, list[object], str]]:
+    return [
+        (key.partition(":")[2], seen.value.identity, seen.value.digest)
+        for key, seen in view.observed.items()
+        if isinstance(seen, Present) and isinstance(seen.value, Stat) and seen.value.digest
+    ]
