@@ -1,6 +1,6 @@
 """From what is declared and what was seen to what is to be done."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -48,7 +48,7 @@ AS_DECLARED: dict[str, Observed] = {
 
 
 def view(
-    changed: dict[str, Observed] | None = None,
+    changed: Mapping[str, Observed] | None = None,
     *,
     drop_ins: dict[str, Stat] | None = None,
     entries: dict[str, dict[str, Any]] | None = None,

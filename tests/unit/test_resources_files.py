@@ -19,7 +19,7 @@ def stat(mode: int = 0o644, digest: str | None = None, **more: Any) -> Stat:
 
 def why(resource: File | Directory | Binary | Block, observed: Observed, context: Context = CONTEXT) -> str | None:
     difference = resource.diff(observed, context)
-    return difference and f"{difference.verb}: {difference.why}"
+    return f"{difference.verb}: {difference.why}" if difference else None
 
 
 def test_a_line_of_stat_keeps_times_as_they_were_printed() -> None:

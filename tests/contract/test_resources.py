@@ -1,0 +1,410 @@
+"""Every kind of resource, on a machine: seen, sent, put in place, seen again, taken away.
+
+Over a fake machine all of them; over a real sshd, as root and through sudo, those that only need a
+folder: hardway's own folder is moved there, so nothing of this computer is touched.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake.cluster import ARCH, ONE, FakeCluster
+from fake.machine import Cut, FakeMachine
+
+from hardway import ledger, staging
+from hardway.activation import activation, begin
+from hardway.artifacts.store import Blob, Store
+from hardway.errors import CommandFailed
+from hardway.ledger import FOLDER, Ledger
+from hardway.phases.base import Placed
+from hardway.plan import Change, Declaration, View, differences
+from hardway.remote import ConnectionLost, MachineIO, Result
+from hardway.resetting import undo_script
+from hardway.resources import (
+    KINDS,
+    Absent,
+    ApiObjects,
+    Binary,
+    Block,
+    Check,
+    Context,
+    Directory,
+    File,
+    Hostname,
+    Image,
+    Module,
+    Package,
+    Present,
+    Resource,
+    Route,
+    Service,
+    SwapOff,
+    Sysctl,
+    User,
+)
+from hardway.resources.files import Stat
+from hardway.session import Session, observe
+from hardway.supply import FileKey
+from hardway.values import Hole
+
+pytestmark = pytest.mark.contract
+NewCluster = Callable[[str], FakeCluster]
+
+PROGRAM = b"#!/bin/sh\necho tool 1\n"
+SERVICE = Service(
+    "kube-scheduler.service",
+    inputs=("/etc/systemd/system/kube-scheduler.service",),
+    ready=Check("it runs", "systemctl is-active kube-scheduler.service", limit=5),
+)
+OBJECTS = ApiObjects(
+    "extra", "kind: ConfigMap\nmetadata:\n  name: extra\n  namespace: default\n", "/etc/kubernetes/admin.conf"
+)
+
+
+@dataclass
+class Moved:
+    """A machine on which hardway's own folder lies elsewhere, and whose systemd is left alone."""
+
+    machine: MachineIO
+    folder: str
+
+    @property
+    def name(self) -> str:
+        return self.machine.name
+
+    def run(self, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
+        moved = script.replace(FOLDER, self.folder).replace("systemctl ", ": ")
+        return self.machine.run(moved, timeout=timeout, what=what, check=check)
+
+    def stream(self, chunks: Iterable[bytes] | Sequence[Path], command: str, **more: Any) -> Result:
+        return self.machine.stream(chunks, command.replace(FOLDER, self.folder), **more)
+
+    def lock(self, holder: str, path: str = "") -> None:
+        self.machine.lock(holder, path)
+
+    def reconnect(self) -> None:
+        self.machine.reconnect()
+
+    def close(self) -> None:
+        self.machine.close()
+
+
+@dataclass
+class Bench:
+    """One machine, and what a run would hold while it brings resources there."""
+
+    session: Session
+    root: str
+    store: Store
+    values: dict[str, bytes] = field(default_factory=lambda: {"secrets/word": b"s3cret"})
+    blobs: dict[FileKey, Blob] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.session.machines))
+
+    @property
+    def machine(self) -> MachineIO:
+        return self.session.machines[self.name]
+
+    def offer(self, file: str, content: bytes) -> None:
+        """Accepts this content as the file's version 1."""
+        self.blobs[(file, "1", ARCH)] = self.store.add([content])
+
+    def declared(self, *resources: Resource) -> Declaration:
+        return Declaration(tuple(Placed(self.name, "hosts", one) for one in resources), (), ())
+
+    def look(self, *resources: Resource, staged: dict[tuple[int, int], str] | None = None) -> View:
+        return observe(self.session, self.declared(*resources), [self.name], {self.name: staged or {}})[self.name]
+
+    def context(self, view: View) -> Context:
+        accepted = {(file, version): frozenset((blob.digest,)) for (file, version, _), blob in self.blobs.items()}
+        return Context(self.name, {**self.values, **view.facts.holes}, accepted, view.ledger.entries)
+
+    def changes(self, view: View, *resources: Resource) -> list[Change]:
+        """What is to be done for these; the rest of a cluster that its ledger knows is not this bench's business."""
+        found = differences(self.declared(*resources).placed, view, self.context(view))
+        return [one for one in found if one.resource is not None]
+
+    def send(self, view: View, changes: Sequence[Change]) -> dict[tuple[int, int], str]:
+        return staging.stage(self.session, self.name, changes, view, self.context(view), self.blobs, self.store)
+
+    def intend(self, view: View, changes: Sequence[Change], *resources: Resource) -> None:
+        script = begin("{}\n", changes, self.declared(*resources).placed, view, self.context(view))
+        self.session.run(self.name, script, what="note the intents")
+
+    def apply(self, *resources: Resource) -> View:
+        """What the engine does for one chapter; what is seen afterwards."""
+        view = self.look(*resources)
+        changes = self.changes(view, *resources)
+        self.intend(view, changes, *resources)
+        sent = self.send(view, changes)
+        self.session.run(self.name, activation(changes, view, self.context(view)), what="hosts")
+        return self.look(*resources, staged=sent)
+
+    def undo(self, view: View, *resources: Resource) -> None:
+        entries = {one.key: view.ledger.entries[one.key] for one in resources}
+        self.session.run(self.name, undo_script(Ledger(entries)), what="reset")
+
+    def sh(self, script: str) -> str:
+        return self.machine.run(script, timeout=10, what="a test").text
+
+
+def bench(machine: MachineIO, root: str, made: FakeCluster) -> Bench:
+    made.workspace().create()
+    session = replace(made.session(), machines={machine.name: machine})
+    found = Bench(session, root, made.store)
+    found.offer("tool", PROGRAM)
+    return found
+
+
+@pytest.fixture
+def fake(built_cluster: NewCluster) -> Bench:
+    """A fake machine that is a cluster, so that there is a containerd and an API to ask."""
+    made = built_cluster(ONE)
+    (made.machines["solo"].root / "srv/hardway").mkdir(parents=True)
+    return bench(made.machines["solo"], "/srv/hardway", made)
+
+
+@pytest.fixture(params=["fake", "ssh", "sudo"])
+def any_bench(request: pytest.FixtureRequest, new_cluster: NewCluster, tmp_path: Path) -> Iterator[Bench]:
+    if request.param == "fake":
+        yield request.getfixturevalue("fake")
+        return
+    connect = request.getfixturevalue("connect")
+    if request.param == "sudo":
+        request.getfixturevalue("sshd").sudo("free")
+    machine = connect(become="sudo" if request.param == "sudo" else "none")
+    place = tmp_path / "machine"
+    place.mkdir()
+    (place / "theirs").write_text("stays\n")
+    yield bench(Moved(machine, str(place / "hardway")), str(place), new_cluster(ONE))
+
+
+def on_disk(root: str) -> list[Resource]:
+    return [
+        File(f"{root}/deep/down/config", f"word: {Hole('secrets/word', secret=True)}\n", mode=0o600),
+        File(f"{root}/it's a; name", "text\n"),
+        Directory(f"{root}/folder", 0o700),
+        Binary(f"{root}/bin/tool", "tool", "1"),
+        Block(f"{root}/hosts", "10.0.0.1 a\n"),
+    ]
+
+
+@pytest.mark.parametrize("number", range(5))
+def test_what_lies_on_disk_comes_and_goes(any_bench: Bench, number: int) -> None:
+    resource = on_disk(any_bench.root)[number]
+    before = any_bench.look(resource).observed[resource.key]
+    assert before == Absent()
+    view = any_bench.apply(resource)
+    assert any_bench.changes(view, resource) == []
+    assert resource.key in view.ledger.entries
+    assert view.ledger.open == set()
+    assert any_bench.changes(any_bench.apply(resource), resource) == []
+    any_bench.undo(view, resource)
+    gone = any_bench.look(resource)
+    assert gone.observed[resource.key] == Absent()
+    assert resource.key not in gone.ledger.entries
+    assert any_bench.sh(f"ls {any_bench.root} 2>/dev/null || true") in (
+        "hardway\ntheirs",
+        "hosts",
+        "",
+        "hardway\nhosts\ntheirs",
+    )
+
+
+def test_content_mode_and_owner_arrive_together(any_bench: Bench) -> None:
+    path = f"{any_bench.root}/config"
+    config = File(path, f"word: {Hole('secrets/word', secret=True)}\n", mode=0o640)
+    any_bench.apply(config, Binary(f"{any_bench.root}/bin/tool", "tool", "1"))
+    assert any_bench.sh(
+        f"cat {path}; stat -c '%a %U:%G' {path} {any_bench.root}/bin/tool; {any_bench.root}/bin/tool"
+    ) == ("word: s3cret\n640 root:root\n755 root:root\ntool 1")
+
+
+def test_who_reads_the_old_file_goes_on_reading_it(any_bench: Bench) -> None:
+    path = f"{any_bench.root}/config"
+    any_bench.apply(File(path, "old\n"))
+    changed = File(path, "new\n")
+    view = any_bench.look(changed)
+    changes = any_bench.changes(view, changed)
+    sent = any_bench.send(view, changes)
+    script = activation(changes, view, any_bench.context(view))
+    any_bench.intend(view, changes, changed)
+    assert any_bench.sh(f"exec 3<{path}; {{ {script}\n}} >/dev/null; cat <&3; cat {path}") == "old\nnew"
+    seen = any_bench.look(changed, staged=sent)
+    assert not seen.hashed  # it is known by its inode, which the rename kept
+    assert any_bench.changes(seen, changed) == []
+
+
+def test_a_block_leaves_the_rest_of_the_file_alone(any_bench: Bench) -> None:
+    path = f"{any_bench.root}/hosts"
+    any_bench.sh(f"mkdir -p {any_bench.root}; printf 'theirs' >{path}; chmod 0600 {path}")
+    first, second = Block(path, "one\n"), Block(path, "two\n")
+    any_bench.apply(first)
+    view = any_bench.apply(second)
+    assert any_bench.sh(f"cat {path}; stat -c %a {path}") == "theirs\n# BEGIN hardway\ntwo\n# END hardway\n600"
+    any_bench.undo(view, second)
+    assert any_bench.sh(f"cat {path}; rm {path}") == "theirs"
+
+
+@pytest.mark.parametrize("zstd", [True, False])
+def test_a_stream_in_either_compression_is_checked_where_it_arrives(any_bench: Bench, zstd: bool) -> None:
+    wanted = [File(f"{any_bench.root}/a", "a\n"), Binary(f"{any_bench.root}/bin/tool", "tool", "1")]
+    view = any_bench.look(*wanted)
+    if zstd and not view.facts.zstd:
+        pytest.skip("no zstd here")
+    view = replace(view, facts=replace(view.facts, zstd=zstd))
+    sent = any_bench.send(view, any_bench.changes(view, *wanted))
+    assert any_bench.blobs[("tool", "1", ARCH)].digest in sent.values()
+    assert len(sent) == 2
+
+
+def test_a_stream_that_was_changed_on_its_way_is_refused(any_bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = File(f"{any_bench.root}/a", "a\n")
+    view = any_bench.look(wanted)
+    changes = any_bench.changes(view, wanted)
+    monkeypatch.setattr(staging, "sha256", lambda content: "0" * 64)
+    with pytest.raises(CommandFailed, match="stage: exit status 1") as caught:
+        any_bench.send(view, changes)
+    assert "FAILED" in (caught.value.said or "")
+    assert any_bench.look(wanted).observed[wanted.key] == Absent()
+
+
+def test_a_disk_that_is_full_says_so_and_leaves_things_alone(any_bench: Bench) -> None:
+    any_bench.offer("tool", os.urandom(300_000))
+    wanted = Binary(f"{any_bench.root}/bin/tool", "tool", "1")
+    view = any_bench.look(wanted)
+    changes = any_bench.changes(view, wanted)
+    if isinstance(any_bench.machine, FakeMachine):
+        any_bench.machine.write("/fake/full", "")
+    elif any_bench.machine.run(
+        f"mkdir -p {FOLDER}; mount -t tmpfs -o size=64k tmpfs {FOLDER}", timeout=5, what="mount", check=False
+    ).code:
+        pytest.skip("no mounts here")
+    try:
+        with pytest.raises(CommandFailed) as caught:
+            any_bench.send(view, changes)
+        assert "No space left on device" in (caught.value.said or "")
+    finally:
+        any_bench.sh(f"umount {FOLDER} 2>/dev/null || true; rm -f /fake/full")
+    assert any_bench.changes(any_bench.apply(wanted), wanted) == []
+
+
+def test_a_line_that_is_cut_while_sending_is_taken_up_again(any_bench: Bench, request: pytest.FixtureRequest) -> None:
+    any_bench.offer("tool", os.urandom(8_000_000))
+    wanted = Binary(f"{any_bench.root}/bin/tool", "tool", "1")
+    view = any_bench.look(wanted)
+    changes = any_bench.changes(view, wanted)
+    cut: list[str] = []
+    if isinstance(any_bench.machine, FakeMachine):
+        any_bench.machine.restored(Cut(0, 6, dead=False))
+        any_bench.machine.after = cut.append
+    else:
+
+        def drop(event: object) -> None:
+            if not cut:
+                cut.append("all")
+                request.getfixturevalue("sshd").drop_all()
+
+        any_bench.session.events = drop
+    sent = any_bench.send(view, changes)
+    assert cut
+    assert list(sent.values()) == [any_bench.blobs[("tool", "1", ARCH)].digest]
+    assert any_bench.changes(any_bench.apply(wanted), wanted) == []
+
+
+def test_a_machine_that_is_gone_while_it_is_sent_to_holds_nothing_in_place(fake: Bench) -> None:
+    wanted = Binary("/srv/hardway/bin/tool", "tool", "1")
+    view = fake.look(wanted)
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    machine.restored(Cut(0, 6))
+    with pytest.raises(ConnectionLost):
+        fake.send(view, fake.changes(view, wanted))
+    machine.restored()
+    assert fake.look(wanted).observed[wanted.key] == Absent()
+
+
+def running(made: FakeMachine, script: str) -> None:
+    made.run(script, timeout=10, what="by hand")
+
+
+PLAYED: list[tuple[Resource, str, bool]] = [
+    (Sysctl("net.ipv4.ip_forward", "1"), "sysctl -w net.ipv4.ip_forward=0", True),
+    (Sysctl("fs.inotify.max_user_watches", "524288", at_least=True), "sysctl -w fs.inotify.max_user_watches=1", True),
+    (Module("br_netfilter", "/proc/sys/net/bridge/bridge-nf-call-iptables"), "rm -r /proc/sys/net/bridge", False),
+    (
+        SwapOff(),
+        "echo '/dev/vda3 partition 9 0 -2' >>/proc/swaps; echo '/dev/vda3 none swap sw 0 0' >>/etc/fstab",
+        False,
+    ),
+    (Hostname("solo"), "hostnamectl set-hostname debian; echo debian >/etc/hostname", True),
+    (User("builder", "/var/lib/builder"), "true", True),
+    (Package("haproxy", "haproxy-fake", keep_service_off="haproxy.service"), "true", False),
+    (Route("10.200.7.0/24", "10.240.0.27"), "true", True),
+    (SERVICE, "systemctl stop kube-scheduler.service", True),
+    (Image("registry.example/tool:1", "image/tool", "1"), "true", False),
+    (OBJECTS, "true", False),
+]
+"""A resource, what a hand does to the machine before, and whether a reset gives that back."""
+
+
+@pytest.mark.parametrize(("resource", "by_hand", "given_back"), PLAYED, ids=[one[0].key for one in PLAYED])
+def test_what_a_machine_does_comes_and_goes(fake: Bench, resource: Resource, by_hand: str, given_back: bool) -> None:
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    fake.offer("image/tool", b"registry.example/tool:1\n")
+    # An installed package brings its command under its own name.
+    running(machine, f"{by_hand}; sed -i 's/^\\[ /word=haproxy-fake; [ /' /fake/bin/apt-get; : >{ledger.PATH}")
+    before = fake.look(resource).observed[resource.key]
+    assert fake.changes(fake.look(resource), resource)
+    view = fake.apply(resource)
+    assert fake.changes(view, resource) == []
+    again = fake.apply(resource)
+    assert again.ledger.entries == view.ledger.entries
+    fake.undo(again, resource)
+    after = fake.look(resource).observed[resource.key]
+    if resource is SERVICE:
+        assert isinstance(after, Present)
+        assert not after.value.is_active
+    elif given_back:
+        assert after == before
+    else:
+        assert fake.changes(fake.look(resource), resource) == [] or isinstance(resource, SwapOff)
+
+
+def test_every_kind_is_tried() -> None:
+    assert {one.kind for one, *_ in PLAYED} | {one.kind for one in on_disk("/x")} == set(KINDS)
+
+
+def test_a_package_that_was_installed_does_not_start_its_own_service(fake: Bench) -> None:
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    fake.apply(Package("haproxy", "haproxy", keep_service_off="haproxy.service"))
+    assert not machine.has("/fake/units/haproxy.service")
+    assert not machine.has("/fake/masked/haproxy.service")
+
+
+def test_a_service_that_does_not_settle_shows_its_journal(fake: Bench) -> None:
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    never = replace(SERVICE, ready=Check("a sign", "echo not yet; false", limit=0))
+    running(machine, "systemctl stop kube-scheduler.service; echo 'scheduler: no sign' >>/fake/journal")
+    with pytest.raises(CommandFailed) as caught:
+        fake.apply(never)
+    assert "waited 0 s for: a sign; last answer: not yet" in (caught.value.said or "")
+    assert "scheduler: no sign" in (caught.value.said or "")
+
+
+def test_a_data_folder_goes_with_all_that_a_component_wrote(fake: Bench) -> None:
+    folder = Directory("/srv/data", 0o700, data=True)
+    view = fake.apply(folder)
+    assert isinstance(view.observed[folder.key].value, Stat)  # type: ignore[union-attr]
+    fake.sh("mkdir -p /srv/data/a/b; echo x >/srv/data/a/b/c; ln -s /etc/passwd /srv/data/link")
+    fake.undo(view, folder)
+    assert fake.look(folder).observed[folder.key] == Absent()
+    assert fake.sh("head -c 4 /etc/passwd") == "root"
