@@ -157,13 +157,16 @@ def _notes(plan: Plan, width: int) -> list[str]:
         lines += _wrapped("refused  ", f"{where}{refusal.what}", width, " " * 9)
         if refusal.hint:
             lines += _wrapped(" " * 9, refusal.hint, width, " " * 9)
+    for name, paths in plan.foreign.items():
+        text = f"{name}: hardway did not put {', '.join(paths)} there: move it away, or --adopt overwrites it"
+        lines += _wrapped("foreign  ", text, width, " " * 9)
     lines += _not_seen(plan.unobserved, width)
     for one in plan.unseen:
         lines += _wrapped("unseen   ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
     if plan.unowned:
         count = sum(len(keys) for keys in plan.unowned.values())
         who = machines(plan.unowned, plan.machines)
-        text = f"{counted(count, 'thing')} as declared, put there by somebody else, on {who}; --adopt takes over"
+        text = f"{counted(count, 'thing')} on {who}, as declared, but hardway did not put them there"
         lines += _wrapped("unowned  ", text, width, " " * 9)
     if plan.to_get:
         text = f"{counted(len(plan.to_get), 'file')} of components that no digest is accepted for yet"
@@ -207,15 +210,14 @@ def counts(plan: Plan) -> str:
 
 def command(plan: Plan) -> str:
     """What would do it, and no more than it."""
-    chapters, touched = plan.touched_chapters, plan.touched
-    if not plan.formed or len(chapters) > _MANY_CHAPTERS:
-        whole = not set(chapters) - set(plan.chapters) and len(plan.chapters) > _MANY_CHAPTERS
-        words = ["init"] if whole else ["apply", *plan.chapters]
-    else:
-        words = ["apply", *chapters]
-    if plan.limited or (plan.formed and touched and len(touched) < len(plan.machines)):
-        words += ["-l", ",".join(touched or plan.machines)]
-    return "hardway " + " ".join(words)
+    chapters = plan.touched_chapters if plan.formed else plan.chapters
+    if plan.whole and not plan.foreign and (not plan.formed or len(chapters) > _MANY_CHAPTERS):
+        return "hardway init"
+    words = ["hardway", "apply", *chapters]
+    # The smoke test is of all machines or of none.
+    if plan.limited or (plan.formed and "smoke-test" not in chapters and len(plan.touched) < len(plan.machines)):
+        words += ["-l", ",".join(plan.touched or plan.machines)]
+    return " ".join([*words, "--adopt"] if plan.foreign else words)
 
 
 def _next(plan: Plan) -> list[str]:
@@ -223,7 +225,7 @@ def _next(plan: Plan) -> list[str]:
         return ["", "Next", f"  hardway preflight -l {','.join(one.machine for one in plan.unobserved)}"]
     if not plan.items:
         return ["", "Does it also work?  hardway verify"]
-    lines = ["", f"Do it:    {command(plan)}", f"Just so:  {command(plan)} --expect {plan.identifier[:SHORT]}"]
+    lines = ["", f"Do it:  {command(plan)}", f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing"]
     running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
     if running:
         unit = running.name.removesuffix(".service")

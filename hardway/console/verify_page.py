@@ -21,7 +21,14 @@ def verify_page(found: Verification, *, seconds: float, width: int = 80, verbose
         mine = [one for one in found.proofs if one.chapter == chapter]
         if mine:
             lines += [*_chapter(chapter, mine, found.plan.machines, width, verbose), ""]
-    if found.plan.items or found.plan.unobserved or found.plan.unseen or found.plan.refusals or found.plan.pending:
+    if (
+        found.plan.items
+        or found.plan.unobserved
+        or found.plan.unseen
+        or found.plan.refusals
+        or found.plan.foreign
+        or found.plan.pending
+    ):
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")
     return [clean(line) for line in (*lines, *_end(found, seconds, width))]

@@ -47,8 +47,9 @@ class Refusal:
 class Plan:
     """`limited`: not all machines were asked for; `formed`: there is a cluster already.
 
-    `unowned` has, by machine, what is as declared though hardway did not put it there; `unseen` single things and
-    `unobserved` whole machines that could not be looked at; `to_get` files of which no digest is accepted yet.
+    By machine: `foreign` has paths that would be overwritten, `unowned` what is as declared, though hardway did not
+    put them there. `unseen` are single things and `unobserved` whole machines that could not be looked at;
+    `to_get` names files of which no digest is accepted yet.
     """
 
     cluster: str
@@ -59,11 +60,17 @@ class Plan:
     items: tuple[Item, ...]
     pending: tuple[str, ...]
     refusals: tuple[Refusal, ...]
+    foreign: Mapping[str, tuple[str, ...]]
     unowned: Mapping[str, tuple[str, ...]]
     unseen: tuple[Unobserved, ...]
     unobserved: tuple[Unobserved, ...]
     to_get: tuple[str, ...]
     identifier: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of all that `init` does."""
+        return not self.limited and set(self.chapters) == set(CHAPTER_NAMES)
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -91,6 +98,7 @@ def planned(cluster: Cluster, machines: Sequence[str], found: Survey, supply: Su
         items=tuple(Teller(found, supply.lock.entries()).items()),
         pending=found.pending,
         refusals=tuple(_refusals(found)),
+        foreign=_foreign(found),
         unowned=_unowned(found),
         unseen=tuple(_unseen(found)),
         unobserved=tuple(
@@ -131,13 +139,15 @@ def _digest(thing: Any) -> str:
 
 
 def _refusals(found: Survey) -> list[Refusal]:
-    told = [_refusal(error) for error in found.objections]
+    return [_refusal(error) for error in found.objections]
+
+
+def _foreign(found: Survey) -> dict[str, tuple[str, ...]]:
+    told = {}
     for name, view in found.views.items():
         mine = [change for change in found.changes if change.machine == name]
-        paths = foreign(mine, view, found.contexts[name])
-        if paths:
-            what = f"files that hardway did not put there are in the way: {', '.join(paths)}"
-            told.append(Refusal(name, what, "move them away, or let hardway take them over: --adopt"))
+        if paths := foreign(mine, view, found.contexts[name]):
+            told[name] = tuple(paths)
     return told
 
 
