@@ -34,6 +34,7 @@ _BOOT = [
 ]
 _PREPARED = [
     "nftables",
+    "netbase",
     "conntrack",
     "socat",
     "kmod",

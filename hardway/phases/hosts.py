@@ -41,6 +41,9 @@ def packages(model: Model, machine: Machine) -> list[Package]:
         wanted["kmod"] = Package("kmod", "modprobe")
         wanted["procps"] = Package("procps", "sysctl")
         wanted["nftables"] = Package("nftables", "nft")
+        # Without the names of protocols nft lists `6` for `tcp`, and a kube-proxy that starts again takes
+        # the rules of its predecessor for strange ones: it deletes what it has just confirmed.
+        wanted["netbase"] = Package("netbase", "/etc/protocols")
         if model.cluster.network.proxy_mode == "iptables":
             wanted["iptables"] = Package("iptables", "iptables")
     if machine.is_load_balancer:

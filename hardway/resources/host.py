@@ -11,10 +11,10 @@ from hardway.resources.base import Absent, Context, Difference, Observed, Presen
 
 @dataclass(frozen=True)
 class Package(Resource):
-    """A package of the distribution, by Debian's name; `provides` is a command that proves it is there.
+    """A package of the distribution, by Debian's name; `command` proves that it is there.
 
-    `command` exists on every distribution where the package does, so looking needs no package
-    manager. `keep_service_off`: the package's own unit must not start by being installed.
+    A command, or the path of a file, that exists on every distribution where the package does, so looking
+    needs no package manager. `keep_service_off`: the package's own unit must not start by being installed.
     """
 
     kind: ClassVar[str] = "package"
