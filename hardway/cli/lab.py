@@ -33,7 +33,12 @@ def _lab(inventory: Path | None, workspace: Path | None) -> Lab:
     machines = tuple(LabMachine(machine.name, machine.ip) for machine in cluster.machines)
     root = Workspace.of(cluster, workspace).root
     return Lab(
-        cluster=cluster.name, network=cluster.lab.network, machines=machines, image=cluster.lab.image, workspace=root
+        cluster=cluster.name,
+        network=cluster.lab.network,
+        machines=machines,
+        image=cluster.lab.image,
+        workspace=root,
+        inner=(cluster.network.service_cidr, cluster.network.pod_cidr),
     )
 
 

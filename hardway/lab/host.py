@@ -124,10 +124,17 @@ def make_network(lab: Lab, events: Sink) -> None:
 def ruleset(lab: Lab) -> str:
     """The lab's own nft table, replaced as one."""
     table = nft_table(lab.cluster)
+    within = ", ".join(map(str, lab.inner))
+    # A packet to a Service that no kube-proxy has caught is lost, and no business of the outside's.
+    rule = f'iifname "{lab.bridge}" oifname != "{lab.bridge}" ip daddr {{ {within} }} reject' if within else ""
     return f"""\
 table ip {table}
 delete table ip {table}
 table ip {table} {{
+  chain inside {{
+    type filter hook forward priority filter
+    {rule}
+  }}
   chain outside {{
     type nat hook postrouting priority srcnat
     ip saddr {lab.network} ip daddr != {lab.network} oifname != "{lab.bridge}" masquerade

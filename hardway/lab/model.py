@@ -27,7 +27,8 @@ class Lab:
 
     `network` is their subnet, whose first address is this computer's; `workspace` is `.hardway/<cluster>/`,
     where the SSH key and the known host keys are written; `debian-12-minimal` leaves out every package
-    that is not needed to boot and to answer SSH.
+    that is not needed to boot and to answer SSH. `inner` are the ranges of Services and pods, which must never
+    be looked for outside.
     """
 
     cluster: str
@@ -35,6 +36,7 @@ class Lab:
     machines: tuple[LabMachine, ...]
     workspace: Path
     image: Image = "debian-12"
+    inner: tuple[IPv4Network, ...] = ()
 
     @property
     def gateway(self) -> IPv4Interface:

@@ -164,6 +164,12 @@ def test_the_lab_has_one_nft_table_that_is_replaced_whole(lab: Lab) -> None:
     assert 'ip saddr 10.240.0.0/24 ip daddr != 10.240.0.0/24 oifname != "hw-lab" masquerade' in lines
 
 
+def test_what_is_meant_for_services_and_pods_never_leaves_the_lab(lab: Lab) -> None:
+    inner = (IPv4Network("10.32.0.0/24"), IPv4Network("10.200.0.0/16"))
+    rules = host.ruleset(replace(lab, inner=inner))
+    assert 'iifname "hw-lab" oifname != "hw-lab" ip daddr { 10.32.0.0/24, 10.200.0.0/16 } reject' in rules
+
+
 def test_settings_recorded_before_a_reboot_are_forgotten(lab: Lab, tmp_path: Path) -> None:
     record = tmp_path / "sysctls.json"
     record.write_text(json.dumps({"boot": "another", "previous": {"kernel.panic": "0"}}))
