@@ -1,1 +1,1 @@
-"""How long things take, and where the time goes. It prints and never judges."""
+"""How long things take, and why; reported, never asserted: `python -m tests.bench`."""

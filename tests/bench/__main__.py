@@ -1,122 +1,139 @@
-"""`python -m tests.bench`: a lab of its own, raised, built and taken down, several times over.
+"""`python -m tests.bench [RUNS]`: one table of how long things take on lab machines of its own. Needs root."""
 
-Needs root and binaries in the cache (`hardway artifacts get`). Times are of whole commands, by the
-clock, and medians of the runs; the steps are those of the run's own events.
-"""
-
-import argparse
-import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-HARDWAY = (sys.executable, "-m", "hardway")
-CLUSTER, NETWORK = "hwbench", "10.244"
+from tests.lab.driving import HARDWAY, Ran, Site, renamed
 
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    began = time.monotonic()
-    result = work()
-    return time.monotonic() - began, result
+CLUSTER = "hwtest-7"
+RUNS = 3
+AGAIN = 5
+BY_HAND = 12.4
+"""Seconds of a hand-written parallel script from its start to three Ready nodes, archives cached."""
 
 
-class Bench:
-    """One inventory: the seven machines on a network of their own."""
+class Ready:
+    """Sees when three nodes are Ready, asked through the load balancer with the new kubeconfig."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        text = (REPOSITORY / "inventories" / "lab.yaml").read_text()
-        lines = [f"cluster: {CLUSTER}" if line.startswith("cluster:") else line for line in text.splitlines()]
-        (folder / "hardway.yaml").write_text("\n".join(lines).replace("10.240.", f"{NETWORK}.") + "\n")
+    def __init__(self, site: Site) -> None:
+        self.seconds = float("nan")
+        self._site = site
+        self._began = time.monotonic()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def hardway(self, *words: str) -> str:
-        done = subprocess.run((*HARDWAY, *words), cwd=self.folder, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"hardway {' '.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
-
-    def until_ready(self, began: float, found: list[float]) -> None:
-        """Notes the seconds until three nodes are Ready, as the API has it."""
-        config = self.folder / ".hardway" / CLUSTER / "kubeconfig"
-        query = ["kubectl", f"--kubeconfig={config}", "get", "nodes", "--request-timeout=2s", "-o", "json"]
-        # Begins when the machines have been written to: before, it would only take time from the run.
-        while time.monotonic() - began < 120:
-            time.sleep(0.5)
-            if time.monotonic() - began < 8 or not config.exists():
+    def _watch(self) -> None:
+        # Once a second only: whoever looks takes time from what is measured.
+        while not self._over.wait(1.0):
+            if not (self._site.workspace / "kubeconfig").exists():
                 continue
-            answer = subprocess.run(query, capture_output=True, text=True, check=False)
-            if answer.returncode == 0 and answer.stdout.count('"KubeletReady"') == 3:
-                found.append(time.monotonic() - began)
+            argv, env = self._site.own_kubectl()
+            words = ["get", "nodes", "--no-headers", "--request-timeout=2s"]
+            said = subprocess.run([*argv, *words], env=env, capture_output=True, text=True, check=False).stdout
+            if said.count(" Ready ") == 3:
+                self.seconds = time.monotonic() - self._began
                 return
 
-    def init(self, watch: bool) -> tuple[float, list[dict[str, Any]], float | None]:
-        """Seconds, events, and seconds to Ready where that is watched (it costs the run some)."""
-        ready: list[float] = []
-        began = time.monotonic()
-        if watch:
-            watcher = threading.Thread(target=self.until_ready, args=(began, ready), daemon=True)
-            watcher.start()
-        seconds, said = timed(lambda: self.hardway("init", "--yes", "-o", "json"))
-        if watch:
-            watcher.join(30)
-        return (
-            seconds,
-            [json.loads(line) for line in said.splitlines() if line.startswith("{")],
-            min(ready, default=None),
-        )
+    def __enter__(self) -> "Ready":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
-def median(values: Sequence[float]) -> str:
-    return f"{statistics.median(values):6.2f}   ({min(values):.2f} to {max(values):.2f})"
+@dataclass(frozen=True)
+class Build:
+    up: float
+    init: Ran
+    ready: float
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="builds from fresh machines")
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory(prefix="hardway-bench-") as name:
-        bench = Bench(Path(name))
-        try:
-            report(bench, runs)
-        finally:
-            bench.hardway("lab", "down")
+@contextmanager
+def fresh(site: Site) -> Iterator[float]:
+    """Fresh machines; the seconds that they took to answer SSH."""
+    site.down()
+    try:
+        yield site.up().seconds
+    finally:
+        site.down()
 
 
-def report(bench: Bench, runs: int) -> None:
-    ups, inits, readies, steps, sent = [], [], [], {}, 0
-    for run in range(runs):
-        bench.hardway("lab", "down")
-        seconds, _ = timed(lambda: bench.hardway("lab", "up"))
-        ups.append(seconds)
-        seconds, events, ready = bench.init(watch=run == runs - 1 and runs > 1)
-        inits.append(seconds)
-        readies += [ready] if ready else []
-        for event in events:
-            if event["event"] == "StageFinished":
-                steps.setdefault(event["stage"], {}).setdefault(run, 0.0)
-                steps[event["stage"]][run] += event["seconds"]
-        totals = {event["machine"]: event["total"] for event in events if event["event"] == "Transferred"}
-        sent = max(sent, sum(totals.values()))
-    agains = [timed(lambda: bench.hardway("init", "--yes"))[0] for _ in range(5)]
-    helps = [timed(lambda: subprocess.run((*HARDWAY, "--help"), capture_output=True, check=True))[0] for _ in range(5)]
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; seconds: median (from to)")
-    print(f"  lab up, root made              {median(ups)}")
-    print(f"  init on fresh machines         {median(inits)}   {sent / 2**20:.0f} MB sent")
-    if readies:
-        print(f"  … to three nodes Ready         {median(readies)}   (one run, watched twice a second)")
-    for step, by_run in steps.items():
-        print(f"      {step:<26} {median(list(by_run.values()))}")
-    print(f"  init with no change            {median(agains)}")
-    print(f"  hardway --help                 {median(helps)}")
+def build(site: Site, up: float) -> Build:
+    with Ready(site) as ready:
+        ran = site.init()
+    return Build(up, ran, ready.seconds)
+
+
+def stages(ran: Ran) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for event in ran.events:
+        if event["event"] == "StageFinished":
+            found[event["stage"]] = found.get(event["stage"], 0) + event["seconds"]
+    return found
+
+
+def sent(ran: Ran) -> int:
+    """Bytes of the stage streams that the machines took."""
+    taken: dict[str, int] = {}
+    for event in ran.events:
+        if event["event"] == "Transferred":
+            taken[event["machine"]] = max(taken.get(event["machine"], 0), event["sent"])
+    return sum(taken.values())
+
+
+def row(what: str, values: Iterable[float], note: str = "") -> None:
+    known = sorted(values)
+    print(f"{what:<34}{statistics.median(known):>8.2f}{known[0]:>8.2f}{known[-1]:>8.2f}   {note}".rstrip(), flush=True)
+
+
+def command_seconds(*words: str) -> float:
+    began = time.monotonic()
+    subprocess.run([*HARDWAY, *words], stdout=subprocess.DEVNULL, check=True)
+    return time.monotonic() - began
+
+
+def main(runs: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="hardway-bench-") as folder:
+        site = Site.of(Path(folder), CLUSTER, renamed("lab.yaml", CLUSTER))
+        builds, again = [], []
+        for run in range(runs):
+            with fresh(site) as up:
+                builds.append(build(site, up))
+                if run == runs - 1:
+                    # The first of them may find something to note; the bench is about those after it.
+                    site.init()
+                    again = [site.init() for _ in range(AGAIN)]
+    report(builds, again)
+
+
+def report(builds: list[Build], again: list[Ran]) -> None:
+    print(f"{'seconds':<34}{'median':>8}{'best':>8}{'worst':>8}")
+    row("hardway --help", [command_seconds("--help") for _ in range(AGAIN)], "wanted: 0.3")
+    row("lab up, root made", [one.up for one in builds], "wanted: 6")
+    ready = [one.ready for one in builds]
+    by_hand = f"{statistics.median(ready) / BY_HAND:.2f} x a hand-written script; wanted: 1.5, then 1.1"
+    row("init to three Ready nodes", ready, by_hand)
+    row("init, fresh machines", [one.init.seconds for one in builds], "to the last proof")
+    total = statistics.median(one.init.seconds for one in builds)
+    parts = [stages(one.init) for one in builds]
+    for name in parts[0]:
+        seconds = [part.get(name, 0.0) for part in parts]
+        row(f"  {name}", seconds, f"{statistics.median(seconds) / total:.0%}")
+    row("init again, no change", [one.seconds for one in again], "wanted: 3, then 2")
+    for name in stages(again[0]):
+        row(f"  {name}", [stages(one).get(name, 0.0) for one in again])
+    print(f"\n{statistics.median(sent(one.init) for one in builds) / 2**20:.0f} MB sent to seven machines")
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)

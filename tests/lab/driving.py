@@ -42,6 +42,24 @@ _WRITINGS = (
     "find /var/lib/hardway /etc /usr/local/bin /opt/cni -type f -printf '%p %i %T@ %C@\\n' 2>/dev/null | sort; true"
 )
 
+_TRACES = {
+    # What programs of the distribution keep about themselves comes and goes.
+    "files": "find / /var/lib/containerd /var/lib/kubelet /var/lib/etcd -xdev "
+    "\\( -path /var/log -o -path /var/cache -o -path /var/lib/systemd -o -path /tmp -o -path /var/tmp "
+    "-o -path /var/lib/apt -o -path /root/.cache \\) -prune -o -printf '%p %y %m %u:%g %l\\n'",
+    "settings of the machine": "find /etc -xdev -type f ! -name '*-' ! -name .pwd.lock -exec sha256sum {} +",
+    "units": "systemctl list-unit-files --no-legend --plain | awk '{print $1, $2}'; "
+    "systemctl list-units --all --failed --no-legend --plain",
+    "mounts": "findmnt -rno TARGET,FSTYPE | grep -v ^/run/user/",
+    "interfaces": "ip -o link | awk '{print $2}' | cut -d@ -f1; ip -o address show scope global | awk '{print $2, $4}'",
+    "routes": "ip route",
+    "rules": "nft list tables; ip rule",
+    "processes": "ps -eo comm= | grep -E '^(etcd|kube|containerd|haproxy|coredns|pause|agnhost)'",
+    "sysctls": "sysctl -a 2>/dev/null | grep -E '(forward|rp_filter|bridge-nf|panic|overcommit|inotify.max|max_map)'",
+    "cgroups": "find /sys/fs/cgroup -name 'kubepods*'",
+}
+"""What a machine is, by sh that prints lines; times, sizes and process ids are left out."""
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -58,10 +76,20 @@ class Ran:
         return [json.loads(line) for line in self.out.splitlines() if line.startswith('{"event"')]
 
     @property
+    def told(self) -> str:
+        """What matters of it to whoever reads a failure."""
+        return "\n".join(
+            line
+            for line in self.out.splitlines()
+            if not line.startswith('{"event"')
+            or ('"Changed"' in line or '"warning"' in line or '"holds": false' in line or '"StageFinished"' in line)
+        )
+
+    @property
     def finished(self) -> dict[str, Any]:
         """The run's last event; fails the test, with all that was said, where there is none."""
         found = [event for event in self.events if event["event"] == "RunFinished"]
-        assert found, self.out
+        assert found, self.told
         return found[-1]
 
     @property
@@ -126,7 +154,7 @@ class Site:
             check=False,
         )
         ran = Ran(words, done.returncode, done.stdout, time.monotonic() - began)
-        assert code is None or ran.code == code, f"hardway {' '.join(words)}: status {ran.code}\n{ran.out}"
+        assert code is None or ran.code == code, f"hardway {' '.join(words)}: status {ran.code}\n{ran.told}"
         return ran
 
     def init(self, *words: str) -> Ran:
@@ -186,6 +214,16 @@ class Site:
             if path.is_file() and path.name != "lock" and path.parent.name != "logs"
         ]
         return {**self.everywhere(_WRITINGS), "operator": "\n".join(here)}
+
+    def traces(self) -> dict[str, dict[str, set[str]]]:
+        """All that could tell that somebody was there, by machine."""
+        mark = "=== "
+        script = "\n".join(f"echo '{mark}{what}'\n{look}" for what, look in _TRACES.items()) + "\ntrue"
+        found = {}
+        for machine, text in self.everywhere(script).items():
+            parts = (part.partition("\n") for part in text.split(mark)[1:])
+            found[machine] = {what: set(lines.splitlines()) for what, _, lines in parts}
+        return found
 
     def authorities(self) -> dict[str, str]:
         """Digests of the CA certificates, in the workspace and on the machines."""

@@ -1,0 +1,103 @@
+"""Other shapes of cluster, bare base images, and hardway as its wheel brings it."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+from driving import REPOSITORY, Labs, renamed
+
+pytestmark = pytest.mark.lab
+
+
+def test_one_server_and_two_workers_from_nothing(labs: Labs) -> None:
+    site = labs.fresh(labs.make("hwtest-3", renamed("lab-small.yaml", "hwtest-3")))
+    site.init()
+    assert set(site.nodes_ready()) == {"node-0", "node-1"}
+    site.unchanged("init")
+
+
+STACKED = """\
+cluster: hwtest-3
+endpoint: front
+lab: {network: 10.245.0.0/24}
+machines:
+  front: {role: load-balancer, address: 10.245.0.9}
+  all-0: {role: [controller, worker], address: 10.245.0.10, labels: {disk: ssd}}
+  all-1: {role: [controller, worker], address: 10.245.0.11}
+  all-2: {role: [controller, worker], address: 10.245.0.12}
+"""
+
+
+def test_controllers_that_are_workers_too(labs: Labs) -> None:
+    site = labs.fresh(labs.make("hwtest-3", STACKED))
+    site.init()
+    assert set(site.nodes_ready()) == {"all-0", "all-1", "all-2"}
+    assert site.kubectl("get", "nodes", "-l", "disk=ssd", "-o", "name").split() == ["node/all-0"]
+    site.unchanged("init")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The command `hardway` of a clean environment that knows the wheel and not this source tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", f"--wheel-dir={folder}", str(REPOSITORY)], check=True)
+    [wheel] = folder.glob("hardway-*.whl")
+    venv.create(folder / "env", with_pip=False, symlinks=True)
+    python = str(folder / "env" / "bin" / "python")
+    subprocess.run([*pip, f"--python={python}", "install", "--quiet", str(wheel)], check=True, cwd=folder)
+    return (str(folder / "env" / "bin" / "hardway"),)
+
+
+def test_the_wheel_alone_builds_a_cluster_on_one_machine(labs: Labs, installed: tuple[str, ...]) -> None:
+    site = labs.fresh(labs.make("hwtest-1", renamed("single.yaml", "hwtest-1"), installed))
+    where = "import hardway, hardway.data; print(hardway.__file__, hardway.data.folder('templates'))"
+    python = Path(installed[0]).with_name("python")
+    said = subprocess.run([str(python), "-c", where], capture_output=True, text=True, check=True, cwd="/").stdout
+    assert str(REPOSITORY) not in said
+
+    # A file that somebody else put where one of hardway's belongs.
+    site.on("one", "echo '# mine' >/etc/crictl.yaml")
+    refused = site.hardway("init", "--yes", code=1).out
+    assert "/etc/crictl.yaml" in refused
+    assert "--adopt" in refused
+    assert site.on("one", "cat /etc/crictl.yaml; ls /usr/local/bin") == "# mine\n"
+
+    site.on("one", "rm /etc/crictl.yaml")
+    site.init()
+    assert set(site.nodes_ready()) == {"one"}
+    site.unchanged("init")
+    site.hardway("reset", "--yes")
+    assert site.on("one", "ls /usr/local/bin /etc/kubernetes 2>/dev/null", code=None).split() == ["/usr/local/bin:"]
+
+
+MINIMAL = """\
+cluster: hwtest-min
+endpoint: front
+lab: {network: 10.245.0.0/24, image: debian-12-minimal}
+machines:
+  front: {role: load-balancer, address: 10.245.0.9}
+  node: {role: [controller, worker], address: 10.245.0.10}
+"""
+
+
+def test_hosts_installs_what_a_minimal_machine_lacks(labs: Labs) -> None:
+    site = labs.fresh(labs.make("hwtest-min", MINIMAL))
+    look = "for c in openssl modprobe sysctl nft haproxy; do command -v $c; done; true"
+    before = site.everywhere(look)
+    assert "haproxy" not in before["front"]
+    assert "nft" not in before["node"]
+    ran = site.hardway("hosts", "-o", "json")
+    packages = {(machine, what) for machine, what, _ in ran.changes if what.startswith("package:")}
+    assert ("front", "package:haproxy") in packages
+    assert ("node", "package:nftables") in packages
+    after = site.everywhere(look)
+    assert "haproxy" in after["front"]
+    assert {Path(line).name for line in after["node"].splitlines()} == {"openssl", "modprobe", "sysctl", "nft"}
+    # The package's own service was never started: hardway runs HAProxy under a unit of its own.
+    assert site.on("front", "systemctl is-active haproxy; systemctl is-enabled haproxy", code=None) == (
+        "inactive\ndisabled\n"
+    )
+    site.unchanged("hosts")
