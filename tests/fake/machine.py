@@ -196,6 +196,7 @@ def _furnish(root: Path, name: str) -> None:
         "etc/hosts": "127.0.0.1 localhost\n",
         "etc/fstab": "/dev/vda1 / ext4 defaults 0 1\n/dev/vda2 none swap sw 0 0\n",
         "etc/hostname": "debian\n",
+        "etc/protocols": "tcp 6 TCP\n",
         "etc/machine-id": f"{name.encode().hex():0>32.32}\n",
         "fake/name": name,
         "fake/hostname": "debian",
