@@ -1,0 +1,167 @@
+"""plan, verify, render and status on the command line: exit codes, one JSON document, nothing written."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from hardway.cli import see
+from hardway.cli.app import app
+from hardway.console.plan_page import command, plan_page
+from hardway.console.status_page import status_page
+from hardway.console.verify_page import verify_page
+from hardway.events import Proved
+from hardway.phases import CHAPTER_NAMES
+from hardway.views.items import Item
+from hardway.views.plan import Plan, Unobserved
+from hardway.views.status import MachineStatus, Status
+from hardway.views.verification import Verification
+
+INVENTORY = """\
+cluster: pair
+machines:
+  head: {role: controller, address: 10.240.0.10}
+  hand: {role: worker, address: 10.240.0.20}
+"""
+EMPTY = Plan(
+    cluster="pair",
+    machines=("head", "hand"),
+    limited=False,
+    chapters=CHAPTER_NAMES,
+    formed=True,
+    items=(),
+    pending=(),
+    refusals=(),
+    foreign={},
+    unowned={},
+    unseen=(),
+    unobserved=(),
+    to_get=(),
+    identifier="0123456789abcdef",
+)
+CHANGE = Item("head", "etcd", "file:/etc/systemd/system/etcd.service", "change", ("not as hardway wrote it",))
+RESTART = Item("head", "etcd", "service:etcd.service", "restart", ("pid 7, started then",))
+GONE = Unobserved("hand", "no answer", "", "is it up?")
+HOLDS = Proved("head", "etcd", "a member is healthy", True, "is healthy", "it counts")
+FAILS = Proved("head", "etcd", "one leader", False, "2; wanted: equals '1'", "two leaders are two clusters")
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (EMPTY, 0),
+        (replace(EMPTY, items=(CHANGE,)), 3),
+        (replace(EMPTY, items=(CHANGE,), unobserved=(GONE,)), 1),
+        (replace(EMPTY, unobserved=(GONE,)), 1),
+        (replace(EMPTY, unseen=(Unobserved("head", "objects:rbac", "no answer"),)), 1),
+    ],
+)
+def test_exit_codes_tell_seen_and_same_from_seen_and_different_from_not_seen(found: Plan, code: int) -> None:
+    assert see._code(found) == code
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (replace(EMPTY, items=(CHANGE,)), "hardway apply etcd -l head"),
+        (replace(EMPTY, items=(CHANGE,), formed=False), "hardway init"),
+        (replace(EMPTY, items=(CHANGE,), formed=False, chapters=("etcd",)), "hardway apply etcd"),
+        (replace(EMPTY, items=(CHANGE,), limited=True, machines=("head",)), "hardway apply etcd -l head"),
+        (replace(EMPTY, items=(CHANGE,), foreign={"head": ("/a",)}), "hardway apply etcd -l head --adopt"),
+        (replace(EMPTY, items=(replace(CHANGE, chapter="smoke-test"),)), "hardway apply smoke-test"),
+        (replace(EMPTY, items=tuple(replace(CHANGE, chapter=name) for name in CHAPTER_NAMES[:4])), "hardway init"),
+    ],
+)
+def test_a_plan_names_the_command_that_does_it_and_nothing_beside_it(found: Plan, words: str) -> None:
+    assert command(found) == words
+
+
+def test_what_is_alike_on_several_machines_is_told_once() -> None:
+    both = tuple(replace(CHANGE, machine=name) for name in EMPTY.machines)
+    lines = plan_page(replace(EMPTY, items=both), seconds=1.0)
+    assert lines[:3] == ["head hand: etcd", "", "  ~ /etc/systemd/system/etcd.service"]
+    assert len([line for line in lines if line.startswith("  ~")]) == 1
+
+
+def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
+    lines = plan_page(replace(EMPTY, items=(CHANGE, RESTART)), seconds=1.0)
+    assert lines[-6:] == [
+        "1 other machine as declared. 2 machines observed in 1.0 s, nothing touched.",
+        "1 to change, 1 restart. Plan 0123456789ab.",
+        "",
+        "Do it:  hardway apply etcd -l head",
+        "        with --expect 0123456789ab: this plan, or nothing",
+        "What has it said?  hardway logs head etcd",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_long_lines_of_a_diff_stay_within_the_width(width: int) -> None:
+    long = "--initial-cluster=" + ",".join(f"controller-{n}=https://10.240.0.{n}:2380" for n in range(9))
+    shown = replace(CHANGE, diff=("--- there", "+++ declared", "@@ -1,2 +1,2 @@", f" {long}", f"-{long}", f"+{long}x"))
+    lines = plan_page(replace(EMPTY, items=(shown,)), seconds=1.0, width=width)
+    assert max(map(len, lines)) <= width
+    assert "x" in "".join(lines).replace(" ", "")[-400:]
+
+
+def test_verify_tells_each_proof_with_its_evidence_and_what_a_failed_one_is_good_for() -> None:
+    lines = verify_page(Verification(EMPTY, (HOLDS, FAILS), 0), seconds=1.0)
+    assert lines == [
+        "etcd  1 of 2",
+        "  ok  head: a member is healthy: is healthy",
+        "  NO  head: one leader: 2; wanted: equals '1'",
+        "      why it matters: two leaders are two clusters",
+        "",
+        "1 of 2 proofs hold; 2 machines as declared (1.0 s).",
+        "",
+        "Nothing differs, so look at what runs:  hardway logs head",
+    ]
+
+
+def test_verify_ends_with_what_puts_a_difference_right() -> None:
+    lines = verify_page(Verification(replace(EMPTY, items=(CHANGE, RESTART)), (HOLDS,), 0), seconds=1.0)
+    assert "  ~ /etc/systemd/system/etcd.service" in lines
+    assert lines[-1] == "Put it right:  hardway apply etcd -l head"
+
+
+def test_status_is_one_screen() -> None:
+    from datetime import UTC, datetime, timedelta
+
+    now = datetime(2026, 11, 21, tzinfo=UTC)
+    machines = tuple(
+        MachineStatus(f"controller-{n}", ("controller",), True, "debian 12", 7200, "follows", "ready") for n in range(6)
+    )
+    found = Status("lab", "https://10.240.0.30:6443", "1.36.4", "6 of 6 serving", machines, "pki/admin.crt",
+                   now + timedelta(days=30, hours=1), 0, True)  # fmt: skip
+    lines = status_page(found, now, seconds=1.0)
+    assert len(lines) < 24 and max(map(len, lines)) <= 80
+    assert "certificates  the next to expire is pki/admin.crt, in 30 days" in lines
+    assert found.well
+    assert not replace(found, machines=(replace(machines[0], api="not ready"),)).well
+
+
+def test_render_asks_no_machine_and_gives_the_same_bytes_before_anything_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hardway.yaml").write_text(INVENTORY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARDWAY_INVENTORY", raising=False)
+
+    def written() -> dict[str, bytes]:
+        ran = CliRunner().invoke(app, ["render", "tree"], catch_exceptions=False)
+        assert ran.exit_code == 0
+        return {str(path): path.read_bytes() for path in Path("tree").rglob("*") if path.is_file()}
+
+    first = written()
+    assert written() == first
+    assert "⟦etcd/initial-cluster-token|" in first["tree/head/etc/systemd/system/etcd.service"].decode()
+    assert not (tmp_path / ".hardway").exists()
+
+
+def test_plan_as_json_is_one_document() -> None:
+    told: dict[str, Any] = json.loads(json.dumps(replace(EMPTY, items=(CHANGE,)).to_json()))
+    assert told["items"][0]["key"] == "file:/etc/systemd/system/etcd.service"
+    assert told["identifier"] == EMPTY.identifier
