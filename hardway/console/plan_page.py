@@ -187,6 +187,8 @@ def _end(plan: Plan, seconds: float, width: int) -> list[str]:
     seen = len(plan.machines) - len(plan.unobserved)
     same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
     observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
+    if not seen:
+        return ["No machine could be observed.", *_next(plan)]
     if not plan.items:
         return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan)]
     others = f"{same} other {'machine' if same == 1 else 'machines'} as declared. " if same else ""

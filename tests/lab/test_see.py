@@ -1,0 +1,64 @@
+"""plan and verify on a living cluster: they see what a hand did, write nothing, and init mends that alone."""
+
+import json
+from typing import Any
+
+import pytest
+from driving import Ran, Site, other_restarts
+
+pytestmark = pytest.mark.lab
+
+EDITED = "controller-1"
+UNIT = "/etc/systemd/system/kube-apiserver.service"
+EDIT = f"sed -i 's/--anonymous-auth=false/--anonymous-auth=true/' {UNIT}"
+RESTART = "systemctl daemon-reload && systemctl restart kube-apiserver.service"
+
+
+def document(ran: Ran) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(ran.out)
+    return told
+
+
+def steps(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
+    return [(one["machine"], one["verb"], one["key"]) for one in plan["items"]]
+
+
+@pytest.mark.parametrize("by_hand", [EDIT, f"{EDIT} && {RESTART}"], ids=["edited", "edited and restarted"])
+def test_a_flag_edited_by_hand_is_seen_by_plan_and_verify_and_mended_by_init_alone(seven: Site, by_hand: str) -> None:
+    seven.on(EDITED, by_hand)
+    before = seven.writings()
+    processes = seven.processes()
+
+    plan = document(seven.hardway("plan", "-o", "json", code=3))
+    assert steps(plan) == [
+        (EDITED, "change", f"file:{UNIT}"),
+        (EDITED, "restart", "service:kube-apiserver.service"),
+    ]
+    edited, restarted = plan["items"]
+    assert [line.split("=")[-1] for line in edited["diff"] if line[:3] in ("-  ", "+  ")] == ["true \\", "false \\"]
+    runs_otherwise = restarted["evidence"][0].endswith("runs with --anonymous-auth=true")
+    assert runs_otherwise == (RESTART in by_hand)
+
+    found = document(seven.hardway("verify", "-o", "json", code=3))
+    assert steps(found["plan"]) == steps(plan)
+    assert found["plan"]["identifier"] == plan["identifier"]
+    assert seven.writings() == before
+
+    seven.hardway("init", "--yes", "--expect", "0123456789ab", code=3)
+    assert seven.writings() == before
+    mended = seven.init("--expect", plan["identifier"])
+    assert mended.changes == [
+        (EDITED, f"file:{UNIT}", "change"),
+        (EDITED, "service:kube-apiserver.service", "restart"),
+    ]
+    assert other_restarts(processes, seven.processes(), (EDITED, "kube-apiserver")) == []
+    assert document(seven.hardway("plan", "-o", "json"))["items"] == []
+
+
+def test_every_proof_of_a_cluster_as_declared_holds_and_nothing_is_written(seven: Site) -> None:
+    before = seven.writings()
+    found = document(seven.hardway("verify", "-o", "json"))
+    assert [one for one in found["proofs"] if not one["holds"]] == []
+    assert {one["machine"] for one in found["proofs"]} == set(seven.machines)
+    assert document(seven.hardway("status", "-o", "json"))["well"]
+    assert seven.writings() == before
