@@ -22,16 +22,21 @@ def first_state(cluster: Cluster) -> State:
     return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
 
 
-def decided(state: State, cluster: Cluster, chapters: Sequence[str], machines: Collection[str]) -> State:
-    """The State as this run would have it: the roster, the fixed values, an etcd that may begin.
-
-    Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do.
-    """
+def refuse_pending(state: State, cluster: Cluster) -> None:
+    """Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do."""
     problems = pending(cluster, state)
     if problems:
         raise HardwayError(
             "the inventory and the living cluster disagree", said="\n".join(problems), hint=f"edit {cluster.path}"
         )
+
+
+def decided(state: State, cluster: Cluster, chapters: Sequence[str], machines: Collection[str]) -> State:
+    """The State as this run would have it: the roster, the fixed values, an etcd that may begin.
+
+    Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do.
+    """
+    refuse_pending(state, cluster)
     state = advanced(
         state, roster=seats(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
     )

@@ -20,7 +20,7 @@ from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
 from hardway.console import console, hold, run_log, tee
-from hardway.deciding import first_state
+from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
 from hardway.errors import HardwayError, LabError, Unreachable, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
@@ -154,6 +154,8 @@ def confirm(question: str, events: Sink = discard) -> bool:
 def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
     """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
     here = site(options)
+    # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
+    refuse_pending(here.state, here.cluster)
     here.workspace.create()
     started = time.monotonic()
     with (
