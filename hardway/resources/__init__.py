@@ -1,4 +1,4 @@
-"""One file a kind: desired, probe, parse, diff, steps, undo. Pure; no kind knows Kubernetes."""
+"""One file a kind: desired, probe, parse, diff, steps, undo. Pure: values in, text out."""
 
 from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Unseen
 from hardway.resources.containers import ApiObjects, Image
