@@ -203,27 +203,20 @@ def apt_options() -> list[str]:
 
 @functools.cache
 def mirrors() -> list[str]:
-    """Package sources: this computer's own where it runs the same Debian, else the public ones."""
-    main, security = _uris()
-    return [
-        f"deb {main} {SUITE} main",
-        f"deb {main} {SUITE}-updates main",
-        f"deb {security} {SUITE}-security main",
-    ]
-
-
-def _uris() -> tuple[str, str]:
-    main, security = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
+    """Package sources: this computer's own where it runs the same Debian, else none: mmdebstrap has its own."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
         capture_output=True,
         text=True,
         check=False,
     )
+    found = {}
     for line in listed.stdout.splitlines():
-        uri, _, release = line.strip().rstrip("/").partition(" ")
-        if release == SUITE and uri.rstrip("/").endswith("/debian"):
-            main = uri.rstrip("/")
-        elif release == f"{SUITE}-security":
-            security = uri.rstrip("/")
-    return main, security
+        uri, _, release = line.strip().partition(" ")
+        if release == f"{SUITE}-security" or uri.rstrip("/").endswith("/debian"):
+            found[release] = uri.rstrip("/")
+    if SUITE not in found:
+        return []
+    return [
+        f"deb {found[name]} {name} main" for name in (SUITE, f"{SUITE}-updates", f"{SUITE}-security") if name in found
+    ]
