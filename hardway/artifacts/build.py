@@ -100,10 +100,7 @@ def run_build(build: Build, store: Store, events: Sink) -> Mapping[str, Blob]:
         events(ArtifactProgress(component, "build", 0, 1))
         with store.temporary() as folder:
             _go_build(build, folder)
-            blobs = {
-                name: store.add(folder / _output_name(package))
-                for name, package in build.release.recipe.packages
-            }
+            blobs = {name: store.add(folder / _output_name(package)) for name, package in build.release.recipe.packages}
         store.note(f"build-{build.key}", {name: blob.digest for name, blob in blobs.items()})
         events(ArtifactProgress(component, "build", 1, 1))
     return blobs

@@ -46,9 +46,7 @@ class Web:
     connection, and between two pieces of an answer.
     """
 
-    def __init__(
-        self, base: str | None = None, *, connect: float = 5.0, read: float = 30.0, tries: int = 4
-    ) -> None:
+    def __init__(self, base: str | None = None, *, connect: float = 5.0, read: float = 30.0, tries: int = 4) -> None:
         self.name = "mirror" if base else "download"
         self._base = base.rstrip("/") if base else None
         self._tries = tries
@@ -144,8 +142,7 @@ def _failures(at: str) -> Iterator[None]:
 
 
 OFFLINE = (
-    "check the network and HTTPS_PROXY; or build with `--source build` "
-    "(artifacts: {source: build}), or name a mirror"
+    "check the network and HTTPS_PROXY; or build with `--source build` (artifacts: {source: build}), or name a mirror"
 )
 
 

@@ -69,10 +69,7 @@ def needs_for(kubernetes_version: str, arch: Arch, names: Iterable[str]) -> list
         raise ArtifactError(
             f"the catalogue has no {', '.join(unknown)}", hint=f"known: {', '.join(sorted(components))}"
         )
-    return [
-        Need(name, components[name], releases[components[name]].version, arch)
-        for name in dict.fromkeys(names)
-    ]
+    return [Need(name, components[name], releases[components[name]].version, arch) for name in dict.fromkeys(names)]
 
 
 def ensure(
@@ -93,9 +90,7 @@ def ensure(
     from several threads. Raises ArtifactError.
     """
     getter = _Getter(store.telling(events), lock, require_pinned, events)
-    have = {
-        need: blob for need, (blob, _) in at_hand(needs, source, getter.store, lock, require_pinned).items()
-    }
+    have = {need: blob for need, (blob, _) in at_hand(needs, source, getter.store, lock, require_pinned).items()}
     missing = [need for need in needs if need not in have]
     if missing:
         store.sweep()
@@ -244,9 +239,7 @@ class _Getter:
 
     def _accept(self, build: Build, needs: Sequence[Need], blobs: Mapping[str, Blob]) -> dict[Need, Blob]:
         have = {need: self._image(need, blobs) if need.is_image else blobs[need.name] for need in needs}
-        self.lock.add(
-            *(Entry(n.name, n.version, n.arch, blob.digest, build.source) for n, blob in have.items())
-        )
+        self.lock.add(*(Entry(n.name, n.version, n.arch, blob.digest, build.source) for n, blob in have.items()))
         self._ready({need.name: blob for need, blob in have.items()})
         return have
 

@@ -74,9 +74,7 @@ def obtain(
         return blobs
 
 
-def _expected(
-    wanted: Wanted, publisher: Publisher, lock: Lock, require_pinned: bool, events: Sink
-) -> tuple[str, str]:
+def _expected(wanted: Wanted, publisher: Publisher, lock: Lock, require_pinned: bool, events: Sink) -> tuple[str, str]:
     """The digest that the file must have, and whose word that is."""
     if pin := wanted.file.pin(wanted.arch):
         return pin, PINNED

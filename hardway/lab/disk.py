@@ -65,9 +65,7 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
     (etc / "machine-id").write_text(f"{secrets.token_hex(16)}\n")
     (etc / "hostname").write_text(f"{machine.name}\n")
     # A name server that cannot be reached would cost every sudo its time-out, were the own name not here.
-    (etc / "hosts").write_text(
-        f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n::1 localhost ip6-localhost\n"
-    )
+    (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n::1 localhost ip6-localhost\n")
     (etc / "resolv.conf").write_text(_resolv_conf())
     # Below 80, or Debian's 80-container-host0.network comes first.
     (etc / "systemd/network/10-lab.network").write_text(
@@ -83,9 +81,7 @@ def _resolv_conf() -> str:
         if Path(file).exists():
             words = [line.split() for line in Path(file).read_text().splitlines()]
             servers += [line[1] for line in words if line[:1] == ["nameserver"] and len(line) > 1]
-    outside = [
-        server for server in dict.fromkeys(servers) if not server.startswith("127.") and server != "::1"
-    ]
+    outside = [server for server in dict.fromkeys(servers) if not server.startswith("127.") and server != "::1"]
     return "".join(f"nameserver {server}\n" for server in outside[:3]) + "options timeout:2 attempts:2\n"
 
 

@@ -107,9 +107,7 @@ def load_modules() -> None:
 def make_network(lab: Lab, events: Sink) -> None:
     """The bridge with the gateway's address, and masquerading for what the machines send outside."""
     if not Path("/sys/class/net", lab.bridge).exists():
-        events(
-            Note(f"bridge {lab.bridge} with {lab.gateway}; the machines reach the outside through this host")
-        )
+        events(Note(f"bridge {lab.bridge} with {lab.gateway}; the machines reach the outside through this host"))
         run("ip", "link", "add", lab.bridge, "type", "bridge")
     run("ip", "address", "replace", str(lab.gateway), "dev", lab.bridge)
     run("ip", "link", "set", lab.bridge, "up")

@@ -113,9 +113,7 @@ def _remove_disks(lab: Lab) -> None:
 
 def _disks(lab: Lab) -> list[str]:
     folder = lab.state / "machines"
-    return (
-        [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    )
+    return [path.name for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
 
 
 def status(lab: Lab) -> list[MachineStatus]:
@@ -128,9 +126,7 @@ def status(lab: Lab) -> list[MachineStatus]:
         if not pid and lab.disk(machine.name).exists():
             state = "off"
         found.append(
-            MachineStatus(
-                machine.name, str(machine.address), state, pid, bool(pid) and ssh_answers(machine.address)
-            )
+            MachineStatus(machine.name, str(machine.address), state, pid, bool(pid) and ssh_answers(machine.address))
         )
     return found
 

@@ -42,9 +42,7 @@ def ssh(lab: Lab, machine: LabMachine, command: str, user: str = "root") -> subp
     options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"UserKnownHostsFile={lab.known_hosts}"]
     argv = ["ssh", "-i", str(lab.private_key), *(f"-o{option}" for option in options)]
     argv += [f"{user}@{machine.address}", command]
-    return subprocess.run(
-        argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False
-    )
+    return subprocess.run(argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -121,9 +119,7 @@ def test_a_plug_pulled_leaves_the_others_and_power_on_brings_the_disk_back(lab: 
 
 def kill_keeper(lab: Lab, machine: str, command: str) -> None:
     """Kill the one process whose command line holds this command and, after it, the machine's disk."""
-    found = subprocess.run(
-        ["pgrep", "-f", f"{command} .*{lab.disk(machine)}/"], capture_output=True, check=True
-    )
+    found = subprocess.run(["pgrep", "-f", f"{command} .*{lab.disk(machine)}/"], capture_output=True, check=True)
     os.kill(int(found.stdout), signal.SIGKILL)
 
 

@@ -88,9 +88,7 @@ def inventories(draw: st.DrawFn, addressed: bool = True) -> str:
     is_lab = draw(st.booleans())
     if is_lab:
         inventory["lab"] = {"network": str(machine_block)}
-    machines = draw(
-        _machines(machine_block, list(pod_block.subnets(new_prefix=pod_prefix)), addressed or is_lab)
-    )
+    machines = draw(_machines(machine_block, list(pod_block.subnets(new_prefix=pod_prefix)), addressed or is_lab))
     inventory["machines"] = machines
     endpoint = draw(_endpoint(machines))
     if endpoint:
@@ -100,9 +98,7 @@ def inventories(draw: st.DrawFn, addressed: bool = True) -> str:
 
 
 @st.composite
-def _machines(
-    draw: st.DrawFn, block: IPv4Network, shares: list[IPv4Network], addressed: bool
-) -> dict[str, Any]:
+def _machines(draw: st.DrawFn, block: IPv4Network, shares: list[IPv4Network], addressed: bool) -> dict[str, Any]:
     roles: list[set[str]] = [{"controller"} for _ in range(draw(st.sampled_from([1, 3, 5])))]
     for controller in roles:
         if draw(st.booleans()):

@@ -18,9 +18,7 @@ from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.published import Wanted
 from hardway.errors import ArtifactError
 
-RELEASES = sorted(
-    {(r.component, r.version): r for v in KUBERNETES_VERSIONS for r in releases_for(v).values()}.items()
-)
+RELEASES = sorted({(r.component, r.version): r for v in KUBERNETES_VERSIONS for r in releases_for(v).values()}.items())
 
 
 @pytest.mark.parametrize("found", [r for _, r in RELEASES], ids=lambda r: f"{r.component}-{r.version}")
@@ -85,8 +83,7 @@ def test_urls_are_the_publishers_own() -> None:
         "https://github.com/etcd-io/etcd/releases/download/v3.6.14/etcd-v3.6.14-linux-arm64.tar.gz"
     )
     assert url("bridge") == (
-        "https://github.com/containernetworking/plugins/releases/download/v1.9.1/"
-        "cni-plugins-linux-arm64-v1.9.1.tgz"
+        "https://github.com/containernetworking/plugins/releases/download/v1.9.1/cni-plugins-linux-arm64-v1.9.1.tgz"
     )
 
 

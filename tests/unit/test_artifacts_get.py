@@ -132,9 +132,7 @@ def mirror(tmp_path: Path) -> Path:
 class TestAtHand:
     @pytest.mark.usefixtures("unreached")
     @pytest.mark.parametrize("source", ["auto", "download", "build", "mirror"])
-    def test_accepted_and_in_the_cache_means_no_work(
-        self, room: Room, builds: list[str], source: Source
-    ) -> None:
+    def test_accepted_and_in_the_cache_means_no_work(self, room: Room, builds: list[str], source: Source) -> None:
         have = {need: room.accept(need, need.name.encode(), "build go1.25.0") for need in NEEDS}
         assert room.ensure(source) == have
         assert builds == []
@@ -146,9 +144,7 @@ class TestAtHand:
         assert room.ensure("build", NEEDS[:1]) == {NEEDS[0]: built}
         assert room.ensure("download", NEEDS[:1]) == {NEEDS[0]: loaded}
 
-    def test_what_only_its_publisher_vouches_for_is_not_enough_where_pins_are_required(
-        self, room: Room
-    ) -> None:
+    def test_what_only_its_publisher_vouches_for_is_not_enough_where_pins_are_required(self, room: Room) -> None:
         room.accept(NEEDS[0], b"loaded", "download, publisher's digest")
         built = room.accept(NEEDS[0], b"built", "build go1.26.8")
         assert room.ensure("download", NEEDS[:1], require_pinned=True) == {NEEDS[0]: built}

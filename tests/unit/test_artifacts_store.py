@@ -108,8 +108,7 @@ def test_many_at_once_add_the_same_blob(store: Store) -> None:
 def test_frames_and_an_end_are_one_archive(store: Store, codec: Codec) -> None:
     contents = {"usr/local/bin/kubelet": b"x" * 1000, "opt/cni/bin/bridge": b"y" * 512, "empty": b""}
     frames = [
-        store.frame(store.add([content]), name=name, mode=0o755, codec=codec)
-        for name, content in contents.items()
+        store.frame(store.add([content]), name=name, mode=0o755, codec=codec) for name, content in contents.items()
     ]
     stream = b"".join(frame.read_bytes() for frame in frames) + store.end_frame(codec)
     with tarfile.open(fileobj=io.BytesIO(unpack(stream, codec))) as archive:

@@ -32,9 +32,7 @@ def module(tmp_path: Path) -> Path:
     folder = tmp_path / "module"
     folder.mkdir()
     (folder / "go.mod").write_text("module example.test/hello\n\ngo 1.24.0\n")
-    (folder / "main.go").write_text(
-        'package main\n\nvar word string\n\nfunc main() { println("hello", word) }\n'
-    )
+    (folder / "main.go").write_text('package main\n\nvar word string\n\nfunc main() { println("hello", word) }\n')
     return folder
 
 
@@ -147,9 +145,7 @@ class TestBuilding:
     def test_two_runs_at_once_build_it_once(self, store: Store, module: Path) -> None:
         events: list[Event] = []
         with ThreadPoolExecutor(4) as pool:
-            runs = [
-                pool.submit(run_build, build_of(module), Store(store.root), events.append) for _ in range(4)
-            ]
+            runs = [pool.submit(run_build, build_of(module), Store(store.root), events.append) for _ in range(4)]
         assert len({run.result()["hello"].digest for run in runs}) == 1
         assert events.count(ArtifactProgress("hello", "build", 0, 1)) == 1
 

@@ -92,9 +92,7 @@ class Bench:
     lock: Lock
     events: list[Event] = field(default_factory=list)
 
-    def obtain(
-        self, wanted: Wanted, publisher: Web | Folder, *, require_pinned: bool = False
-    ) -> dict[str, Blob]:
+    def obtain(self, wanted: Wanted, publisher: Web | Folder, *, require_pinned: bool = False) -> dict[str, Blob]:
         return dict(obtain(wanted, publisher, self.store, self.lock, require_pinned, self.events.append))
 
     @property
@@ -225,15 +223,11 @@ def test_a_redirect_in_a_circle_is_an_error(bench: Bench, web: Web, site: Site) 
 
 
 @pytest.mark.parametrize("wrong", [CONTENT[:-1], b"<html>Please log in</html>", b""])
-def test_a_wrong_file_is_deleted_named_and_got_again(
-    bench: Bench, web: Web, site: Site, wrong: bytes
-) -> None:
+def test_a_wrong_file_is_deleted_named_and_got_again(bench: Bench, web: Web, site: Site, wrong: bytes) -> None:
     site.answers[KUBELET] = [whole(wrong)]
     assert bench.obtain(kubelet(), web)["kubelet"].digest == sha256(CONTENT)
     assert len(bench.warnings) == 1
-    assert (
-        f"kubelet 9.9.9 amd64: {len(wrong)} bytes came with sha256 {sha256(wrong)[:12]}" in bench.warnings[0]
-    )
+    assert f"kubelet 9.9.9 amd64: {len(wrong)} bytes came with sha256 {sha256(wrong)[:12]}" in bench.warnings[0]
 
 
 def test_a_file_that_is_wrong_twice_is_an_error_and_not_kept(bench: Bench, web: Web, site: Site) -> None:
@@ -367,9 +361,7 @@ class TestMirrorFolder:
             Bench(Store(tmp_path / "2"), Lock(tmp_path / "2.lock")).obtain(kubelet(), mirror)
 
     def test_what_it_lacks_is_named(self, bench: Bench, tmp_path: Path) -> None:
-        with pytest.raises(
-            Absent, match=r"the mirror has no .*/dl\.k8s\.io/v9\.9\.9/bin/linux/amd64/kubelet"
-        ):
+        with pytest.raises(Absent, match=r"the mirror has no .*/dl\.k8s\.io/v9\.9\.9/bin/linux/amd64/kubelet"):
             bench.obtain(kubelet(), Folder(tmp_path))
 
     def test_images_lie_beside(self, bench: Bench, tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ UNREADABLE = {
     ),
     "nested too deep": ("a: " + "[" * 5000, "1:35: not YAML: nested deeper than 32 levels"),
     "an alias bomb": (
-        "a0: &a0 [x, x]\n"
-        + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)),
+        "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 10)),
         "1:13: aliases repeat more than 10000 values; write them out",
     ),
     "an alias within itself": ("a: &a {b: *a}\n", "1:4: an alias makes this hold itself; write it out"),
@@ -162,9 +161,7 @@ WRONG = {
     ),
     "a name that no certificate can hold": (
         f"cluster: a\nmachines: {{{'k' * 53}: [controller, worker]}}",
-        [
-            f"2:12: machines.{'k' * 53}: is longer than 52 characters, which is what a node's certificate can hold"
-        ],
+        [f"2:12: machines.{'k' * 53}: is longer than 52 characters, which is what a node's certificate can hold"],
     ),
     "a version with a v": (
         f"cluster: a\nkubernetes: v1.36.4\n{ONE}",
@@ -184,9 +181,7 @@ WRONG = {
     ),
     "a label that Kubernetes refuses": (
         "cluster: a\nmachines: {k1: {role: [controller, worker], labels: {a b: c}}}",
-        [
-            '2:54: machines.k1.labels."a b": "a b" is no label; right: [prefix/]name, such as disk or example.net/disk'
-        ],
+        ['2:54: machines.k1.labels."a b": "a b" is no label; right: [prefix/]name, such as disk or example.net/disk'],
     ),
     "an option for an SSH user": (
         f"cluster: a\nssh: {{user: -oProxyCommand=reboot}}\n{ONE}",

@@ -57,23 +57,19 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "three controllers and nothing before them": (
         {"endpoint": None},
-        "1:1: endpoint: is missing, with several controllers;"
-        " right: a balancer's name, or a load-balancer machine",
+        "1:1: endpoint: is missing, with several controllers; right: a balancer's name, or a load-balancer machine",
     ),
     "two balancers and no word which": (
         {"endpoint": None, "l1": "load-balancer", "l2": "load-balancer"},
-        "1:1: endpoint: is missing, with several load balancers;"
-        " right: one of l1, l2, or an address they share",
+        "1:1: endpoint: is missing, with several load balancers; right: one of l1, l2, or an address they share",
     ),
     "one controller of three as the endpoint": (
         {"endpoint": "c1"},
-        "2:11: endpoint: c1 is one controller of several, whose death would take the API along;"
-        " right: a load balancer",
+        "2:11: endpoint: c1 is one controller of several, whose death would take the API along; right: a load balancer",
     ),
     "the same by its address": (
         {"endpoint": "10.0.8.2"},
-        "2:11: endpoint: c2 is one controller of several, whose death would take the API along;"
-        " right: a load balancer",
+        "2:11: endpoint: c2 is one controller of several, whose death would take the API along; right: a load balancer",
     ),
     "a worker as the endpoint": (
         {"endpoint": "w1"},
@@ -98,8 +94,7 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a machine among the pods": (
         {"w2": "{role: worker, address: 10.200.0.4}"},
-        "9:31: machines.w2.address: 10.200.0.4 is inside network.pod_cidr 10.200.0.0/16;"
-        " move the machine or the range",
+        "9:31: machines.w2.address: 10.200.0.4 is inside network.pod_cidr 10.200.0.0/16; move the machine or the range",
     ),
     "a loopback address": (
         {"w2": "{role: worker, address: 127.0.1.1}"},
@@ -124,8 +119,7 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "a range that does not begin at its beginning": (
         {"network": "{pod_cidr: 10.200.0.1/16}"},
-        '3:21: network.pod_cidr: "10.200.0.1/16" does not begin at the range\'s first address;'
-        " right: 10.200.0.0/16",
+        '3:21: network.pod_cidr: "10.200.0.1/16" does not begin at the range\'s first address; right: 10.200.0.0/16',
     ),
     "a range without its length": (
         {"network": "{pod_cidr: 10.200.0.0}"},
@@ -182,9 +176,7 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
 
 
 @pytest.mark.parametrize(("changes", "message"), CASES.values(), ids=CASES)
-def test_a_broken_rule_is_told_at_its_place(
-    tmp_path: Path, changes: dict[str, str | None], message: str
-) -> None:
+def test_a_broken_rule_is_told_at_its_place(tmp_path: Path, changes: dict[str, str | None], message: str) -> None:
     assert mistakes(tmp_path, written(**changes)) == [message]
 
 
@@ -199,17 +191,14 @@ def test_lab_machines_lie_in_the_lab_and_leave_this_computer_its_address(tmp_pat
     )
     assert mistakes(tmp_path, text) == [
         "6:35: machines.c1.address: 10.240.0.1 is this computer's in 10.240.0.0/24; right: such as 10.240.0.10",
-        "7:35: machines.c2.address: 10.240.0.255 is the broadcast address in 10.240.0.0/24;"
-        " right: such as 10.240.0.10",
+        "7:35: machines.c2.address: 10.240.0.255 is the broadcast address in 10.240.0.0/24; right: such as 10.240.0.10",
         "8:35: machines.c3.address: 10.240.1.3 is not inside lab.network 10.240.0.0/24; right: such as 10.240.0.10",
         "9:7: machines.w1.address: is missing, and a lab machine has no DNS name; right: such as 10.240.0.10",
     ]
 
 
 def test_a_value_that_cannot_be_read_brings_no_further_complaints(tmp_path: Path) -> None:
-    text = written(network="{service_cidr: 10.32.0.0}", endpoint=None).replace(
-        "network", "endpont: api\nnetwork"
-    )
+    text = written(network="{service_cidr: 10.32.0.0}", endpoint=None).replace("network", "endpont: api\nnetwork")
     assert [line.split(":")[2].strip() for line in mistakes(tmp_path, text)] == [
         "endpont",
         "network.service_cidr",

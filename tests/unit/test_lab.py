@@ -36,9 +36,7 @@ def test_the_gateway_is_the_first_address_of_the_machines_network(lab: Lab) -> N
     assert str(lab.gateway) == "10.240.0.1/24"
 
 
-@pytest.mark.parametrize(
-    "cluster", ["lab", "a-cluster-with-a-very-long-name", "a-cluster-with-a-very-long-nama"]
-)
+@pytest.mark.parametrize("cluster", ["lab", "a-cluster-with-a-very-long-name", "a-cluster-with-a-very-long-nama"])
 def test_every_interface_name_fits_the_kernels_15_characters(lab: Lab, cluster: str) -> None:
     named = replace(lab, cluster=cluster)
     assert len(named.bridge) <= 15
@@ -98,9 +96,7 @@ def test_status_of_a_lab_that_is_down_contacts_nobody(lab: Lab, monkeypatch: pyt
 
 
 def test_known_hosts_keeps_other_lines_and_replaces_its_own(lab: Lab) -> None:
-    present = (
-        "bastion.example.net ssh-ed25519 AAAA\n10.240.0.30,lb-0 ssh-ed25519 OLD\ncontroller-0 ssh-rsa OLD\n"
-    )
+    present = "bastion.example.net ssh-ed25519 AAAA\n10.240.0.30,lb-0 ssh-ed25519 OLD\ncontroller-0 ssh-rsa OLD\n"
     keys = {"lb-0": "ssh-ed25519 NEW1", "controller-0": "ssh-ed25519 NEW2"}
     assert access.known_hosts(lab, present, keys).splitlines() == [
         "bastion.example.net ssh-ed25519 AAAA",
@@ -191,10 +187,7 @@ def test_a_disk_holds_the_machines_identity_address_and_access(made: Path) -> No
     upper = made / "upper"
     assert (upper / "etc/hostname").read_text() == "lb-0\n"
     assert len((upper / "etc/machine-id").read_text().strip()) == 32
-    assert (
-        "Address=10.240.0.30/24\nGateway=10.240.0.1\n"
-        in (upper / "etc/systemd/network/10-lab.network").read_text()
-    )
+    assert "Address=10.240.0.30/24\nGateway=10.240.0.1\n" in (upper / "etc/systemd/network/10-lab.network").read_text()
     assert (upper / access.HOST_KEY).stat().st_mode & 0o777 == 0o600
     for home in ("root", "home/ops", "home/guarded"):
         assert (upper / home / ".ssh/authorized_keys").read_bytes() == b"ssh-ed25519 AAAA lab\n"
@@ -234,9 +227,7 @@ def test_a_machine_has_real_folders_where_an_overlay_would_not_do(lab: Lab, made
     assert "--keep-unit" in argv
 
 
-def test_a_machine_nobody_knows_is_named_with_those_there_are(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_machine_nobody_knows_is_named_with_those_there_are(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(LabError, match="no machine of lab lab is called x") as error:
         power_on(lab, "x")
