@@ -165,7 +165,7 @@ class FakeMachine:
 @functools.cache
 def _unshare() -> tuple[str, ...]:
     flags = ["--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child"]
-    return ("unshare", *flags, *([] if os.geteuid() == 0 else ["--map-root-user"]))
+    return ("unshare", *flags, *([] if os.geteuid() == 0 else ["--map-root-user", "--map-auto"]))
 
 
 @functools.cache
@@ -173,7 +173,8 @@ def why_not() -> str:
     """Why this computer has no room for fake machines; empty when it has."""
     if not shutil.which("bash"):
         return "needs bash"
-    ran = subprocess.run([*_unshare(), "mount", "-t", "proc", "proc", "/proc"], capture_output=True, check=False)
+    tried = 'mount -t proc proc /proc; file=$(mktemp); trap "rm $file" EXIT; chown 900:900 "$file"'
+    ran = subprocess.run([*_unshare(), "sh", "-euc", tried], capture_output=True, check=False)
     return "" if ran.returncode == 0 else f"needs namespaces: {ran.stderr.decode().strip()}"
 
 
