@@ -17,6 +17,7 @@ pytestmark = pytest.mark.lab
 
 SEED = int(os.environ.get("HARDWAY_TEST_SEED", time.time_ns() % 10**6))
 KILLS = 5
+STAGES = ("connect", "observe", "stage", "hosts", "etcd", "control-plane", "workers", "routes", "dns", "proofs")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,9 @@ def test_a_build_killed_at_any_moment_ends_in_a_proved_cluster(traced: Site) -> 
     traced.hardway("reset", "--yes")
     authorities = traced.authorities()["operator"]
     formed: set[int] = set()
-    for _ in range(KILLS):
-        reached = kill_after(traced, chance.uniform(0.5, 6.0))
-        print(f"killed at: {reached}")
+    for stage in sorted(chance.sample(STAGES, KILLS), key=STAGES.index):
+        seconds = chance.uniform(0, 1.5)
+        print(f"killed {seconds:.2f} s after the begin of {stage}: {kill(traced, stage, seconds)}")
         assert traced.authorities()["operator"] == authorities
         formed |= cluster_ids(traced)
         assert len(formed) <= 1
@@ -70,24 +71,26 @@ def test_a_build_killed_at_any_moment_ends_in_a_proved_cluster(traced: Site) -> 
     traced.unchanged("init")
 
 
-def kill_after(site: Site, seconds: float) -> str:
-    """Starts an init and kills it; returns the stage at which it was, as its log has it."""
-    with site.start("init", "--yes", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+def kill(site: Site, stage: str, seconds: float) -> str:
+    """Starts an init and kills it so many seconds after a stage began; returns what it was at by then."""
+    at = "before the first stage"
+    with site.start("init", "--yes", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        assert run.stdout
+        for line in run.stdout:
+            event = json.loads(line)
+            if event["event"] == "StageStarted":
+                at = event["stage"]
+                if at == stage:
+                    break
         try:
             run.wait(seconds)
         except subprocess.TimeoutExpired:
             run.send_signal(signal.SIGKILL)
-    log = max((site.workspace / "logs").glob("*-init.jsonl"))
-    stages = [event["stage"] for event in map(_event, log.read_text().splitlines()) if event["event"] == "StageStarted"]
-    return f"{seconds:.2f} s, {stages[-1] if stages else 'before the first stage'} (status {run.returncode})"
-
-
-def _event(line: str) -> dict[str, str]:
-    try:
-        return json.loads(line)
-    except ValueError:
-        # The kill cut its last line.
-        return {"event": "cut"}
+        for line in run.stdout:
+            # The kill may have cut the last one.
+            if line.startswith('{"event": "StageStarted"') and line.endswith("}\n"):
+                at = json.loads(line)["stage"]
+    return f"at {at}, status {run.returncode}"
 
 
 def cluster_ids(site: Site) -> set[int]:
