@@ -51,7 +51,7 @@ put_block() {{
 prune() {{
   case $1 in
     /|/bin|/sbin|/etc|/opt|/run|/srv|/usr|/usr/*bin|/usr/local|/usr/local/*bin|/var|/var/lib|/var/log) return 0;;
-    /etc/systemd/*|/etc/sysctl.d|/etc/modules-load.d) return 0;;
+    /etc/systemd|/etc/systemd/system|/etc/systemd/network|/etc/sysctl.d|/etc/modules-load.d) return 0;;
   esac
   rmdir -- "$1" 2>/dev/null && prune "${{1%/*}}" || true
 }}
