@@ -80,17 +80,17 @@ def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
 
 
 def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping[str, View]) -> None:
-    if known is not None and known.etcd == "formed" and not any(view.state_text for view in views.values()):
+    controllers = [one for one in session.cluster.controllers if one.name in views]
+    formed = known is not None and known.etcd == "formed"
+    # Workers may be new, or reset; who holds the cluster's data may not.
+    if formed and controllers and not any(view.state_text for view in views.values()):
         raise HardwayError(
             f"{session.workspace.root} knows a living cluster, but none of these machines has ever seen it",
             said=f"machines: {', '.join(views)}",
             hint="if they were installed anew and the cluster is given up: hardway reset, then hardway init",
         )
-    for machine in session.cluster.controllers:
-        view = views.get(machine.name)
-        if view is None:
-            continue
-        formed = known is not None and known.etcd == "formed"
+    for machine in controllers:
+        view = views[machine.name]
         if view.facts.etcd_data and not view.state_text and not formed:
             raise HardwayError(
                 "holds an etcd in /var/lib/etcd that hardway did not make",

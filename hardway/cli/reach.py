@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DIRECT_LIMIT = 1.0
 TUNNEL_LIMIT = 15.0
+CONNECT_LIMIT = 3
+"""All in seconds: to the API itself; until a tunnel stands; of that, for its TCP connection."""
 
 
 class _PassThrough(TyperCommand):
@@ -163,19 +165,32 @@ def _tunnel(here: Site, host: str, port: int) -> Iterator[int]:
     """A local port that leads through a controller to the API; 127.0.0.1 is among its certificate's names."""
     from hardway.errors import Unreachable
 
+    names = [controller.name for controller in here.cluster.controllers]
+    for name in names:
+        with _forwarding(_ssh_config(here), name, host, port) as local:
+            if local is not None:
+                yield local
+                return
+    raise Unreachable(f"neither {host}:{port} nor SSH to {', '.join(names)} answers", hint=f"hardway ssh {names[0]}")
+
+
+@contextlib.contextmanager
+def _forwarding(ssh_config: Path, through: str, host: str, port: int) -> Iterator[int | None]:
+    """A local port that ssh forwards by way of one machine; None where that machine does not answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         local: int = free.getsockname()[1]
-    through = here.cluster.controllers[0].name
-    command = ["ssh", "-F", str(_ssh_config(here)), "-N", "-o", "ExitOnForwardFailure=yes"]
-    process = subprocess.Popen([*command, "-L", f"127.0.0.1:{local}:{host}:{port}", through])
+    options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={CONNECT_LIMIT}"]
+    process = subprocess.Popen(
+        ["ssh", "-F", str(ssh_config), *options, "-L", f"127.0.0.1:{local}:{host}:{port}", through]
+    )
     try:
         deadline = time.monotonic() + TUNNEL_LIMIT
-        while not _reachable("127.0.0.1", local):
+        while not (answers := _reachable("127.0.0.1", local)):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Unreachable(f"neither {host}:{port} nor SSH to {through} answers", hint=f"hardway ssh {through}")
+                break
             time.sleep(0.1)
-        yield local
+        yield local if answers else None
     finally:
         process.terminate()
         process.wait()

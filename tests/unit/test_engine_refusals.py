@@ -135,6 +135,14 @@ def test_a_new_worker_is_no_disagreement(pair: FakeCluster) -> None:
     assert pair.init().changes == []
 
 
+def test_a_worker_installed_anew_is_built_again_by_itself(pair: FakeCluster) -> None:
+    from fake.machine import FakeMachine
+
+    pair.machines["hand"] = FakeMachine("hand", pair.root / "anew", pair.root / "net")
+    assert {change.machine for change in pair.init(names=["hand"]).changes} == {"hand"}
+    assert pair.init().changes == []
+
+
 def test_a_limit_without_all_controllers_cannot_begin_etcd(new_cluster: NewCluster) -> None:
     made = new_cluster(PAIR)
     with pytest.raises(UsageError, match="head would be left out"):
