@@ -16,6 +16,7 @@ down: ## take the lab down and put this computer's settings back
 
 test: ## every test there is, the lab's included
 	@tools/prepare --tests
+	shellcheck tools/prepare .ci/run
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

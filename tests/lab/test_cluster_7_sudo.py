@@ -1,28 +1,22 @@
-"""Debian's own sudo, on a machine of the lab that is up: with NOPASSWD, with a password, with a wrong one."""
+"""Debian's own sudo, on a machine of the lab: with NOPASSWD, with a password, with a wrong one."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
+from driving import Site
 
-from hardway import data
 from hardway.errors import SudoRefused
-from hardway.lab import marker
 from hardway.remote import AskSecret, Fleet, Machine, Target
 
-WORKSPACE = data.folder("inventories") / ".hardway" / "lab"
-ADDRESS = "10.240.0.20"
 PASSWORD = "hardway"
 
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.skipif("worker-0" not in (marker.running("lab") or {}), reason="worker-0 of the lab is not up"),
-]
+pytestmark = pytest.mark.lab
 
 Login = Callable[[str, AskSecret], Machine]
 
 
 @pytest.fixture
-def login() -> Iterator[Login]:
+def login(seven: Site) -> Iterator[Login]:
     fleets: list[Fleet] = []
 
     def connect(user: str, ask: AskSecret) -> Machine:
@@ -30,10 +24,10 @@ def login() -> Iterator[Login]:
         return fleets[-1].connect(
             Target(
                 "worker-0",
-                ADDRESS,
+                seven.machines["worker-0"],
                 user=user,
-                key=WORKSPACE / "lab" / "id_ed25519",
-                known_hosts=WORKSPACE / "known_hosts",
+                key=seven.workspace / "lab" / "id_ed25519",
+                known_hosts=seven.workspace / "known_hosts",
             )
         )
 
