@@ -17,6 +17,7 @@ from hardway.resources.base import quote
 from hardway.session import Session, stage
 
 RESET_LIMIT = 600.0
+KUBECTL_CACHE = "/run/hardway-kubectl"
 
 
 def reset(session: Session) -> int:
@@ -34,7 +35,9 @@ def _reset_one(session: Session, name: str) -> int:
     ledger = read(session.run(name, f"[ ! -r {PATH} ] || cat {PATH}", what="read the ledger").text)
     if ledger.entries:
         session.run(name, undo_script(ledger), what="reset", timeout=RESET_LIMIT)
-    left = session.run(name, f"rm -rf {FOLDER}\n{_remains(ledger)}", what="look for remains", check=False)
+    left = session.run(
+        name, f"rm -rf {FOLDER} {KUBECTL_CACHE}\n{_remains(ledger)}", what="look for remains", check=False
+    )
     if left.text:
         raise NotConverged(
             "something that hardway put there is still there", machine=name, said=left.text, hint="hardway reset again"

@@ -30,7 +30,8 @@ for process in ${{shims:+/proc/[0-9]*}}; do
   case " $shims " in *" $parent "*) kill -9 "${{process#/proc/}}" 2>/dev/null || true ;; esac
 done
 for shim in $shims; do kill -9 "$shim" 2>/dev/null || true; done
-ip link delete {BRIDGE} 2>/dev/null || true"""
+ip link delete {BRIDGE} 2>/dev/null || true
+find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {{}} ';' 2>/dev/null || true"""
 REMOVE_RULES = f"{BIN}/kube-proxy --cleanup >/dev/null 2>&1 || true"
 
 

@@ -23,9 +23,11 @@ _TIMED_OUT, _LOCKED = (124, 137), 75
 # - the script comes through a descriptor of its own, so nothing in it can read what follows
 # - `timeout` ends the script with all its children, also when nobody listens any more
 # - descriptor 8 holds the lock, and the scripts inherit it
+# - root's own home stays as it is: kubectl would keep what it learns of an API there
 LOOP = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-export PATH LC_ALL
+KUBECACHEDIR=/run/hardway-kubectl
+export PATH LC_ALL KUBECACHEDIR
 umask 022
 cd /
 take_lock() {
