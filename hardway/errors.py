@@ -63,6 +63,12 @@ class InventoryError(HardwayError):
         self.problems = tuple(problems)
 
 
+class Interrupted(HardwayError):
+    """Somebody pressed Ctrl-C."""
+
+    exit_code = INTERRUPTED
+
+
 class PlanChanged(HardwayError):
     """What would be done is no longer what somebody agreed to (`--expect`)."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,8 +16,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hardway.activation import hash_command, parse_hashes
-from hardway.errors import HardwayError, MachineError
-from hardway.events import CommandRun, MachineProgress, Sink, StageFinished, StageStarted, discard
+from hardway.errors import HardwayError, Locked, MachineError
+from hardway.events import CommandRun, MachineProgress, Note, Sink, StageFinished, StageStarted, discard
 from hardway.inventory.model import Cluster, Machine
 from hardway.plan import Declaration, View, probe_script, read_answer, to_hash, with_digests
 from hardway.remote import AskSecret, Fleet, MachineErrors, MachineIO, Result, Target, fan_out, run_repeatable
@@ -24,6 +26,9 @@ from hardway.workspace import Workspace
 
 PROBE_LIMIT = 60.0
 """Seconds that looking at a machine may take; it takes a fraction of one."""
+
+ORPHAN_LIMIT = 120.0
+"""Seconds to wait for what an interrupted run left behind: a unit that starts, and its check."""
 
 DEFAULT_FORKS = 10
 
@@ -67,6 +72,41 @@ def holder(command: str) -> str:
     """Who holds a lock, for those who meet it."""
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()}, since {since}): hardway {command}"
+
+
+def lock(session: Session, who: str) -> None:
+    """Locks all machines of the session. Raises Locked, naming who holds one.
+
+    A script of a run that was interrupted goes on to its end, and holds its machine until then: it is waited for.
+    """
+
+    def hold(name: str) -> None:
+        deadline, told = time.monotonic() + ORPHAN_LIMIT, False
+        while True:
+            try:
+                return session.machines[name].lock(who)
+            except Locked as error:
+                if not _orphan(error.what) or time.monotonic() > deadline:
+                    raise
+                if not told:
+                    session.events(Note(f"{name}: what an interrupted run began there is not done yet; waiting for it"))
+                told = True
+
+    session.each(session.machines, hold)
+
+
+def _orphan(locked_by: str) -> bool:
+    """Whether the holder was a run on this computer that has ended."""
+    found = re.search(rf"@{re.escape(socket.gethostname())} \(pid (\d+),", locked_by)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Access) -> Target:

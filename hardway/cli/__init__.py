@@ -17,7 +17,6 @@ def main() -> None:
         show(error, sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on from here", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # Whoever read us has gone (`| head`); there is nobody left to tell.

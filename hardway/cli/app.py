@@ -23,6 +23,15 @@ SEE, DO, CHECK, CHAPTERS, REACH, START = "See", "Do", "Check", "Chapters, in the
 class InOrder(TyperGroup):
     """Lists chapters in their order: left alone, groups (`certs`, `etcd`) would come after all others."""
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            # Left alone, Typer ends the process without a word.
+            from hardway.errors import Interrupted
+
+            raise Interrupted("interrupted", hint="the same command goes on from here") from error
+
     def list_commands(self, ctx: Any) -> list[str]:
         names = super().list_commands(ctx)
         first = next((i for i, name in enumerate(names) if name in SUMMARIES), 0)

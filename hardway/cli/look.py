@@ -43,7 +43,7 @@ def reset(options: Options) -> None:
     from hardway.errors import UsageError
     from hardway.events import RunFinished, RunStarted
     from hardway.resetting import reset as take_away
-    from hardway.session import holder, opened
+    from hardway.session import holder, lock, opened
 
     here = site(options)
     names = tuple(machine.name for machine in here.chosen)
@@ -62,7 +62,7 @@ def reset(options: Options) -> None:
             events=events,
             forks=options.forks,
         ) as session:
-            session.each(names, lambda name: session.machines[name].lock(holder("reset")))
+            lock(session, holder("reset"))
             undone = take_away(session)
         if len(names) == len(here.cluster.machines):
             here.workspace.forget_state()

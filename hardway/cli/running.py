@@ -32,7 +32,7 @@ from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, View, declare
 from hardway.rules import Finding, preflight
-from hardway.session import Access, Session, holder, observe, opened, stage
+from hardway.session import Access, Session, holder, lock, observe, opened, stage
 from hardway.state import State
 from hardway.supply import Supply
 from hardway.views.plan import expect, identifier
@@ -51,6 +51,11 @@ class Site:
     workspace: Workspace
     state: State
     chosen: tuple[Machine, ...]
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no machine is left out."""
+        return len(self.chosen) == len(self.cluster.machines)
 
 
 def inventory(options: Options) -> Cluster:
@@ -156,6 +161,8 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
     here = site(options)
     # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
     refuse_pending(here.state, here.cluster)
+    if "smoke-test" in chapters and not (whole or here.everywhere):
+        raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     here.workspace.create()
     started = time.monotonic()
     with (
@@ -174,7 +181,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
             events=events,
             forks=options.forks,
         ) as session:
-            session.each(names, lambda name: session.machines[name].lock(holder(command)))
+            lock(session, holder(command))
             choice = Choice(tuple(chapters), frozenset(names), options.adopt)
             outcome = converge(
                 session,
@@ -253,10 +260,9 @@ def _prove(
     ]
     with stage("proofs", events):
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
-    everywhere = set(session.machines) == {machine.name for machine in here.cluster.machines}
-    if "smoke-test" in chapters:
-        if not everywhere:
-            raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+    if "smoke-test" in chapters and not here.everywhere:
+        events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
+    elif "smoke-test" in chapters:
         proving.require(smoke_test(session, here.cluster, versions, events))
         if set(chapters) == set(CHAPTER_NAMES):
             here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))

@@ -6,8 +6,8 @@ import textwrap
 from collections import Counter
 from dataclasses import dataclass
 
-from hardway.console.words import counted, duration, size
-from hardway.events import Changed, Event, Proved, RunFinished, RunStarted, Transferred
+from hardway.console.words import counted, duration, machines, size
+from hardway.events import Changed, Event, MachineProgress, Proved, RunFinished, RunStarted, Transferred
 from hardway.values import OPERATOR
 
 _JOINED = "\u00a0"
@@ -74,6 +74,7 @@ class Tally:
         self.sent = Sent()
         self._changes: Counter[str] = Counter()
         self._touched: set[str] = set()
+        self._begun: dict[str, None] = {}
         self._proofs: Counter[bool] = Counter()
         self.running = False
 
@@ -87,6 +88,10 @@ class Tally:
                 self._changes[event.chapter] += 1
                 if event.machine != OPERATOR:
                     self._touched.add(event.machine)
+            case MachineProgress() if event.stage in self._changes:
+                self._begun.pop(event.machine, None)
+                if event.state == "running":
+                    self._begun[event.machine] = None
             case Transferred():
                 self.sent.take(event)
             case Proved():
@@ -115,8 +120,10 @@ class Tally:
         return Summary(self._stopped(seconds), self._details(0), ok=False)
 
     def _stopped(self, seconds: float) -> str:
-        so_far = f"{counted(self.changed, 'change')} made so far" if self.changed else "nothing was changed"
-        return f"Stopped after {duration(seconds)}: {so_far}."
+        so_far = f"{counted(self.changed, 'change')} made so far" if self.changed else ""
+        begun = f"changes begun on {machines(self._begun, self.machines)}" if self._begun else ""
+        told = ", ".join(filter(None, (so_far, begun))) or "nothing was changed"
+        return f"Stopped after {duration(seconds)}: {told}."
 
     def _details(self, restarted: int) -> tuple[str, ...]:
         chapters = ", ".join(f"{name}{_JOINED}{count}" for name, count in self._changes.items() if count)

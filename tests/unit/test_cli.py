@@ -187,3 +187,21 @@ def test_a_fault_of_our_own_is_no_traceback_either(hardway: Run, monkeypatch: py
     assert "RuntimeError: boom" in ran.stderr
     assert "HARDWAY_DEBUG=1" in ran.stderr
     assert "Traceback" not in ran.stderr
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on(hardway: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*words: object, **flags: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hardway.cli.running.run", interrupted)
+    ran = hardway("init")
+    assert ran.returncode == 130
+    assert "interrupted" in ran.stderr
+    assert "the same command goes on from here" in ran.stderr
+
+
+def test_a_smoke_test_of_some_machines_is_refused_before_any_is_contacted(hardway: Run, here: Path) -> None:
+    ran = hardway("smoke-test", "-i", "real.yaml", "-l", "w0")
+    assert ran.returncode == 2
+    assert "the smoke test needs all machines" in ran.stderr
+    assert not (here / ".hardway").exists()

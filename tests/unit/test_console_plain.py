@@ -155,6 +155,15 @@ def test_a_run_that_breaks_off_says_how_far_it_came():
     assert "Stopped after 3.0 s: 4 changes made so far." in log.lines()
 
 
+def test_a_run_that_breaks_off_in_a_chapter_says_where_it_had_begun():
+    log = Log()
+    log.lines(
+        START, MachineProgress("controller-0", "etcd", "running"), MachineProgress("worker-0", "stage", "running")
+    )
+    log.sink.broke_off()
+    assert "Stopped after 0.0 s: changes begun on controller-0." in log.lines()
+
+
 def test_warnings_go_to_the_error_stream():
     log = Log()
     assert log.lines(Note("late", "warning"), Note("by the way")) == ["note            by the way"]
