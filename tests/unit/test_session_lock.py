@@ -30,7 +30,7 @@ class Held:
 def locked(tmp_path: Path, held: Held) -> list[Event]:
     told: list[Event] = []
     session = FakeCluster.new(tmp_path, PAIR).session(told.append)
-    session.machines["hand"].lock = held.lock  # type: ignore[method-assign]
+    session.machines["hand"].lock = held.lock
     lock(session, holder("init"))
     return told
 
