@@ -12,6 +12,11 @@ from fake.machine import why_not
 NewCluster = Callable[[str], FakeCluster]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All cores for what needs no lab; the lab's tests share one lab, and run in one process."""
+    return os.cpu_count() or 1 if "not lab" in config.option.markexpr else 0
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In continuous integration a test that was skipped, for want of a program or of root, has failed."""

@@ -54,6 +54,7 @@ def test_what_an_interrupted_run_began_is_waited_for_and_said_once(tmp_path: Pat
         "ann@elsewhere.example (pid 1, since 2026-01-01 10:00:00 UTC): hardway init",
         "somebody who has not said who",
     ],
+    ids=["alive here", "elsewhere", "unsaid"],
 )
 def test_a_run_that_lives_or_may_live_elsewhere_is_not_waited_for(tmp_path: Path, by: str) -> None:
     with pytest.raises(Locked, match="locked by"):
