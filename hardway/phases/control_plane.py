@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from hardway.inventory.model import API_PORT, Machine
 from hardway.phases.base import Chapter, Declared, Model, Proof
-from hardway.phases.certs import ADMINS_GROUP, KUBELET_CLIENT_USER
+from hardway.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
 from hardway.phases.kubeconfigs import LOCAL_API, break_glass
 from hardway.phases.paths import (
     ADMIN_CONF,
@@ -116,6 +116,14 @@ def proofs(model: Model) -> Iterator[Proof]:
             "every check of its own passed: etcd, informers, bootstrap roles",
             "contains",
             "readyz check passed",
+        )
+        yield Proof(
+            machine.name,
+            "admin.conf speaks for the administrators",
+            f"{KUBECTL} auth whoami -o jsonpath='{{.status.userInfo.username}}'",
+            "a real request shows that server, CA and subject belong together",
+            "equals",
+            ADMIN_USER,
         )
         for component in COMPONENTS[1:]:
             yield Proof(

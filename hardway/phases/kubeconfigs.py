@@ -8,7 +8,6 @@ from hardway.phases.base import Chapter, Declared, Model, Proof
 from hardway.phases.certs import ADMIN_USER, BREAK_GLASS_USER
 from hardway.phases.paths import (
     ADMIN_CONF,
-    BIN,
     CONTROLLER_MANAGER_CONF,
     KUBELET_CONF,
     PROXY_CONF,
@@ -72,15 +71,15 @@ def resources(model: Model) -> Iterator[Declared]:
 
 def proofs(model: Model) -> Iterator[Proof]:
     for machine in model.cluster.controllers:
-        yield Proof(
-            machine.name,
-            "admin.conf speaks for the administrators",
-            f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s auth whoami "
-            "-o jsonpath='{.status.userInfo.username}'",
-            "a real request shows that server, CA and subject belong together",
-            "equals",
-            ADMIN_USER,
-        )
+        for path in controller_kubeconfigs(model):
+            yield Proof(
+                machine.name,
+                f"{path} dials the API server beside it",
+                f"sed -n 's/^ *server: //p' {path}",
+                "with any other one it would go down with a machine that is not its own",
+                "equals",
+                LOCAL_API,
+            )
     for machine in model.cluster.workers:
         for path in worker_kubeconfigs(model, machine):
             yield Proof(
