@@ -17,16 +17,17 @@ _INVENTORY = "Inventory file. Default: $HARDWAY_INVENTORY, then ./hardway.yaml"
 _COMMON = "Every command"
 
 
-def complete_machines(incomplete: str) -> Iterator[str]:
-    """Machines and roles of the inventory at hand; nothing where there is none."""
+def complete_machines(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """Machines and roles of the inventory that `-i` named, or of the one at hand; nothing where there is none."""
     from hardway.errors import HardwayError
     from hardway.inventory.find import find
     from hardway.inventory.load import load
     from hardway.values import ROLES
 
     done, comma, last = incomplete.rpartition(",")
+    given = str(named) if (named := context.params.get("inventory")) else None
     try:
-        names = [machine.name for machine in load(find(None, os.environ, Path.cwd())).machines]
+        names = [machine.name for machine in load(find(given, os.environ, Path.cwd())).machines]
     except HardwayError:
         names = []
     yield from (f"{done}{comma}{name}" for name in (*names, *ROLES) if name.startswith(last))

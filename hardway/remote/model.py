@@ -126,10 +126,13 @@ def checked(machine: str, what: str, result: Result) -> Result:
     """The result, or CommandFailed with the end of what the command said."""
     if result.code == 0:
         return result
+    said = last_lines(result.stderr) or last_lines(result.stdout)
     raise CommandFailed(
         f"{what}: exit status {result.code}",
         machine=machine,
         tried=what,
-        said=last_lines(result.stderr) or last_lines(result.stdout) or None,
-        hint="the same command continues once the cause is gone",
+        said=said or None,
+        hint="make room there (df -h /var/lib), then run the same command again"
+        if "No space left on device" in said
+        else "the same command continues once the cause is gone",
     )

@@ -205,3 +205,12 @@ def test_a_smoke_test_of_some_machines_is_refused_before_any_is_contacted(hardwa
     assert ran.returncode == 2
     assert "the smoke test needs all machines" in ran.stderr
     assert not (here / ".hardway").exists()
+
+
+def test_completion_knows_the_machines_of_the_inventory_that_was_named(hardway: Run, here: Path) -> None:
+    asked = subprocess.run(
+        [Path(sys.executable).with_name("hardway")], cwd=here, capture_output=True, text=True, check=False,
+        env={"PATH": "/usr/bin:/bin", "_HARDWAY_COMPLETE": "complete_bash", "COMP_CWORD": "5",
+             "COMP_WORDS": "hardway init -i real.yaml -l w"},
+    )  # fmt: skip
+    assert asked.stdout.split() == ["w0", "worker"]
