@@ -11,6 +11,7 @@ from hardway.console.words import clean
 
 _GAP = 2
 _LEAST = 8
+_NAME = 24
 _NUMBER = re.compile(r"-|[\d.,]+( ?(B|kB|MB|GB|%|s|ms))?")
 
 
@@ -38,9 +39,14 @@ def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
         # Half of the room is enough for a column that can go on below itself.
         widths[-1] = max(min(widths[-1], room // 2), min(widths[-1], room - sum(widths[:-1])))
     while sum(widths) > room:
-        spare, widest = max((have - need, n) for n, (have, need) in enumerate(zip(widths, least, strict=True)))
-        if spare <= 0:
+        # The first column says whose row it is: names of an ordinary length are cut last.
+        spares = [
+            (n > 0 or have > _NAME, have - need, n) for n, (have, need) in enumerate(zip(widths, least, strict=True))
+        ]
+        possible = [one for one in spares if one[1] > 0]
+        if not possible:
             break
+        widest = max(possible)[2]
         widths[widest] -= 1
     return widths
 

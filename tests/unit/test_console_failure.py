@@ -100,6 +100,13 @@ def test_a_table_stays_within_its_width():
         assert "…" in lines[1]
 
 
+def test_of_a_row_that_is_too_long_the_name_is_cut_last():
+    rows = [(f"controller-{n}", "load-balancer controller", "12 min 26 s", "words " * 9) for n in range(3)]
+    lines = table(("MACHINE", "ROLE", "UP", "SAID"), rows, 50).splitlines()
+    assert [line.split()[0] for line in lines if "controller-" in line] == [f"controller-{n}" for n in range(3)]
+    assert max(map(len, lines)) <= 50
+
+
 def test_an_error_that_holds_others_may_be_any_mapping():
     failure = HardwayError("two failed")
     failure.errors = MappingProxyType({"a": HardwayError("x", machine="a")})  # type: ignore[attr-defined]
