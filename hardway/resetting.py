@@ -33,15 +33,24 @@ def reset(session: Session) -> int:
 def _reset_one(session: Session, name: str) -> int:
     session.events(MachineProgress(name, "reset", "running"))
     ledger = read(session.run(name, f"[ ! -r {PATH} ] || cat {PATH}", what="read the ledger").text)
+    unknown = sorted({key.partition(":")[0] for key in ledger.entries} - KINDS.keys())
+    if unknown:
+        raise NotConverged(
+            f"the ledger names what this hardway does not know: {', '.join(unknown)}",
+            machine=name,
+            hint="use the newer hardway that wrote it; nothing was changed here",
+        )
     if ledger.entries:
         session.run(name, undo_script(ledger), what="reset", timeout=RESET_LIMIT)
-    left = session.run(
-        name, f"rm -rf {FOLDER} {KUBECTL_CACHE}\n{_remains(ledger)}", what="look for remains", check=False
-    )
+    left = session.run(name, _remains(ledger), what="look for remains", check=False)
     if left.text:
         raise NotConverged(
-            "something that hardway put there is still there", machine=name, said=left.text, hint="hardway reset again"
+            "something that hardway put there is still there",
+            machine=name,
+            said=left.text,
+            hint="somebody made it anew meanwhile: delete it by hand, then hardway reset again",
         )
+    session.run(name, f"rm -rf {FOLDER} {KUBECTL_CACHE}", what="close the books")
     for key in reversed(list(ledger.entries)):
         session.events(Changed(name, str(ledger.entries[key].get("chapter", "")), key, "remove"))
     session.events(MachineProgress(name, "reset", "done" if ledger.entries else "unchanged"))
@@ -56,8 +65,6 @@ def undo_script(ledger: Ledger) -> str:
     lines = [PRELUDE, "set -eu"]
     for key, entry in ordered:
         kind, _, name = key.partition(":")
-        if kind not in KINDS:
-            continue
         lines += [f"at {quote(key)}", KINDS[kind].undo(name, entry)]
         lines.append(f"printf '%s\\n' {quote(json.dumps({'op': 'gone', 'key': key}))} >>$LEDGER")
     lines.append("systemctl daemon-reload; systemctl reset-failed || true")

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 from fake.cluster import FakeCluster, room
 from fake.machine import why_not
+from hypothesis import HealthCheck, settings
 
 NewCluster = Callable[[str], FakeCluster]
+
+# A busy computer is no failing test: speed is measured in tests/bench.
+settings.register_profile("hardway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hardway")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -54,6 +54,7 @@ def _as_root() -> None:
 def up(options: Options) -> None:
     """Boot the inventory's machines here; says first what it changes on this computer."""
     from hardway.cli.running import shown
+    from hardway.console.words import counted
     from hardway.lab.lab import up as raise_lab
 
     _as_root()
@@ -61,8 +62,9 @@ def up(options: Options) -> None:
     with shown(options) as events:
         booted = raise_lab(lab, events)
     if options.output == "text":
-        state = "are up" if booted else "were up already"
-        print(f"{len(lab.machines)} machines {state}: {', '.join(machine.name for machine in lab.machines)}")
+        names = ", ".join(machine.name for machine in lab.machines)
+        state = "up" if booted else "up already"
+        print(f"{counted(len(lab.machines), 'machine')} {state}: {names}")
 
 
 @app.command()

@@ -238,7 +238,7 @@ def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:
     more = f"\n  … and {len(changes) - 30} more" if len(changes) > 30 else ""
     shown_changes = "\n".join(lines) + more
     if not confirm(f"{shown_changes}\n{len(changes)} changes to a cluster that serves. Go on?", events):
-        raise UsageError("nothing was changed", hint="--yes goes on without asking")
+        raise HardwayError("nothing was changed", hint="--yes goes on without asking")
 
 
 def _prove(

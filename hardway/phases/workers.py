@@ -17,7 +17,21 @@ CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 PROXY_CONFIG = "/var/lib/kube-proxy/kube-proxy-config.yaml"
 REMOVE_PODS = f"""\
-[ ! -S /run/containerd/containerd.sock ] || timeout 120 {BIN}/crictl rmp --all --force >/dev/null 2>&1 || true"""
+[ ! -S /run/containerd/containerd.sock ] || timeout 120 {BIN}/crictl rmp --all --force >/dev/null 2>&1 || true
+# Chains that a kubelet makes where it finds iptables; `kube-proxy --cleanup` does not know them.
+for tool in iptables ip6tables; do
+  command -v $tool >/dev/null 2>&1 || continue
+  for table in filter mangle nat; do
+    for chain in KUBE-FIREWALL KUBE-KUBELET-CANARY KUBE-IPTABLES-HINT; do
+      $tool -w -t $table -S 2>/dev/null | sed -n "s/^-A \\(.* -j $chain\\)$/-D \\1/p" | while read -r rule; do
+        # shellcheck disable=SC2086
+        $tool -w -t $table $rule 2>/dev/null || true
+      done
+      $tool -w -t $table -F $chain 2>/dev/null || true
+      $tool -w -t $table -X $chain 2>/dev/null || true
+    done
+  done
+done"""
 KILL_CONTAINERS = f"""\
 shims=
 for process in /proc/[0-9]*; do

@@ -103,7 +103,9 @@ def test_the_inventories_that_travel_with_hardway_leave_an_empty_plan(name: str)
         assert_nothing_is_left_to_do(made)
 
 
-@settings(max_examples=EXAMPLES // 2, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=max(1, EXAMPLES // 2), deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck)
+)
 @given(inventories().filter(lambda text: text.count("address: ") <= 3))
 def test_any_right_inventory_leaves_an_empty_plan(text: str) -> None:
     with cluster(text) as made:
@@ -127,7 +129,7 @@ def test_a_run_killed_at_any_command_is_ended_by_the_same_run_again(cut: Cut) ->
         assert_whole(made, ONE)
 
 
-@settings(max_examples=EXAMPLES // 2, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=max(1, EXAMPLES // 2), deadline=None, phases=NO_SHRINKING)
 @given(first=cuts, second=cuts, on=st.sampled_from(["head", "hand"]))
 def test_a_run_killed_twice_on_one_of_two_machines_is_ended_by_the_third(first: Cut, second: Cut, on: str) -> None:
     with cluster(PAIR) as made:
@@ -144,7 +146,7 @@ class Killed(BaseException):
     """The operator's process is gone."""
 
 
-@settings(max_examples=EXAMPLES // 2, deadline=None, phases=NO_SHRINKING)
+@settings(max_examples=max(1, EXAMPLES // 2), deadline=None, phases=NO_SHRINKING)
 @given(after=st.integers(0, 160))
 def test_an_operator_killed_at_any_moment_goes_on_with_the_same_command(after: int) -> None:
     with cluster(ONE) as made:
