@@ -55,7 +55,9 @@ class ChannelPipe:
             self._channel.sendall(data)
 
     def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
-        self._poll.poll(max(0, seconds) * 1000)
+        # Paramiko takes its sign back when one stream was read, also where it was just given for the other.
+        if not self._channel.recv_ready() and not self._channel.recv_stderr_ready():
+            self._poll.poll(max(0, seconds) * 1000)
         out, err = bytearray(), bytearray()
         with _broken_is_os_error():
             while self._channel.recv_ready():

@@ -52,7 +52,7 @@ def ready_again(site: Site, machine: str) -> bool:
 @pytest.mark.parametrize("machine", ["worker-1", "controller-2", "lb-0"])
 def test_a_rebooted_machine_comes_back_as_it_was(seven: Site, app: str, machine: str) -> None:
     deployed(seven)
-    look = "ip route show proto static | sort; sysctl net.ipv4.ip_forward; nft list tables; cat /proc/swaps"
+    look = "ip route show proto static | sort; sysctl net.ipv4.ip_forward; nft list tables | sort; cat /proc/swaps"
     before = seven.on(machine, look)
     reboot(seven, machine)
     if machine.startswith("worker"):
