@@ -66,8 +66,6 @@ class Dialer:
         self._ssh_config = ssh_config
         self._keyring = Keyring(secrets)
         self._timeout = timeout
-        # lazy: without fabric.yaml; with an ssh_config, which is empty: without the user's
-        self._config = fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig())
         self._jumps: dict[tuple[Hop, ...], fabric.Connection] = {}
         self._jumping = threading.RLock()
 
@@ -98,7 +96,9 @@ class Dialer:
             user=hop.user,
             port=hop.port,
             gateway=hop.proxy_command if jump is None else jump,
-            config=self._config,
+            # lazy: without fabric.yaml; with an ssh_config, which is empty: without the user's; one each,
+            # since a connection merges it anew while it opens, and another thread would find it empty
+            config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
             connect_kwargs=self._connect_kwargs(hop),
         )
         connection.client.set_missing_host_key_policy(_OurHostKeys(self._host_keys, machine, hop))
