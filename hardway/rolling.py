@@ -54,17 +54,12 @@ def _rolling(session: Session, changes: Sequence[Change], declaration: Declarati
     members = {
         one.machine: one.resource
         for one in declaration.placed
-        if isinstance(one.resource, Service) and one.resource.group == group and one.machine in session.machines
+        if isinstance(one.resource, Service) and one.resource.group == group
     }
-    healthy = {
-        name
-        for name, well in session.each(members, lambda name: _healthy(session, name, members[name])).items()
-        if well
-    }
-    everywhere = sum(
-        1 for one in declaration.placed if isinstance(one.resource, Service) and one.resource.group == group
-    )
-    quorum = everywhere // 2 + 1 if restarted[0].resource.quorum else 1
+    reached = [name for name in members if name in session.machines]
+    well = session.each(reached, lambda name: _healthy(session, name, members[name]))
+    healthy = {name for name in reached if well[name]}
+    quorum = len(members) // 2 + 1 if restarted[0].resource.quorum else 1
     if len(healthy) < quorum:
         return []
     names = [change.machine for change in restarted]
