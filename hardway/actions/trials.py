@@ -223,7 +223,7 @@ def _port_forward(pod: Pod) -> str:
 said=$(mktemp)
 {KUBECTL} -n {NAMESPACE} port-forward pod/{pod.name} :{POD_PORT} >"$said" 2>&1 &
 forward=$!
-trap 'kill $forward 2>/dev/null; rm -f "$said"' EXIT
+trap 'kill $forward 2>/dev/null; wait $forward 2>/dev/null || true; rm -f "$said"' EXIT
 port= tries=0
 while [ -z "$port" ]; do
   sleep 0.1; tries=$((tries + 1))
