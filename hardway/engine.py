@@ -103,11 +103,7 @@ def converge(
         before = {(change.machine, change.key): change for change in changes}
         note_intents(session, state, changes, declaration, views, contexts)
         checked = _stage(session, changes, views, contexts, supply, store)
-        for chapter, mine in _steps(changes):
-            with stage(chapter, session.events):
-                activate(session, chapter, mine, declaration, views, contexts)
-            if chapter == "etcd":
-                state = formed(session, state, declaration, views, mine)
+        state = _activate(session, state, changes, declaration, views, contexts)
         outcome.changes += changes
         declaration = declare(Model(session.cluster, state, versions))
         with stage("observe again", session.events):
@@ -119,6 +115,23 @@ def converge(
     outcome.state, outcome.views, outcome.declaration = state, views, declaration
     keep_books(session, state, views, {change.machine for change in outcome.changes})
     return outcome
+
+
+def _activate(
+    session: Session,
+    state: State,
+    changes: Sequence[Change],
+    declaration: Declaration,
+    views: Mapping[str, View],
+    contexts: Mapping[str, Context],
+) -> State:
+    """Chapter by chapter, what has been staged; the State in which that leaves the cluster."""
+    for chapter, mine in _steps(changes):
+        with stage(chapter, session.events):
+            activate(session, chapter, mine, declaration, views, contexts)
+        if chapter == "etcd":
+            state = formed(session, state, declaration, views, mine)
+    return state
 
 
 def _make_local(session: Session, declaration: Declaration, views: Mapping[str, View], choice: Choice) -> list[str]:

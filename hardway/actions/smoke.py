@@ -13,7 +13,7 @@ from hardway.actions import trials
 from hardway.actions.trials import ASK, KUBECTL, NAMESPACE
 from hardway.artifacts.catalogue import IMAGES
 from hardway.errors import HardwayError
-from hardway.events import Note, Proved, Sink
+from hardway.events import Note, Proved
 from hardway.inventory.model import Cluster
 from hardway.phases.base import Proof
 from hardway.proving import prove
@@ -25,17 +25,17 @@ LEFTOVER_LIMIT = 60
 """Seconds for the namespace of an earlier run to go away."""
 
 
-def smoke_test(session: Session, cluster: Cluster, versions: Mapping[str, str], events: Sink) -> list[Proved]:
+def smoke_test(session: Session, cluster: Cluster, versions: Mapping[str, str]) -> list[Proved]:
     """Tries the cluster out; the session needs all controllers. What fails is in the results.
 
     Ends early where the next trials could only repeat the same failure. Raises HardwayError when
     nothing can be made in the cluster, or not be taken away again.
     """
-    with stage(CHAPTER, events):
+    with stage(CHAPTER, session.events):
         try:
             proved = _tried(session, cluster, versions)
         except BaseException:
-            _clean_up_quietly(session, cluster, events)
+            _clean_up_quietly(session, cluster)
             raise
         clean_up(session, cluster)
     return proved
@@ -103,11 +103,11 @@ def clean_up(session: Session, cluster: Cluster) -> None:
     raise errors[-1]
 
 
-def _clean_up_quietly(session: Session, cluster: Cluster, events: Sink) -> None:
+def _clean_up_quietly(session: Session, cluster: Cluster) -> None:
     # Something else is being told already, and must not be replaced by this.
     try:
         clean_up(session, cluster)
     except HardwayError as error:
-        events(
+        session.events(
             Note(f"the namespace {NAMESPACE} is still there ({error.what}); the next smoke test deletes it", "warning")
         )

@@ -141,52 +141,64 @@ def from_controllers(cluster: Cluster, made: Echo) -> Iterator[Proof]:
 
 def from_pods(cluster: Cluster, made: Echo) -> Iterator[Proof]:
     """What pods see of each other, of Services and of names, and what comes in through nodes."""
-    first_address = cluster.first_service_address
-    api_name = f"kubernetes.default.svc.{cluster.network.cluster_domain}"
     for number, pod in enumerate(made.pods):
         via = _by_turns(cluster, number).name
-        for other in made.pods:
-            if other != pod:
-                yield Proof(
-                    via,
-                    f"the pod on {pod.node} reaches the pod on {other.node}",
-                    _dial(pod, other.address, POD_PORT),
-                    f"{pod.node} must have a route to the pods of {other.node}, and the other way; "
-                    "look at: hardway routes",
-                    "contains",
-                    f'"{other.name}"',
-                    within=RULES_WITHIN,
-                )
-        yield Proof(
-            via,
-            f"the pod on {pod.node} reaches a Service by its address",
-            _dial(pod, made.service_address, 80),
-            f"kube-proxy on {pod.node} writes the rules that lead to a pod behind it; look at: hardway workers",
-            "contains",
-            '"responses":["echo-',
-            within=RULES_WITHIN,
-        )
-        yield Proof(
-            via,
-            f"the pod on {pod.node} reaches the API at {first_address}",
-            _dial(pod, str(first_address), 443),
-            "programs in pods dial the API's Service, which leads to the controllers; look at: hardway routes",
-            # What a TLS server says to those who forget TLS.
-            "contains",
-            "to an HTTPS server",
-            within=RULES_WITHIN,
-        )
-        yield Proof(
-            via,
-            f"the pod on {pod.node} finds {api_name}",
-            # Nobody listens on that port: the failure names the address that the name led to.
-            f"{_dial(pod, api_name, CLOSED_PORT, 'udp')} | sed 's/.*u003e\\([0-9.]*\\):.*/\\1/'",
-            "CoreDNS must answer, and give the address that the API's certificate holds; look at: hardway dns",
-            "equals",
-            str(first_address),
-            within=RULES_WITHIN,
-        )
+        yield from (_other_pod(via, pod, other) for other in made.pods if other != pod)
+        yield _service(via, pod, made.service_address)
+        yield _api(via, pod, str(cluster.first_service_address))
+        yield _name(via, pod, cluster)
     yield from _node_ports(cluster, made)
+
+
+def _other_pod(via: str, pod: Pod, other: Pod) -> Proof:
+    return Proof(
+        via,
+        f"the pod on {pod.node} reaches the pod on {other.node}",
+        _dial(pod, other.address, POD_PORT),
+        f"{pod.node} must have a route to the pods of {other.node}, and the other way; look at: hardway routes",
+        "contains",
+        f'"{other.name}"',
+        within=RULES_WITHIN,
+    )
+
+
+def _service(via: str, pod: Pod, address: str) -> Proof:
+    return Proof(
+        via,
+        f"the pod on {pod.node} reaches a Service by its address",
+        _dial(pod, address, 80),
+        f"kube-proxy on {pod.node} writes the rules that lead to a pod behind it; look at: hardway workers",
+        "contains",
+        '"responses":["echo-',
+        within=RULES_WITHIN,
+    )
+
+
+def _api(via: str, pod: Pod, address: str) -> Proof:
+    return Proof(
+        via,
+        f"the pod on {pod.node} reaches the API at {address}",
+        _dial(pod, address, 443),
+        "programs in pods dial the API's Service, which leads to the controllers; look at: hardway routes",
+        # What a TLS server says to those who forget TLS.
+        "contains",
+        "to an HTTPS server",
+        within=RULES_WITHIN,
+    )
+
+
+def _name(via: str, pod: Pod, cluster: Cluster) -> Proof:
+    name = f"kubernetes.default.svc.{cluster.network.cluster_domain}"
+    return Proof(
+        via,
+        f"the pod on {pod.node} finds {name}",
+        # Nobody listens on that port: the failure names the address that the name led to.
+        f"{_dial(pod, name, CLOSED_PORT, 'udp')} | sed 's/.*u003e\\([0-9.]*\\):.*/\\1/'",
+        "CoreDNS must answer, and give the address that the API's certificate holds; look at: hardway dns",
+        "equals",
+        str(cluster.first_service_address),
+        within=RULES_WITHIN,
+    )
 
 
 def _node_ports(cluster: Cluster, made: Echo) -> Iterator[Proof]:

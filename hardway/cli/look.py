@@ -39,34 +39,22 @@ def preflight(options: Options) -> None:
 @flags("yes", *opt.REACHING)
 def reset(options: Options) -> None:
     """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
-    from hardway.cli.running import access, confirm, site, telling
+    from hardway.cli.running import changing, confirm, site
     from hardway.errors import UsageError
-    from hardway.events import RunFinished, RunStarted
+    from hardway.events import RunFinished
     from hardway.resetting import reset as take_away
-    from hardway.session import holder, lock, opened
 
     here = site(options)
-    names = tuple(machine.name for machine in here.chosen)
-    question = f"Reset {', '.join(names)}: the cluster {here.cluster.name} and all its data there are lost. Go on?"
+    names = ", ".join(machine.name for machine in here.chosen)
+    question = f"Reset {names}: the cluster {here.cluster.name} and all its data there are lost. Go on?"
     if not options.yes and not (sys.stdin.isatty() and confirm(question)):
         raise UsageError("nothing was reset", hint="--yes, if the data is not needed")
-    here.workspace.create()
     started = time.monotonic()
-    with here.workspace.lock(holder("reset")), telling(options, here.workspace, "reset") as events:
-        events(RunStarted("reset", here.cluster.name, names, ("reset",)))
-        with opened(
-            here.cluster,
-            here.workspace,
-            here.chosen,
-            access=access(options, events),
-            events=events,
-            forks=options.forks,
-        ) as session:
-            lock(session, holder("reset"))
-            undone = take_away(session)
-        if len(names) == len(here.cluster.machines):
+    with changing(options, here, "reset", ("reset",)) as session:
+        undone = take_away(session)
+        if here.everywhere:
             here.workspace.forget_state()
-        events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))
+        session.events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))
 
 
 _artifacts = typer.Typer(invoke_without_command=True)

@@ -156,23 +156,13 @@ def confirm(question: str, events: Sink = discard) -> bool:
         return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
-    """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
-    here = site(options)
-    # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
-    refuse_pending(here.state, here.cluster)
-    if "smoke-test" in chapters and not (whole or here.everywhere):
-        raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+@contextlib.contextmanager
+def changing(options: Options, here: Site, command: str, chapters: Sequence[str]) -> Iterator[Session]:
+    """Connections to the chosen machines by which they may be changed: all locks are held, a log is written."""
+    names = tuple(machine.name for machine in here.chosen)
     here.workspace.create()
-    started = time.monotonic()
-    with (
-        here.workspace.lock(holder(command)),
-        telling(options, here.workspace, command) as events,
-    ):
-        names = tuple(machine.name for machine in here.chosen)
+    with here.workspace.lock(holder(command)), telling(options, here.workspace, command) as events:
         events(RunStarted(command, here.cluster.name, names, tuple(chapters)))
-        store = default_store()
-        wanted = supply(options, here.cluster, store, events)
         with opened(
             here.cluster,
             here.workspace,
@@ -182,22 +172,35 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
             forks=options.forks,
         ) as session:
             lock(session, holder(command))
-            choice = Choice(tuple(chapters), frozenset(names), options.adopt)
-            outcome = converge(
-                session,
-                here.state,
-                choice,
-                wanted,
-                store,
-                check=lambda views: _may_begin(options, here, session, chapters, wanted, views, whole=whole),
-                confirm=lambda changes: _confirm(changes, options, events),
-            )
-            # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
-            if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
-                _prove(session, here, outcome, chapters, wanted.versions, events)
+            yield session
+
+
+def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
+    """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
+    here = site(options)
+    # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
+    refuse_pending(here.state, here.cluster)
+    if "smoke-test" in chapters and not (whole or here.everywhere):
+        raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+    started = time.monotonic()
+    with changing(options, here, command, chapters) as session:
+        store = default_store()
+        wanted = supply(options, here.cluster, store, session.events)
+        outcome = converge(
+            session,
+            here.state,
+            Choice(tuple(chapters), frozenset(machine.name for machine in here.chosen), options.adopt),
+            wanted,
+            store,
+            check=lambda views: _may_begin(options, here, session, chapters, wanted, views, whole=whole),
+            confirm=lambda changes: _confirm(changes, options, session.events),
+        )
+        # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
+        if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
+            _prove(session, here, outcome, chapters, wanted.versions)
         following = _next_lines(here, wanted, store, outcome)
         changed = len(outcome.changes) + len(outcome.made)
-        events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
+        session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
 
 def _may_begin(
@@ -247,7 +250,6 @@ def _prove(
     outcome: Outcome,
     chapters: Sequence[str],
     versions: Mapping[str, str],
-    events: Sink,
 ) -> None:
     """The chapters' proofs on the machines of this run, then the trials of the smoke test.
 
@@ -258,12 +260,12 @@ def _prove(
         for chapter, proof in outcome.declaration.proofs
         if chapter in chapters and proof.machine in session.machines
     ]
-    with stage("proofs", events):
+    with stage("proofs", session.events):
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
     if "smoke-test" in chapters and not here.everywhere:
-        events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
+        session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
     elif "smoke-test" in chapters:
-        proving.require(smoke_test(session, here.cluster, versions, events))
+        proving.require(smoke_test(session, here.cluster, versions))
         if set(chapters) == set(CHAPTER_NAMES):
             here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
 

@@ -253,9 +253,9 @@ def try_out(
     monkeypatch.setattr(smoke, "prove", prove)
     events: list[Event] = []
     machines: Any = {one.name: Controller(one.name, api) for one in SEVEN.controllers}
-    session = Session(SEVEN, Workspace(tmp_path), machines)
+    session = Session(SEVEN, Workspace(tmp_path), machines, events.append)
     try:
-        return smoke.smoke_test(session, SEVEN, VERSIONS, events.append), events
+        return smoke.smoke_test(session, SEVEN, VERSIONS), events
     except BaseException as error:
         error.args = (*error.args, events)
         raise
