@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Machine
 from hardway.rules.host import Host
+from hardway.rules.symptoms import Case
 
 Level = Literal["error", "warning"]
-Need = Literal["facts", "hosts"]
+Need = Literal["facts", "hosts", "symptoms"]
+Layer = Literal["machine", "network", "trust", "etcd", "control plane", "workers", "add-ons"]
+LAYERS: tuple[Layer, ...] = get_args(Layer)
+"""What stands on what, lowest first: where several things are wrong, the lower one is mended first."""
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,20 @@ class Scene:
     """What is known when rules are asked, by machine name.
 
     `facts` come with every probe. `hosts` are what machines were before hardway put anything there.
-    `clock` is the operator's, in seconds since the epoch, at the time of the facts.
+    `case` is a cluster that does not work, as doctor saw it. `clock` is the operator's, in seconds since the epoch, at the time of the facts.
     """
 
     cluster: Cluster
     facts: Mapping[str, Facts] = field(default_factory=dict)
     hosts: Mapping[str, Host] = field(default_factory=dict)
     clock: float | None = None
+    case: Case | None = None
 
     @property
     def has(self) -> frozenset[Need]:
-        known: dict[Need, bool] = {"facts": bool(self.facts), "hosts": bool(self.hosts)}
+        known: dict[Need, bool] = {
+            "facts": bool(self.facts), "hosts": bool(self.hosts), "symptoms": self.case is not None
+        }  # fmt: skip
         return frozenset(need for need, there in known.items() if there)
 
     def seen(self) -> Iterator[tuple[Machine, Facts]]:
@@ -47,16 +54,24 @@ class Scene:
 
 @dataclass(frozen=True)
 class Found:
-    """What a rule saw on a machine; `fix` where it depends on what was seen."""
+    """What a rule saw on a machine; `fix` where it depends on what was seen, one command a line.
+
+    `evidence` is what machines said, a line each.
+    """
 
     machine: str
     what: str
     fix: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that goes wrong. `needs` says what of a Scene `find` looks at; an error stops a run."""
+    """One thing that goes wrong. `needs` says what of a Scene `find` looks at; an error stops a run.
+
+    `explains` names rules whose findings on the same machine follow from this one, `reaches` those whose
+    findings on any machine do.
+    """
 
     id: str
     needs: frozenset[Need]
@@ -64,6 +79,9 @@ class Rule:
     why: str
     fix: str
     level: Level = "error"
+    layer: Layer = "machine"
+    explains: frozenset[str] = frozenset()
+    reaches: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -76,12 +94,13 @@ class Finding:
     fix: str
     level: Level
     why: str = ""
+    evidence: tuple[str, ...] = ()
 
 
 def examine(rules: Sequence[Rule], scene: Scene) -> list[Finding]:
     """Asks every rule for which enough is known; errors first, then in the rules' order."""
     findings = [
-        Finding(found.machine, rule.id, found.what, found.fix or rule.fix, rule.level, rule.why)
+        Finding(found.machine, rule.id, found.what, found.fix or rule.fix, rule.level, rule.why, found.evidence)
         for rule in rules
         if rule.needs <= scene.has
         for found in rule.find(scene)
