@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardway.cli import options as opt
 from hardway.cli.chapters import SUMMARIES, numbered
+from hardway.cli.explain import register as register_explain
 from hardway.cli.lab import app as lab
 from hardway.cli.look import register as register_look
 from hardway.cli.options import Options, flags
@@ -59,6 +60,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 register_see(app, SEE)
+register_explain(app, SEE)
 
 
 @app.command(rich_help_panel=DO)

@@ -1,0 +1,105 @@
+"""Explanations as a person reads them: plain text within a width."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from hardway.console.words import counted
+from hardway.views.explain.chapter import ChapterPage, Contents, Next, Row, Wrong
+
+_HEAD = 7
+"""The width of the headings WHY, MORE and PROVE."""
+
+
+def contents_lines(page: Contents, width: int = 80) -> list[str]:
+    """Every chapter in one line, and how to ask further."""
+    lines = [f"{page.cluster}: what hardway puts where, and why   ({page.inventory})", ""]
+    lines += aligned([("CHAPTER", "WHY"), *page.chapters], width)
+    return [*lines, "", *_next("ASK", page.more, width)]
+
+
+def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False) -> list[str]:
+    """One screen; `verbose` says what each thing is, and leaves nothing out."""
+    asks = page.more if verbose else (*page.more, Next(f"hardway explain {page.name} -v", "all, and what each is"))
+    proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
+    above = [*_title(page, width), "", *_wrapped("WHY", page.why, width), "", *_rows(page, width, verbose)]
+    below = ["", *_next("MORE", asks, width), *_next("PROVE", [Next(f"hardway verify {page.name}", proofs)], width)]
+    wrong = [_pitfall(one, page.name, width) for one in page.wrong]
+    if not verbose:
+        wrong = _fitting(wrong, _SCREEN - len(above) - len(below))
+    middle = [line for lines in wrong for line in lines]
+    return [*above, *(["", "EASY TO GET WRONG", *middle] if middle else []), *below]
+
+
+_SCREEN = 30
+
+
+def _fitting(pitfalls: Sequence[list[str]], room: int) -> list[list[str]]:
+    """As many as there is room for, and the first one in any case."""
+    shown: list[list[str]] = []
+    for lines in pitfalls:
+        room -= len(lines)
+        if shown and room < 2:
+            break
+        shown.append(lines)
+    return shown
+
+
+def _title(page: ChapterPage, width: int) -> list[str]:
+    counts = ", ".join(f"{count} {kind}" for kind, count in page.counts)
+    facts = [f"chapter {page.number} of {page.of}", counts, f"inventory: {page.cluster}"]
+    return _hanging(page.name.upper() + "   ", " | ".join(filter(None, facts)), width)
+
+
+def _rows(page: ChapterPage, width: int, verbose: bool) -> list[str]:
+    rows = [row for row in page.rows if verbose or not row.detail]
+    if not rows:
+        return ["Nothing of this is declared for this inventory."]
+    cells = [(page.grouping, "THING", "ON", "READ OR CHECKED BY")]
+    for before, row in zip([None, *rows], rows, strict=False):
+        group = row.group if before is None or before.group != row.group else ""
+        cells.append((group, row.name, row.on, row.reader))
+    lines = aligned([cell if any(row.group for row in rows) else cell[1:] for cell in cells], width)
+    return lines if not verbose else [*lines, "", *_explained(rows, width)]
+
+
+def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Columns of which only the last is wrapped: what stands in the others is to be typed, so nothing is cut."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        head = "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False))
+        lines += _hanging(head, row[-1], max(width, len(head) + 20))
+    return lines
+
+
+def _explained(rows: Iterable[Row], width: int) -> list[str]:
+    return [line for row in rows for line in (row.name, *_hanging("   ", row.what, width))]
+
+
+def _pitfall(wrong: Wrong, chapter: str, width: int) -> list[str]:
+    shows = f" Shows in {wrong.shows}." if wrong.shows != chapter else ""
+    fault = f" Try it: hardway lab break {wrong.fault}" if wrong.fault else ""
+    return _hanging(" - ", f"{wrong.text}{shows}{fault}", width)
+
+
+def _next(head: str, asks: Sequence[Next], width: int) -> list[str]:
+    rows = [(head if not number else "", one.command, one.gives) for number, one in enumerate(asks)]
+    return aligned([("PROVE", "", ""), *rows], width)[1:] if rows else []
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    return _hanging(f"{head:<{_HEAD}}", text, width)
+
+
+def _hanging(head: str, text: str, width: int) -> list[str]:
+    """The text behind its head, and further lines below its own beginning."""
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=head,
+        subsequent_indent=" " * len(head),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [head.rstrip()]
