@@ -195,16 +195,29 @@ class Directory(OnDisk):
         return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
-        noted = context.noted.get(self.key)
-        existed = noted.get("existed", False) if noted else isinstance(observed, Present)
-        return {"data": self.data, "existed": existed}
+        return {"data": self.data, "before": self._before(observed, context.noted.get(self.key))}
+
+    def _before(self, observed: Observed, noted: Mapping[str, Any] | None) -> list[str] | None:
+        """Mode, owner and group of a folder that was there before hardway; what was noted first counts."""
+        if noted:
+            before: list[str] | None = noted.get("before")
+            return before
+        if not isinstance(observed, Present):
+            return None
+        stat: Stat = observed.value
+        return [f"{stat.mode:04o}", stat.owner, stat.group]
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        if entry.get("data"):
-            # A container's mounts outlive it; what they show is not ours to delete.
-            return f"unmount_below {quote(name)}; empty_folder {quote(name)}"
-        return "" if entry.get("existed") else f"prune {quote(name)}"
+        folder = quote(name)
+        # A container's mounts outlive it; what they show is not ours to delete.
+        lines = [f"unmount_below {folder}; empty_folder {folder}"] if entry.get("data") else []
+        if before := entry.get("before"):
+            mode, owner, group = before
+            lines.append(quote("install", "-d", "-m", mode, "-o", owner, "-g", group, "--", name))
+        elif not lines:
+            lines.append(f"prune {folder}")
+        return "; ".join(lines)
 
 
 @dataclass(frozen=True)

@@ -400,6 +400,15 @@ def test_a_service_that_does_not_settle_shows_its_journal(fake: Bench) -> None:
     assert "scheduler: no sign" in (caught.value.said or "")
 
 
+def test_a_data_folder_that_was_there_is_empty_again_and_as_open_as_before(fake: Bench) -> None:
+    folder = Directory("/srv/data", 0o700, data=True)
+    fake.sh("install -d -m 0751 /srv/data")
+    view = fake.apply(folder)
+    fake.sh("echo x >/srv/data/c")
+    fake.undo(view, folder)
+    assert fake.sh("stat -c %a /srv/data; ls /srv/data") == "751"
+
+
 def test_a_data_folder_goes_with_all_that_a_component_wrote(fake: Bench) -> None:
     folder = Directory("/srv/data", 0o700, data=True)
     view = fake.apply(folder)

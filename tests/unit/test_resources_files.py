@@ -95,10 +95,10 @@ def test_a_folder(observed: Observed, says: str | None) -> None:
     assert why(Directory("/var/lib/etcd", 0o700), observed) == says
 
 
-def test_a_folder_that_was_there_before_stays() -> None:
+def test_a_folder_that_was_there_before_gets_its_access_back() -> None:
     folder = Directory("/etc/cni")
-    there = folder.entry(Present(stat(type="directory")), CONTEXT)
-    assert Directory.undo("/etc/cni", there) == ""
+    there = folder.entry(Present(stat(type="directory", mode=0o750, group="adm")), CONTEXT)
+    assert Directory.undo("/etc/cni", there) == "install -d -m 0750 -o root -g adm -- /etc/cni"
     made = folder.entry(Absent(), CONTEXT)
     assert Directory.undo("/etc/cni", made) == "prune /etc/cni"
     # In a second run it is there, but hardway's own ledger knows that it was not.
