@@ -5,6 +5,7 @@ names, usages, key match, time left), never by bytes, so a hand-made certificate
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ BACKDATING = timedelta(minutes=5)
 
 _EXTENDED = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _USAGES = {oid: usage for usage, oid in _EXTENDED.items()}
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\s*", re.DOTALL)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -93,6 +95,14 @@ def public_key_pem(key_pem: bytes) -> bytes:
     )
 
 
+def public_key_digest(public_pem: bytes) -> str:
+    """SHA-256 of a public key's DER SubjectPublicKeyInfo, as `Certificate.public_key_digest`. Raises PemError."""
+    try:
+        return sha256(_public_der(serialization.load_pem_public_key(public_pem)))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise PemError("not a PEM public key, or a damaged one") from error
+
+
 def key_algorithm(key_pem: bytes) -> str:
     """`ecdsa-p256`, `rsa-2048` … of a private key. Raises PemError."""
     key = _key(key_pem)
@@ -151,6 +161,16 @@ def read(pem: bytes) -> Certificate:
         public_key_digest=sha256(_public_der(certificate.public_key())),
         fingerprint=_fingerprint(certificate),
     )
+
+
+def split(text: bytes) -> list[bytes]:
+    """The PEM certificates of a text, such as a bundle of CAs, one by one and unread."""
+    return _BLOCK.findall(text)
+
+
+def is_issued_by(pem: bytes, ca_pem: bytes) -> bool:
+    """Whether the CA's key signed a certificate, and its name is the issuer's. Raises PemError."""
+    return not _issuer_differences(pem, ca_pem)
 
 
 def fingerprint(pem: bytes) -> str:

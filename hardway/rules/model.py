@@ -10,9 +10,10 @@ from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Machine
 from hardway.rules.host import Host
 from hardway.rules.symptoms import Case
+from hardway.setup.model import Setup
 
 Level = Literal["error", "warning"]
-Need = Literal["facts", "hosts", "symptoms"]
+Need = Literal["facts", "hosts", "setup", "symptoms"]
 Layer = Literal["machine", "network", "trust", "etcd", "control plane", "workers", "add-ons"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 """What stands on what, lowest first: where several things are wrong, the lower one is mended first."""
@@ -23,7 +24,8 @@ class Scene:
     """What is known when rules are asked, by machine name.
 
     `facts` come with every probe. `hosts` are what machines were before hardway put anything there.
-    `case` is a cluster that does not work, as doctor saw it. `clock` is the operator's, in seconds since the epoch, at the time of the facts.
+    `case` is a cluster that does not work, as doctor saw it. `clock` is the operator's, in seconds since
+    the epoch, at the time of the facts.
     """
 
     cluster: Cluster
@@ -31,11 +33,13 @@ class Scene:
     hosts: Mapping[str, Host] = field(default_factory=dict)
     clock: float | None = None
     case: Case | None = None
+    setup: Setup | None = None
 
     @property
     def has(self) -> frozenset[Need]:
         known: dict[Need, bool] = {
-            "facts": bool(self.facts), "hosts": bool(self.hosts), "symptoms": self.case is not None
+            "facts": bool(self.facts), "hosts": bool(self.hosts), "setup": self.setup is not None,
+            "symptoms": self.case is not None,
         }  # fmt: skip
         return frozenset(need for need, there in known.items() if there)
 
@@ -56,13 +60,14 @@ class Scene:
 class Found:
     """What a rule saw on a machine; `fix` where it depends on what was seen, one command a line.
 
-    `evidence` is what machines said, a line each.
+    `evidence` is what machines said, a line each; `met` how one would meet it otherwise.
     """
 
     machine: str
     what: str
     fix: str = ""
     evidence: tuple[str, ...] = ()
+    met: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class Rule:
     """One thing that goes wrong. `needs` says what of a Scene `find` looks at; an error stops a run.
 
     `explains` names rules whose findings on the same machine follow from this one, `reaches` those whose
-    findings on any machine do.
+    findings on any machine do. `finds` is what it looks for, and `met` how one would meet that otherwise: a
+    chapter, a colon, and what is said there.
     """
 
     id: str
@@ -82,6 +88,8 @@ class Rule:
     layer: Layer = "machine"
     explains: frozenset[str] = frozenset()
     reaches: frozenset[str] = frozenset()
+    finds: str = ""
+    met: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,12 +103,22 @@ class Finding:
     level: Level
     why: str = ""
     evidence: tuple[str, ...] = ()
+    met: str = ""
 
 
 def examine(rules: Sequence[Rule], scene: Scene) -> list[Finding]:
     """Asks every rule for which enough is known; errors first, then in the rules' order."""
     findings = [
-        Finding(found.machine, rule.id, found.what, found.fix or rule.fix, rule.level, rule.why, found.evidence)
+        Finding(
+            found.machine,
+            rule.id,
+            found.what,
+            found.fix or rule.fix,
+            rule.level,
+            rule.why,
+            found.evidence,
+            found.met or rule.met,
+        )
         for rule in rules
         if rule.needs <= scene.has
         for found in rule.find(scene)

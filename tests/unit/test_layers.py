@@ -17,7 +17,7 @@ LAYERS = (
     {"workspace"},
     {"phases"},
     {"plan"},
-    {"activation", "supply"},
+    {"activation", "setup", "supply"},
     {"session"},
     {"staging", "deciding", "books", "rolling", "proving", "resetting", "actions", "rules"},
     {"engine"},

@@ -1,0 +1,46 @@
+"""Command lines as units and processes have them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+
+_COMMAND = re.compile(r"^ExecStart=(?!\s*$)((?:[^\\\n]|\\\n|\\.)*)", re.MULTILINE)
+_SETTING = re.compile(r"^Environment=(.*)$", re.MULTILINE)
+
+
+def exec_start(unit: str) -> list[str]:
+    """The words of a unit's last ExecStart; empty where it has none or cannot be read."""
+    found = _COMMAND.findall(unit)
+    if not found:
+        return []
+    words = _words(found[-1].replace("\\\n", " "))
+    return [word.replace("%%", "%").replace("$$", "$") for word in [words[0].lstrip("@-:+!"), *words[1:]]]
+
+
+def environment(unit: str) -> dict[str, str]:
+    """What a unit sets by Environment=."""
+    words = [word for line in _SETTING.findall(unit) for word in _words(line)]
+    return dict(word.partition("=")[::2] for word in words)
+
+
+def flags(argv: Sequence[str]) -> dict[str, str]:
+    """Flags by name, `_` as `-`; one without a value is `true`, the last of several of one name holds."""
+    found = {}
+    for number, word in enumerate(argv):
+        if not word.startswith("-") or word.strip("-") == "":
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals:
+            following = argv[number + 1] if number + 1 < len(argv) else "-"
+            value = "true" if following.startswith("-") else following
+        found[name.replace("_", "-")] = value
+    return found
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line, posix=True) or [""]
+    except ValueError:
+        return line.split() or [""]

@@ -1,0 +1,161 @@
+"""The setup that a declaration comes to, before any machine is contacted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from ipaddress import IPv4Network
+
+import yaml
+
+from hardway import pki
+from hardway.inventory.model import Cluster
+from hardway.plan import Declaration
+from hardway.resources import (
+    ApiObjects,
+    Binary,
+    File,
+    Key,
+    PublicKey,
+    RandomKey,
+    Route,
+    WorkspaceFile,
+)
+from hardway.resources import Certificate as LocalCertificate
+from hardway.setup.commands import environment, exec_start
+from hardway.setup.material import Book, Command, Material, interpret, parsed
+from hardway.setup.model import COMPONENTS, Certificate, Setup
+from hardway.values import OPERATOR, sha256
+
+DNS_NAMES = ("kube-dns", "coredns")
+KUBELET_API = "system:kubelet-api-admin"
+
+
+def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> Setup:
+    """The setup of all machines, the operator's among them.
+
+    `values` are the workspace's files that stay as they are; where a certificate is not among them, its
+    specification stands for it. An unreadable file counts as one that is to be made.
+    """
+    book = Book(*_contents(declaration, values))
+    machines = {
+        machine.name: interpret(_material(declaration, machine.name, _hostname(cluster, machine.name)), book)
+        for machine in cluster.machines
+    }
+    machines[OPERATOR] = interpret(Material(OPERATOR, _operators(declaration), {}), book)
+    objects = [one.resource for one in declaration.placed if isinstance(one.resource, ApiObjects)]
+    documents = [document for one in objects for document in yaml.load_all(one.manifest, Loader=_Loader) if document]
+    return Setup(machines, now, "declared", dns_service(documents), kubelet_users(documents))
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _operators(declaration: Declaration) -> dict[str, str]:
+    return {one.path: one.text for _, one in declaration.local if isinstance(one, WorkspaceFile)}
+
+
+def _hostname(cluster: Cluster, machine: str) -> str:
+    """Only where hardway sets it is it known beforehand."""
+    return machine if cluster.hosts.hostname == "set" else ""
+
+
+def _material(declaration: Declaration, machine: str, hostname: str) -> Material:
+    files: dict[str, str] = {}
+    commands: dict[str, Command] = {}
+    versions: dict[str, str] = {}
+    routes: dict[IPv4Network, str] = {}
+    for one in declaration.on(machine):
+        match one.resource:
+            case File() as file:
+                files[file.path] = file.text
+                if file.path.endswith(".service"):
+                    commands |= command_of(file.path, file.text)
+            case Binary() as binary:
+                versions[binary.file] = binary.version
+            case Route() as route:
+                routes[IPv4Network(route.destination)] = route.via
+    return Material(machine, files, commands, hostname, versions, routes)
+
+
+def command_of(path: str, unit: str) -> dict[str, Command]:
+    """The component that a unit starts, with its command; nothing where it starts something else."""
+    argv = exec_start(unit)
+    name = argv[0].rpartition("/")[2] if argv else ""
+    return {name: Command(tuple(argv), path, environment(unit))} if name in COMPONENTS else {}
+
+
+Contents = tuple[dict[str, Certificate], dict[str, str], dict[str, tuple[str, int]]]
+
+
+def _contents(declaration: Declaration, values: Mapping[str, bytes]) -> Contents:
+    certificates: dict[str, Certificate] = {}
+    keys: dict[str, str] = {}
+    secrets: dict[str, tuple[str, int]] = {}
+    for _, local in declaration.local:
+        match local:
+            case Key():
+                keys[local.path] = _key(local.path, values)
+            case PublicKey():
+                keys[local.path] = _public_key(local, values)
+            case RandomKey():
+                content = values.get(local.path)
+                secrets[local.path] = (sha256(content), len(content)) if content else (local.path, local.size)
+            case LocalCertificate():
+                certificates[local.path] = _certificate(local, values)
+    return certificates, keys, secrets
+
+
+def _key(path: str, values: Mapping[str, bytes]) -> str:
+    try:
+        return pki.public_key_digest(pki.public_key_pem(values[path]))
+    except (KeyError, pki.PemError):
+        return path
+
+
+def _public_key(local: PublicKey, values: Mapping[str, bytes]) -> str:
+    try:
+        return pki.public_key_digest(values[local.path])
+    except (KeyError, pki.PemError):
+        return _key(local.of, values)
+
+
+def _certificate(local: LocalCertificate, values: Mapping[str, bytes]) -> Certificate:
+    try:
+        return parsed(values[local.path], local.path)
+    except (KeyError, pki.PemError):
+        pass
+    spec, ca = local.spec, local.ca or local.path.removesuffix(".crt")
+    return Certificate(
+        local.path, spec.common_name, spec.organizations, spec.dns_names, spec.addresses, frozenset(spec.usages),
+        spec.is_ca, key=_key(local.key_path, values), signer=_key(f"{ca}.key", values), issuer=ca,
+    )  # fmt: skip
+
+
+def dns_service(documents: list[Mapping[str, object]]) -> str:
+    """The cluster IP of the DNS Service among API objects; empty where there is none."""
+    for one in documents:
+        metadata, spec = one.get("metadata"), one.get("spec")
+        if one.get("kind") == "Service" and isinstance(metadata, Mapping) and metadata.get("name") in DNS_NAMES:
+            return str(spec.get("clusterIP", "")) if isinstance(spec, Mapping) else ""
+    return ""
+
+
+def kubelet_users(documents: list[Mapping[str, object]]) -> frozenset[str]:
+    """Users and groups that are bound to the role for kubelets' API, or to all there is."""
+    return frozenset(
+        str(subject.get("name"))
+        for one in documents
+        if one.get("kind") == "ClusterRoleBinding" and _role(one) in (KUBELET_API, "cluster-admin")
+        for subject in _subjects(one)
+    )
+
+
+def _role(binding: Mapping[str, object]) -> object:
+    role = binding.get("roleRef")
+    return role.get("name") if isinstance(role, Mapping) else None
+
+
+def _subjects(binding: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    subjects = binding.get("subjects")
+    yield from (one for one in subjects if isinstance(one, Mapping)) if isinstance(subjects, list) else ()
