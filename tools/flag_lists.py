@@ -37,6 +37,12 @@ def said(*argv: str) -> str:
     return done.stdout
 
 
+def release(binary: Path) -> str:
+    """Its version as numbers."""
+    found = re.search(r"\bv?(\d+\.\d+\.\d+)", said(str(binary), "--version"))
+    return found[1] if found else ""
+
+
 def listed(help_text: str) -> dict[str, str | None]:
     """Flags by name. A description may go on below its flag, as etcd's do."""
     found: dict[str, list[str]] = {}
@@ -102,12 +108,15 @@ def tree(kind: str, structs: dict[str, str]) -> dict[str, Any]:
 def main() -> None:
     folder = Path(sys.argv[1])
     cache = Path(said("go", "env", "GOMODCACHE").strip()) / "k8s.io"
-    version = said(str(folder / "kubelet"), "--version").split("v")[-1].strip()
+    version = release(folder / "kubelet")
     flags: dict[str, dict[str, str | None]] = {}
     for name in (*KUBERNETES, *OTHERS):
         beyond_help = hidden(folder / name, version, cache) if name in KUBERNETES else {}
         flags[name] = beyond_help | listed(said(str(folder / name), "--help"))
-    print(json.dumps({"release": version, "flags": flags, "fields": fields(version, cache)}, indent=1, sort_keys=True))
+    versions = {name: release(folder / name) for name in flags}
+    print(
+        json.dumps({"versions": versions, "flags": flags, "fields": fields(version, cache)}, indent=1, sort_keys=True)
+    )
 
 
 if __name__ == "__main__":
