@@ -95,7 +95,7 @@ def probe_script(resources: Sequence[Resource], nonce: str) -> str:
         sections.append((kind, KINDS[kind].probe(wanted)))
     extra = _other_inputs(resources)
     if extra:
-        sections.append(("inputs", stat_probe(extra)))
+        sections.append(("inputs", stat_probe(extra, inside=[path for path in extra if path.endswith(".d")])))
     # A fragment is a shell of its own, so that none can end or change the next.
     return "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\n{script}\n)" for name, script in sections) + "\ntrue\n"
 
@@ -203,8 +203,10 @@ def _orphans(wanted: Sequence[Placed], view: View, machine: str) -> list[Change]
 
 
 def _ctime(view: View, path: str) -> float:
+    """When it last changed; of a folder, when anything in it did."""
     stat = view.stat(path)
-    return float(stat.ctime) if stat else 0.0
+    inside = (float(one.ctime) for name, one in view.drop_ins.items() if name.startswith(f"{path}/"))
+    return max(float(stat.ctime) if stat else 0.0, *inside, 0.0)
 
 
 def _other_inputs(resources: Sequence[Resource]) -> list[str]:

@@ -15,6 +15,7 @@ from hardway.resources.base import (
     Observed,
     Present,
     Resource,
+    Typed,
     Unseen,
     quote,
     staged_name,
@@ -52,9 +53,13 @@ class Stat:
         return [self.size, self.mtime, self.ctime, self.inode]
 
 
-def stat_probe(paths: Sequence[str]) -> str:
-    """Prints a line for each path that exists, in one process for all of them."""
-    return f"stat --printf {quote(STAT_FORMAT + chr(92) + 'n')} -- {quote(*paths)} 2>/dev/null || true"
+def stat_probe(paths: Sequence[str], inside: Sequence[str] = ()) -> str:
+    """Prints a line for each path that exists, and for all that lies `inside` folders, in one process.
+
+    An edit in place changes the times of what lies in a folder, and not the folder's own.
+    """
+    patterns = "".join(f" {quote(folder)}/*" for folder in inside)
+    return f"stat --printf {quote(STAT_FORMAT + chr(92) + 'n')} -- {quote(*paths)}{patterns} 2>/dev/null || true"
 
 
 def parse_stat(output: str) -> dict[str, Stat]:
@@ -156,6 +161,14 @@ class File(OnDisk):
     def steps(self, difference: Difference, context: Context) -> str:
         return _put(self, staged_name(self.key), self.owner, self.group)
 
+    def shell(self) -> tuple[Typed, ...]:
+        owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
+        install = quote("install", "-D", "-m", f"{self.mode:o}", *owner, "/dev/stdin", self.path)
+        only = list(holes(self.text))
+        if len(only) == 1 and str(only[0]) == self.text and only[0].form == "plain":
+            return (Typed(install, source=only[0].name),)
+        return (Typed(install, self.text),)
+
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         content = self.content(context)
         return {} if content is None else {"digest": sha256(content)}
@@ -193,6 +206,10 @@ class Directory(OnDisk):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
+
+    def shell(self) -> tuple[Typed, ...]:
+        owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
+        return (Typed(quote("install", "-d", "-m", f"{self.mode:o}", *owner, self.path)),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         return {"data": self.data, "before": self._before(observed, context.noted.get(self.key))}
@@ -252,12 +269,20 @@ class Binary(OnDisk):
     def steps(self, difference: Difference, context: Context) -> str:
         return _put(self, f"bin/{self.file}-{self.version}", "root", "root")
 
+    def shell(self) -> tuple[Typed, ...]:
+        return (Typed(quote("install", "-m", f"{self.mode:o}", "/dev/stdin", self.path), source=binary(self.file)),)
+
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         return {"version": self.version}
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
         return File.undo(name, entry)
+
+
+def binary(file: str) -> str:
+    """Where a person keeps a component's file for machines of one architecture, in the workspace."""
+    return f"bin/$arch/{file.replace('/', '-')}"
 
 
 @dataclass(frozen=True)
@@ -310,6 +335,17 @@ class Block(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return f"put_block {quote(f'{STAGE}/{staged_name(self.key)}', self.path)}"
+
+    def shell(self) -> tuple[Typed, ...]:
+        begin, end = self.marks()
+        path, new = quote(self.path), quote(f"{self.path}.new")
+        # Written through, not renamed over: the file may be a mount.
+        lines = (
+            f"touch {path}",
+            f"{{ sed '/^{begin}$/,/^{end}$/d' {path}; cat; }} >{new}",
+            f"cat {new} >{path} && rm {new}",
+        )
+        return (Typed("\n".join(lines), f"{begin}\n{self.text}{end}\n"),)
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:

@@ -91,6 +91,7 @@ def test_a_changed_input_restarts_or_reloads_its_service(key: str, observed: Obs
         ({f"file:{UNIT}": Present(stat("unit\n", ctime=STARTED + 1))}, {}, "restart"),
         ({f"binary:{TOOL}": Present(stat(mode=0o755, digest="good", ctime=STARTED + 1))}, {}, "restart"),
         ({}, {f"{UNIT}.d": stat(type="directory", ctime=STARTED + 1)}, "restart"),
+        ({}, {f"{UNIT}.d/edited-in-place.conf": stat(ctime=STARTED + 1)}, "restart"),
         ({f"file:{CONFIG}": Present(stat("config\n", ctime=STARTED + 1))}, {}, "reload"),
         ({A.key: Present(replace(RUNNING, need_reload=True))}, {}, "restart"),
         ({A.key: Present(replace(RUNNING, active="failed"))}, {}, "start"),
