@@ -1,6 +1,6 @@
 """All rules there are, in the order in which they are told."""
 
-from hardway.rules import machines, surroundings
+from hardway.rules import across, machines, surroundings
 from hardway.rules.model import Rule
 
-RULES: tuple[Rule, ...] = (*machines.RULES, *surroundings.RULES)
+RULES: tuple[Rule, ...] = (*machines.RULES, *surroundings.RULES, *across.RULES)

@@ -166,11 +166,12 @@ class _Reader:
         return tuple(found)
 
     def key(self, path: str) -> str:
-        """The identity of the key pair in a file; empty where the file is not known."""
+        """The identity of the key pair in a file, also of a certificate's; empty where the file is not known."""
         text = self.material.files.get(path)
         if text is None:
             return ""
-        return self.key_in(text) or NO_KEY
+        certificate = self.certificates_in(text, path)
+        return self.key_in(text) or (certificate[0].key if certificate else NO_KEY)
 
     def key_in(self, text: str) -> str:
         return next((self.book.keys[hole.name] for hole in holes(text) if hole.name in self.book.keys), "")

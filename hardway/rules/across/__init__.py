@@ -1,0 +1,8 @@
+"""Rules across artifacts: what components otherwise find out about each other at run time."""
+
+from hardway.rules.across import keys, names, ranges, releases, times, trust
+from hardway.rules.model import Rule
+
+RULES: tuple[Rule, ...] = (
+    *names.RULES, *trust.RULES, *times.RULES, *keys.RULES, *ranges.RULES, *releases.RULES,
+)  # fmt: skip

@@ -1,0 +1,249 @@
+"""Rules about the names in certificates: who is dialled under which, and who says to be whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hardway.inventory.model import Cluster
+from hardway.rules.across.common import (
+    NODE_PREFIX,
+    SETUP,
+    address,
+    api_servers,
+    clients,
+    dialled_name,
+    host,
+    listed,
+    node_name,
+    service_range,
+    setup_of,
+)
+from hardway.rules.model import Found, Rule, Scene
+from hardway.setup.model import Certificate, Component, MachineSetup
+
+USERS = {
+    "kube-controller-manager": "system:kube-controller-manager",
+    "kube-scheduler": "system:kube-scheduler",
+    "kube-proxy": "system:kube-proxy",
+}
+"""Whom Kubernetes' own roles are bound to."""
+
+
+def api_server_names(scene: Scene) -> Iterator[Found]:
+    domain = scene.cluster.network.cluster_domain
+    service = "kubernetes.default.svc"
+    first = str(service_range(scene).network_address + 1)
+    wanted = (first, "kubernetes", "kubernetes.default", service, f"{service}.{domain}")
+    for machine, certificate in api_servers(setup_of(scene)):
+        missing = [name for name in wanted if not certificate.covers(name)]
+        if missing:
+            yield Found(
+                machine.name,
+                f"{certificate.where}, what kube-apiserver shows, lacks {', '.join(missing)}",
+                f"issue it again with {', '.join(missing)} among its SANs",
+                met=_refused("dns", certificate, missing[0]),
+            )
+
+
+def kubeconfig_servers(scene: Scene) -> Iterator[Found]:
+    servers = list(api_servers(setup_of(scene)))
+    for machine, _, config in setup_of(scene).all_kubeconfigs():
+        dialled = host(config.server)
+        if not config.server.startswith("https://") or not dialled:
+            said = f"dials {config.server or 'nobody'}: an API server is dialled by https://"
+            yield Found(
+                machine.name, f"{config.where} {said}", f"set its server: https://{scene.cluster.endpoint_host}"
+            )
+            continue
+        found = address(dialled)
+        loopback = dialled == "localhost" or (found is not None and found.is_loopback)
+        asked = [one for one in servers if one[0].name == machine.name] if loopback else []
+        refused = [(other, one) for other, one in asked or servers if not one.covers(dialled)]
+        if refused:
+            where = ", ".join(dict.fromkeys(f"{other.name}:{one.where}" for other, one in refused))
+            yield Found(
+                machine.name,
+                f"{config.where} dials {dialled}, which is not among the SANs of {where}",
+                f"issue that certificate again with {dialled}, or dial a name that it holds",
+                met=_refused("workers", refused[0][1], dialled),
+            )
+
+
+def node_names(scene: Scene) -> Iterator[Found]:
+    for machine in setup_of(scene).machines.values():
+        node = node_name(machine)
+        for certificate in _node_certificates(machine):
+            named = certificate.common_name.removeprefix(NODE_PREFIX)
+            if not certificate.common_name.startswith(NODE_PREFIX):
+                yield Found(machine.name, f"{certificate.where} has CN {certificate.common_name}, not {NODE_PREFIX}…",
+                            f"issue it again with CN {NODE_PREFIX}{node or 'NODE'}")  # fmt: skip
+            elif node and named != node and "kubelet" in machine.components:
+                yield Found(
+                    machine.name,
+                    f"its kubelet registers as {node}, and {certificate.where} says to be {named}",
+                    f"issue it again with CN {NODE_PREFIX}{node}, or give the kubelet --hostname-override={named}",
+                    met=f'workers: nodes "{node}" is forbidden: node "{named}" is not allowed to modify node "{node}"',
+                )
+            elif named not in _workers(scene.cluster, node):
+                yield Found(machine.name, f"{certificate.where} is for node {named}, and no worker is called that",
+                            f"issue it again for one of {', '.join(_workers(scene.cluster, node))}")  # fmt: skip
+            if "system:nodes" not in certificate.organizations:
+                have = ", ".join(certificate.organizations) or "no O at all"
+                yield Found(
+                    machine.name,
+                    f"{certificate.where} has {have}, not O system:nodes",
+                    "issue it again with O system:nodes",
+                    met=f'workers: nodes "{named}" is forbidden: User "system:node:{named}" cannot get resource',
+                )
+
+
+def _node_certificates(machine: MachineSetup) -> Iterator[Certificate]:
+    """What kubelets show to API servers, or are meant to."""
+    config = machine.kubeconfigs.get("kubelet")
+    if config and config.client:
+        yield config.client
+    loose = [one.client for one in machine.loose_kubeconfigs if one.client]
+    for one in (*machine.loose, *loose):
+        if one.common_name.startswith(NODE_PREFIX):
+            yield one
+
+
+def _workers(cluster: Cluster, node: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*(one.name for one in cluster.workers), *((node,) if node else ()))))
+
+
+def proxy_names(scene: Scene) -> Iterator[Found]:
+    for machine, proxy in setup_of(scene).each("kube-proxy"):
+        given = str(proxy.config.get("hostnameOverride") or proxy.flags.get("hostname-override") or machine.hostname)
+        node = node_name(machine)
+        if node and given and given.lower() != node:
+            yield Found(
+                machine.name,
+                f"its kubelet registers as {node}, and kube-proxy looks for node {given}",
+                f"hostnameOverride: {node} in kube-proxy's configuration",
+            )
+
+
+def kubelet_names(scene: Scene) -> Iterator[Found]:
+    """Only where API servers ask who a kubelet is."""
+    setup = setup_of(scene)
+    asking = [one for _, one in setup.each("kube-apiserver") if one.flags.get("kubelet-certificate-authority")]
+    if not asking:
+        return
+    for machine, kubelet in setup.each("kubelet"):
+        certificate = machine.presents.get("kubelet/server")
+        if certificate is None:
+            if not _has_server_certificate(kubelet):
+                yield Found(machine.name, "its kubelet names no tlsCertFile, and makes itself a certificate",
+                            "give it one of the cluster's CA: tlsCertFile and tlsPrivateKeyFile")  # fmt: skip
+            continue
+        first = (asking[0].items("kubelet-preferred-address-types") or ("Hostname",))[0]
+        dialled = dialled_name(scene.cluster, machine) if first.endswith("IP") else node_name(machine)
+        if dialled and not certificate.covers(dialled):
+            yield Found(
+                machine.name,
+                f"API servers dial its kubelet as {dialled}, which {certificate.where} does not hold",
+                f"issue it again with {dialled} among its SANs",
+                met=_refused("smoke-test (kubectl logs, exec)", certificate, dialled),
+            )
+
+
+def _has_server_certificate(kubelet: Component) -> bool:
+    named = kubelet.config.get("tlsCertFile") or kubelet.flags.get("tls-cert-file")
+    return bool(named or kubelet.config.get("serverTLSBootstrap"))
+
+
+def etcd_names(scene: Scene) -> Iterator[Found]:
+    setup = setup_of(scene)
+    servers = {url for _, one in setup.each("kube-apiserver") for url in one.items("etcd-servers")}
+    for machine, etcd in setup.each("etcd"):
+        own = {dialled_name(scene.cluster, machine), machine.name, machine.hostname} - {""}
+        called = {url for url in servers if host(url) in own}
+        urls = {"server": {*etcd.items("advertise-client-urls"), *called},
+                "peer": set(etcd.items("initial-advertise-peer-urls"))}  # fmt: skip
+        for purpose, dialled in urls.items():
+            certificate = machine.presents.get(f"etcd/{purpose}")
+            hosts = sorted({host(url) for url in dialled if url.startswith("https://")})
+            missing = [one for one in hosts if certificate and not certificate.covers(one)]
+            if certificate and missing:
+                who = "API servers" if purpose == "server" else "the other members"
+                yield Found(
+                    machine.name,
+                    f"{who} dial its etcd as {', '.join(missing)}, which {certificate.where} does not hold",
+                    f"issue it again with {', '.join(missing)} among its SANs",
+                    met=_refused("control-plane" if purpose == "server" else "etcd", certificate, missing[0]),
+                )
+
+
+def component_users(scene: Scene) -> Iterator[Found]:
+    for machine, component, config in clients(setup_of(scene)):
+        wanted = USERS.get(component)
+        if wanted and config.client and config.client.common_name != wanted:
+            said = config.client.common_name or "nobody"
+            yield Found(
+                machine.name,
+                f"{config.where} says to be {said}; Kubernetes' role for {component} is bound to {wanted}",
+                f"issue its client certificate again with CN {wanted}",
+                met=f'control-plane: User "{said}" cannot list resource',
+            )
+
+
+def _refused(chapter: str, certificate: Certificate, name: str) -> str:
+    """What a Go program says of a certificate that does not hold the name it dialled."""
+    is_address = address(name) is not None
+    held = list(certificate.addresses if is_address else certificate.dns_names)
+    if held:
+        return f"{chapter}: x509: certificate is valid for {listed(held)}, not {name}"
+    if is_address:
+        return f"{chapter}: x509: cannot validate certificate for {name} because it doesn't contain any IP SANs"
+    return f"{chapter}: x509: certificate is not valid for any names, but wanted to match {name}"
+
+
+RULES = (
+    Rule(
+        "api-server-names", SETUP, api_server_names,
+        "pods dial the first address of the service range, and check these names", "issue the certificate again",
+        layer="trust", finds="an API server's certificate without the first service address, or without one of "
+        "kubernetes, kubernetes.default, kubernetes.default.svc, kubernetes.default.svc.DOMAIN",
+        met="dns: x509: certificate is valid for …, not 10.32.0.1",
+    ),
+    Rule(
+        "kubeconfig-server", SETUP, kubeconfig_servers,
+        "a client compares the host that it dials with the names in the certificate that it is shown",
+        "dial a name that the certificate holds, or issue it again", layer="trust",
+        finds="a kubeconfig whose server is not among the SANs of the API servers' certificates",
+        met="workers: x509: certificate is valid for …, not …",
+    ),
+    Rule(
+        "node-name", SETUP, node_names,
+        "the Node authorizer lets a kubelet touch only the node that its certificate names",
+        "one name in certificate, kubelet and inventory", layer="trust",
+        finds="a kubelet's client certificate whose CN is not system:node:NODE, or without O system:nodes",
+        met='workers: nodes "…" is forbidden: node "…" is not allowed to modify node "…"',
+    ),
+    Rule(
+        "proxy-node-name", SETUP, proxy_names,
+        "kube-proxy looks its own node up by name, and without it does not know which addresses are its own",
+        "the same name for kubelet and kube-proxy", layer="workers",
+        finds="a kube-proxy that looks for another node than the kubelet beside it registers",
+        met='workers: Failed to retrieve node info: nodes "…" not found',
+    ),
+    Rule(
+        "kubelet-names", SETUP, kubelet_names,
+        "logs, exec and port-forward are connections from an API server to this name", "issue the certificate again",
+        layer="trust", finds="a kubelet's serving certificate without the name or address that API servers dial",
+        met="smoke-test: error dialing backend: tls: failed to verify certificate: x509: …",
+    ),
+    Rule(
+        "etcd-names", SETUP, etcd_names, "members and API servers check whom they reach", "issue the certificate again",
+        layer="trust", finds="an etcd server or peer certificate without an address under which the member is dialled",
+        met="etcd: rejected connection: x509: certificate is valid for …, not …",
+    ),
+    Rule(
+        "component-user", SETUP, component_users,
+        "rights follow from the CN of the client's certificate, not from a file's name",
+        "issue the client certificate again", layer="trust",
+        finds="a kubeconfig of controller manager, scheduler or kube-proxy that says to be somebody else",
+        met='control-plane: User "…" cannot list resource "…" at the cluster scope',
+    ),
+)  # fmt: skip
