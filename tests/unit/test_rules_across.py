@@ -1,0 +1,377 @@
+"""Each rule across artifacts finds its fault, by `settings:` or in a setup made wrong, and nothing where all is well."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from strategies import inventories
+
+from hardway import pki
+from hardway.artifacts.catalogue import releases_for
+from hardway.deciding import first_state
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
+from hardway.phases.base import Model
+from hardway.phases.certs import ETCD_CA, FRONT_PROXY_CA, KUBERNETES_CA
+from hardway.plan import Declaration, declare
+from hardway.resources import RandomKey
+from hardway.rules import across
+from hardway.rules.model import Finding, Scene, examine
+from hardway.setup.declared import declared_setup
+from hardway.setup.material import parsed
+from hardway.setup.model import Certificate, Kubeconfig, MachineSetup, Provider, Setup
+
+INVENTORIES = Path(__file__).parents[2] / "inventories"
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+LAB = yaml.safe_load((INVENTORIES / "lab.yaml").read_text())
+
+
+def declared(folder: Path, inventory: Mapping[str, Any]) -> tuple[Cluster, Declaration]:
+    path = folder / "hardway.yaml"
+    path.write_text(yaml.safe_dump(dict(inventory)))
+    cluster = allot_pod_cidrs(load(path), {})
+    versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
+    return cluster, declare(Model(cluster, first_state(cluster), versions))
+
+
+@cache
+def good() -> tuple[Cluster, Setup]:
+    """The seven machines before anything is made."""
+    cluster = allot_pod_cidrs(load(INVENTORIES / "lab.yaml"), {})
+    versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
+    declaration = declare(Model(cluster, first_state(cluster), versions))
+    return cluster, declared_setup(cluster, declaration, {}, NOW)
+
+
+def found(cluster: Cluster, setup: Setup) -> list[Finding]:
+    return examine(across.RULES, Scene(cluster, setup=setup))
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str, str]]:
+    return [(one.rule, one.machine, one.what) for one in findings]
+
+
+@pytest.mark.parametrize("name", ["lab", "lab-small", "single", "vagrant"])
+@pytest.mark.parametrize("kubernetes", ["1.36.4", "1.35.6"])
+def test_nothing_is_found_in_a_shipped_inventory(name: str, kubernetes: str, tmp_path: Path) -> None:
+    inventory = yaml.safe_load((INVENTORIES / f"{name}.yaml").read_text()) | {"kubernetes": kubernetes}
+    cluster, declaration = declared(tmp_path, inventory)
+    setup = declared_setup(cluster, declaration, {}, NOW)
+    assert found(cluster, setup) == []
+    wanted = {
+        "kube-apiserver",
+        "etcd",
+        "kube-controller-manager",
+        "kube-scheduler",
+        "kubelet",
+        "kube-proxy",
+        "containerd",
+    }
+    assert {name for one in setup.machines.values() for name in one.components} >= wanted
+
+
+@given(inventories())
+def test_nothing_is_found_in_any_good_inventory(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    cluster, declaration = declared(tmp_path_factory.mktemp("any"), yaml.safe_load(text))
+    assert told(found(cluster, declared_setup(cluster, declaration, {}, NOW))) == []
+
+
+CASES = [
+    ("service-range", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"}}, "controller-0",
+     "kube-controller-manager has --service-cluster-ip-range=10.32.0.0/24, kube-apiserver has 10.96.0.0/16"),
+    ("service-range", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"},
+                       "kube-controller-manager": {"service-cluster-ip-range": "10.96.0.0/16"}}, "controller-0",
+     "kube-apiserver has --service-cluster-ip-range=10.96.0.0/16, the inventory service_cidr 10.32.0.0/24"),
+    ("api-server-names", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"}}, "controller-2",
+     "/etc/kubernetes/pki/kube-apiserver.crt, what kube-apiserver shows, lacks 10.96.0.1"),
+    ("api-server-names", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "controller-1",
+     "/etc/kubernetes/pki/etcd/server.crt, what kube-apiserver shows, lacks 10.32.0.1, kubernetes, kubernetes.default, "
+     "kubernetes.default.svc, kubernetes.default.svc.cluster.local"),
+    ("key-pair", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "controller-1",
+     "/etc/kubernetes/pki/etcd/server.crt does not belong to the key that kube-apiserver has beside it"),
+    ("kubeconfig-ca", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "worker-1",
+     "/etc/kubernetes/kubelet.conf trusts a CA that did not issue controller-0:/etc/kubernetes/pki/etcd/server.crt, "
+     "controller-1:/etc/kubernetes/pki/etcd/server.crt, controller-2:/etc/kubernetes/pki/etcd/server.crt"),
+    ("kubeconfig-server", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "worker-0",
+     "/etc/kubernetes/kubelet.conf dials 10.240.0.30, which is not among the SANs of "
+     "controller-0:/etc/kubernetes/pki/etcd/server.crt, controller-1:/etc/kubernetes/pki/etcd/server.crt, "
+     "controller-2:/etc/kubernetes/pki/etcd/server.crt"),
+    ("kubeconfig-client", {"kube-apiserver": {"client-ca-file": "/etc/kubernetes/pki/front-proxy-ca.crt"}}, "worker-0",
+     "the client certificate in /etc/kubernetes/kubelet.conf was not issued by the client CA of "
+     "controller-0, controller-1, controller-2"),
+    ("front-proxy", {"kube-apiserver": {"client-ca-file": "/etc/kubernetes/pki/front-proxy-ca.crt"}}, "controller-0",
+     "--requestheader-client-ca-file and --client-ca-file are one CA (/etc/kubernetes/pki/front-proxy-ca.crt)"),
+    ("front-proxy", {"kube-apiserver": {"requestheader-allowed-names": "aggregator"}}, "controller-0",
+     "/etc/kubernetes/pki/front-proxy-client.crt has CN front-proxy-client; --requestheader-allowed-names has aggregator"),
+    ("node-name", {"kubelet": {"nodeLabels": "x"}}, "", ""),
+    ("cluster-dns", {"kubelet": {"clusterDNS": ["10.33.0.10"]}}, "worker-0",
+     "its kubelet gives pods clusterDNS 10.33.0.10, outside of 10.32.0.0/24"),
+    ("cluster-dns", {"kubelet": {"clusterDNS": ["10.32.0.11"]}}, "worker-0",
+     "its kubelet gives pods clusterDNS 10.32.0.11; the DNS Service has 10.32.0.10"),
+    ("cluster-dns", {"kubelet": {"clusterDNS": None}}, "worker-2", "its kubelet gives pods no clusterDNS"),
+    ("cluster-domain", {"kubelet": {"clusterDomain": "example.net"}}, "worker-0",
+     "its kubelet gives pods clusterDomain example.net, not cluster.local"),
+    ("pod-range", {"kubelet": {"podCIDR": "10.200.9.0/24"}}, "worker-1",
+     "its kubelet has podCIDR 10.200.9.0/24, its CNI bridge 10.200.1.0/24"),
+    ("cluster-cidr", {"kube-proxy": {"clusterCIDR": "10.244.0.0/16"}}, "worker-0",
+     "kube-proxy has clusterCIDR 10.244.0.0/16, the cluster 10.200.0.0/16"),
+    ("cluster-cidr", {"kube-controller-manager": {"cluster-cidr": "10.244.0.0/16"}}, "controller-0",
+     "kube-controller-manager has --cluster-cidr=10.244.0.0/16, the inventory 10.200.0.0/16"),
+    ("proxy-node-name", {"kube-proxy": {"hostnameOverride": "elsewhere"}}, "worker-2",
+     "its kubelet registers as worker-2, and kube-proxy looks for node elsewhere"),
+    ("kubelet-names", {"kubelet": {"tlsCertFile": None, "tlsPrivateKeyFile": None}}, "worker-2",
+     "its kubelet names no tlsCertFile, and makes itself a certificate"),
+    ("etcd-names", {"etcd": {"advertise-client-urls": "https://192.0.2.7:2379"}}, "controller-0",
+     "API servers dial its etcd as 192.0.2.7, which /etc/kubernetes/pki/etcd/server.crt does not hold"),
+    ("etcd-names", {"etcd": {"initial-advertise-peer-urls": "https://192.0.2.7:2380"}}, "controller-2",
+     "the other members dial its etcd as 192.0.2.7, which /etc/kubernetes/pki/etcd/peer.crt does not hold"),
+    ("etcd-members", {"etcd": {"initial-advertise-peer-urls": "https://192.0.2.7:2380"}}, "controller-2",
+     "--initial-cluster has https://10.240.0.12:2380 for it; --initial-advertise-peer-urls https://192.0.2.7:2380"),
+    ("etcd-members", {"etcd": {"name": "alone"}}, "controller-2", "--name=alone is not in its --initial-cluster"),
+    ("etcd-servers", {"kube-apiserver": {"etcd-servers": "https://10.240.0.10:12379"}}, "controller-0",
+     "--etcd-servers has https://10.240.0.10:12379, where no member listens"),
+    ("etcd-trust", {"kube-apiserver": {"etcd-cafile": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
+     "kube-apiserver trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/etcd/server.crt of etcd "
+     "on controller-0"),
+    ("etcd-trust", {"etcd": {"trusted-ca-file": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
+     "etcd trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/apiserver-etcd-client.crt of "
+     "kube-apiserver on controller-0"),
+    ("etcd-trust", {"etcd": {"peer-trusted-ca-file": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
+     "etcd trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/etcd/peer.crt of another etcd "
+     "on controller-2"),
+    ("kubelet-trust", {"kube-apiserver": {"kubelet-certificate-authority": "/etc/kubernetes/pki/etcd/ca.crt"}},
+     "controller-0", "kube-apiserver trusts /etc/kubernetes/pki/etcd/ca.crt, which did not issue "
+     "/etc/kubernetes/pki/kubelet.crt of kubelet on worker-0"),
+    ("usage", {"kube-apiserver": {"etcd-certfile": "/etc/kubernetes/pki/kube-apiserver.crt"}}, "controller-0",
+     "/etc/kubernetes/pki/kube-apiserver.crt is not good for clientAuth"),
+    ("usage", {"kube-apiserver": {"client-ca-file": "/etc/kubernetes/pki/kube-apiserver.crt"}}, "controller-0",
+     "/etc/kubernetes/pki/kube-apiserver.crt is trusted as a CA, and is none"),
+    ("kubelet-client-user",
+     {"kube-apiserver": {"kubelet-client-certificate": "/etc/kubernetes/pki/front-proxy-client.crt"}}, "controller-0",
+     "kube-apiserver asks kubelets as front-proxy-client, to whom no rights on kubelets are bound"),
+    ("component-user", {"kube-scheduler": {"kubeconfig": "/etc/kubernetes/admin.conf"}}, "controller-0",
+     "/etc/kubernetes/admin.conf says to be hardway-admin; Kubernetes' role for kube-scheduler is bound to "
+     "system:kube-scheduler"),
+    ("token-key", {"kube-controller-manager": {"service-account-private-key-file": "/etc/kubernetes/pki/ca.key"}},
+     "controller-0", "kube-controller-manager signs tokens with a key that the API server on controller-0, controller-1, "
+     "controller-2 does not know"),
+    ("unknown-flag", {"kube-apiserver": {"audit-log-maxagee": 3}}, "controller-1",
+     "kube-apiserver 1.36.4 does not know --audit-log-maxagee"),
+    ("unknown-flag", {"etcd": {"enable-v2": True}}, "controller-1", "etcd 3.6.14 does not know --enable-v2"),
+    ("unknown-flag", {"kube-apiserver": {"kubelet-https": True}}, "controller-1",
+     "kube-apiserver 1.36.4 does not know --kubelet-https"),
+    ("deprecated-flag", {"kube-apiserver": {"apiserver-count": 3}}, "controller-2",
+     "kube-apiserver --apiserver-count: apiserver-count is deprecated and will be removed in a future version."),
+    ("unknown-field", {"kubelet": {"maxPod": 60}}, "worker-0",
+     "kubelet's configuration has maxPod, which KubeletConfiguration does not have: it is ignored"),
+    ("unknown-field", {"kubelet": {"authentication": {"anonymus": {"enabled": True}}}}, "worker-0",
+     "kubelet's configuration has authentication.anonymus, which KubeletConfiguration does not have: it is ignored"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "settings", "machine", "what"), CASES)
+def test_a_setting_that_breaks_an_agreement_is_found(
+    rule: str, settings: dict[str, Any], machine: str, what: str, tmp_path: Path
+) -> None:
+    cluster, declaration = declared(tmp_path, LAB | {"settings": settings})
+    findings = found(cluster, declared_setup(cluster, declaration, {}, NOW))
+    if not machine:
+        assert rule not in {one.rule for one in findings}
+        return
+    assert (rule, machine, what) in told(findings)
+    assert all(one.fix and one.why and one.met for one in findings)
+
+
+def test_a_worker_of_another_name_is_found(tmp_path: Path) -> None:
+    cluster, setup = good()
+    worker = setup.machines["worker-1"]
+    kubelet = worker.components["kubelet"]
+    renamed = replace(kubelet, flags={**kubelet.flags, "hostname-override": "node-1"})
+    findings = found(cluster, _with(setup, replace(worker, components={**worker.components, "kubelet": renamed})))
+    assert ("node-name", "worker-1") in [(one.rule, one.machine) for one in findings]
+    assert findings[0].met == (
+        'workers: nodes "node-1" is forbidden: node "worker-1" is not allowed to modify node "node-1"'
+    )
+
+
+def _with(setup: Setup, *machines: MachineSetup, **changes: Any) -> Setup:
+    return replace(setup, machines={**setup.machines, **{one.name: one for one in machines}}, **changes)
+
+
+def _config(machine: MachineSetup, user: str, **changes: Any) -> MachineSetup:
+    kubeconfigs = {**machine.kubeconfigs, user: replace(machine.kubeconfigs[user], **changes)}
+    return replace(machine, kubeconfigs=kubeconfigs)
+
+
+def _client(machine: MachineSetup, **changes: Any) -> MachineSetup:
+    client = machine.kubeconfigs["kubelet"].client
+    assert client is not None
+    return _config(machine, "kubelet", client=replace(client, **changes))
+
+
+def _shown(machine: MachineSetup, purpose: str, **changes: Any) -> MachineSetup:
+    return replace(machine, presents={**machine.presents, purpose: replace(machine.presents[purpose], **changes)})
+
+
+TWICE = {IPv4Network("10.200.1.0/24"): "10.240.0.21", IPv4Network("10.200.2.0/24"): "10.240.0.22"}
+ALTERED: list[tuple[str, str, Callable[[MachineSetup], MachineSetup], str]] = [
+    ("node-name", "worker-0", lambda one: _client(one, organizations=()),
+     "/etc/kubernetes/kubelet.conf (client-certificate) has no O at all, not O system:nodes"),
+    ("node-name", "worker-0", lambda one: _client(one, common_name="worker-0"),
+     "/etc/kubernetes/kubelet.conf (client-certificate) has CN worker-0, not system:node:…"),
+    ("node-name", "lb-0", lambda one: replace(one, loose=(Certificate("/root/x.pem", "system:node:worker-9",
+                                                                      ("system:nodes",)),)),
+     "/root/x.pem is for node worker-9, and no worker is called that"),
+    ("kubeconfig-server", "worker-0", lambda one: _config(one, "kubelet", server="http://10.240.0.30:6443"),
+     "/etc/kubernetes/kubelet.conf dials http://10.240.0.30:6443: an API server is dialled by https://"),
+    ("kubeconfig-ca", "worker-0", lambda one: _config(one, "kubelet", authorities=()),
+     "/etc/kubernetes/kubelet.conf holds no CA"),
+    ("key-pair", "worker-0", lambda one: _config(one, "kubelet", key="another"),
+     "client certificate and key in /etc/kubernetes/kubelet.conf do not belong together"),
+    ("kubelet-names", "worker-0", lambda one: _shown(one, "kubelet/server", addresses=()),
+     "API servers dial its kubelet as 10.240.0.20, which /etc/kubernetes/pki/kubelet.crt does not hold"),
+    ("encryption-key", "controller-2",
+     lambda one: replace(one, encryption=(Provider("secretbox", (("other", 32),)),)),
+     "its encryption keys are not those of controller-0"),
+    ("encryption-key", "controller-0",
+     lambda one: replace(one, encryption=(Provider("secretbox", (("secrets/encryption-key", 31),)),)),
+     "a key of secretbox decodes to 31 bytes, not to 32"),
+    ("encryption-identity", "controller-0",
+     lambda one: replace(one, encryption=(Provider("identity"), *(one.encryption or ()))),
+     "the first provider of its encryption configuration is identity"),
+    ("pod-range", "worker-1", lambda one: replace(one, pod_range=IPv4Network("10.200.0.0/25")),
+     "its pods have 10.200.0.0/25, which worker-0 has too (10.200.0.0/24)"),
+    ("pod-range", "worker-1", lambda one: replace(one, pod_range=IPv4Network("10.9.0.0/24")),
+     "its pods have 10.9.0.0/24, outside of the cluster's 10.200.0.0/16"),
+    ("pod-range", "worker-1", lambda one: replace(one, pod_range=IPv4Network("10.200.7.0/24")),
+     "its pods have 10.200.7.0/24; the routes of other machines lead 10.200.1.0/24 to it"),
+    ("pod-routes", "controller-1", lambda one: replace(one, routes=TWICE),
+     "it has no route to 10.200.0.0/24, the pods of worker-0"),
+    ("pod-routes", "worker-1", lambda one: replace(one, routes={**(one.routes or {}), **TWICE}),
+     "it has a route for its own pods, 10.200.1.0/24 via 10.240.0.21"),
+    ("pod-routes", "worker-0", lambda one: replace(one, routes=dict.fromkeys(TWICE, "10.240.0.21")),
+     "it has 10.200.2.0/24 via 10.240.0.21, the pods of worker-2"),
+    ("balanced-servers", "lb-0", lambda one: replace(one, balanced=(*one.balanced[:2], "10.240.0.13:6443")),
+     "HAProxy passes connections to 10.240.0.13:6443, where no API server listens"),
+    ("balanced-servers", "lb-0", lambda one: replace(one, balanced=one.balanced[:2]),
+     "HAProxy passes no connection to 10.240.0.12"),
+    ("resolver-loop", "worker-0", lambda one: replace(one, nameservers=("127.0.0.53",)),
+     "pods' names go to 127.0.0.53, which is CoreDNS itself once it is in a pod"),
+    ("version-skew", "worker-0", lambda one: replace(one, versions={**one.versions, "kubelet": "1.32.9"}),
+     "kubelet is 1.32.9; API servers are 1.36"),
+    ("version-skew", "worker-0", lambda one: replace(one, versions={**one.versions, "kubelet": "1.37.0"}),
+     "kubelet is 1.37.0; API servers are 1.36"),
+    ("version-skew", "controller-0", lambda one: replace(one, versions={**one.versions, "kubectl": "1.34.1"}),
+     "kubectl is 1.34.1; API servers are 1.36"),
+    ("expired", "worker-0", lambda one: _shown(one, "kubelet/server", not_after=NOW - timedelta(days=1)),
+     "/etc/kubernetes/pki/kubelet.crt expired on 2026-11-20 00:00 UTC"),
+    ("expired", "worker-0", lambda one: _shown(one, "kubelet/server", not_before=NOW + timedelta(hours=2)),
+     "/etc/kubernetes/pki/kubelet.crt is not valid before 2026-11-21 02:00 UTC"),
+    ("expiring", "worker-0", lambda one: _shown(one, "kubelet/server", not_after=NOW + timedelta(days=29, hours=1)),
+     "/etc/kubernetes/pki/kubelet.crt expires in 29 days, on 2026-12-20"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "name", "alter", "what"), ALTERED)
+def test_a_setup_that_was_made_wrong_is_found(
+    rule: str, name: str, alter: Callable[[MachineSetup], MachineSetup], what: str
+) -> None:
+    cluster, setup = good()
+    findings = found(cluster, _with(setup, alter(setup.machines[name])))
+    assert (rule, name, what) in told(findings)
+    assert all(one.fix and one.why and one.met for one in findings)
+
+
+def test_token_issuers_that_differ_are_found(tmp_path: Path) -> None:
+    machines = {**LAB["machines"], "controller-1": {**LAB["machines"]["controller-1"], "settings": {
+        "kube-apiserver": {"service-account-issuer": "https://elsewhere"}}}}  # fmt: skip
+    cluster, declaration = declared(tmp_path, LAB | {"machines": machines})
+    assert told(found(cluster, declared_setup(cluster, declaration, {}, NOW))) == [
+        ("token-issuer", "controller-1", "its API server issues tokens as https://elsewhere, controller-0 as "
+         "https://kubernetes.default.svc.cluster.local")
+    ]  # fmt: skip
+
+
+def test_every_rule_has_a_test_in_which_it_finds_something() -> None:
+    tried = {case[0] for case in CASES if case[2]} | {case[0] for case in ALTERED} | {"token-issuer"}
+    assert {rule.id for rule in across.RULES} == tried
+
+
+def test_rules_about_what_is_not_there_yet_are_silent() -> None:
+    """In chapter certs only certificates exist."""
+    cluster, setup = good()
+    shown = setup.machines["controller-0"].presents["kube-apiserver/server"]
+    alone = replace(shown, where="/root/kubernetes.pem")
+    half = Setup({"controller-0": MachineSetup("controller-0", loose=(alone,))}, NOW, "by hand")
+    assert found(cluster, half) == []
+    lacking = replace(alone, addresses=tuple(one for one in alone.addresses if one != "10.32.0.1"))
+    [finding] = found(cluster, _with(half, MachineSetup("controller-0", loose=(lacking,))))
+    assert (finding.rule, finding.what) == (
+        "api-server-names",
+        "/root/kubernetes.pem, what kube-apiserver shows, lacks 10.32.0.1",
+    )
+    assert finding.met.startswith("dns: x509: certificate is valid for 127.0.0.1, 10.240.0.10, ")
+
+
+def made(declaration: Declaration, when: datetime) -> dict[str, bytes]:
+    """The workspace of a declaration, all of it made at a time."""
+    values: dict[str, bytes] = {}
+    for _, local in declaration.local:
+        values[local.path] = local.make(values, when)
+    return values
+
+
+def test_certificates_that_are_made_are_judged_by_what_they_say(tmp_path: Path) -> None:
+    cluster, declaration = declared(tmp_path, yaml.safe_load((INVENTORIES / "lab-small.yaml").read_text()))
+    values = made(declaration, NOW)
+    assert told(found(cluster, declared_setup(cluster, declaration, values, NOW))) == []
+
+    expiring = declared_setup(cluster, declaration, values, NOW + timedelta(days=340))
+    assert {one.rule for one in found(cluster, expiring)} == {"expiring"}
+
+    spec = pki.CertificateSpec("kube-apiserver", dns_names=("kubernetes",), usages=frozenset({"server"}))
+    key, ca, ca_key = values["pki/kube-apiserver.key"], values[f"{ETCD_CA}.crt"], values[f"{ETCD_CA}.key"]
+    forged = declared_setup(
+        cluster, declaration, {**values, "pki/kube-apiserver.crt": pki.issue(spec, key, ca, ca_key, NOW)}, NOW
+    )
+    assert {one.rule for one in found(cluster, forged)} == {"api-server-names", "kubeconfig-server", "kubeconfig-ca"}
+
+
+def test_a_private_key_is_in_no_setup(tmp_path: Path) -> None:
+    cluster, declaration = declared(tmp_path, yaml.safe_load((INVENTORIES / "lab-small.yaml").read_text()))
+    values = made(declaration, NOW)
+    text = repr(declared_setup(cluster, declaration, values, NOW))
+    random = next(local for _, local in declaration.local if isinstance(local, RandomKey))
+    assert "PRIVATE" not in text
+    assert repr(values[random.path])[2:20] not in text
+
+
+def test_issuers_are_told_by_signature_where_both_are_made() -> None:
+    key, other = pki.new_key("ecdsa-p256"), pki.new_key("ecdsa-p256")
+    spec = pki.CertificateSpec("a CA", is_ca=True)
+    ca, twin = pki.issue_ca(spec, key, NOW), pki.issue_ca(spec, other, NOW)
+    leaf = parsed(pki.issue(pki.CertificateSpec("leaf"), other, ca, key, NOW), "leaf")
+    assert leaf.issued_by(parsed(ca, "ca"))
+    assert not leaf.issued_by(parsed(twin, "twin"))
+    assert (KUBERNETES_CA, ETCD_CA, FRONT_PROXY_CA) == ("pki/ca", "pki/etcd/ca", "pki/front-proxy-ca")
+
+
+@pytest.mark.parametrize(
+    ("names", "host", "covered"),
+    [
+        (("kubernetes",), "Kubernetes", True),
+        (("*.example.net",), "api.example.net", True),
+        (("*.example.net",), "a.b.example.net", False),
+        (("example.net",), "api.example.net", False),
+    ],
+)
+def test_a_name_is_covered_as_tls_clients_see_it(names: tuple[str, ...], host: str, covered: bool) -> None:
+    assert Certificate("x", "x", dns_names=names).covers(host) == covered
