@@ -25,6 +25,24 @@ set -- $(df -Pk /var/lib | tail -n 1); echo "free-kib=$4"
 """
 """One fragment of sh that prints `name=value` lines; it changes nothing."""
 
+_CGROUP_2 = "[ -e /sys/fs/cgroup/cgroup.controllers ]"
+_OWN_LIMITS = '[ "$(stat -c %a /proc/sys/net/netfilter/nf_conntrack_max 2>/dev/null)" != 444 ]'
+
+ASKED: Mapping[str, str] = {
+    "cgroup-driver": f"{_CGROUP_2} && echo systemd || echo cgroupfs",
+    "systemd-cgroup": f"{_CGROUP_2} && echo true || echo false",
+    "fail-cgroup-v1": f"{_CGROUP_2} && echo true || echo false",
+    # Capability 24 is CAP_SYS_RESOURCE: who has it may give a process a better score than its own.
+    "restrict-oom-score-adj": (
+        "caps=0x$(sed -n 's/^CapBnd:[[:space:]]*//p' /proc/self/status); "
+        "[ $((caps >> 24 & 1)) = 1 ] && echo false || echo true"
+    ),
+    "conntrack-max-per-core": f"{_OWN_LIMITS} && echo 32768 || echo 0",
+    "conntrack-min": f"{_OWN_LIMITS} && echo 131072 || echo 0",
+    "resolv-conf": "f=/run/systemd/resolve/resolv.conf; [ -e $f ] && echo $f || echo /etc/resolv.conf",
+}
+"""What a person asks a machine, in sh, for each fact that fills a hole in a text."""
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CAP_SYS_RESOURCE = 24
 

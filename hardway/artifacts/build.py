@@ -100,7 +100,7 @@ def run_build(build: Build, store: Store, events: Sink) -> Mapping[str, Blob]:
         events(ArtifactProgress(component, "build", 0, 1))
         with store.temporary() as folder:
             _go_build(build, folder)
-            blobs = {name: store.add(folder / _output_name(package)) for name, package in build.release.recipe.packages}
+            blobs = {name: store.add(folder / output_name(package)) for name, package in build.release.recipe.packages}
         store.note(f"build-{build.key}", {name: blob.digest for name, blob in blobs.items()})
         events(ArtifactProgress(component, "build", 1, 1))
     return blobs
@@ -205,7 +205,7 @@ def _host_arch() -> str:
     return _HOST_ARCH.get(platform.machine(), platform.machine())
 
 
-def _output_name(package: str) -> str:
+def output_name(package: str) -> str:
     """What `go build` calls a main package's binary: the last element of its path that is no version."""
     path = PurePosixPath(package)
     return path.parent.name if re.fullmatch(r"v\d+", path.name) else path.name

@@ -1,6 +1,6 @@
 """One file a kind: desired, probe, parse, diff, steps, undo. Pure: values in, text out."""
 
-from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Unseen
+from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Typed, Unseen
 from hardway.resources.containers import ApiObjects, Image
 from hardway.resources.files import Binary, Block, Directory, File
 from hardway.resources.host import Hostname, Package, User
@@ -19,6 +19,6 @@ KINDS: dict[str, type[Resource]] = {
 __all__ = [
     "KINDS", "Absent", "ApiObjects", "Binary", "Block", "Certificate", "Check", "Context", "Difference",
     "Directory", "File", "Hostname", "Image", "Key", "Local", "Module", "Observed", "Package", "Present",
-    "PublicKey", "RandomKey", "Resource", "Route", "Service", "SwapOff", "Sysctl", "Unseen", "User",
+    "PublicKey", "RandomKey", "Resource", "Route", "Service", "SwapOff", "Sysctl", "Typed", "Unseen", "User",
     "WorkspaceFile",
 ]  # fmt: skip

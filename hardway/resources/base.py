@@ -68,6 +68,19 @@ class Context:
     noted: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Typed:
+    """What a person types to make something on a machine, without any tool of ours.
+
+    `command` is sh, as root there. It is fed `text`, which may have holes, or the operator's file at `source`,
+    a path in the workspace in which `$arch` stands for the machine's architecture; or nothing.
+    """
+
+    command: str
+    text: str = ""
+    source: str = ""
+
+
 class Resource(ABC):
     """Base of all kinds; each is a frozen dataclass with its own fields."""
 
@@ -99,6 +112,10 @@ class Resource(ABC):
     @abstractmethod
     def steps(self, difference: Difference, context: Context) -> str:
         """The sh fragment that does it; it is safe to run again after it was cut off anywhere."""
+
+    @abstractmethod
+    def shell(self) -> tuple[Typed, ...]:
+        """What a person would type instead of `steps`, on a machine that has none of it yet."""
 
     def staged(self, context: Context) -> Mapping[str, bytes]:
         """Small files that `steps` expects below STAGE, by relative path."""

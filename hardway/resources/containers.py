@@ -15,13 +15,17 @@ from hardway.resources.base import (
     Observed,
     Present,
     Resource,
+    Typed,
     Unseen,
     quote,
     staged_name,
 )
+from hardway.resources.files import binary
 from hardway.values import fill
 
 CTR = "/usr/local/bin/ctr --namespace k8s.io"
+BOOTSTRAP = "/run/bootstrap.conf"
+"""Where a person lends a machine the kubeconfig of the first apply; it is gone after a reboot at the latest."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,10 @@ class Image(Resource):
             f"{CTR} images import --label io.cri-containerd.pinned=pinned {archive} >/dev/null\n"
             f"{CTR} images ls -q | grep -qxF {quote(self.reference)}"
         )
+
+    def shell(self) -> tuple[Typed, ...]:
+        pinned = "--label io.cri-containerd.pinned=pinned"
+        return (Typed(f"ctr -n k8s.io images import {pinned} - >/dev/null", source=f"{binary(self.file)}.tar"),)
 
 
 @dataclass(frozen=True)
@@ -154,6 +162,16 @@ class ApiObjects(Resource):
                 f"rm -f -- {bootstrap}",
             ]
         return "\n".join(filter(None, (*lines, self.settled)))
+
+    def shell(self) -> tuple[Typed, ...]:
+        kubeconfig = BOOTSTRAP if self.bootstrap_kubeconfig else self.kubeconfig
+        flags = "apply --server-side --field-manager=hardway --force-conflicts -f -"
+        apply = Typed(f"kubectl --kubeconfig={kubeconfig} {flags}", self.manifest)
+        settled = (Typed(self.settled),) if self.settled else ()
+        if not self.bootstrap_kubeconfig:
+            return (apply, *settled)
+        lend = Typed(f"install -m 600 /dev/stdin {BOOTSTRAP}", self.bootstrap_kubeconfig)
+        return (lend, apply, Typed(f"rm {BOOTSTRAP}"), *settled)
 
     @property
     def _bootstrap_name(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, quote
+from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Typed, quote
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,12 @@ class Package(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return f"install_package {quote(self.package, self.command, self.keep_service_off)}"
+
+    def shell(self) -> tuple[Typed, ...]:
+        there = f"[ -e {self.command} ]" if self.command.startswith("/") else f"command -v {quote(self.command)}"
+        install = f"{there} >/dev/null || apt-get install -y --no-install-recommends {quote(self.package)}"
+        off = f"systemctl disable --now {quote(self.keep_service_off)}" if self.keep_service_off else ""
+        return tuple(Typed(line) for line in (install, off) if line)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         return {"installed": isinstance(observed, Absent) or bool(context.noted.get(self.key, {}).get("installed"))}
@@ -77,6 +83,9 @@ class Hostname(Resource):
         return (
             f"printf '%s\\n' {name} >/etc/hostname; hostnamectl set-hostname -- {name} 2>/dev/null || hostname {name}"
         )
+
+    def shell(self) -> tuple[Typed, ...]:
+        return (Typed(f"hostnamectl set-hostname {quote(self.hostname)}"),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         noted = context.noted.get(self.key)
@@ -125,6 +134,11 @@ class User(Resource):
             "--shell", "/usr/sbin/nologin", self.user,
         )  # fmt: skip
         return f"getent passwd {quote(self.user)} >/dev/null || {add}"
+
+    def shell(self) -> tuple[Typed, ...]:
+        add = f"useradd --system --user-group --no-create-home --home-dir {quote(self.home)}"
+        there = f"getent passwd {quote(self.user)} >/dev/null"
+        return (Typed(f"{there} ||\n  {add} --shell /usr/sbin/nologin {quote(self.user)}"),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         return {"made": isinstance(observed, Absent) or bool(context.noted.get(self.key, {}).get("made"))}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Unseen, quote
+from hardway.resources.base import Absent, Context, Difference, Observed, Present, Resource, Typed, Unseen, quote
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Sysctl(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return f"sysctl -q -w {quote(f'{self.setting}={self.value}')}"
+
+    def shell(self) -> tuple[Typed, ...]:
+        enough = f'[ "$(sysctl -n {quote(self.setting)})" -ge {quote(self.value)} ] || ' if self.at_least else ""
+        return (Typed(f"{enough}sysctl -q -w {quote(f'{self.setting}={self.value}')}"),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         noted = context.noted.get(self.key)
@@ -100,6 +104,9 @@ class Module(Resource):
         # A module stays loaded on reset: others may have come to use it.
         return f"modprobe -- {quote(self.module)} || {self.test}"
 
+    def shell(self) -> tuple[Typed, ...]:
+        return (Typed(f"{self.test} || modprobe {quote(self.module)}"),)
+
 
 @dataclass(frozen=True)
 class SwapOff(Resource):
@@ -136,6 +143,14 @@ class SwapOff(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return "swap_off"
+
+    def shell(self) -> tuple[Typed, ...]:
+        units = "systemctl list-units --all --plain --no-legend --type=swap | cut -d' ' -f1"
+        return (
+            Typed("swapoff -a"),
+            Typed(r"""[ ! -e /etc/fstab ] || sed -i '/^[^#]\S*\s\+\S\+\s\+swap\s/s/^/#/' /etc/fstab"""),
+            Typed(f"{units} | xargs -r systemctl mask"),
+        )
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         lines = observed.value if isinstance(observed, Present) else ()
@@ -189,6 +204,9 @@ class Route(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         return quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")
+
+    def shell(self) -> tuple[Typed, ...]:
+        return (Typed(quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")),)
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from hardway import pki
+from hardway import openssl, pki
+from hardway.resources.base import Typed, quote
 from hardway.values import fill, sha256
 
 RENEW_WITHIN = timedelta(days=30)
@@ -37,6 +38,13 @@ class Local(ABC):
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         """The new content; whatever it builds upon is in `values` already."""
 
+    @abstractmethod
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        """What a person would type in the workspace's folder, where umask is 077, to have the file anew.
+
+        `notes` has a comment for a certificate's names. What is typed feeds its own text into `command`.
+        """
+
 
 @dataclass(frozen=True)
 class Key(Local):
@@ -52,6 +60,15 @@ class Key(Local):
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return pki.new_key(self.algorithm)
+
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        if self.algorithm == "ecdsa-p256":
+            how = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256"
+        else:
+            how = f"-algorithm RSA -pkeyopt rsa_keygen_bits:{self.algorithm.removeprefix('rsa-')}"
+        path = quote(self.path)
+        # A second key in place of a first one would make all that it signed worthless.
+        return Typed(f"[ -e {path} ] || openssl genpkey -quiet {how} -out {path}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,11 @@ class PublicKey(Local):
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return pki.public_key_pem(values[self.of])
+
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        return Typed(
+            f"openssl pkey -in {quote(self.of)} -pubout -out {quote(self.path)} && chmod 644 {quote(self.path)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -104,6 +126,22 @@ class Certificate(Local):
             return pki.issue_ca(self.spec, key, now)
         return pki.issue(self.spec, key, values[f"{self.ca}.crt"], values[f"{self.ca}.key"], now)
 
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        """It feeds openssl's extension file; the request has only the name and the key's proof of possession."""
+        signer = f"-signkey {quote(self.key_path)}"
+        if self.ca is not None:
+            signer = f"-CA {quote(f'{self.ca}.crt')} -CAkey {quote(f'{self.ca}.key')}"
+        extensions = quote(self.path.removesuffix(".crt") + ".cnf")
+        lines = (
+            f"cat >{extensions}",
+            f"openssl req -new -key {quote(self.key_path)} -subj {quote(openssl.subject(self.spec))} |",
+            f"  openssl x509 -req {signer} \\",
+            f'    -days {self.spec.days} -sha256 -set_serial "0x$(openssl rand -hex 19)" \\',
+            f"    -extfile {extensions} -out {quote(self.path)}",
+            f"chmod 644 {quote(self.path)}",
+        )
+        return Typed("\n".join(lines), openssl.extensions(self.spec, self.algorithm, notes))
+
 
 @dataclass(frozen=True)
 class RandomKey(Local):
@@ -119,6 +157,10 @@ class RandomKey(Local):
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return secrets.token_bytes(self.size)
+
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        path = quote(self.path)
+        return Typed(f"[ -e {path} ] || openssl rand -out {path} {self.size}")
 
 
 @dataclass(frozen=True)
@@ -143,3 +185,6 @@ class WorkspaceFile(Local):
         if content is None:
             raise ValueError(f"{self.path}: not all of its holes are known")
         return content
+
+    def shell(self, notes: Mapping[str, str]) -> Typed:
+        return Typed(f"cat >{quote(self.path)}", self.text)

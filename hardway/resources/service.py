@@ -14,6 +14,7 @@ from hardway.resources.base import (
     Observed,
     Present,
     Resource,
+    Typed,
     Unseen,
     quote,
 )
@@ -129,6 +130,10 @@ class Service(Resource):
         elif difference.verb == "reload":
             lines.append(f"begin_unit reload {quote(self.unit)}")
         return "\n".join(lines)
+
+    def shell(self) -> tuple[Typed, ...]:
+        """Nobody waits at the first of several machines that start together: `ready` is asked afterwards."""
+        return (Typed(quote("systemctl", "restart", "--no-block", self.unit)),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         return {"after_stop": self.after_stop}

@@ -12,7 +12,7 @@ ROOT = Path(hardway.__file__).parent
 LAYERS = (
     {"hardway", "values", "errors", "events", "platforms"},
     {"data"},
-    {"inventory", "pki", "render"},
+    {"inventory", "openssl", "pki", "render"},
     {"kube", "network", "resources", "artifacts", "state", "facts", "ledger", "remote"},
     {"workspace"},
     {"phases"},
@@ -29,7 +29,7 @@ LAYERS = (
 """Lowest first: a room may import its own layer and those before it."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
-PURE = ("values", "errors", "events", "pki", "kube", "network", "resources", "phases", "state", "facts", "ledger",
+PURE = ("values", "errors", "events", "openssl", "pki", "kube", "network", "resources", "phases", "state", "facts", "ledger",
         "plan", "activation")  # fmt: skip
 DOING = {
     "subprocess", "socket", "os", "shutil", "tempfile", "fcntl", "threading", "concurrent", "asyncio", "urllib",

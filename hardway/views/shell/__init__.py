@@ -1,0 +1,95 @@
+"""What a person would type to have a cluster, or a part of it: one bash script, made from the declaration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hardway.phases import CHAPTERS, chapter
+from hardway.phases.base import Model, Placed, Proof
+from hardway.plan import Declaration, declare
+from hardway.resources import Binary, Image, Local
+from hardway.resources.base import quote
+from hardway.views.foresight import TOKEN
+from hardway.views.shell.artifacts import artifact_lines
+from hardway.views.shell.local import local_lines
+from hardway.views.shell.machines import actions, proof_lines, typed_lines
+from hardway.views.shell.prelude import ARCH, PROVE, prelude
+from hardway.views.shell.words import Who
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a script is of. Proofs are asked for whole chapters: a single thing often proves nothing alone."""
+
+    title: str
+    chapters: tuple[str, ...]
+    placed: tuple[Placed, ...]
+    local: tuple[tuple[str, Local], ...]
+    proofs: tuple[tuple[str, Proof], ...] = ()
+
+
+def whole(declaration: Declaration) -> Part:
+    """The cluster."""
+    names = tuple(one.name for one in CHAPTERS)
+    return Part("the whole cluster", names, declaration.placed, declaration.local, declaration.proofs)
+
+
+def of_chapter(declaration: Declaration, name: str) -> Part:
+    """One chapter; raises UsageError where there is none of that name."""
+    title = f"{name}: {chapter(name).title}"
+    return Part(
+        title,
+        (name,),
+        tuple(one for one in declaration.placed if one.chapter == name),
+        tuple(one for one in declaration.local if one[0] == name),
+        tuple(one for one in declaration.proofs if one[0] == name),
+    )
+
+
+def of_thing(title: str, chapter: str, placed: tuple[Placed, ...], local: tuple[Local, ...]) -> Part:
+    """One thing of a chapter, on machines and in the workspace."""
+    return Part(title, (chapter,), placed, tuple((chapter, one) for one in local))
+
+
+def script(model: Model, declaration: Declaration, part: Part, *, workspace: Path) -> str:
+    """A part of what is declared as bash, to be run on the operator's computer by somebody who may reach the machines.
+
+    `declaration` is that of `model`. It writes the workspace's own layout, so what was typed is found again. Secrets
+    are in none of it: it makes them, or reads them from the workspace's files.
+    """
+    cluster = model.cluster
+    first = CHAPTERS[0].name in part.chapters
+    resources = [one.resource for one in part.placed]
+    lines = prelude(model, f"{cluster.name}, {part.title}", workspace, first=first)
+    if any(isinstance(one, Binary | Image) for one in resources):
+        lines.append(ARCH)
+    if part.proofs or any(one.kind == "service" for one in resources):
+        lines.append(PROVE)
+    lines += artifact_lines(cluster, resources)
+    sources = {one.text: one.path for _, one in declaration.local if one.kind == "workspace-file"}  # type: ignore[attr-defined]
+    passing = _passing(model, declaration)
+    for name in part.chapters:
+        lines += ["", "", f"# {name}: {chapter(name).why}"]
+        placed = [one for one in part.placed if one.chapter == name]
+        lines += local_lines(name, [one for of, one in part.local if of == name], cluster)
+        lines += typed_lines(name, actions(placed, sources))
+        lines += _gone([one for one in placed if (one.machine, one.resource.key) in passing])
+        proofs = [proof for of, proof in part.proofs if of == name]
+        lines += ["", *proof_lines(proofs)] if proofs else []
+    return "\n".join(lines).replace(TOKEN, f"{cluster.name}-etcd") + "\n"
+
+
+def _passing(model: Model, declaration: Declaration) -> set[tuple[str, str]]:
+    """What is there for an etcd's first start only."""
+    formed = declare(replace(model, state=replace(model.state, etcd="formed")))
+    staying = {(one.machine, one.resource.key) for one in formed.placed}
+    return {(one.machine, one.resource.key) for one in declaration.placed} - staying
+
+
+def _gone(placed: list[Placed]) -> list[str]:
+    lines: list[str] = []
+    for name in dict.fromkeys(one.resource.name for one in placed):
+        who = Who(tuple(one.machine for one in placed if one.resource.name == name))
+        lines += ["", "# for the first start only: never again", *who.loop([f"  ssh {who.word} {quote('rm', name)!r}"])]
+    return lines

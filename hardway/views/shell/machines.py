@@ -1,0 +1,245 @@
+"""What is typed for the machines: alike for several of them once, files first, then what runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from hardway.phases.base import Placed, Proof
+from hardway.resources import ApiObjects, Binary, File, Image, Resource, Service, Typed
+from hardway.resources.base import quote
+from hardway.views.shell.words import Who, asked, document, generalized, pieces, quoted
+
+_RUNNING = (Service, Image, ApiObjects)
+_PROOF_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Action:
+    """One resource on machines where the same is typed for it."""
+
+    machines: tuple[str, ...]
+    resource: Resource
+    typed: tuple[Typed, ...]
+
+
+def actions(placed: Sequence[Placed], sources: Mapping[str, str]) -> list[Action]:
+    """In an order that is every machine's own. `sources` has workspace files by their text."""
+    by_machine: dict[str, dict[str, Resource]] = {}
+    for one in placed:
+        by_machine.setdefault(one.machine, {})[one.resource.key] = one.resource
+    found: list[Action] = []
+    for key in _merged([list(keys) for keys in by_machine.values()]):
+        having = {name: mine[key] for name, mine in by_machine.items() if key in mine}
+        found += _alike({name: (one, _typed(one, sources)) for name, one in having.items()})
+    return found
+
+
+def _merged(orders: Iterable[Sequence[str]]) -> list[str]:
+    """One order that keeps each of several."""
+    merged: list[str] = []
+    for order in orders:
+        at = 0
+        for key in order:
+            if key in merged:
+                at = merged.index(key) + 1
+            else:
+                merged.insert(at, key)
+                at += 1
+    return merged
+
+
+def _typed(resource: Resource, sources: Mapping[str, str]) -> tuple[Typed, ...]:
+    """A text that lies in the workspace as a file is not typed once more."""
+    return tuple(replace(one, text="", source=sources[one.text]) if one.text in sources else one
+                 for one in resource.shell())  # fmt: skip
+
+
+def _alike(having: Mapping[str, tuple[Resource, tuple[Typed, ...]]]) -> Iterator[Action]:
+    same: dict[tuple[Typed, ...], list[str]] = {}
+    for name, (_, typed) in having.items():
+        same.setdefault(typed, []).append(name)
+    if len(same) > 1:
+        same = _with_names(having) or same
+    for typed, names in same.items():
+        yield Action(tuple(names), having[names[0]][0], typed)
+
+
+def _with_names(
+    having: Mapping[str, tuple[Resource, tuple[Typed, ...]]],
+) -> dict[tuple[Typed, ...], list[str]] | None:
+    """The same for all, where only the machine's own name differs and no text is typed."""
+    general = {
+        tuple(Typed(generalized(t.command, name), "", generalized(t.source, name)) for t in typed)
+        for name, (_, typed) in having.items()
+    }
+    texts = any(one.text for _, typed in having.values() for one in typed)
+    return {general.pop(): list(having)} if len(general) == 1 and not texts else None
+
+
+def typed_lines(chapter: str, found: Sequence[Action]) -> list[str]:
+    """All of one chapter: what lies on disk or in the kernel by groups of machines, then what runs in its order."""
+    lying = [one for one in found if not isinstance(one.resource, _RUNNING)]
+    running = [one for one in found if isinstance(one.resource, _RUNNING)]
+    lines: list[str] = []
+    groups: dict[tuple[str, ...], list[Action]] = {}
+    for one in lying:
+        groups.setdefault(one.machines, []).append(one)
+    for machines, mine in groups.items():
+        lines += [
+            "",
+            f"# {chapter} on {', '.join(machines)}",
+            *Who(machines).loop(_lying(chapter, Who(machines), mine)),
+        ]
+    lines += _enable([one for one in running if isinstance(one.resource, Service)])
+    for one in running:
+        lines += ["", *_running(chapter, one)]
+    return lines
+
+
+def _lying(chapter: str, who: Who, found: Sequence[Action]) -> list[str]:
+    """Commands first (a folder, a user before what needs them), then files that lie in the workspace, then texts."""
+    flat = [(one.resource, typed) for one in found for typed in one.typed]
+    lines = _commands(who, [typed.command for _, typed in flat if not typed.text and not typed.source])
+    lines += _sent(who, [(resource, typed) for resource, typed in flat if typed.source])
+    for resource, typed in flat:
+        if typed.text:
+            lines += [f"  # {chapter}/{resource.name.rpartition('/')[2]}", *_fed(who, typed)]
+    return lines
+
+
+def _commands(who: Who, commands: Sequence[str]) -> list[str]:
+    if not commands:
+        return []
+    if len(commands) == 1 and "\n" not in commands[0] and "'" not in commands[0]:
+        return [f"  ssh {who.word} {quoted(commands[0])}"]
+    mark, *text = document("\n".join(commands) + "\n", variables=True)
+    return [f"  ssh {who.word} sh -eu {mark}", *text]
+
+
+def _fed(who: Who, typed: Typed) -> list[str]:
+    """A command with its text on standard input."""
+    if files := pieces(typed.text):
+        return [f"  cat {' '.join(map(quoted, files))} | ssh {who.word} {quoted(typed.command)}"]
+    mark, *text = document(typed.text)
+    return [*asked(typed.text, who), f"  ssh {who.word} {quoted(typed.command)} {mark}", *text]
+
+
+def _sent(who: Who, files: Sequence[tuple[Resource, Typed]]) -> list[str]:
+    """Files that keep their names and are root's go together, by tar over ssh; each other one alone."""
+    together: dict[tuple[str, str], list[str]] = {}
+    alone: list[Typed] = []
+    for resource, typed in files:
+        folders = _folders(resource, typed.source)
+        if folders is None:
+            alone.append(typed)
+        else:
+            source, target, name = folders
+            together.setdefault((source, target), []).append(name)
+    lines = [f"  arch=$(arch_of {who.word})"] if any("$arch" in typed.source for _, typed in files) else []
+    for (source, target), names in together.items():
+        lines += _wrapped(["  tar cf -", *(["-C " + quoted(source)] if source else []), *map(quoted, names)])
+        lines[-1] += " |"
+        lines.append(f"    ssh {who.word} {quoted('tar xf - --no-same-owner -C ' + quote(target))}")
+    return lines + [f"  ssh {who.word} {quoted(one.command)} <{quoted(one.source)}" for one in alone]
+
+
+def _folders(resource: Resource, source: str) -> tuple[str, str, str] | None:
+    """The folders here and there below which a file has the same name, and that name."""
+    if not isinstance(resource, File | Binary) or "$machine" in source:
+        return None
+    if isinstance(resource, File) and (
+        (resource.owner, resource.group) != ("root", "root") or not _keeps_mode(resource, source)
+    ):
+        return None
+    here, there = source.split("/"), resource.path.split("/")
+    same = len(
+        list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(reversed(here), reversed(there), strict=False)))
+    )
+    if not same:
+        return None
+    return "/".join(here[:-same]), "/".join(there[:-same]), "/".join(here[-same:])
+
+
+def _keeps_mode(resource: File, source: str) -> bool:
+    """In the workspace what is public has mode 644, all else 600."""
+    return resource.mode == (0o644 if source.endswith((".crt", ".pub")) else 0o600)
+
+
+def _wrapped(words: Sequence[str]) -> list[str]:
+    """Words on lines of at most a hundred characters."""
+    lines = [words[0]]
+    for word in words[1:]:
+        if len(lines[-1]) + len(word) > 98:
+            lines[-1] += " \\"
+            lines.append(f"    {word}")
+        else:
+            lines[-1] += f" {word}"
+    return lines
+
+
+def _enable(services: Sequence[Action]) -> list[str]:
+    """systemd reads all units of a chapter, and brings them back after a reboot, before the first one starts."""
+    units: dict[str, list[str]] = {}
+    for one in services:
+        for name in one.machines:
+            units.setdefault(name, []).append(one.resource.name)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for name, mine in units.items():
+        alike.setdefault(tuple(mine), []).append(name)
+    lines: list[str] = []
+    for mine, names in alike.items():
+        who = Who(tuple(names))
+        command = quoted(f"systemctl daemon-reload && systemctl --quiet enable {' '.join(mine)}")
+        lines += ["", "# known to systemd, also after a reboot", *who.loop([f"  ssh {who.word} {command}"])]
+    return lines
+
+
+def _running(chapter: str, one: Action) -> list[str]:
+    who = Who(one.machines)
+    name = one.resource.name
+    match one.resource:
+        case Service() as service:
+            together = ": together, none waits for another" if len(one.machines) > 1 else ""
+            lines = [f"# {chapter}/{name}{together}", *who.loop(_commands(who, [one.typed[0].command]))]
+            if service.ready is not None:
+                lines += [f"# until {service.ready.what}", *who.loop(
+                    _prove(who, max(1, int(service.ready.limit)), "succeeds", "", service.ready.script)
+                )]  # fmt: skip
+            return lines
+        case Image():
+            typed = one.typed[0]
+            body = [
+                f"  arch=$(arch_of {who.word})",
+                f"  [ ! -e {quoted(typed.source)} ] || ssh {who.word} {quoted(typed.command)} <{quoted(typed.source)}",
+            ]
+            return [f"# {name}: where there is no archive, the kubelet pulls it", *who.loop(body)]
+    lines = [f"# {chapter}: objects of the API, {name}"]
+    for typed in one.typed:
+        lines += who.loop(_fed(who, typed) if typed.text else _commands(who, [typed.command]))
+    return lines
+
+
+def proof_lines(proofs: Sequence[Proof]) -> list[str]:
+    """The same question to several machines once; what it proves, and why that matters, above it."""
+    alike: dict[Proof, list[str]] = {}
+    for one in proofs:
+        query, expected = (generalized(text, one.machine) for text in (one.query, one.expected))
+        alike.setdefault(replace(one, machine="", name=generalized(one.name, one.machine), query=query,
+                                 expected=expected), []).append(one.machine)  # fmt: skip
+    lines: list[str] = []
+    for general, names in alike.items():
+        one = next(p for p in proofs if p.machine == names[0] and p.why == general.why and p.within == general.within
+                   and generalized(p.query, p.machine) == general.query)  # fmt: skip
+        shown = one if len(names) == 1 else general
+        who = Who(tuple(names))
+        seconds = int(max(general.within, _PROOF_SECONDS))
+        head = f"# proof: {shown.name.replace('$machine', 'it')}; {general.why}"
+        lines += [head, *who.loop(_prove(who, seconds, general.expectation, shown.expected, shown.query))]
+    return lines
+
+
+def _prove(who: Who, seconds: int, how: str, wanted: str, query: str) -> list[str]:
+    mark, *text = document(query + "\n", variables=len(who.machines) > 1)
+    return [f"  prove {who.word} {seconds} {how} {quoted(wanted) if wanted else chr(39) * 2} {mark}", *text]

@@ -1,0 +1,101 @@
+"""Pieces of bash: words, here-documents, and texts whose holes become the command that gives them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from hardway.facts import ASKED
+from hardway.values import Hole, holes
+
+_ACTIVE = re.compile(r"[\\$`]")
+_WORD = re.compile(r"[\w@%+=:,./$-]+")
+
+
+@dataclass(frozen=True)
+class Who:
+    """Machines for which the same is typed: one by its name, several in a loop."""
+
+    machines: tuple[str, ...]
+
+    @property
+    def word(self) -> str:
+        return self.machines[0] if len(self.machines) == 1 else '"$machine"'
+
+    def loop(self, body: Sequence[str]) -> list[str]:
+        """The lines, in a loop where there are several machines. Here-documents keep their place."""
+        if len(self.machines) == 1:
+            return list(body)
+        return [f"for machine in {' '.join(self.machines)}; do", *body, "done"]
+
+
+def quoted(text: str) -> str:
+    """One word of bash in which `$machine` and `$arch` still count, and nothing else does."""
+    if _WORD.fullmatch(text) and "$" not in text:
+        return text
+    if not _variable(text):
+        return shlex.quote(text)
+    return '"' + _escaped(text, r'[\\"`]|\$(?!machine\b|arch\b)') + '"'
+
+
+def document(text: str, *, variables: bool = False) -> list[str]:
+    """What follows `<<`: the mark, the text's lines, the mark again. Holes become commands; secrets stay in files."""
+    mark = "EOF"
+    while mark in text.splitlines():
+        mark += "_"
+    if not any(holes(text)) and not (variables and _variable(text)):
+        return [f"<<'{mark}'", text.removesuffix("\n"), mark]
+    escape = r"[\\`]|\$(?!machine\b|arch\b)" if variables else _ACTIVE.pattern
+    live = _escaped(text, escape)
+    for hole in dict.fromkeys(holes(text)):
+        live = live.replace(str(hole), given(hole))
+    return [f"<<{mark}", live.removesuffix("\n"), mark]
+
+
+def given(hole: Hole) -> str:
+    """The command that gives what fills a hole, or the variable that `asked` set."""
+    kind, _, name = hole.name.partition("/")
+    if kind == "fact":
+        return f"${name.replace('-', '_')}"
+    if hole.name == "workspace/path":
+        return "$(pwd)"
+    return f"$(base64 -w0 <{hole.name})" if hole.form == "base64" else f"$(cat {hole.name})"
+
+
+def asked(text: str, who: Who) -> list[str]:
+    """A line for each fact that a text needs: only the machine itself can say it."""
+    names = dict.fromkeys(hole.name.removeprefix("fact/") for hole in holes(text) if hole.name.startswith("fact/"))
+    return [f"  {name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})" for name in names]
+
+
+def pieces(text: str) -> list[str] | None:
+    """The workspace's files of which a text is made, where it is made of nothing else."""
+    found = list(holes(text))
+    if not found or "".join(map(str, found)) != text or any(hole.form != "plain" for hole in found):
+        return None
+    return [hole.name for hole in found]
+
+
+def generalized(text: str, machine: str) -> str:
+    """The text with this machine's name as `$machine`, where it is a word of its own."""
+    return re.sub(rf"(?<![\w.]){re.escape(machine)}(?![\w])", "$machine", text)
+
+
+def told(machines: Sequence[str], everyone: Sequence[str], roles: Mapping[str, Sequence[str]]) -> str:
+    """Machines in few words: all of them, a role's, or their names."""
+    if len(machines) > 1 and set(machines) == set(everyone):
+        return "all machines"
+    for role, names in roles.items():
+        if len(machines) > 1 and set(machines) == set(names):
+            return f"the {role}s"
+    return ", ".join(machines)
+
+
+def _variable(text: str) -> bool:
+    return re.search(r"\$(machine|arch)\b", text) is not None
+
+
+def _escaped(text: str, what: str) -> str:
+    return re.sub(what, lambda found: "\\" + found[0], text)
