@@ -52,7 +52,11 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _operators(declaration: Declaration) -> dict[str, str]:
-    return {one.path: one.text for _, one in declaration.local if isinstance(one, WorkspaceFile)}
+    """What stays with the operator: most files of the workspace are there on their way to a machine."""
+    sent = {one.resource.text for one in declaration.placed if isinstance(one.resource, File)}
+    return {
+        one.path: one.text for _, one in declaration.local if isinstance(one, WorkspaceFile) and one.text not in sent
+    }
 
 
 def _hostname(cluster: Cluster, machine: str) -> str:
