@@ -10,9 +10,11 @@ from typer.core import TyperGroup
 
 from hardway.cli import options as opt
 from hardway.cli.chapters import SUMMARIES, numbered
+from hardway.cli.doctor import register as register_doctor
 from hardway.cli.explain import register as register_explain
 from hardway.cli.lab import app as lab
 from hardway.cli.look import register as register_look
+from hardway.cli.map import register as register_map
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import register as register_reach
 from hardway.cli.see import register as register_see
@@ -60,6 +62,7 @@ def _top(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 register_see(app, SEE)
+register_map(app, SEE)
 register_explain(app, SEE)
 
 
@@ -119,6 +122,7 @@ for _name in SUMMARIES:
         app.command(_name, rich_help_panel=CHAPTERS)(_chapter(_name))
 
 register_checks(app, CHECK)
+register_doctor(app, CHECK)
 register_look(app, check=CHECK, do=DO, start=START)
 register_reach(app, REACH)
 app.add_typer(lab, name="lab", rich_help_panel=START, help="Seven machines on this computer, to try everything on")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from hardway.events import Sink
     from hardway.session import Session
     from hardway.supply import Supply
+    from hardway.views.agreement import Agreement
     from hardway.views.plan import Plan
     from hardway.views.survey import Survey
 
@@ -130,7 +131,7 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
         yield Reading(workspace.root)
 
 
-def _seen(look: Looking) -> tuple[Survey, Plan]:
+def observed(look: Looking) -> tuple[Survey, Plan]:
     from hardway.views.plan import planned
     from hardway.views.survey import survey
 
@@ -146,7 +147,7 @@ def plan(options: Options, chapters: Chapters = None) -> None:
     from hardway.console.plan_page import command, plan_page
 
     with looking(options, chapters) as look:
-        _, found = _seen(look)
+        _, found = observed(look)
     if options.output == "json":
         print(json.dumps({**found.to_json(), "command": command(found) if found.items else ""}, indent=1))
     else:
@@ -155,20 +156,52 @@ def plan(options: Options, chapters: Chapters = None) -> None:
 
 
 @flags(*opt.REACHING)
-def verify(options: Options, chapters: Chapters = None) -> None:
+def verify(
+    options: Options,
+    chapters: Chapters = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Ask no machine: do the artifacts agree with each other?")
+    ] = False,
+) -> None:
     """Is it as declared, and does it hold? Asks every proof, changes nothing. Status 3: it differs."""
+    if offline:
+        _agreement(options)
     from hardway.console.verify_page import verify_page
     from hardway.errors import DIFFERS, OK
     from hardway.views.verification import verified
 
     with looking(options, chapters) as look:
-        survey, plan = _seen(look)
+        survey, plan = observed(look)
         found = verified(look.session, survey, plan)
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
         print("\n".join(verify_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
     sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
+
+
+def _agreement(options: Options) -> NoReturn:
+    """`verify --offline`: the rules across artifacts, and nothing else."""
+    from hardway.artifacts.catalogue import releases_for
+    from hardway.cli.running import site
+    from hardway.views.agreement import offline
+
+    began = time.monotonic()
+    here = site(options, lab_must_run=False)
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    found = offline(here.cluster, here.state, here.workspace.values(), versions, renewing=False)
+    _tell(options, found, time.monotonic() - began)
+
+
+def _tell(options: Options, found: Agreement, seconds: float) -> NoReturn:
+    from hardway.console.rules_page import rules_page
+    from hardway.errors import DIFFERS, FAILED, OK
+
+    if options.output == "json":
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print("\n".join(rules_page(found, seconds=seconds, width=_width(), verbose=options.verbose > 0)))
+    sys.exit(FAILED if found.unobserved else DIFFERS if found.errors else OK)
 
 
 @flags(*opt.REACHING)
@@ -181,7 +214,7 @@ def status(options: Options) -> None:
     from hardway.views.status import status as ask
 
     with looking(options, None) as look:
-        survey, plan = _seen(look)
+        survey, plan = observed(look)
         found = ask(look.session, survey, plan)
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
@@ -221,7 +254,7 @@ def _code(found: Plan) -> int:
 
     if found.unobserved:
         return FAILED
-    if found.items:
+    if found.items or found.errors:
         return DIFFERS
     return FAILED if found.unseen else OK
 

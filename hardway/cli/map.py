@@ -1,0 +1,84 @@
+"""`hardway map`: the cluster on one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.chapters import SUMMARIES
+from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from hardway.views.map import Map
+
+_FORMATS = (".svg", ".html")
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Adds `map` to the tree, below its heading."""
+    app.command("map", rich_help_panel=panel)(map_)
+
+
+@flags(*opt.REACHING)
+def map_(
+    options: Options,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="NAME.svg or NAME.html; without one: SVG to stdout")
+    ] = None,
+    live: Annotated[bool, typer.Option("--live", help="Ask the machines, and mark what verify finds")] = False,
+) -> None:
+    """Machines, ports, and who trusts whom through which CA and certificate, as a picture. Asks no machine."""
+    import json
+    from datetime import UTC, datetime
+
+    from hardway.console.map import map_html, map_svg
+    from hardway.errors import UsageError
+
+    if file is not None and file.suffix not in _FORMATS:
+        raise UsageError(f"{file} ends in neither {' nor '.join(_FORMATS)}", hint="hardway map cluster.html")
+    if options.limit and not live:
+        raise UsageError("the map is of all machines; --limit says whom --live asks", hint="hardway map --live -l …")
+    found = _seen(options) if live else _declared(options)
+    seen = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC" if live else ""
+    if file is not None:
+        page = map_html(found, seen=seen) if file.suffix == ".html" else map_svg(found, seen=seen)
+        try:
+            file.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written: {error.strerror}", hint="give another file") from error
+    if options.output == "json":
+        print(json.dumps(found.to_json(), indent=1))
+    elif file is None:
+        print(map_svg(found, seen=seen), end="")
+    else:
+        print(f"{found.cluster}: {len(found.connections)} connections of {len(_numbers(found))} kinds in {file}")
+
+
+def _numbers(found: Map) -> set[int]:
+    return {one.number for one in found.connections}
+
+
+def _declared(options: Options) -> Map:
+    from hardway.artifacts.catalogue import releases_for
+    from hardway.cli.running import site
+    from hardway.phases.base import Model
+    from hardway.plan import declare
+    from hardway.views.foresight import foreseen
+    from hardway.views.map import drawn
+
+    here = site(options, lab_must_run=False)
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    return drawn(here.cluster, declare(Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions)))
+
+
+def _seen(options: Options) -> Map:
+    from hardway.cli.see import looking, observed
+    from hardway.views.map import coloured, drawn
+    from hardway.views.verification import verified
+
+    with looking(options, None) as look:
+        survey, plan = observed(look)
+        return coloured(drawn(look.here.cluster, survey.declaration), verified(look.session, survey, plan))

@@ -1,0 +1,227 @@
+"""The map is read from the declaration: whatever listens or calls is on it, and nothing is drawn over another."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hardway.artifacts.catalogue import releases_for
+from hardway.console.map import map_html, map_svg
+from hardway.console.map.kinds import kinds
+from hardway.console.map.paper import width
+from hardway.deciding import first_state
+from hardway.events import Proved
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.phases.base import Model
+from hardway.plan import declare
+from hardway.rules.surroundings import CONTROLLER_PORTS, WORKER_PORTS
+from hardway.views.items import Item
+from hardway.views.map import Connection, Map, coloured, drawn
+from hardway.views.plan import Plan, Unobserved
+from hardway.views.verification import Verification
+
+ROOT = Path(__file__).parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+FIVE = """\
+cluster: five
+endpoint: api.example.net
+machines:
+  c1: {role: controller, address: 192.0.2.1}
+  c2: {role: controller, address: 192.0.2.2}
+  c3: {role: controller, address: 192.0.2.3}
+  c4: {role: [controller, worker], address: 192.0.2.4}
+  c5: {role: [controller, worker], address: 192.0.2.5}
+  a-worker-with-a-name-that-nobody-would-type: {role: worker, address: 192.0.2.6}
+  w2: {role: worker, address: 192.0.2.7}
+  w3: {role: worker, address: 192.0.2.8}
+  w4: {role: worker, address: 192.0.2.9}
+"""
+SHAPES = ("lab", "lab-small", "single", "five")
+
+
+def of(path: Path) -> Map:
+    cluster = allot_pod_cidrs(load(path), {})
+    versions = {name: release.version for name, release in releases_for(cluster.kubernetes).items()}
+    state = replace(first_state(cluster), etcd="begun", etcd_token="token")
+    return drawn(cluster, declare(Model(cluster, state, versions)))
+
+
+def shape(name: str, folder: Path) -> Map:
+    if name == "five":
+        path = folder / "five.yaml"
+        path.write_text(FIVE, encoding="utf-8")
+        return of(path)
+    return of(ROOT / f"inventories/{name}.yaml")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Map:
+    return of(ROOT / "inventories/lab.yaml")
+
+
+def between(a_map: Map, caller: str, server: str) -> list[Connection]:
+    return [one for one in a_map.connections if (one.caller.component, one.server.component) == (caller, server)]
+
+
+def test_the_map_has_the_ports_that_preflight_wants_free(lab: Map) -> None:
+    for machine in lab.machines:
+        wanted = {"controller": CONTROLLER_PORTS, "worker": WORKER_PORTS}.get(machine.roles[0], {})
+        listening = {port.number: one.name for one in machine.components for port in one.ports}
+        assert wanted.items() <= listening.items(), machine.name
+
+
+def test_a_port_that_settings_move_moves_on_the_map(tmp_path: Path) -> None:
+    path = tmp_path / "moved.yaml"
+    text = (ROOT / "inventories/lab-small.yaml").read_text(encoding="utf-8")
+    path.write_text(f"{text}\nsettings:\n  kubelet: {{port: 10350}}\n  kube-scheduler: {{secure-port: 10260}}\n")
+    moved = of(path)
+    assert {one.port for one in between(moved, "kube-apiserver", "kubelet")} == {10350}
+    assert ">(10260)<" in map_svg(moved)
+
+
+def test_only_members_of_etcds_own_ca_speak_with_etcd(lab: Map) -> None:
+    callers = {(one.caller.component, one.shows, one.checked_by) for one in lab.connections if one.port == 2379}
+    assert callers == {("kube-apiserver", "pki/apiserver-etcd-client", "pki/etcd/ca")}
+    peers = [one for one in lab.connections if one.port == 2380]
+    assert len(peers) == 6
+    assert {(one.checked_by, one.trusted_by) for one in peers} == {("pki/etcd/ca", "pki/etcd/ca")}
+
+
+def test_a_caller_of_the_balancer_meets_an_api_servers_certificate(lab: Map) -> None:
+    through = [one for one in lab.connections if one.server.component == "haproxy"]
+    assert {one.caller.component for one in through} == {"kubectl", "kubelet", "kube-proxy"}
+    assert {(one.checked_by, one.answers_with) for one in through} == {("pki/ca", "pki/kube-apiserver")}
+
+
+def test_the_api_server_reaches_every_kubelet_and_each_controllers_own_components_reach_it(lab: Map) -> None:
+    assert len(between(lab, "kube-apiserver", "kubelet")) == 9
+    beside = between(lab, "kube-scheduler", "kube-apiserver")
+    assert [one.caller.machine for one in beside] == [one.server.machine for one in beside]
+
+
+def test_with_a_balancer_of_ones_own_workers_dial_that_name(tmp_path: Path) -> None:
+    five = shape("five", tmp_path)
+    assert {one.server.machine for one in between(five, "kubelet", "endpoint")} == {"api.example.net"}
+    assert {one.server.machine for one in between(five, "endpoint", "kube-apiserver")} == {"c1", "c2", "c3", "c4", "c5"}
+
+
+def test_a_certificate_lies_where_a_file_or_a_kubeconfig_holds_it(lab: Map) -> None:
+    kubelet, proxy = lab.leaf("pki/kubelet-worker-1"), lab.leaf("pki/kube-proxy")
+    assert kubelet is not None and kubelet.on == ("worker-1",)
+    assert proxy is not None and proxy.on == ("worker-0", "worker-1", "worker-2")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_machine_port_and_connection_is_in_the_picture(name: str, tmp_path: Path) -> None:
+    a_map = shape(name, tmp_path)
+    root = ET.fromstring(map_svg(a_map))
+    texts = ["".join(one.itertext()) for one in root.iter(f"{SVG}text")]
+    for machine in a_map.machines:
+        if machine.address:
+            assert any(machine.name in one for one in texts), machine.name
+            assert machine.address in texts
+        for port in (port for one in machine.components for port in one.ports):
+            cell = f"({port.number})" if port.local else str(port.number)
+            assert any(cell in one.split() for one in texts), port
+    for kind in kinds(a_map):
+        assert texts.count(str(kind.number)) >= 2, "beside its line, and in the table"
+        assert any(one.startswith(f"{kind.first.caller.component} → {kind.first.server.component}") for one in texts)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_no_text_lies_over_another_or_leaves_the_page(name: str, tmp_path: Path) -> None:
+    root = ET.fromstring(map_svg(shape(name, tmp_path)))
+    wide, high = map(float, root.attrib["viewBox"].split()[2:])
+    boxes = [extent(one) for one in root.iter(f"{SVG}text")]
+    for text, left, top, right, bottom in boxes:
+        assert left >= 0 and right <= wide and top >= 0 and bottom <= high, text
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one[3] <= other[1] or other[3] <= one[1] or one[4] <= other[2] or other[4] <= one[2]
+        assert apart, (one, other)
+
+
+def extent(element: ET.Element) -> tuple[str, float, float, float, float]:
+    """Text, and left, top, right, bottom of what it covers."""
+    text, classes = element.text or "", element.get("class", "").split()
+    sizes = {"title": 21.0, "number": 8.0, **dict.fromkeys(("soft", "small", "cell", "head-cell"), 8.4)}
+    size = next((sizes[name] for name in classes if name in sizes), 10.0)
+    if styled := re.search(r"font-size: ([\d.]+)px", element.get("style", "")):
+        size = float(styled.group(1))
+    wide = width(text, size, bold=bool({"bold", "title", "number", "head-cell"} & set(classes)))
+    x, y = float(element.get("x", "")), float(element.get("y", ""))
+    left = x - wide / 2 if "middle" in classes else x - wide if "end" in classes else x
+    return text, left, y - size * 0.72, left + wide, y + size * 0.2
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_lines_that_run_side_by_side_never_lie_upon_each_other(name: str, tmp_path: Path) -> None:
+    root = ET.fromstring(map_svg(shape(name, tmp_path)))
+    upright = []
+    for one in root.iter(f"{SVG}path"):
+        steps = re.fullmatch(r"M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)", one.get("d", ""))
+        if "wire" in one.get("class", "") and steps:
+            x, y, to_x, to_y = map(float, steps.groups())
+            if x == to_x:
+                upright.append((x, min(y, to_y), max(y, to_y)))
+    for one, other in itertools.combinations(upright, 2):
+        assert one[0] != other[0] or one[2] <= other[1] or other[2] <= one[1]
+
+
+def test_both_forms_are_well_formed_and_ask_for_nothing_from_outside(lab: Map) -> None:
+    for page in (map_svg(lab), map_html(lab).removeprefix("<!DOCTYPE html>\n")):
+        ET.fromstring(page)
+        links = re.findall(r"https?://[^\"'< ]+", page)
+        assert set(links) == {"http://www.w3.org/2000/svg"}
+        assert "<script" not in page and "@import" not in page
+        assert map_svg(lab) == map_svg(of(ROOT / "inventories/lab.yaml"))
+
+
+def test_the_picture_says_what_it_is_to_those_who_cannot_see_it(lab: Map) -> None:
+    root = ET.fromstring(map_svg(lab))
+    assert root.get("role") == "img"
+    assert root.findtext(f"{SVG}title") == "Map of the cluster lab"
+    assert "kube-apiserver calls etcd, port 2379" in (root.findtext(f"{SVG}desc") or "")
+
+
+def test_the_picture_in_the_docs_is_the_one_of_the_seven_machines(lab: Map) -> None:
+    kept = (ROOT / "docs/map.svg").read_text(encoding="utf-8")
+    assert kept == map_svg(lab), "hardway map -i inventories/lab.yaml docs/map.svg"
+
+
+def found(lab: Map, *items: Item, failed: tuple[Proved, ...] = (), unobserved: tuple[str, ...] = ()) -> Verification:
+    names = tuple(one.name for one in lab.machines if one.address)
+    plan = Plan(
+        cluster="lab", machines=names, limited=False, chapters=(), formed=True, items=items, pending=(), refusals=(),
+        foreign={}, unowned={}, unseen=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
+        to_get=(), identifier="",
+    )  # fmt: skip
+    return Verification(plan, failed, 0)
+
+
+def marks(a_map: Map) -> dict[str, str]:
+    return {f"{one.name}/{part.name}": part.mark for one in a_map.machines for part in one.components}
+
+
+def test_a_component_is_marked_by_what_differs_in_its_files(lab: Map) -> None:
+    item = Item("worker-1", "workers", "file:/var/lib/kubelet/config.yaml", "change")
+    live = coloured(lab, found(lab, item))
+    assert marks(live)["worker-1/kubelet"] == "differs"
+    assert {mark for name, mark in marks(live).items() if name != "worker-1/kubelet"} == {"holds"}
+    asked = {one.server.machine: one.mark for one in between(live, "kube-apiserver", "kubelet")}
+    assert asked == {"worker-0": "holds", "worker-1": "differs", "worker-2": "holds"}
+
+
+def test_a_failed_proof_marks_whom_it_names_and_a_machine_not_seen_all_it_runs(lab: Map) -> None:
+    proof = Proved("controller-0", "control-plane", "kube-scheduler runs", False, "inactive")
+    live = coloured(lab, found(lab, failed=(proof,), unobserved=("worker-2",)))
+    assert marks(live)["controller-0/kube-scheduler"] == "fails"
+    assert marks(live)["controller-1/kube-scheduler"] == "holds"
+    assert {mark for name, mark in marks(live).items() if name.startswith("worker-2/")} == {"unseen"}
+    picture = map_svg(live, seen="2026-11-21 10:00 UTC")
+    assert "sign fails" in picture and "a proof does not hold" in picture
