@@ -8,14 +8,13 @@ from pathlib import Path
 from hardway.phases import CHAPTERS, chapter
 from hardway.phases.base import Model, Placed, Proof
 from hardway.plan import Declaration, declare
-from hardway.resources import Binary, Image, Local
-from hardway.resources.base import quote
+from hardway.resources import Binary, File, Image, Local, Resource
 from hardway.views.foresight import TOKEN
 from hardway.views.shell.artifacts import artifact_lines
 from hardway.views.shell.local import local_lines
 from hardway.views.shell.machines import actions, proof_lines, typed_lines
 from hardway.views.shell.prelude import ARCH, PROVE, prelude
-from hardway.views.shell.words import Who
+from hardway.views.shell.words import Who, quoted
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
     """
     cluster = model.cluster
     first = CHAPTERS[0].name in part.chapters
+    part = replace(part, placed=tuple(replace(one, resource=_named(one.resource, cluster.name)) for one in part.placed))
     resources = [one.resource for one in part.placed]
     lines = prelude(model, f"{cluster.name}, {part.title}", workspace, first=first)
     if any(isinstance(one, Binary | Image) for one in resources):
@@ -77,7 +77,14 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
         lines += _gone([one for one in placed if (one.machine, one.resource.key) in passing])
         proofs = [proof for of, proof in part.proofs if of == name]
         lines += ["", *proof_lines(proofs)] if proofs else []
-    return "\n".join(lines).replace(TOKEN, f"{cluster.name}-etcd") + "\n"
+    return "\n".join(lines) + "\n"
+
+
+def _named(resource: Resource, cluster: str) -> Resource:
+    """A person draws no lots: the token of a new etcd is the cluster's name."""
+    if isinstance(resource, File) and TOKEN in resource.text:
+        return replace(resource, text=resource.text.replace(TOKEN, cluster))
+    return resource
 
 
 def _passing(model: Model, declaration: Declaration) -> set[tuple[str, str]]:
@@ -91,5 +98,5 @@ def _gone(placed: list[Placed]) -> list[str]:
     lines: list[str] = []
     for name in dict.fromkeys(one.resource.name for one in placed):
         who = Who(tuple(one.machine for one in placed if one.resource.name == name))
-        lines += ["", "# for the first start only: never again", *who.loop([f"  ssh {who.word} {quote('rm', name)!r}"])]
+        lines += ["", "# of the first start only: never again", *who.loop([f"ssh {who.word} {quoted(f'rm {name}')}"])]
     return lines

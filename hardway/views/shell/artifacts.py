@@ -14,13 +14,16 @@ from hardway.inventory.model import Artifacts, Cluster
 from hardway.resources import Binary, Image, Resource
 
 GET = r"""
-# get URL DIGEST URL-OF-DIGESTS: into bin/download; DIGEST is the one pinned for it, empty where its publisher is asked
+# get URL DIGEST: into bin/download, unless it is another file than the one meant
 get() {
-  local file=${1##*/} digest=$2
-  curl -fsSL --retry 3 -o "bin/download/$file" "$1"
-  [ -n "$digest" ] ||
-    digest=$(curl -fsSL "$3" | awk -v f="$file" 'NF == 1 || $2 ~ "^[*]?(.*/)?" f "$" { print $1; exit }')
-  echo "$digest  bin/download/$file" | sha256sum -c --quiet
+  mkdir -p bin/download
+  curl -fsSL --retry 3 -o "bin/download/${1##*/}" "$1"
+  echo "$2  bin/download/${1##*/}" | sha256sum -c --quiet
+}
+
+# stated URL URL-OF-DIGESTS: get, with the digest that the publisher states for the file
+stated() {
+  get "$1" "$(curl -fsSL "$2" | awk -v f="${1##*/}" 'NF == 1 || $2 == f || $2 == "*" f { print $1; exit }')"
 }"""
 
 ARCHIVE = r"""
@@ -76,15 +79,13 @@ def _downloaded(release: Release, names: Sequence[str], artifacts: Artifacts) ->
         members = {name: inside for name, inside in file.members if name in names}
         if not members:
             continue
-        yield f'  [ -e "bin/$arch/{next(iter(members))}" ] || {{  # {release.component} {release.version}'
-        yield "    mkdir -p bin/download"
-        yield from _digest(file)
-        url, sums = (_address(text, release, artifacts) for text in (file.url, file.checksums))
-        yield f'    get "{url}" "$digest" "{sums}"'
+        url = _address(file.url, release, artifacts)
         archive = f'"bin/download/{url.rpartition("/")[2]}"'
+        yield f'  [ -e "bin/$arch/{next(iter(members))}" ] || {{  # {release.component} {release.version}'
+        yield from _got(file, url, _address(file.checksums, release, artifacts))
         for name, inside in members.items():
             if inside is None:
-                yield f'    install -m 755 {archive} "bin/$arch/{name}"'
+                yield f'    cp {archive} "bin/$arch/{name}"'
             else:
                 inside = inside.format(version=release.version, arch="$arch")
                 yield f'    tar xOf {archive} --wildcards "*{inside}" >"bin/$arch/{name}"'
@@ -92,15 +93,19 @@ def _downloaded(release: Release, names: Sequence[str], artifacts: Artifacts) ->
         yield "  }"
 
 
-def _digest(file: PublishedFile) -> Iterator[str]:
-    pins = {arch: file.pin(arch) or "" for arch in ARCHES}
-    if not any(pins.values()):
-        yield "    digest="
+def _got(file: PublishedFile, url: str, sums: str) -> Iterator[str]:
+    """By the digest that is pinned, or else by the one that its publisher states."""
+    pins = {arch: pin for arch in ARCHES if (pin := file.pin(arch))}
+    if len(pins) < len(ARCHES):
+        yield f'    stated "{url}" \\'
+        yield f'      "{sums}"'
         return
     yield "    case $arch in"
     for arch, pin in pins.items():
         yield f"      {arch}) digest={pin} ;;"
     yield "    esac"
+    yield f'    get "{url}" \\'
+    yield '      "$digest"'
 
 
 def _address(text: str, release: Release, artifacts: Artifacts) -> str:

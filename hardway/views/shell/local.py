@@ -23,8 +23,8 @@ def local_lines(chapter: str, found: Sequence[Local], cluster: Cluster) -> list[
             title = name
         typed = one.shell(notes)
         first, *rest = typed.command.split("\n")
-        lines += [f"{first} {head}", *text, *rest] if typed.text and (doc := document(typed.text)) and (
-            (head := doc[0]), (text := doc[1:])) else [first, *rest]  # fmt: skip
+        mark, *text = document(typed.text) if typed.text else ("",)
+        lines += [f"{first} {mark}".rstrip(), *text, *rest]
     return lines
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hardway.phases.base import Placed, Proof
 from hardway.resources import ApiObjects, Binary, File, Image, Resource, Service, Typed
 from hardway.resources.base import quote
-from hardway.views.shell.words import Who, asked, document, generalized, pieces, quoted
+from hardway.views.shell.words import Raw, Who, asked, document, generalized, pieces, quoted
 
 _RUNNING = (Service, Image, ApiObjects)
 _PROOF_SECONDS = 30
@@ -105,25 +105,31 @@ def _lying(chapter: str, who: Who, found: Sequence[Action]) -> list[str]:
     lines += _sent(who, [(resource, typed) for resource, typed in flat if typed.source])
     for resource, typed in flat:
         if typed.text:
-            lines += [f"  # {chapter}/{resource.name.rpartition('/')[2]}", *_fed(who, typed)]
+            lines += [f"# {chapter}/{resource.name.rpartition('/')[2]}", *_fed(who, typed)]
     return lines
 
 
 def _commands(who: Who, commands: Sequence[str]) -> list[str]:
     if not commands:
         return []
-    if len(commands) == 1 and "\n" not in commands[0] and "'" not in commands[0]:
-        return [f"  ssh {who.word} {quoted(commands[0])}"]
-    mark, *text = document("\n".join(commands) + "\n", variables=True)
-    return [f"  ssh {who.word} sh -eu {mark}", *text]
+    lines: list[str] = []
+    for named, some in itertools.groupby(commands, lambda command: "$machine" in command):
+        mine = list(some)
+        if len(mine) == 1 and "\n" not in mine[0] and "'" not in mine[0]:
+            lines.append(f"ssh {who.word} {quoted(mine[0])}")
+        else:
+            mark, *text = document("\n".join(mine) + "\n", variables=named)
+            lines += [f"ssh {who.word} sh -eu {mark}", *text]
+    return lines
 
 
 def _fed(who: Who, typed: Typed) -> list[str]:
     """A command with its text on standard input."""
     if files := pieces(typed.text):
-        return [f"  cat {' '.join(map(quoted, files))} | ssh {who.word} {quoted(typed.command)}"]
+        return [f"cat {' '.join(map(quoted, files))} | ssh {who.word} {quoted(typed.command)}"]
     mark, *text = document(typed.text)
-    return [*asked(typed.text, who), f"  ssh {who.word} {quoted(typed.command)} {mark}", *text]
+    first, *rest = f"ssh {who.word} {quoted(typed.command)} {mark}".split("\n")
+    return [*asked(typed.text, who), first, *map(Raw, rest), *text]
 
 
 def _sent(who: Who, files: Sequence[tuple[Resource, Typed]]) -> list[str]:
@@ -137,12 +143,12 @@ def _sent(who: Who, files: Sequence[tuple[Resource, Typed]]) -> list[str]:
         else:
             source, target, name = folders
             together.setdefault((source, target), []).append(name)
-    lines = [f"  arch=$(arch_of {who.word})"] if any("$arch" in typed.source for _, typed in files) else []
+    lines = [f"arch=$(arch_of {who.word})"] if any("$arch" in typed.source for _, typed in files) else []
     for (source, target), names in together.items():
-        lines += _wrapped(["  tar cf -", *(["-C " + quoted(source)] if source else []), *map(quoted, names)])
+        lines += _wrapped(["tar cf -", *(["-C " + quoted(source)] if source else []), *map(quoted, names)])
         lines[-1] += " |"
-        lines.append(f"    ssh {who.word} {quoted('tar xf - --no-same-owner -C ' + quote(target))}")
-    return lines + [f"  ssh {who.word} {quoted(one.command)} <{quoted(one.source)}" for one in alone]
+        lines.append(f"  ssh {who.word} {quoted('tar xf - --no-same-owner -C ' + quote(target))}")
+    return lines + [f"ssh {who.word} {quoted(one.command)} <{quoted(one.source)}" for one in alone]
 
 
 def _folders(resource: Resource, source: str) -> tuple[str, str, str] | None:
@@ -189,10 +195,10 @@ def _enable(services: Sequence[Action]) -> list[str]:
     for name, mine in units.items():
         alike.setdefault(tuple(mine), []).append(name)
     lines: list[str] = []
-    for mine, names in alike.items():
+    for together, names in alike.items():
         who = Who(tuple(names))
-        command = quoted(f"systemctl daemon-reload && systemctl --quiet enable {' '.join(mine)}")
-        lines += ["", "# known to systemd, also after a reboot", *who.loop([f"  ssh {who.word} {command}"])]
+        command = quoted(f"systemctl daemon-reload && systemctl --quiet enable {' '.join(together)}")
+        lines += ["", "# known to systemd, also after a reboot", *who.loop([f"ssh {who.word} {command}"])]
     return lines
 
 
@@ -211,8 +217,8 @@ def _running(chapter: str, one: Action) -> list[str]:
         case Image():
             typed = one.typed[0]
             body = [
-                f"  arch=$(arch_of {who.word})",
-                f"  [ ! -e {quoted(typed.source)} ] || ssh {who.word} {quoted(typed.command)} <{quoted(typed.source)}",
+                f"arch=$(arch_of {who.word})",
+                f"[ ! -e {quoted(typed.source)} ] || ssh {who.word} {quoted(typed.command)} <{quoted(typed.source)}",
             ]
             return [f"# {name}: where there is no archive, the kubelet pulls it", *who.loop(body)]
     lines = [f"# {chapter}: objects of the API, {name}"]
@@ -242,4 +248,4 @@ def proof_lines(proofs: Sequence[Proof]) -> list[str]:
 
 def _prove(who: Who, seconds: int, how: str, wanted: str, query: str) -> list[str]:
     mark, *text = document(query + "\n", variables=len(who.machines) > 1)
-    return [f"  prove {who.word} {seconds} {how} {quoted(wanted) if wanted else chr(39) * 2} {mark}", *text]
+    return [f"prove {who.word} {seconds} {how} {quoted(wanted) if wanted else chr(39) * 2} {mark}", *text]

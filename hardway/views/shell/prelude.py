@@ -16,7 +16,7 @@ prove() {
   local query answer deadline=$((SECONDS + $2))
   query=$(cat)
   while true; do
-    if answer=$(ssh "$1" "$query" 2>&1 | sed 's/^ *//; s/ *$//'); then
+    if answer=$(ssh "$1" "$query" 2>/dev/null | sed 's/^ *//; s/ *$//'); then
       case $3 in
         succeeds) return ;;
         equals) [ "$answer" != "$4" ] || return 0 ;;

@@ -14,6 +14,12 @@ _ACTIVE = re.compile(r"[\\$`]")
 _WORD = re.compile(r"[\w@%+=:,./$-]+")
 
 
+class Raw(str):
+    """A line that must stay as it is: of a here-document, or inside quotes."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True)
 class Who:
     """Machines for which the same is typed: one by its name, several in a loop."""
@@ -25,10 +31,11 @@ class Who:
         return self.machines[0] if len(self.machines) == 1 else '"$machine"'
 
     def loop(self, body: Sequence[str]) -> list[str]:
-        """The lines, in a loop where there are several machines. Here-documents keep their place."""
+        """The lines, in a loop where there are several machines."""
         if len(self.machines) == 1:
             return list(body)
-        return [f"for machine in {' '.join(self.machines)}; do", *body, "done"]
+        indented = (line if isinstance(line, Raw) else f"  {line}" for line in body)
+        return [f"for machine in {' '.join(self.machines)}; do", *indented, "done"]
 
 
 def quoted(text: str) -> str:
@@ -46,12 +53,12 @@ def document(text: str, *, variables: bool = False) -> list[str]:
     while mark in text.splitlines():
         mark += "_"
     if not any(holes(text)) and not (variables and _variable(text)):
-        return [f"<<'{mark}'", text.removesuffix("\n"), mark]
+        return [f"<<'{mark}'", *map(Raw, text.removesuffix("\n").split("\n")), Raw(mark)]
     escape = r"[\\`]|\$(?!machine\b|arch\b)" if variables else _ACTIVE.pattern
     live = _escaped(text, escape)
     for hole in dict.fromkeys(holes(text)):
         live = live.replace(str(hole), given(hole))
-    return [f"<<{mark}", live.removesuffix("\n"), mark]
+    return [f"<<{mark}", *map(Raw, live.removesuffix("\n").split("\n")), Raw(mark)]
 
 
 def given(hole: Hole) -> str:
@@ -67,7 +74,7 @@ def given(hole: Hole) -> str:
 def asked(text: str, who: Who) -> list[str]:
     """A line for each fact that a text needs: only the machine itself can say it."""
     names = dict.fromkeys(hole.name.removeprefix("fact/") for hole in holes(text) if hole.name.startswith("fact/"))
-    return [f"  {name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})" for name in names]
+    return [f"{name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})" for name in names]
 
 
 def pieces(text: str) -> list[str] | None:
