@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hardway import proving
 from hardway.actions.smoke import smoke_test
+from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
@@ -35,6 +36,7 @@ from hardway.rules import Finding, preflight
 from hardway.session import Access, Session, holder, lock, observe, opened, stage
 from hardway.state import State
 from hardway.supply import Supply
+from hardway.views.agreement import offline
 from hardway.views.plan import expect, identifier
 from hardway.views.survey import foresee
 from hardway.workspace import Workspace
@@ -182,8 +184,11 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
     refuse_pending(here.state, here.cluster)
     if "smoke-test" in chapters and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
+    findings = disagreements(here)
+    refuse(findings, "the artifacts would not agree with each other; nothing was contacted", "hardway verify --offline")
     started = time.monotonic()
     with changing(options, here, command, chapters) as session:
+        _warn(session, findings)
         store = default_store()
         wanted = supply(options, here.cluster, store, session.events)
         outcome = converge(
@@ -219,18 +224,32 @@ def _may_begin(
     if not whole:
         return
     findings = preflight(session, views, session.cluster)
-    for finding in findings:
-        if finding.level == "warning":
-            session.events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
+    _warn(session, findings)
     refuse(findings)
 
 
-def refuse(findings: Sequence[Finding]) -> None:
-    """Raises with every error that preflight found, each with its fix."""
+def disagreements(here: Site) -> tuple[Finding, ...]:
+    """Where the artifacts of a run would not agree with each other; nobody is asked."""
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    return offline(here.cluster, here.state, here.workspace.values(), versions, renewing=True).findings
+
+
+def _warn(session: Session, findings: Sequence[Finding]) -> None:
+    for finding in findings:
+        if finding.level == "warning":
+            session.events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
+
+
+def refuse(
+    findings: Sequence[Finding],
+    what: str = "preflight found what must be mended first",
+    hint: str = "hardway preflight, once it is",
+) -> None:
+    """Raises with every error that was found, each with its fix."""
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
         said = "\n".join(f"{finding.machine}: {finding.what}\n  {finding.fix}" for finding in errors)
-        raise HardwayError("preflight found what must be mended first", said=said, hint="hardway preflight, once it is")
+        raise HardwayError(what, said=said, hint=hint)
 
 
 def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from hardway.console.words import clean, counted, duration, machines
+from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.items import Item
 from hardway.views.plan import SHORT, Plan, Unobserved
@@ -157,6 +159,7 @@ def _notes(plan: Plan, width: int) -> list[str]:
         lines += _wrapped("refused  ", f"{where}{refusal.what}", width, " " * 9)
         if refusal.hint:
             lines += _wrapped(" " * 9, refusal.hint, width, " " * 9)
+    lines += _disagreements(plan, width)
     for name, paths in plan.foreign.items():
         text = f"{name}: hardway did not put {', '.join(paths)} there: move it away, or --adopt overwrites it"
         lines += _wrapped("foreign  ", text, width, " " * 9)
@@ -172,6 +175,19 @@ def _notes(plan: Plan, width: int) -> list[str]:
         text = f"{counted(len(plan.to_get), 'file')} of components that no digest is accepted for yet"
         lines += _wrapped("first    ", f"{text}: {', '.join(plan.to_get)}", width, " " * 9)
     return [*lines, ""] if lines else []
+
+
+def _disagreements(plan: Plan, width: int) -> list[str]:
+    """What the rules across artifacts find, once for all machines of which it is true."""
+    alike: dict[Finding, list[str]] = {}
+    for one in plan.findings:
+        alike.setdefault(replace(one, machine=""), []).append(one.machine)
+    lines: list[str] = []
+    for one, names in alike.items():
+        who = machines(names, (*plan.machines, OPERATOR))
+        lines += _wrapped(f"{one.level:<9}", f"{who}: {one.what} ({one.rule})", width, " " * 9)
+        lines += _wrapped(" " * 9, one.fix, width, " " * 9)
+    return lines
 
 
 def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:

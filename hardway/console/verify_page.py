@@ -28,6 +28,7 @@ def verify_page(found: Verification, *, seconds: float, width: int = 80, verbose
         or found.plan.refusals
         or found.plan.foreign
         or found.plan.pending
+        or found.plan.findings
     ):
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")

@@ -12,6 +12,8 @@ from hardway.inventory.model import Cluster
 from hardway.phases import CHAPTER_NAMES
 from hardway.plan import foreign
 from hardway.resources import Binary, Block, File, Present, Resource, Service, Unseen
+from hardway.rules import Finding, Scene, across, examine
+from hardway.setup.declared import declared_setup
 from hardway.supply import Supply
 from hardway.values import OPERATOR, sha256
 from hardway.views.items import Item, Teller
@@ -49,7 +51,8 @@ class Plan:
 
     By machine: `foreign` has paths that would be overwritten, `unowned` what is as declared, though hardway did not
     put them there. `unseen` are single things and `unobserved` whole machines that could not be looked at;
-    `to_get` names files of which no digest is accepted yet.
+    `to_get` names files of which no digest is accepted yet; `findings` are where the artifacts that it would make
+    do not agree with each other.
     """
 
     cluster: str
@@ -66,6 +69,12 @@ class Plan:
     unobserved: tuple[Unobserved, ...]
     to_get: tuple[str, ...]
     identifier: str
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """For which a run would refuse to begin."""
+        return tuple(one for one in self.findings if one.level == "error")
 
     @property
     def whole(self) -> bool:
@@ -106,7 +115,16 @@ def planned(cluster: Cluster, machines: Sequence[str], found: Survey, supply: Su
         ),
         to_get=_to_get(found),
         identifier=identifier(found),
+        findings=_disagreements(cluster, found),
     )
+
+
+def _disagreements(cluster: Cluster, found: Survey) -> tuple[Finding, ...]:
+    """With the certificates that a run would leave as they are, and the specifications of all others."""
+    remade = {one.local.path for one in found.to_make}
+    kept = {path: content for path, content in found.operator.items() if path not in remade}
+    setup = declared_setup(cluster, found.declaration, kept, found.now)
+    return tuple(examine(across.RULES, Scene(cluster, setup=setup)))
 
 
 def identifier(found: Survey) -> str:

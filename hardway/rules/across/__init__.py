@@ -4,5 +4,5 @@ from hardway.rules.across import keys, names, ranges, releases, times, trust
 from hardway.rules.model import Rule
 
 RULES: tuple[Rule, ...] = (
-    *names.RULES, *trust.RULES, *times.RULES, *keys.RULES, *ranges.RULES, *releases.RULES,
+    *ranges.RULES, *names.RULES, *trust.RULES, *times.RULES, *keys.RULES, *releases.RULES,
 )  # fmt: skip

@@ -35,17 +35,19 @@ def service_ranges(scene: Scene) -> Iterator[Found]:
 def cluster_dns(scene: Scene) -> Iterator[Found]:
     setup, services = setup_of(scene), service_range(scene)
     wanted = setup.dns_service
+    in_range = address(wanted or str(scene.cluster.network.dns_address))
+    good = str(in_range) if in_range and in_range in services else f"an address of {services}"
     for machine, kubelet in setup.each("kubelet"):
         given = _dns_servers(kubelet)
         if not given:
             if kubelet.config or kubelet.flags.get("cluster-dns"):
                 yield Found(machine.name, "its kubelet gives pods no clusterDNS",
-                            f"clusterDNS: [{wanted or scene.cluster.network.dns_address}]")  # fmt: skip
+                            f"clusterDNS: [{good}]")  # fmt: skip
             continue
         found = address(given[0])
         if found is None or found not in services:
             yield Found(machine.name, f"its kubelet gives pods clusterDNS {given[0]}, outside of {services}",
-                        f"clusterDNS: [{wanted or scene.cluster.network.dns_address}]")  # fmt: skip
+                        f"clusterDNS: [{good}]")  # fmt: skip
         elif wanted and given[0] != wanted:
             yield Found(machine.name, f"its kubelet gives pods clusterDNS {given[0]}; the DNS Service has {wanted}",
                         f"clusterDNS: [{wanted}]")  # fmt: skip

@@ -1,0 +1,78 @@
+"""What the rules across artifacts found, as a person reads it: what is alike on several machines once."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+
+from hardway.console.words import clean, counted, duration, machines
+from hardway.rules import Finding
+from hardway.values import OPERATOR
+from hardway.views.agreement import Agreement
+
+_DEEP = " " * 9
+
+
+def rules_page(found: Agreement, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
+    """All of it, within the width; `verbose`: with what was looked at on each machine."""
+    lines: list[str] = []
+    alike: dict[Finding, list[str]] = {}
+    for one in found.findings:
+        alike.setdefault(_elsewhere(one), []).append(one.machine)
+    for finding, names in alike.items():
+        lines += [*_finding(finding, machines(names, (*found.machines, OPERATOR)), width), ""]
+    for name, what in found.saw.items() if verbose or found.made == "by hand" else ():
+        lines += _wrapped("saw      ", f"{name}: {what or 'nothing of a cluster yet'}", width)
+    for unseen in found.unseen:
+        lines += _wrapped("unseen   ", f"{unseen.machine}: {unseen.what}: {unseen.why}", width)
+    for gone in found.unobserved:
+        lines += _wrapped("not seen ", f"{gone.machine}: {gone.what}", width)
+        lines += _wrapped(_DEEP, gone.hint, width) if gone.hint else []
+    if lines and lines[-1]:
+        lines.append("")
+    return [clean(line) for line in (*lines, *_end(found, seconds, width))]
+
+
+def _elsewhere(one: Finding) -> Finding:
+    """The finding without its machine, by which it is known on others."""
+    return replace(one, machine="")
+
+
+def _finding(one: Finding, who: str, width: int) -> list[str]:
+    return [
+        f"{one.level:<8} {one.rule}  {who}",
+        *_wrapped(_DEEP, one.what, width),
+        *_wrapped("  why    ", one.why, width),
+        *(_wrapped("  met in ", one.met, width) if one.met else []),
+        *_wrapped("  fix    ", one.fix, width),
+    ]
+
+
+def _end(found: Agreement, seconds: float, width: int) -> list[str]:
+    rules, seen = counted(len(found.rules), "rule"), counted(len(found.machines), "machine")
+    where = "before any contact" if found.made == "declared" else "as they are"
+    head = f"{rules} across the artifacts of {seen}, {where} ({duration(seconds)}): {_counts(found)}."
+    return [*textwrap.wrap(head, width), *_next(found)]
+
+
+def _counts(found: Agreement) -> str:
+    errors, warnings = len(found.errors), len(found.findings) - len(found.errors)
+    parts = [counted(count, noun) for count, noun in ((errors, "error"), (warnings, "warning")) if count]
+    return ", ".join(parts) or "nothing found"
+
+
+def _next(found: Agreement) -> list[str]:
+    if found.unobserved:
+        names = ",".join(one.machine for one in found.unobserved)
+        return ["", "Next", f"  hardway preflight -l {names}"]
+    if found.made == "by hand":
+        return ["", "Mended?  hardway verify --by-hand"] if found.findings else []
+    if found.errors:
+        return ["", "hardway init refuses to begin while there are errors."]
+    return ["", "What would it change?  hardway plan"]
+
+
+def _wrapped(head: str, text: str, width: int) -> list[str]:
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=_DEEP, break_long_words=False, break_on_hyphens=False
+    )
