@@ -20,6 +20,12 @@ app = typer.Typer(no_args_is_help=True)
 _Machine = Annotated[str, typer.Argument(autocompletion=opt.complete_machines)]
 
 
+def _complete_faults(incomplete: str) -> list[str]:
+    from hardway.lab.faults import FAULTS
+
+    return [one.name for one in FAULTS if one.name.startswith(incomplete)]
+
+
 def _lab(inventory: Path | None, workspace: Path | None) -> Lab:
     from hardway.errors import LabError
     from hardway.inventory.find import find
@@ -114,6 +120,39 @@ def power_on(machine: _Machine, inventory: opt.Inventory = None, workspace: opt.
 
     _as_root()
     boot(_lab(inventory, workspace), machine)
+
+
+@app.command("break")
+@flags("inventory", "limit", "workspace")
+def break_(
+    options: Options,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=_complete_faults)] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Every fault, and what a person notices of it")] = False,
+    any_one: Annotated[bool, typer.Option("--random", help="One of them, without saying which")] = False,
+) -> None:
+    """Break the lab's cluster on purpose: a real fault, for `hardway doctor` and for you to find."""
+    from hardway.cli.breaking import any_fault, break_it, chosen
+    from hardway.cli.running import site
+    from hardway.console.doctor_page import faults_page
+    from hardway.errors import UsageError
+    from hardway.lab.faults import FAULTS, fault
+
+    if sum((name is not None, listed, any_one)) != 1:
+        raise UsageError("say what to break: a NAME, --random, or --list to see them", hint="hardway lab break --list")
+    if listed:
+        print("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
+        return
+    here = site(options)
+    wanted = fault(name) if name else any_fault(here)
+    machines = chosen(here, wanted, None if any_one else options.limit)
+    if wanted.power_off:
+        _as_root()
+    break_it(_lab(options.inventory, options.workspace), here, wanted, machines)
+    if name:
+        print(f"{', '.join(one.name for one in machines)}: {wanted.summary}")
+    else:
+        print("Something is broken.")
+    print("Find it:  hardway doctor")
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

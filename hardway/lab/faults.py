@@ -34,7 +34,8 @@ class Fault:
     `script` is sh, run as root on the last machine of the role (`majority`: on so many of the last that the
     rest is a minority; `through_controller`: on the first controller instead), once `forged` lies there. It
     knows, of the machine that is to break, NAME, ADDRESS, PODS; of another worker OTHER_PODS and OTHER_ADDRESS;
-    and FIRST, the first controller's address.
+    and FIRST, the first controller's address. With fewer than `least` machines of the role it would show nothing, or
+    destroy the cluster.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Fault:
     power_off: bool = False
     majority: bool = False
     through_controller: bool = False
+    least: int = 1
 
 
 def _flag(component: str, edit: str) -> str:
@@ -96,6 +98,7 @@ MACHINES = (
         "mv /var/lib/etcd.was/member /var/lib/etcd/ && rmdir /var/lib/etcd.was\n"
         "cat /dev/zero >/var/lib/etcd/copy-of-last-week.db 2>/dev/null || :\n"
         "systemctl start --no-block etcd.service",
+        least=3,
     ),
     Fault(
         "bridge-netfilter", "a Service answers, but not pods on the node where its own pod runs", "worker",
@@ -114,7 +117,7 @@ MACHINES = (
 NETWORK = (
     Fault(
         "lost-route", "pods of two nodes do not reach each other", "worker", "pod-route",
-        "ip route delete $OTHER_PODS via $OTHER_ADDRESS",
+        "ip route delete $OTHER_PODS via $OTHER_ADDRESS", least=2,
     ),
     Fault(
         "own-route", "one node does not reach its own pods", "worker", "own-route",
@@ -130,11 +133,11 @@ NETWORK = (
         _DROP.format(port=10250),
     ),
     Fault("firewall-etcd", "one etcd member hears nothing of the others", "controller", "firewall-port",
-          _DROP.format(port=2380)),
+          _DROP.format(port=2380), least=3),
     Fault("firewall-api", "one API server is there, and nobody reaches it", "controller", "firewall-port",
           _DROP.format(port=6443)),
     Fault(
-        "resolver-loop", "CoreDNS on one node crashes again and again", "worker", "resolver-loop",
+        "resolver-loop", "CoreDNS on one node crashes again and again", "worker", "dns-loop",
         _forget_dns("echo nameserver 127.0.0.1 >/etc/resolv.conf"),
     ),
 )  # fmt: skip
@@ -179,12 +182,12 @@ TRUST = (
         "systemctl restart --no-block kube-apiserver.service kube-controller-manager.service",
     ),
     Fault(
-        "encryption-key", "some Secrets cannot be read, every third time", "controller", "encryption-key",
+        "encryption-key", "some Secrets cannot be read, every third time", "controller", "other-encryption-key",
         'cd /etc/kubernetes && sed -i "s|secret: .*|secret: $(openssl rand -base64 32)|" encryption-config.yaml && '
         "systemctl restart --no-block kube-apiserver.service",
     ),
     Fault(
-        "dead-endpoint", "one kubelet runs, and its node goes NotReady", "worker", "kubeconfig-server",
+        "dead-endpoint", "one kubelet runs, and its node goes NotReady", "worker", "dead-endpoint",
         "sed -i 's|server: .*|server: https://127.0.0.1:7443|' /etc/kubernetes/kubelet.conf && "
         "systemctl restart kubelet.service",
     ),
@@ -197,13 +200,14 @@ CONTROL_PLANE = (
     Fault(
         "etcd-wiped", "one etcd member has lost its memory", "controller", "etcd-wiped",
         "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start --no-block etcd.service",
+        least=3,
     ),
     Fault(
-        "service-range", "new Services get addresses that lead nowhere, now and then", "controller", "service-range",
+        "service-range", "new Services get addresses that lead nowhere", "controller", "wrong-service-range",
         _flag("kube-apiserver", "s|--service-cluster-ip-range=[^ ]*|--service-cluster-ip-range=10.99.0.0/24|"),
     ),
     Fault(
-        "unknown-flag", "kube-apiserver starts again and again on one controller", "controller", "unknown-flag",
+        "unknown-flag", "kube-apiserver starts again and again on one controller", "controller", "bad-flag",
         _added("kube-apiserver", "--enable-swagger-ui=true"),
     ),
     Fault(
@@ -239,11 +243,11 @@ WORKERS = (
         "systemctl restart --no-block kube-proxy.service",
     ),
     Fault(
-        "node-name", "a kubelet runs, and its node does not hear of it", "worker", "node-name",
+        "node-name", "a kubelet runs, and its node does not hear of it", "worker", "foreign-node-name",
         _flag("kubelet", "s|--hostname-override=[^ ]*|--hostname-override=node-of-the-old-days|"),
     ),
     Fault(
-        "cluster-dns", "new pods of one node find no name", "worker", "cluster-dns",
+        "cluster-dns", "new pods of one node find no name", "worker", "wrong-cluster-dns",
         "sed -i '/^clusterDNS:/,/^[^-]/s|^- .*|- 10.32.0.53|' /var/lib/kubelet/config.yaml && "
         "systemctl restart kubelet.service",
     ),

@@ -154,7 +154,7 @@ def resolvers(scene: Scene) -> Iterator[Found]:
                 "it has no nameserver: pods will find the cluster's names only",
                 "put a nameserver into /etc/resolv.conf if pods need outside names",
             )
-        elif all(_is_loopback(server) for server in host.nameservers):
+        elif all(is_loopback(server) for server in host.nameservers):
             yield Found(
                 machine.name,
                 f"its only nameserver is its own ({', '.join(host.nameservers)}): CoreDNS would ask itself in a loop",
@@ -178,7 +178,7 @@ def _runs(host: Host, unit: str) -> bool:
     return unit in host.units and host.units[unit].active
 
 
-def _is_loopback(server: str) -> bool:
+def is_loopback(server: str) -> bool:
     try:
         return ip_address(server.partition("%")[0]).is_loopback
     except ValueError:

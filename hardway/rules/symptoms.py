@@ -17,8 +17,7 @@ Answered = Literal["open", "refused", "silent"]
 class UnitState:
     """A unit as systemd has it. `args` are those of the running process, else those of its file.
 
-    `status` is the exit status of its last process, `why` which kind of end that was; `journal` the last lines
-    of its latest start.
+    `status` is the exit status of its last process; `journal` the last lines of its latest start.
     """
 
     load: str = ""
@@ -120,6 +119,8 @@ class Symptoms:
     routes: tuple[str, ...] = ()
     dropping: tuple[Chain, ...] = ()
     filters: tuple[Filter, ...] = ()
+    accepts: tuple[str, ...] = ()
+    """Rules of nftables that accept, but kube-proxy's."""
     iptables: tuple[str, ...] = ()
     nameservers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
@@ -147,14 +148,12 @@ class Symptoms:
 
 @dataclass(frozen=True)
 class Node:
-    """A Node object. `conditions` are those that are not as they should be, in words; `taints` those that nobody but
-    a person makes."""
+    """A Node object. `conditions` are those that are not as they should be, in words."""
 
     name: str
     ready: bool
     unschedulable: bool = False
     conditions: tuple[str, ...] = ()
-    taints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

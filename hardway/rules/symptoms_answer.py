@@ -29,8 +29,6 @@ from hardway.rules.symptoms import (
 
 HEALTHY_CONDITIONS = {"Ready": "True"}
 """Of a Node; every other condition should be False."""
-OWN_TAINTS = ("node.kubernetes.io/", "node-role.kubernetes.io/")
-"""Taints that controllers make from conditions, and those that say what a node is for."""
 _ANSWERS: dict[str, Answered] = {"0": "open", "124": "silent"}
 
 
@@ -54,6 +52,7 @@ def parse(output: str, nonce: str) -> Symptoms:
         routes=tuple(lines("routes")),
         dropping=dropping,
         filters=filters,
+        accepts=tuple(line.strip() for line in lines("firewall") if re.search(r"\baccept\b(?!;)", line)),
         iptables=tuple(lines("iptables")),
         nameservers=_nameservers(lines("resolver")),
         names={name: address for line in lines("names") for name, _, address in [line.partition(" ")]},
@@ -224,17 +223,11 @@ def _node(node: Mapping[str, Any]) -> Node:
         for one in conditions
         if one["status"] != HEALTHY_CONDITIONS.get(one["type"], "False")
     ]
-    taints = [
-        f"{one['key']}={one.get('value', '')}:{one['effect']}"
-        for one in node.get("spec", {}).get("taints", ())
-        if not one["key"].startswith(OWN_TAINTS)
-    ]
     return Node(
         node["metadata"]["name"],
         any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
         bool(node.get("spec", {}).get("unschedulable")),
         tuple(wrong),
-        tuple(taints),
     )
 
 

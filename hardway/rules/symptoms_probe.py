@@ -76,7 +76,10 @@ def _questions(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     yield "iptables", "[ ! -s /proc/net/ip_tables_names ] || iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null"
     yield "resolver", _resolver()
     names = quote([other.name for other in cluster.machines if other is not machine])
-    yield "names", f"for n in {names}; do set -- $(getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":"
+    yield (
+        "names",
+        f"for n in {names}; do set -- $(timeout 2 getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":",
+    )
     yield "reach", _reach(cluster, machine)
     yield "certificates", _certificates()
     yield "keys", _KEYS
@@ -152,7 +155,7 @@ command -v nft >/dev/null || exit 0
 nft list tables | while read -r _ family table; do
   case $table in kube-proxy|hardway-pods) continue;; esac
   echo "@$family $table"
-  nft -a list table $family $table | grep -E '^	*chain |policy drop|[[:space:]](drop|reject)'
+  nft -a list table $family $table | grep -E '^	*chain |policy drop|[[:space:]](drop|reject|accept)'
 done"""
 
 

@@ -1,0 +1,103 @@
+"""`hardway lab break`: chooses machines for a fault, forges what it needs, and makes it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from hardway.errors import LabError, UsageError
+
+if TYPE_CHECKING:
+    from hardway.cli.running import Site
+    from hardway.inventory.model import Machine
+    from hardway.lab.faults import Fault, Forged
+    from hardway.lab.model import Lab
+
+
+def candidates(here: Site) -> list[Fault]:
+    """The faults for which this lab has a machine, and that show there."""
+    from hardway.lab.faults import FAULTS
+
+    return [one for one in FAULTS if _fits(here, one)]
+
+
+def any_fault(here: Site) -> Fault:
+    """One at random."""
+    return random.choice(candidates(here))
+
+
+def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
+    """The machines that a fault is for. Raises UsageError where the lab has none, or the one named is none of them."""
+    cluster = here.cluster
+    fitting = [one for one in cluster.machines if fault.role in one.roles]
+    if not _fits(here, fault):
+        needed = f"{fault.least} machines" if fault.least > 1 else "a machine"
+        raise UsageError(f"{fault.name} needs {needed} with the role {fault.role}", hint="hardway lab break --list")
+    if limit:
+        named = cluster.select(limit)
+        if not named or any(one not in fitting for one in named):
+            names = ", ".join(one.name for one in fitting)
+            raise UsageError(f"{fault.name} is for a {fault.role}", hint=f"-l one of: {names}")
+        return list(named)
+    return fitting[-(len(fitting) // 2 + 1) :] if fault.majority else fitting[-1:]
+
+
+def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> None:
+    """Makes the fault. Raises LabError where there is no cluster to break, or a machine does not run."""
+    from hardway.lab.breaking import put, require, run
+    from hardway.lab.lab import power_off
+
+    if here.state.etcd != "formed":
+        raise LabError("there is no cluster to break yet", hint="hardway init")
+    for machine in machines:
+        require(lab, machine.name)
+        if fault.power_off:
+            power_off(lab, machine.name)
+            continue
+        scripts = [put(one.path, forged(here, machine, one)) for one in fault.forged]
+        where = here.cluster.controllers[0] if fault.through_controller else machine
+        run(lab, where.name, "\n".join([*scripts, fault.script]), dict(_values(here, machine)))
+
+
+def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
+    """A certificate for the machine's own key, signed by the workspace's CA or by one made up for it."""
+    from hardway import pki
+    from hardway.phases.base import Model
+    from hardway.phases.certs import CA_NAMES, certificates
+
+    path = wanted.source.format(name=machine.name)
+    [issued] = [one for one in certificates(Model(here.cluster, here.state, {})) if one.path == path]
+    values = here.workspace.values()
+    ca, ca_key = values[f"{issued.ca}.crt"], values[f"{issued.ca}.key"]
+    spec, now = issued.spec, datetime.now(UTC)
+    if wanted.what == "expired":
+        now -= timedelta(days=spec.days + 1)
+        # The CA as it would have been then: the same name and key, so that only the time is wrong.
+        ca = pki.issue_ca(pki.CertificateSpec(pki.read(ca).common_name, is_ca=True), ca_key, now)
+    elif wanted.what == "foreign":
+        ca_key = pki.new_key("ecdsa-p256")
+        ca = pki.issue_ca(pki.CertificateSpec(CA_NAMES[issued.ca], is_ca=True), ca_key, now)
+    else:
+        first = str(here.cluster.first_service_address)
+        spec = replace(spec, addresses=tuple(one for one in spec.addresses if one != first))
+    return pki.issue(spec, values[f"{path}.key"], ca, ca_key, now)
+
+
+def _values(here: Site, machine: Machine) -> Iterator[tuple[str, str]]:
+    cluster = here.cluster
+    yield "NAME", machine.name
+    yield "ADDRESS", str(machine.ip)
+    yield "FIRST", str(cluster.controllers[0].ip)
+    if machine.is_worker:
+        yield "PODS", str(machine.pods)
+    for other in [one for one in cluster.workers if one != machine][:1]:
+        yield "OTHER_ADDRESS", str(other.ip)
+        yield "OTHER_PODS", str(other.pods)
+
+
+def _fits(here: Site, fault: Fault) -> bool:
+    fitting = [one for one in here.cluster.machines if fault.role in one.roles]
+    return len(fitting) >= fault.least

@@ -1,0 +1,87 @@
+"""Commands that can be typed as they are printed, and what several causes look up."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from hardway.inventory.model import Machine
+from hardway.phases import CHAPTER_NAMES
+from hardway.rules.model import Need, Scene
+from hardway.rules.symptoms import Case, Drift, Symptoms
+
+SYMPTOMS: frozenset[Need] = frozenset({"symptoms"})
+
+HERE = frozenset(
+    {
+        "unit-failing", "etcd-member-down", "api-not-ready", "node-not-ready", "node-missing", "port-blocked", "drift",
+    }
+)  # fmt: skip
+"""What any cause brings about on its own machine."""
+WORKER = frozenset({"dns-unready"})
+"""What a broken worker brings about elsewhere."""
+CONTROLLER = WORKER | {
+    "etcd-quorum", "etcd-member-down", "api-not-ready", "node-not-ready", "unit-failing", "endpoint-unreachable",
+}  # fmt: skip
+"""What a broken controller or balancer brings about elsewhere."""
+
+
+def case(scene: Scene) -> Case:
+    """The case of a scene that has one."""
+    assert scene.case is not None  # rules that need symptoms are asked only where they are
+    return scene.case
+
+
+def seen(scene: Scene, role: str = "") -> Iterator[tuple[Machine, Symptoms]]:
+    """Machines that answered, of one role or of all, in inventory order."""
+    for machine in scene.cluster.machines:
+        if machine.name in case(scene).machines and (not role or role in machine.roles):
+            yield machine, case(scene).machines[machine.name]
+
+
+def drifts(scene: Scene, machine: Machine) -> list[Drift]:
+    return [one for one in case(scene).drift if one.machine == machine.name]
+
+
+def differs(scene: Scene, machine: Machine, path: str) -> bool:
+    """Whether a file there is not as it is declared."""
+    return any(one.path == path for one in drifts(scene, machine))
+
+
+def apply(scene: Scene, machine: Machine, *chapters: str) -> str:
+    """The run that puts right these chapters, and what else differs on the machine."""
+    wanted = {*chapters, *(one.chapter for one in drifts(scene, machine))}
+    return f"hardway apply {' '.join(name for name in CHAPTER_NAMES if name in wanted)} -l {machine.name}"
+
+
+def on(machine: Machine, script: str) -> str:
+    """One line of shell, as root on a machine."""
+    if machine.ssh.user not in (None, "root"):
+        script = f"sudo sh -c {shlex.quote(script)}" if _is_script(script) else f"sudo {script}"
+    return f"hardway ssh {machine.name} -- {shlex.quote(script) if _is_script(script) else script}"
+
+
+def _is_script(text: str) -> bool:
+    return any(sign in text for sign in "&|;<>$'\"(){}*")
+
+
+def start(machine: Machine, *units: str) -> str:
+    return on(machine, f"systemctl start {' '.join(f'{unit}.service' for unit in units)}")
+
+
+def odd_ones(values: Mapping[str, str]) -> set[str]:
+    """Names whose value is not what most have; nobody where there is no majority to differ from."""
+    counted = Counter(value for value in values.values() if value)
+    if len(counted) < 2:
+        return set()
+    usual, count = counted.most_common(1)[0]
+    return {name for name, value in values.items() if value and value != usual} if count * 2 > len(values) else set()
+
+
+def lines(*texts: str | Iterable[str]) -> tuple[str, ...]:
+    """Evidence: texts, and groups of texts, without the empty ones."""
+    found: list[str] = []
+    for text in texts:
+        found += [text] if isinstance(text, str) else text
+    return tuple(one for one in found if one)
