@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from hardway.phases.base import Model
+    from hardway.plan import Declaration
 
 Form = Literal["text", "markdown", "json"]
 
@@ -18,9 +22,42 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command(rich_help_panel=panel)(explain)
 
 
-def complete_what(incomplete: str) -> Iterator[str]:
-    """Chapters."""
+def complete_what(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """Chapters; then things, flags and values of the inventory that `-i` named, or of the one at hand."""
+    from hardway.errors import HardwayError
+
     yield from (name for name in SUMMARIES if name.startswith(incomplete))
+    if len(incomplete) < _ENOUGH:
+        return
+    try:
+        known = set(_names(Options(inventory=context.params.get("inventory")))) - SUMMARIES.keys()
+    except HardwayError:
+        return
+    yield from (name for name in sorted(known) if name.startswith(incomplete) and " " not in name)
+
+
+_ENOUGH = 2
+"""Letters without which there would be too much to choose from."""
+
+
+def _names(options: Options) -> Iterator[str]:
+    from hardway.views.explain import Book, names
+
+    yield from names(Book(*_declared(options)))
+
+
+def _declared(options: Options) -> tuple[Model, Declaration]:
+    """What a run would declare, without the machines."""
+    from hardway.artifacts.catalogue import releases_for
+    from hardway.cli.running import site
+    from hardway.phases.base import Model
+    from hardway.plan import declare
+    from hardway.views.foresight import foreseen
+
+    here = site(options, lab_must_run=False)
+    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
+    model = Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions)
+    return model, declare(model)
 
 
 @flags("inventory", "workspace", "verbose")
@@ -37,22 +74,9 @@ def explain(
     form: Annotated[Form, typer.Option("-o", "--output", help="How it is told")] = "text",
 ) -> None:
     """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
-    from hardway.artifacts.catalogue import releases_for
-    from hardway.cli.running import site
+    from hardway.cli.see import _width
     from hardway.console.explanations import told
-    from hardway.phases.base import Model
-    from hardway.plan import declare
     from hardway.views.explain import explanation
-    from hardway.views.foresight import foreseen
 
-    here = site(options, lab_must_run=False)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    model = Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions)
-    page = explanation(model, declare(model), what)
+    page = explanation(*_declared(options), what)
     print("\n".join(told(page, form, width=_width(), verbose=options.verbose > 0)))
-
-
-def _width() -> int:
-    from hardway.cli.see import _width as width
-
-    return width()

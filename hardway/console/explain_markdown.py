@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from hardway.console.words import counted
-from hardway.views.explain.chapter import ChapterPage, Contents, Next, Row, Wrong
+from hardway.views.explain import ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
+from hardway.views.explain.chapter import Next, Row, Wrong
 
 
 def contents_markdown(page: Contents) -> list[str]:
@@ -50,3 +51,56 @@ def _pitfall(wrong: Wrong, chapter: str) -> str:
 
 def _asks(asks: Sequence[Next]) -> list[str]:
     return [f"- `{one.command}`: {one.gives}" for one in asks]
+
+
+def thing_markdown(page: ThingPage) -> list[str]:
+    lines = [f"# {page.name}", "", page.what]
+    if page.fields:
+        rows = [(f"`{one.name or one.value}`", f"`{one.value}`" if one.name and one.value else "", one.why)
+                for one in page.fields]  # fmt: skip
+        lines += ["", f"## What it says{f' on {page.of}' if page.of else ''}", ""]
+        lines += table(("name", "value", "why"), rows)
+    if page.lies:
+        kept = [(f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))) for one in page.lies]
+        lines += ["", "## Where it lies", "", *table(("path", "on", "kept as"), kept)]
+    if page.readers:
+        refer = [(f"`{one.by}`", one.on, one.needs, one.why) for one in page.readers]
+        lines += ["", "## Who refers to it", "", *table(("by", "on", "a change needs", "why"), refer)]
+    lines += ["", "## Without it", "", page.without]
+    if page.wrong:
+        lines += ["", "## Easy to get wrong", "", *(_pitfall(one, page.chapter) for one in page.wrong)]
+    if page.proofs:
+        lines += ["", "## Proofs", "", *(f"- {one.name} ({one.on}): {one.why}" for one in page.proofs)]
+    return [*lines, "", "## To ask further", "", *_asks(page.more)]
+
+
+def value_markdown(page: ValuePage) -> list[str]:
+    lines = [
+        f"# {page.asked}",
+        "",
+        f"{page.title}{f' ({page.place})' if page.place else ''}".strip(),
+        "",
+        page.text,
+        "",
+    ]
+    lines += [f"{number}. {step}" for number, step in enumerate(page.steps, 1)]
+    lines += [f"- `{one.by}` = `{one.value}` ({one.on}). {one.why}" for one in page.stated]
+    if page.uses:
+        lines += ["", "Stands in", "", *(f"- `{one.by}` ({one.on})" for one in page.uses)]
+    lines += ["", f"Not used by {page.not_used}"] if page.not_used else []
+    lines += ["", f"Without it: {page.without}"] if page.without else []
+    return [*lines, "", *(f"- `{one.command}`" for one in page.more)]
+
+
+def markdown(page: Page) -> list[str]:
+    """Any page, with its title."""
+    match page:
+        case Contents():
+            return contents_markdown(page)
+        case ChapterPage():
+            return [f"# {page.name}", "", *chapter_markdown(page)]
+        case ThingPage():
+            return thing_markdown(page)
+        case TermPage():
+            return [f"# {page.asked}", "", page.text, "", *(f"- `{one.command}`" for one in page.more)]
+    return value_markdown(page)

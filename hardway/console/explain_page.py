@@ -16,7 +16,7 @@ def contents_lines(page: Contents, width: int = 80) -> list[str]:
     """Every chapter in one line, and how to ask further."""
     lines = [f"{page.cluster}: what hardway puts where, and why   ({page.inventory})", ""]
     lines += aligned([("CHAPTER", "WHY"), *page.chapters], width)
-    return [*lines, "", *_next("ASK", page.more, width)]
+    return [*lines, "", *following("ASK", page.more, width)]
 
 
 def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False) -> list[str]:
@@ -24,8 +24,12 @@ def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False) -> 
     asks = page.more if verbose else (*page.more, Next(f"hardway explain {page.name} -v", "all, and what each is"))
     proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
     above = [*_title(page, width), "", *_wrapped("WHY", page.why, width), "", *_rows(page, width, verbose)]
-    below = ["", *_next("MORE", asks, width), *_next("PROVE", [Next(f"hardway verify {page.name}", proofs)], width)]
-    wrong = [_pitfall(one, page.name, width) for one in page.wrong]
+    below = [
+        "",
+        *following("MORE", asks, width),
+        *following("PROVE", [Next(f"hardway verify {page.name}", proofs)], width),
+    ]
+    wrong = [pitfall(one, page.name, width) for one in page.wrong]
     if not verbose:
         wrong = _fitting(wrong, _SCREEN - len(above) - len(below))
     middle = [line for lines in wrong for line in lines]
@@ -49,7 +53,7 @@ def _fitting(pitfalls: Sequence[list[str]], room: int) -> list[list[str]]:
 def _title(page: ChapterPage, width: int) -> list[str]:
     counts = ", ".join(f"{count} {kind}" for kind, count in page.counts)
     facts = [f"chapter {page.number} of {page.of}", counts, f"inventory: {page.cluster}"]
-    return _hanging(page.name.upper() + "   ", " | ".join(filter(None, facts)), width)
+    return hanging(page.name.upper() + "   ", " | ".join(filter(None, facts)), width)
 
 
 def _rows(page: ChapterPage, width: int, verbose: bool) -> list[str]:
@@ -70,31 +74,33 @@ def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     lines = []
     for row in rows:
         head = "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False))
-        lines += _hanging(head, row[-1], max(width, len(head) + 20))
+        lines += hanging(head, row[-1], max(width, len(head) + 20))
     return lines
 
 
 def _explained(rows: Iterable[Row], width: int) -> list[str]:
-    return [line for row in rows for line in (row.name, *_hanging("   ", row.what, width))]
+    return [line for row in rows for line in (row.name, *hanging("   ", row.what, width))]
 
 
-def _pitfall(wrong: Wrong, chapter: str, width: int) -> list[str]:
+def pitfall(wrong: Wrong, chapter: str, width: int) -> list[str]:
+    """What is easy to get wrong, and where that shows when it is not in this chapter."""
     shows = f" Shows in {wrong.shows}." if wrong.shows != chapter else ""
     fault = f" Try it: hardway lab break {wrong.fault}" if wrong.fault else ""
-    return _hanging(" - ", f"{wrong.text}{shows}{fault}", width)
+    return hanging(" - ", f"{wrong.text}{shows}{fault}", width)
 
 
-def _next(head: str, asks: Sequence[Next], width: int) -> list[str]:
+def following(head: str, asks: Sequence[Next], width: int) -> list[str]:
+    """Commands to type with what they give, below one heading."""
     rows = [(head if not number else "", one.command, one.gives) for number, one in enumerate(asks)]
     return aligned([("PROVE", "", ""), *rows], width)[1:] if rows else []
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:
-    return _hanging(f"{head:<{_HEAD}}", text, width)
+    return hanging(f"{head:<{_HEAD}}", text, width)
 
 
-def _hanging(head: str, text: str, width: int) -> list[str]:
-    """The text behind its head, and further lines below its own beginning."""
+def hanging(head: str, text: str, width: int) -> list[str]:
+    """The text behind its head, and further lines below its own beginning; words are never cut."""
     return textwrap.wrap(
         text,
         width,

@@ -6,28 +6,32 @@ import json
 from dataclasses import asdict
 from typing import Literal
 
-from hardway.console.explain_markdown import chapter_markdown, contents_markdown
+from hardway.console.explain_markdown import markdown
 from hardway.console.explain_page import chapter_lines, contents_lines
+from hardway.console.explain_things import term_lines, thing_lines, value_lines
 from hardway.console.words import clean
-from hardway.views.explain import ChapterPage, Page
+from hardway.views.explain import ChapterPage, Contents, Page, TermPage, ThingPage
+
+_KINDS = {"Contents": "contents", "ChapterPage": "chapter", "ThingPage": "thing", "ValuePage": "value",
+          "TermPage": "term"}  # fmt: skip
 
 
 def told(page: Page, form: Literal["text", "markdown", "json"], *, width: int, verbose: bool) -> list[str]:
     """Its lines; `json` is one document of the same values, with the kind of the page."""
     if form == "json":
-        return json.dumps({"kind": _kind(page), **asdict(page)}, indent=1, default=str).splitlines()
-    return [clean(line) for line in (_markdown(page) if form == "markdown" else _text(page, width, verbose))]
-
-
-def _kind(page: Page) -> str:
-    return "chapter" if isinstance(page, ChapterPage) else "contents"
+        kind = _KINDS[type(page).__name__]
+        return json.dumps({"kind": kind, **asdict(page)}, indent=1, ensure_ascii=False).splitlines()
+    return [clean(line) for line in (markdown(page) if form == "markdown" else _text(page, width, verbose))]
 
 
 def _text(page: Page, width: int, verbose: bool) -> list[str]:
-    return chapter_lines(page, width, verbose) if isinstance(page, ChapterPage) else contents_lines(page, width)
-
-
-def _markdown(page: Page) -> list[str]:
-    if isinstance(page, ChapterPage):
-        return [f"# {page.name}", "", *chapter_markdown(page)]
-    return contents_markdown(page)
+    match page:
+        case Contents():
+            return contents_lines(page, width)
+        case ChapterPage():
+            return chapter_lines(page, width, verbose)
+        case ThingPage():
+            return thing_lines(page, width, verbose)
+        case TermPage():
+            return term_lines(page, width)
+    return value_lines(page, width, verbose)

@@ -1,6 +1,12 @@
 """Why each piece and each value is there, as values; they follow from the declaration and from templates/prose."""
 
+from hardway.views.explain.book import Book
 from hardway.views.explain.chapter import ChapterPage, Contents, chapter_page, contents
-from hardway.views.explain.find import Page, explanation
+from hardway.views.explain.find import Page, TermPage, explanation, names
+from hardway.views.explain.thing import ThingPage
+from hardway.views.explain.value import ValuePage
 
-__all__ = ["ChapterPage", "Contents", "Page", "chapter_page", "contents", "explanation"]
+__all__ = [
+    "Book", "ChapterPage", "Contents", "Page", "TermPage", "ThingPage", "ValuePage", "chapter_page", "contents",
+    "explanation", "names",
+]  # fmt: skip

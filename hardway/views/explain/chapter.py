@@ -87,6 +87,7 @@ def chapter_page(model: Model, declaration: Declaration, name: str) -> ChapterPa
     prose = chapter_prose(model, name)
     here = things(model, declaration, name)
     names = {one.entry.name for one in here}
+    written = {one.name for one in prose.things}
     proofs = [proof for where, proof in declaration.proofs if where == name]
     cluster = model.cluster
     return ChapterPage(
@@ -108,7 +109,7 @@ def chapter_page(model: Model, declaration: Declaration, name: str) -> ChapterPa
         more=tuple(
             Next(f"hardway explain {one.what}", one.gives)
             for one in prose.more
-            if "/" not in one.what or one.what.startswith("/") or one.what.partition("/")[2] in names
+            if (name := one.what.removeprefix(f"{chapter.name}/")) in names or name not in written
         ),
         proofs=len(proofs),
         proving=who(cluster, [proof.machine for proof in proofs]),

@@ -75,20 +75,21 @@ class ChapterProse:
 class Known:
     """What is said of one value: an address, a port, a name, a setting that somebody may ask for.
 
-    `key` is the inventory's, where it is said there; `keys` further words that lead here. `steps` tell who gives
-    it to whom, in order. `without` is the error that its absence causes, `fault` what makes that happen in a lab.
+    `key` is the inventory's, where it is that key's value, and `at` where it only follows from one; `keys` are
+    further words that lead here. `steps` tell who gives it to whom, in order. `without` is the error that its
+    absence causes, `fault` what makes that happen in a lab.
     """
 
     value: str
     title: str
     text: str = ""
     key: str = ""
+    at: str = ""
     keys: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     not_used: str = ""
     without: str = ""
     fault: str = ""
-    chapter: str = ""
     see: tuple[str, ...] = ()
 
 

@@ -1,0 +1,165 @@
+"""One value in a paragraph: what it is, where the inventory says it, who gives it to whom, where it stands."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+
+from hardway.phases.paths import HAPROXY_CFG
+from hardway.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
+from hardway.views.explain.book import Book, pattern
+from hardway.views.explain.chapter import Next
+from hardway.views.explain.facts import Fact
+from hardway.views.explain.prose import Known
+from hardway.views.explain.thing import Cited, cited, label
+from hardway.views.explain.vocabulary import place
+
+_COMPONENTS = {
+    KUBELET_CONFIG: "kubelet", PROXY_CONFIG: "kube-proxy", CONTAINERD_CONFIG: "containerd", HAPROXY_CFG: "haproxy",
+    "etcd": "etcd", "kube-apiserver": "kube-apiserver", "kube-controller-manager": "kube-controller-manager",
+    "kube-scheduler": "kube-scheduler",
+}  # fmt: skip
+"""What `settings:` of the inventory is laid over, by who says it."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """A setting of that name: who has it, its value and why; `change` is what to write into the inventory."""
+
+    by: str
+    thing: str
+    value: str
+    on: str
+    why: str
+    change: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """A place in which the value stands; `value` is all that stands there, where that is more."""
+
+    by: str
+    thing: str
+    value: str
+    on: str
+    why: str
+
+
+@dataclass(frozen=True)
+class ValuePage:
+    """`place` is where the inventory states it. All but `asked` may be empty."""
+
+    asked: str
+    title: str
+    place: str
+    text: str
+    steps: tuple[str, ...]
+    stated: tuple[Stated, ...]
+    uses: tuple[Use, ...]
+    not_used: str
+    without: str
+    fault: str
+    proofs: tuple[Cited, ...]
+    more: tuple[Next, ...]
+
+
+def value_page(book: Book, asked: str) -> ValuePage | None:
+    """The page of a value or of a setting's name; None where nothing here is called so."""
+    known = find_known(book, asked)
+    sought = known.value if known and known.value else asked
+    stated = tuple(_stated(book, asked))
+    searched = asked == sought or any(letter.isdigit() or letter == "." for letter in sought)
+    uses = tuple(_uses(book, sought)) if searched else ()
+    if not known and not stated and not uses:
+        return _within(book, asked)
+    known = known or Known(asked, "")
+    where = list(dict.fromkeys([*(one.thing for one in stated), *(one.thing for one in uses)]))
+    chapters = [name.partition("/")[0] for name in where[:1]]
+    see = book.there(known.see or where[:2])
+    return ValuePage(
+        asked=asked if asked == sought or not known.value else f"{asked}: {sought}",
+        title=known.title,
+        place=place(book.model.cluster, known.key or known.at) if known.key or known.at else "",
+        text=known.text,
+        steps=known.steps,
+        stated=stated,
+        uses=uses,
+        not_used=known.not_used,
+        without=known.without,
+        fault=known.fault if book.model.cluster.lab else "",
+        proofs=tuple(cited(book, [pattern(sought)])) if searched else (),
+        more=tuple(Next(f"hardway explain {one}", "") for one in dict.fromkeys((*see, *chapters))),
+    )
+
+
+def find_known(book: Book, asked: str) -> Known | None:
+    """What is written about it: by its value, by the inventory's key or its last word, by another word for it."""
+    by_value = next((one for one in book.known if one.value == asked), None)
+    return by_value or next(
+        (one for one in book.known if asked in one.keys or asked in (one.key, one.key.rpartition(".")[2])), None
+    )
+
+
+def _stated(book: Book, asked: str) -> Iterator[Stated]:
+    """Settings of that name: a flag, a directive, a path or its end."""
+    name = asked.lstrip("-").removesuffix("=")
+    grouped: dict[tuple[str, str, str, str], list[Fact]] = {}
+    for fact in book.facts:
+        if fact.kind in ("flag", "directive", "key") and _is_named(fact.name, name):
+            grouped.setdefault((label(fact), fact.thing, fact.value, fact.why), []).append(fact)
+    for (by, thing, value, why), found in grouped.items():
+        yield Stated(by, thing, value, book.on(one.where for one in found), why, _change(found[0]))
+
+
+def _is_named(full: str, name: str) -> bool:
+    plain = full.replace('"', "")
+    return name != "" and (plain == name or plain.endswith(f".{name}"))
+
+
+def _change(fact: Fact) -> str:
+    """`settings: {kubelet: {authentication: {anonymous: {enabled: …}}}}`."""
+    component = _COMPONENTS.get(fact.of)
+    if component is None or fact.kind == "directive" or '"' in fact.name:
+        return ""
+    names = [fact.name] if fact.kind == "flag" else fact.name.split(".")
+    return f"settings: {{{component}: {{{': {'.join(names)}: …{'}' * (len(names) + 1)}"
+
+
+def _uses(book: Book, value: str) -> Iterator[Use]:
+    sought = pattern(value)
+    grouped: dict[tuple[str, str, str], list[Fact]] = {}
+    for fact in book.facts:
+        if sought.search(fact.value) or (fact.kind in ("resource", "object") and sought.search(fact.name)):
+            grouped.setdefault((label(fact), fact.thing, fact.why), []).append(fact)
+    for (by, thing, why), found in grouped.items():
+        values = list(dict.fromkeys(one.value for one in found))
+        more = values[0] if len(values) == 1 and values[0] != value else ""
+        yield Use(by, thing, more, book.on(one.where for one in found), why)
+
+
+def _within(book: Book, asked: str) -> ValuePage | None:
+    """An address that nobody states, in the smallest range that holds it."""
+    try:
+        address = IPv4Address(asked)
+    except AddressValueError:
+        return None
+    ranges = {IPv4Network(one.value): one for one in book.known if re.fullmatch(r"[\d.]+/\d+", one.value)}
+    holding = [network for network in ranges if address in network and network.prefixlen]
+    if not holding:
+        return None
+    nearest = ranges[max(holding, key=lambda network: network.prefixlen)]
+    found = value_page(book, nearest.value)
+    if found is None:
+        return None
+    return replace(found, asked=asked, title=f"an address of {nearest.value}: {nearest.title}")
+
+
+def setting_names(book: Book) -> Iterable[str]:
+    """Flags, directives and the last words of keys, for completion and for the nearest name."""
+    for fact in book.facts:
+        if fact.kind in ("flag", "directive", "key"):
+            yield fact.name.replace('"', "")
+            if '"' not in fact.name:
+                yield fact.name.rpartition(".")[2]

@@ -1,0 +1,75 @@
+"""explain on the command line: it needs an inventory and nothing else."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from hardway.cli.app import app
+from hardway.cli.explain import complete_what
+from hardway.errors import UsageError
+
+INVENTORY = """\
+cluster: pair
+machines:
+  head: {role: controller, address: 10.240.0.10}
+  hand: {role: worker, address: 10.240.0.20}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "hardway.yaml"
+    path.write_text(INVENTORY)
+    monkeypatch.chdir(tmp_path)
+    return path
+
+
+def said(*words: str) -> str:
+    result = CliRunner().invoke(app, ["explain", *words], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.output
+
+
+def test_without_a_question_it_lists_what_can_be_asked(inventory: Path) -> None:
+    assert "hardway explain anonymous-auth" in said()
+
+
+def test_each_grain_is_answered_and_nothing_is_written(inventory: Path) -> None:
+    assert said("certs").startswith("CERTS   chapter 2 of 12")
+    assert said("certs/kubelet").startswith("certs/kubelet")
+    assert said("system:node:hand").startswith("system:node:hand   the kubelet of hand")
+    assert sorted(inventory.parent.iterdir()) == [inventory]
+
+
+def test_json_is_one_document_and_markdown_has_a_title(inventory: Path) -> None:
+    assert json.loads(said("dns", "-o", "json"))["kind"] == "chapter"
+    assert said("dns", "-o", "markdown").startswith("# dns\n")
+
+
+def test_verbose_leaves_nothing_out(inventory: Path) -> None:
+    assert "break-glass" not in said("certs")
+    assert "break-glass" in said("certs", "-v")
+
+
+def test_what_is_unknown_is_a_usage_error_with_the_nearest_names(inventory: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        CliRunner().invoke(app, ["explain", "anonymus-auth"], catch_exceptions=False)
+    assert error.value.exit_code == 2
+    assert "anonymous-auth" in str(error.value.hint)
+
+
+class Asked:
+    params: dict[str, object] = {}  # noqa: RUF012
+
+
+def test_completion_knows_chapters_things_and_flags(inventory: Path) -> None:
+    assert "certs" in set(complete_what(Asked(), "cer"))  # type: ignore[arg-type]
+    assert "anonymous-auth" in set(complete_what(Asked(), "anon"))  # type: ignore[arg-type]
+    assert "certs/kubelet" in set(complete_what(Asked(), "certs/"))  # type: ignore[arg-type]
+
+
+def test_completion_without_an_inventory_knows_the_chapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert list(complete_what(Asked(), "certs")) == ["certs"]  # type: ignore[arg-type]
