@@ -96,6 +96,36 @@ class Proved(Event):
 
 
 @dataclass(frozen=True)
+class Found(Event):
+    """What preflight found on a machine; `rule` is the identifier of what was looked for, `fix` the next move."""
+
+    machine: str
+    rule: str
+    level: Literal["warning", "error"]
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """The error with which a command ended, whatever it was; nothing comes after it.
+
+    `kind` is the error's class, `problems` an inventory's mistakes, `machines` each machine's part where several
+    failed. `code` is the exit status.
+    """
+
+    kind: str
+    what: str
+    machine: str | None
+    tried: str | None
+    said: str | None
+    hint: str | None
+    code: int
+    problems: tuple[str, ...] = ()
+    machines: tuple["Failed", ...] = ()
+
+
+@dataclass(frozen=True)
 class Note(Event):
     """Something worth saying once."""
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 import time
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.inventory import app as _inventory
 from hardway.cli.options import Options, flags
 
 
@@ -119,40 +119,3 @@ def _get(
         )  # fmt: skip
     size = sum(blob.size for blob in have.values())
     print(f"{len(have)} of {len(names)} files in the cache, {size / 2**20:.0f} MB.")
-
-
-_inventory = typer.Typer(no_args_is_help=True)
-
-
-@_inventory.command("check")
-def _check(inventory: opt.Inventory = None) -> None:
-    """Read the inventory and say everything that is wrong with it."""
-    import os
-
-    from hardway.console.words import counted
-    from hardway.inventory.find import find
-    from hardway.inventory.load import load
-
-    path = find(str(inventory) if inventory else None, os.environ, Path.cwd())
-    cluster = load(path)
-    roles = f"{counted(len(cluster.controllers), 'controller')}, {counted(len(cluster.workers), 'worker')}"
-    machines = counted(len(cluster.machines), "machine")
-    print(f"{path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
-
-
-@_inventory.command("schema")
-def _schema() -> None:
-    """The JSON Schema of an inventory, for editors."""
-    from hardway.inventory.schema import json_schema
-
-    print(json.dumps(json_schema(), indent=2))
-
-
-@_inventory.command("example")
-def _example(
-    name: Annotated[Literal["lab", "lab-small", "single", "vagrant"], typer.Argument()] = "lab",
-) -> None:
-    """Print an inventory to start from: `hardway inventory example lab > hardway.yaml`."""
-    from hardway import data
-
-    print(data.read(f"inventories/{name}.yaml"), end="")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -61,7 +63,8 @@ WorkspaceFolder = Annotated[
     ),
 ]
 Output = Annotated[
-    Literal["text", "json"], typer.Option("-o", "--output", help="json: one event a line", rich_help_panel=_COMMON)
+    Literal["text", "json"],
+    typer.Option("-o", "--output", help="json: one document, or one event a line", rich_help_panel=_COMMON),
 ]
 Forks = Annotated[int, typer.Option("--forks", min=1, help="How many machines at once", rich_help_panel=_COMMON)]
 AcceptKeys = Annotated[
@@ -101,12 +104,31 @@ class Options:
     expect: Expect = None
 
 
+EVERY = ("inventory", "verbose", "output", "workspace")
+"""The flags of every command; docs/decisions/flags.md says which are left out, and where."""
 REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host_keys", "workspace")
 """The flags of a command that connects to machines."""
 GETTING = ("source", "mirror", "require_pinned")
 """The flags of a command that may have to get binaries."""
 CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect")
 """The flags of a command that changes machines."""
+
+
+@contextlib.contextmanager
+def _told(form: str) -> Iterator[None]:
+    """Who asked for JSON gets errors as JSON, too, on standard output like all the rest."""
+    from hardway.errors import HardwayError, Interrupted
+
+    try:
+        yield
+    except (HardwayError, KeyboardInterrupt) as error:
+        if form != "json":
+            raise
+        from hardway.console import json_error
+
+        told = error if isinstance(error, HardwayError) else Interrupted("interrupted")
+        json_error(told, sys.stdout)
+        sys.exit(told.exit_code)
 
 
 def flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -122,7 +144,10 @@ def flags(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
         ]
 
         def command(*words: Any, **said: Any) -> None:
-            function(Options(**{name: said.pop(name) for name in names}), *words, **said)
+            options = Options(**{name: said.pop(name) for name in names})
+            # A command with forms of its own, as `explain`, takes -o itself.
+            with _told(said.get("form", options.output)):
+                function(options, *words, **said)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + shared

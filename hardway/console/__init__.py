@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
-from hardway.console.failure import error
+from hardway.console.failure import error, json_error
 from hardway.console.jsonl import JsonLines
 from hardway.console.log import run_log
 from hardway.console.plain import plain
 from hardway.console.writer import Writer
 from hardway.events import Event, Sink
 
-__all__ = ["console", "error", "hold", "run_log", "tee"]
+__all__ = ["console", "error", "hold", "json_error", "run_log", "tee"]
 
 
 @contextlib.contextmanager

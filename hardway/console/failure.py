@@ -6,11 +6,14 @@ import os
 import shutil
 import textwrap
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TextIO
 
+from hardway.console import jsonl
 from hardway.console.words import clean, counted, machines
 from hardway.console.writer import Writer
 from hardway.errors import HardwayError, InventoryError
+from hardway.events import Failed
 
 _LABEL = 7
 _RED, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
@@ -25,8 +28,28 @@ def error(failure: HardwayError, stream: TextIO, width: int | None = None) -> No
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     columns = width or (shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80)
     writer = Writer(stream, keep_colours=colour)
-    for line in map(clean, _lines(failure, max(columns, 40))):
-        writer.line(_coloured(line) if colour else line)
+    for row in map(clean, _lines(failure, max(columns, 40))):
+        writer.line(_coloured(row) if colour else row)
+
+
+def json_error(failure: HardwayError, stream: TextIO) -> None:
+    """Prints an error as the event that ends a command."""
+    Writer(stream).line(jsonl.line(as_event(failure), datetime.now(UTC)))
+
+
+def as_event(failure: HardwayError) -> Failed:
+    """The error as a value, without what a terminal would obey."""
+    said = {name: clean(text) if (text := getattr(failure, name)) else text for name in ("tried", "said", "hint")}
+    parts = getattr(failure, "errors", None) or {}
+    return Failed(
+        type(failure).__name__,
+        clean(failure.what),
+        failure.machine,
+        **said,
+        code=failure.exit_code,
+        problems=failure.problems if isinstance(failure, InventoryError) else (),
+        machines=tuple(as_event(part) for part in parts.values()),
+    )
 
 
 def machines_of(failure: BaseException | None) -> frozenset[str]:

@@ -18,8 +18,14 @@ def line(event: Event, when: datetime, *, scripts: bool = False) -> str:
     """`{"event": "Changed", "at": "2026-11-21T10:04:11.250Z", …}`; the text of a script only if `scripts`."""
     told = {"event": type(event).__name__, "at": moment(when)}
     told |= {one.name: getattr(event, one.name) for one in fields(event) if one.name != "script" or scripts}
-    # str: a Secret that came here by mistake shows its digest.
-    return json.dumps(told, default=str)
+    return json.dumps(told, default=_plain)
+
+
+def _plain(value: object) -> object:
+    """An event within an event as its fields; of all else its text: a Secret that came here shows its digest."""
+    if isinstance(value, Event):
+        return {one.name: getattr(value, one.name) for one in fields(value)}
+    return str(value)
 
 
 def moment(when: datetime) -> str:

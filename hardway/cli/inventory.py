@@ -1,0 +1,103 @@
+"""`hardway inventory`: the one file that says what is wanted."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options, flags
+
+app = typer.Typer(no_args_is_help=True)
+Shape = Literal["seven", "small", "single", "stacked", "five", "lab", "lab-small", "lab-single", "vagrant"]
+_ADDRESS = "[NAME=]ADDRESS"
+
+
+@app.command()
+@flags(*opt.EVERY)
+def check(options: Options) -> None:
+    """Read the inventory and say everything that is wrong with it."""
+    from hardway.cli.running import inventory
+    from hardway.console.words import counted
+    from hardway.views.inventory import checked
+
+    cluster = inventory(options)
+    if options.output == "json":
+        print(json.dumps(asdict(checked(cluster)), indent=1))
+        return
+    roles = f"{counted(len(cluster.controllers), 'controller')}, {counted(len(cluster.workers), 'worker')}"
+    machines = counted(len(cluster.machines), "machine")
+    print(f"{cluster.path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
+
+
+@app.command()
+@flags(*opt.EVERY)
+def show(options: Options) -> None:
+    """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
+    from hardway.cli.running import site
+    from hardway.views.inventory import shown, shown_lines
+
+    found = shown(site(options, lab_must_run=False).cluster)
+    if options.output == "json":
+        print(json.dumps(found.to_json(), indent=1))
+    else:
+        print("\n".join(shown_lines(found, origins=options.verbose > 0)))
+
+
+@app.command()
+@flags(*opt.EVERY)
+def new(
+    options: Options,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="Default: to standard output")] = None,
+    shape: Annotated[
+        Shape, typer.Option("--shape", help="How many machines, and which; lab and vagrant ones are complete")
+    ] = "seven",
+    cluster: Annotated[str, typer.Option("--cluster", metavar="NAME")] = "prod",
+    controllers: Annotated[
+        list[str] | None, typer.Option("--controller", metavar=_ADDRESS, help="Again for each")
+    ] = None,
+    workers: Annotated[list[str] | None, typer.Option("--worker", metavar=_ADDRESS, help="Again for each")] = None,
+    balancers: Annotated[list[str] | None, typer.Option("--load-balancer", metavar=_ADDRESS)] = None,
+    user: Annotated[str | None, typer.Option("--user", help="Who logs in over SSH")] = None,
+) -> None:
+    """A commented inventory to start from: `hardway inventory new hardway.yaml --shape small`."""
+    from hardway.errors import UsageError
+    from hardway.inventory.load import load
+    from hardway.inventory.starter import Given, Started, starter
+
+    text = starter(shape, cluster, Given(controllers or (), workers or (), balancers or ()), user)
+    if file is None:
+        print(json.dumps(asdict(Started(None, text))) if options.output == "json" else text.rstrip("\n"))
+        return
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError as error:
+        raise UsageError(f"{file} is there already, and stays as it is", hint="give another name") from error
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}", hint="give another name") from error
+    if options.output == "json":
+        print(json.dumps(asdict(Started(str(file), text))))
+    else:
+        print(f"Written: {file}. Look through it, then: hardway inventory check{_named(file)}")
+    load(file)
+
+
+def _named(file: Path) -> str:
+    from hardway.inventory.find import DEFAULT
+
+    return "" if file == Path(DEFAULT) and "HARDWAY_INVENTORY" not in os.environ else f" -i {file}"
+
+
+@app.command()
+@flags(*opt.EVERY)
+def schema(options: Options) -> None:
+    """The JSON Schema of an inventory, for editors that complete and check while one types."""
+    from hardway.inventory.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2))
