@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -138,7 +138,7 @@ def observed(look: Looking) -> tuple[Survey, Plan]:
     here = look.here
     found = survey(look.session, here.state, look.chapters, look.supply, look.unreached)
     names = [machine.name for machine in here.chosen]
-    return found, planned(here.cluster, names, found, look.supply, formed=here.state.etcd == "formed")
+    return found, planned(here.cluster, names, found, look.supply, formed=found.state.etcd == "formed")
 
 
 @flags(*opt.REACHING)
@@ -162,8 +162,17 @@ def verify(
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no machine: do the artifacts agree with each other?")
     ] = False,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="The same of machines that somebody set up by hand, wholly or half-way")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", metavar="DIR", help="With --by-hand: certificates and kubeconfigs on this computer"),
+    ] = None,
 ) -> None:
     """Is it as declared, and does it hold? Asks every proof, changes nothing. Status 3: it differs."""
+    if by_hand or folder:
+        _by_hand(options, folder, offline=offline)
     if offline:
         _agreement(options)
     from hardway.console.verify_page import verify_page
@@ -191,6 +200,26 @@ def _agreement(options: Options) -> NoReturn:
     versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
     found = offline(here.cluster, here.state, here.workspace.values(), versions, renewing=False)
     _tell(options, found, time.monotonic() - began)
+
+
+def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoReturn:
+    """`verify --by-hand`; with `--offline` of a folder alone."""
+    from hardway.cli.running import site
+    from hardway.errors import UsageError
+    from hardway.views.agreement import judge
+    from hardway.views.by_hand import set_up_by_hand
+
+    if offline and folder is None:
+        raise UsageError("--by-hand without machines needs a folder", hint="--folder DIR, or leave out --offline")
+    began = time.monotonic()
+    if offline:
+        cluster = site(options, lab_must_run=False).cluster
+        setup, gone = set_up_by_hand(None, folder, {})
+    else:
+        with looking(options, None) as look:
+            cluster = look.here.cluster
+            setup, gone = set_up_by_hand(look.session, folder, look.unreached)
+    _tell(options, judge(cluster, setup, gone), time.monotonic() - began)
 
 
 def _tell(options: Options, found: Agreement, seconds: float) -> NoReturn:
@@ -223,7 +252,7 @@ def status(options: Options) -> None:
     sys.exit(OK if found.well else FAILED)
 
 
-@flags("inventory", "workspace")
+@flags(*opt.EVERY)
 def render(
     options: Options,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="New, empty, or written by this command before")],
@@ -236,13 +265,16 @@ def render(
     from hardway.phases.base import Model
     from hardway.plan import declare
     from hardway.views.foresight import foreseen
-    from hardway.views.tree import tree, write_tree
+    from hardway.views.tree import listed, tree, write_tree
 
     here = site(options, lab_must_run=False)
     versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
     declaration = declare(Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions))
     artifacts = tree(declaration, here.workspace.values(), with_secrets=with_secrets)
     write_tree(folder, artifacts)
+    if options.output == "json":
+        print(json.dumps(asdict(listed(folder, artifacts)), indent=1))
+        return
     waiting = sum(bool(one.unknown) for one in artifacts)
     print(f"{counted(len(artifacts), 'artifact')} of {counted(len(here.cluster.machines), 'machine')} in {folder}/")
     if waiting:

@@ -57,6 +57,12 @@ KUBELET_FIELDS = {
 }  # fmt: skip
 """Fields of the kubelet's configuration that are flags too; a flag goes before its field."""
 
+OTHER_FILES = {
+    "kube-apiserver": ("encryption-provider-config",), "kubelet": ("config", "resolv-conf"), "kube-proxy": ("config",),
+    "kube-scheduler": ("config",), "haproxy": ("f",),
+}  # fmt: skip
+"""Flags that name other files which rules look into."""
+KUBECONFIG_FILES = ("certificate-authority", "client-certificate", "client-key")
 CONFIGURATIONS = {"kubelet": "config", "kube-proxy": "config", "kube-scheduler": "config"}
 NO_KEY = "-"
 """Identity of a key file that holds no key."""
@@ -268,6 +274,30 @@ class _Reader:
             return None
         lines = (line.split() for line in self.material.files[path].splitlines())
         return tuple(words[1] for words in lines if len(words) > 1 and words[0] == "nameserver")
+
+
+def named_paths(found: Material) -> set[str]:
+    """Every file that command lines, configurations and kubeconfigs name, as far as they were read."""
+    reader = _Reader(found, Book())
+    paths: set[str] = set()
+    for name, command in found.commands.items():
+        one = reader.component(name, command)
+        settings = _settings(one)
+        flags = {
+            *CERTIFICATES.get(name, ()),
+            *KEYS.get(name, ()),
+            *AUTHORITIES.get(name, ()),
+            *OTHER_FILES.get(name, ()),
+        }
+        paths |= {settings.get(flag, "") for flag in flags} | {_kubeconfig_path(one)}
+    for text in found.files.values():
+        document = _document(text) if "kind: Config" in text else {}
+        for kind in ("cluster", "user"):
+            for entry in _mappings(document.get(f"{kind}s")):
+                body = entry.get(kind)
+                if isinstance(body, Mapping):
+                    paths |= {str(body.get(field, "")) for field in KUBECONFIG_FILES}
+    return {path for path in paths if path.startswith("/")}
 
 
 def parsed(pem: bytes, where: str) -> Certificate:

@@ -1,0 +1,214 @@
+"""What is read of command lines, files and machines, and that no secret is read with it."""
+
+import base64
+import json
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+
+from hardway import pki
+from hardway.kube.kubeconfig import kubeconfig
+from hardway.setup.commands import environment, exec_start, flags
+from hardway.setup.material import Command
+from hardway.setup.model import MachineSetup, Provider
+from hardway.setup.redaction import redacted
+from hardway.setup.seen import Glimpse, look_script, parse, read_script
+from hardway.values import fill, sha256
+from hardway.views.by_hand import interpreted, read_folder
+
+NOW = datetime(2026, 11, 21, tzinfo=UTC)
+KEY, CA_KEY = pki.new_key("ecdsa-p256"), pki.new_key("ecdsa-p256")
+CA = pki.issue_ca(pki.CertificateSpec("kubernetes-ca", is_ca=True), CA_KEY, NOW)
+CERTIFICATE = pki.issue(pki.CertificateSpec("system:node:node-0", ("system:nodes",)), KEY, CA, CA_KEY, NOW)
+IDENTITY = pki.public_key_digest(pki.public_key_pem(KEY))
+SECRET = bytes(range(32))
+VALUES = {"pki/ca.crt": CA, "pki/node.crt": CERTIFICATE, "pki/node.key": KEY}
+CONFIG = (fill(kubeconfig("small", "https://server:6443", "node", "node"), VALUES) or b"").decode()
+ENCRYPTION = f"""\
+kind: EncryptionConfiguration
+resources:
+  - providers:
+      - aescbc:
+          keys:
+            - name: key1
+              secret: {base64.b64encode(SECRET).decode()}
+      - identity: {{}}
+"""
+FLOW = f"""\
+kind: EncryptionConfiguration
+resources: [{{providers: [{{aescbc: {{keys: [{{name: key1, secret: "{base64.b64encode(SECRET).decode()}"}}]}}}}]}}]
+"""
+CANARIES = (base64.b64encode(SECRET).decode(), *KEY.decode().splitlines()[1:-1], base64.b64encode(KEY).decode()[40:90])
+
+
+def test_a_unit_is_read_as_systemd_reads_it() -> None:
+    unit = """\
+[Service]
+Environment="ETCD_UNSUPPORTED_ARCH=arm64" ETCD_NAME=a
+ExecStart=
+ExecStart=-/usr/local/bin/etcd --data-dir /var/lib/etcd \\
+  "--initial-cluster=a=https://10.0.0.1:2380" \\
+  --log_level=100%%
+Restart=on-failure
+"""
+    argv = exec_start(unit)
+    assert argv[0] == "/usr/local/bin/etcd"
+    assert flags(argv[1:]) == {
+        "data-dir": "/var/lib/etcd",
+        "initial-cluster": "a=https://10.0.0.1:2380",
+        "log-level": "100%",
+    }
+    assert environment(unit) == {"ETCD_UNSUPPORTED_ARCH": "arm64", "ETCD_NAME": "a"}
+
+
+@pytest.mark.parametrize("unit", ["", "[Service]\nType=oneshot\n", "[Service]\nExecStart=\n"])
+def test_a_unit_that_starts_nothing_has_no_command(unit: str) -> None:
+    assert exec_start(unit) == []
+
+
+def test_a_flag_without_a_value_is_true() -> None:
+    assert flags(["--a", "--b=1", "-Ws", "-f", "/x", "--", "--c"]) == {
+        "a": "true", "b": "1", "Ws": "true", "f": "/x", "c": "true"
+    }  # fmt: skip
+
+
+def by_script(paths: list[Path]) -> str:
+    """What a machine would answer."""
+    script = read_script([str(path) for path in paths])
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def on_a_machine(paths: list[Path]) -> MachineSetup:
+    return interpreted(parse("m", by_script(paths)).material)
+
+
+def in_a_folder(paths: list[Path]) -> MachineSetup:
+    return interpreted(read_folder(paths[0].parent))
+
+
+READERS = pytest.mark.parametrize("read", [on_a_machine, in_a_folder])
+
+
+def written(folder: Path, **texts: str | bytes) -> list[Path]:
+    paths = []
+    for name, text in texts.items():
+        path = folder / name.replace("__", ".").replace("_", "-")
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        paths.append(path)
+    return paths
+
+
+@READERS
+def test_a_kubeconfig_is_read_without_its_key(read: Callable[[list[Path]], MachineSetup], tmp_path: Path) -> None:
+    [config] = read(written(tmp_path, node__kubeconfig=CONFIG)).loose_kubeconfigs
+    assert (config.server, config.key) == ("https://server:6443", IDENTITY)
+    assert config.client is not None
+    assert config.client.key == IDENTITY
+    assert config.client.issued_by(config.authorities[0])
+
+
+@READERS
+@pytest.mark.parametrize("text", [ENCRYPTION, FLOW])
+def test_an_encryption_key_is_known_by_its_digest(
+    read: Callable[[list[Path]], MachineSetup], text: str, tmp_path: Path
+) -> None:
+    encryption = read(written(tmp_path, encryption_config__yaml=text)).encryption
+    assert encryption is not None
+    assert encryption[0] == Provider("aescbc", ((sha256(SECRET), 32),))
+
+
+def test_no_secret_leaves_a_machine(tmp_path: Path) -> None:
+    as_json = json.dumps({"kind": "Config", "users": [{"user": {
+        "client-key-data": base64.b64encode(KEY).decode(), "token": CANARIES[0]}}]})  # fmt: skip
+    said = by_script(
+        written(
+            tmp_path, node__kubeconfig=CONFIG, one__yaml=ENCRYPTION, two__yaml=FLOW, both__pem=CERTIFICATE + KEY,
+            key__pem=KEY, other__conf=as_json, users__yaml=f"token: {CANARIES[0]}\npassword: '{CANARIES[0]}'\n",
+        )
+    )  # fmt: skip
+    assert [canary for canary in CANARIES if canary in said] == []
+    assert said.count(IDENTITY) == 4
+    assert "BEGIN CERTIFICATE" in said
+
+
+def test_no_secret_is_left_in_a_text_of_the_operators() -> None:
+    text = redacted(CONFIG + ENCRYPTION + FLOW + KEY.decode() + f"token: {CANARIES[0]}\n")
+    assert [canary for canary in CANARIES if canary in text] == []
+
+
+def test_where_openssl_is_missing_a_key_is_unseen(tmp_path: Path) -> None:
+    [path] = written(tmp_path, key__pem=KEY)
+    script = "command() { return 1; }\n" + read_script([str(path)])
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    glimpse = parse("m", done.stdout)
+    assert "PRIVATE" not in done.stdout
+    assert glimpse.material.unseen == {str(path): "openssl is not installed there: its key was not compared"}
+
+
+def test_a_public_key_and_a_certificate_stand_for_their_pair(tmp_path: Path) -> None:
+    public = read_folder(written(tmp_path, sa__pub=pki.public_key_pem(KEY))[0].parent)
+    assert IDENTITY in public.files[str(tmp_path / "sa.pub")]
+
+
+ANSWER = """\
+@host node-0
+@process kubelet 412
+argv /usr/local/bin/kubelet
+argv --config=/x/kubelet.yaml
+argv --kubeconfig=/x/kubelet.kubeconfig
+version 1.36.4
+@unit /etc/systemd/system/kubelet.service
+text [Service]
+text ExecStart=/usr/local/bin/kubelet --config=/old.yaml
+version 1.36.4
+@unit /etc/systemd/system/kube-proxy.service
+text [Service]
+text ExecStart=/usr/local/bin/kube-proxy \\
+text   --config=/x/proxy.yaml
+
+version 1.36.4
+@routes
+default via 10.0.0.1 dev eth0
+10.200.1.0/24 via 10.0.0.21 dev eth0
+10.200.0.0/24 dev cni0 proto kernel scope link src 10.200.0.1
+"""
+
+
+def test_what_runs_goes_before_what_its_unit_says() -> None:
+    glimpse = parse("m", ANSWER)
+    assert glimpse.material.hostname == "node-0"
+    assert glimpse.material.commands == {
+        "kubelet": Command(
+            ("/usr/local/bin/kubelet", "--config=/x/kubelet.yaml", "--kubeconfig=/x/kubelet.kubeconfig"), "pid 412"
+        ),
+        "kube-proxy": Command(
+            ("/usr/local/bin/kube-proxy", "--config=/x/proxy.yaml"), "/etc/systemd/system/kube-proxy.service"
+        ),
+    }
+    assert glimpse.material.routes == {IPv4Network("10.200.1.0/24"): "10.0.0.21"}
+
+
+def test_what_is_named_is_asked_for_until_nothing_new_is_named() -> None:
+    glimpse = parse("m", ANSWER)
+    assert glimpse.wanted() == {"/x/kubelet.yaml", "/x/kubelet.kubeconfig", "/x/proxy.yaml"}
+    read = "@file /x/kubelet.yaml\ntext tlsCertFile: /x/kubelet.pem\n@file /x/proxy.yaml\ntext clientConnection: {}\n"
+    later = parse("m", read, glimpse, glimpse.wanted())
+    assert later.wanted() == {"/x/kubelet.pem"}
+    last = parse("m", "@file /x/kubelet.pem\n" + _texts(CERTIFICATE.decode()), later, later.wanted())
+    assert last.wanted() == set()
+    assert interpreted(last.material).presents["kubelet/server"].common_name == "system:node:node-0"
+
+
+def _texts(text: str) -> str:
+    return "".join(f"text {line}\n" for line in text.splitlines())
+
+
+def test_the_script_that_looks_around_is_sh() -> None:
+    subprocess.run(["sh", "-n"], input=look_script(), text=True, check=True)
+    assert isinstance(parse("m", ""), Glimpse)
