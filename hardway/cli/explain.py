@@ -9,12 +9,13 @@ import typer
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options, flags
+from hardway.errors import UsageError
 
 if TYPE_CHECKING:
     from hardway.phases.base import Model
     from hardway.plan import Declaration
 
-Form = Literal["text", "markdown", "json"]
+Form = Literal["text", "markdown", "json", "shell"]
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -71,12 +72,40 @@ def explain(
             autocompletion=complete_what,
         ),
     ] = None,
-    form: Annotated[Form, typer.Option("-o", "--output", help="How it is told")] = "text",
+    form: Annotated[Form, typer.Option("-o", "--output", help="shell: what a person would type for it")] = "text",
+    everything: Annotated[bool, typer.Option("--all", help="With -o shell: the whole cluster, as one script")] = False,
 ) -> None:
     """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
+    if form == "shell":
+        print(_typed(options, what, everything), end="")
+        return
+    if everything:
+        raise UsageError("--all goes with -o shell", hint="hardway explain lists what can be asked")
     from hardway.cli.see import _width
     from hardway.console.explanations import told
     from hardway.views.explain import explanation
 
     page = explanation(*_declared(options), what)
     print("\n".join(told(page, form, width=_width(), verbose=options.verbose > 0)))
+
+
+def _typed(options: Options, what: str | None, everything: bool) -> str:
+    """The script of a chapter, of a thing, or of all; raises UsageError for what nobody types."""
+    from hardway.cli.running import site
+    from hardway.views.explain import Book, find_things
+    from hardway.views.shell import of_chapter, of_thing, script, whole
+
+    model, declaration = _declared(options)
+    if everything:
+        part = whole(declaration)
+    elif what in SUMMARIES:
+        part = of_chapter(declaration, what)
+    elif what and (found := find_things(Book(model, declaration), what)):
+        part = of_thing(found[0].name, found[0].chapter, found[0].placed, found[0].local)
+    else:
+        raise UsageError(
+            f"{what!r} is nothing that one types" if what else "what is to be typed was not said",
+            hint="a chapter or a thing, such as certs/kube-apiserver; or --all",
+        )
+    workspace = site(options, lab_must_run=False).workspace.root
+    return script(model, declaration, part, workspace=workspace)

@@ -147,7 +147,12 @@ def test_every_key_of_the_inventory_is_explained(books: list[Book]) -> None:
 def test_what_is_said_to_be_left_to_its_default_is_not_declared() -> None:
     said = {fact.name.rpartition(".")[2] for fact in BOOK.facts}
     raw = yaml.safe_load(data.read("templates/prose/values.yaml"))
-    defaults = {key for one in raw if "keys" in one and not one["value"] and "key" not in one for key in one["keys"]}
+    defaults = {
+        key
+        for one in raw
+        if "keys" in one and not one["value"] and not one.keys() & {"key", "fault"}
+        for key in one["keys"]
+    }
     assert "maxPods" in defaults and defaults & said == set()
 
 
@@ -229,9 +234,10 @@ def test_a_setting_that_is_not_said_tells_the_default_and_one_that_is_its_value(
     assert [one.value for one in found.stated] == ["60"]
 
 
-def test_a_directive_is_told_for_all_units_that_have_it() -> None:
-    units = {one.by for one in value("NoNewPrivileges").stated}
-    assert {"etcd.service NoNewPrivileges=", "kube-proxy.service NoNewPrivileges="} <= units
+def test_a_directive_is_told_once_for_all_units_that_have_it() -> None:
+    (stated,) = value("NoNewPrivileges").stated
+    assert (stated.by, stated.value) == ("NoNewPrivileges=", "yes")
+    assert stated.on.startswith("etcd.service, kube-apiserver.service") and "kube-proxy.service" in stated.on
 
 
 def test_a_key_of_the_inventory_leads_to_its_value() -> None:
@@ -320,3 +326,19 @@ def test_what_is_unknown_is_answered_with_the_nearest_names() -> None:
 )
 def test_a_value_is_found_as_a_whole_word(what: str, text: str, found: bool) -> None:
     assert bool(pattern(what).search(text)) is found
+
+
+def test_every_fault_that_is_cited_can_be_made() -> None:
+    from hardway.lab.faults import FAULTS
+
+    cited = {one.fault for one in BOOK.known} | {
+        one.fault for name in CHAPTER_NAMES for one in chapter_prose(MODEL, name).wrong
+    }
+    assert {"service-ip-san", "lost-route"} < cited - {""} <= {one.name for one in FAULTS}
+
+
+def test_a_fault_is_cited_only_where_there_is_a_lab_to_break(books: list[Book]) -> None:
+    by_name = {book.model.cluster.name: book for book in books}
+    for name, fault in (("lab-small", "service-ip-san"), ("vagrant", "")):
+        found = answer(by_name[name], "10.32.0.1")
+        assert isinstance(found, ValuePage) and found.fault == fault

@@ -48,6 +48,18 @@ def test_json_is_one_document_and_markdown_has_a_title(inventory: Path) -> None:
     assert said("dns", "-o", "markdown").startswith("# dns\n")
 
 
+def test_shell_types_a_chapter_a_thing_or_everything(inventory: Path) -> None:
+    thing, chapter, whole = said("certs/sa", "-o", "shell"), said("certs", "-o", "shell"), said("--all", "-o", "shell")
+    assert thing.startswith("#!/usr/bin/env bash\n# pair, certs/sa\n")
+    assert len(thing) < len(chapter) < len(whole)
+
+
+@pytest.mark.parametrize("words", [("443", "-o", "shell"), ("-o", "shell"), ("--all",)])
+def test_what_nobody_types_is_a_usage_error(inventory: Path, words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageError):
+        CliRunner().invoke(app, ["explain", *words], catch_exceptions=False)
+
+
 def test_verbose_leaves_nothing_out(inventory: Path) -> None:
     assert "break-glass" not in said("certs")
     assert "break-glass" in said("certs", "-v")

@@ -129,7 +129,7 @@ def known_values(model: Model) -> tuple[Known, ...]:
         "workers": cluster.workers,
         "load_balancers": cluster.load_balancers,
     }
-    found: dict[str, Known] = {}
+    found: dict[tuple[str, str, tuple[str, ...]], Known] = {}
     for raw in _raw("templates/prose/values.yaml"):
         one = dict(raw)
         each = one.pop("each", None)
@@ -137,7 +137,7 @@ def known_values(model: Model) -> tuple[Known, ...]:
             more = {"m": machine, "fqdn": cluster.fqdn(machine)} if machine else {}
             for known in _chosen(Known, [one], {**words, **more}):
                 # What is said first is the more particular: an endpoint before a machine's address.
-                found.setdefault(f"{known.value}\0{known.key}" if known.key else known.value, known)
+                found.setdefault((known.value, known.key, known.keys), known)
     return tuple(found.values())
 
 

@@ -69,7 +69,7 @@ def value_page(book: Book, asked: str) -> ValuePage | None:
     """The page of a value or of a setting's name; None where nothing here is called so."""
     known = find_known(book, asked)
     sought = known.value if known and known.value else asked
-    stated = tuple(_stated(book, asked))
+    stated = tuple(_alike(_stated(book, asked)))
     searched = asked == sought or any(letter.isdigit() or letter == "." for letter in sought)
     uses = tuple(_uses(book, sought)) if searched else ()
     if not known and not stated and not uses:
@@ -111,6 +111,17 @@ def _stated(book: Book, asked: str) -> Iterator[Stated]:
             grouped.setdefault((label(fact), fact.thing, fact.value, fact.why), []).append(fact)
     for (by, thing, value, why), found in grouped.items():
         yield Stated(by, thing, value, book.on(one.where for one in found), why, _change(found[0]))
+
+
+def _alike(stated: Iterable[Stated]) -> Iterator[Stated]:
+    """Directives of the same value in several units are told once, with all their units."""
+    grouped: dict[tuple[str, str], list[Stated]] = {}
+    for one in stated:
+        name = one.by.rpartition(" ")[2] if one.by.endswith("=") else one.by
+        grouped.setdefault((name, one.value), []).append(one)
+    for (name, _), found in grouped.items():
+        units = ", ".join(one.by.rpartition(" ")[0] for one in found)
+        yield replace(found[0], by=name, on=units) if len(found) > 1 and name.endswith("=") else found[0]
 
 
 def _is_named(full: str, name: str) -> bool:
