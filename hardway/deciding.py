@@ -14,6 +14,7 @@ from hardway.resources import Key, Local, Present, RandomKey
 from hardway.resources.files import File
 from hardway.session import Session
 from hardway.state import State, advanced, fixed_values, pending, seats
+from hardway.takeover import is_of
 from hardway.values import holes
 
 
@@ -74,16 +75,18 @@ def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
             machine=name,
             hint=f"hardway reset -l {name} with that cluster's inventory, or take it out of this one",
         )
-    _refuse_etcd_surprises(session, known, views)
+    _refuse_etcd_surprises(session, state, views, unseen=known is not None and known.etcd == "formed")
     ids = {name: view.facts.machine_id for name, view in views.items()}
     return advanced(state, roster=seats(session.cluster, state, ids))
 
 
-def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping[str, View]) -> None:
+def _refuse_etcd_surprises(session: Session, state: State, views: Mapping[str, View], *, unseen: bool) -> None:
+    """`unseen`: a cluster that the workspace knows must be found on its machines."""
     controllers = [one for one in session.cluster.controllers if one.name in views]
-    formed = known is not None and known.etcd == "formed"
+    formed = state.etcd == "formed"
     # Workers may be new, or reset; who holds the cluster's data may not.
-    if formed and controllers and not any(view.state_text for view in views.values()):
+    known_here = any(view.state_text or is_of(session, view) for view in views.values())
+    if unseen and controllers and not known_here:
         raise HardwayError(
             f"{session.workspace.root} knows a living cluster, but none of these machines has ever seen it",
             said=f"machines: {', '.join(views)}",
@@ -95,7 +98,8 @@ def _refuse_etcd_surprises(session: Session, known: State | None, views: Mapping
             raise HardwayError(
                 "holds an etcd in /var/lib/etcd that hardway did not make",
                 machine=machine.name,
-                hint="if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
+                hint="if its CA is this workspace's, start all of its members: then hardway plan knows it; "
+                "if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
             )
         if formed and not view.facts.etcd_data and not _awaited(session, machine):
             raise HardwayError(

@@ -16,7 +16,7 @@ from hardway.artifacts.store import Store
 from hardway.books import formed, keep_books, note_intents
 from hardway.deciding import decided, guard, refuse_lost_keys
 from hardway.errors import NotConverged
-from hardway.events import Changed, MachineProgress
+from hardway.events import Changed, MachineProgress, Note
 from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, Declaration, View, by_machine, declare, differences, foreign
@@ -25,6 +25,7 @@ from hardway.rolling import activate
 from hardway.session import Session, observe, stage
 from hardway.state import State
 from hardway.supply import Supply
+from hardway.takeover import adopted, inferred, refuse_unadopted
 
 ROUNDS = 4
 
@@ -50,6 +51,7 @@ class Outcome:
     declaration: Declaration
     changes: list[Change] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
+    adopted: int = 0
 
     @property
     def restarts(self) -> int:
@@ -76,15 +78,19 @@ def converge(
     serves; either stops the run by raising. Raises NotConverged when something still differs after
     it was changed, with both values.
     """
-    serves = state.etcd == "formed"
+    given, serves = state, state.etcd == "formed"
     state = decided(state, session.cluster, choice.chapters, choice.machines)
     versions = supply.versions
     declaration = declare(Model(session.cluster, state, versions))
     with stage("observe", session.events):
         views = observe(session, declaration, session.machines)
+    if (living := inferred(session, given, views)) is not given:
+        state, serves = decided(living, session.cluster, choice.chapters, choice.machines), True
     check(views)
     # A run that was cut may have left an etcd that formed, and that nobody noted.
     state = formed(session, guard(session, state, views), declaration, views, ())
+    if not choice.adopt:
+        refuse_unadopted(session, views, state)
     declaration = declare(Model(session.cluster, state, versions))
     outcome = Outcome(state, views, declaration)
     with stage("artifacts", session.events):
@@ -112,9 +118,26 @@ def converge(
     else:
         raise NotConverged(f"still not as declared after {ROUNDS} rounds: {changes[0].key}", machine=changes[0].machine)
     _refuse_unseen(declaration, views, choice)
+    taken = _adopted(session, declaration, views, supply, choice)
+    outcome.adopted = sum(len(view.ledger.entries) - len(views[name].ledger.entries) for name, view in taken.items())
+    views = {**views, **taken}
     outcome.state, outcome.views, outcome.declaration = state, views, declaration
-    keep_books(session, state, views, {change.machine for change in outcome.changes})
+    keep_books(session, state, views, {change.machine for change in outcome.changes} | taken.keys())
     return outcome
+
+
+def _adopted(
+    session: Session, declaration: Declaration, views: Mapping[str, View], supply: Supply, choice: Choice
+) -> dict[str, View]:
+    """What was there as declared, and was nobody's, is in the ledgers from now on, where that was asked for."""
+    if not choice.adopt:
+        return {}
+    contexts = _contexts(session, views, supply)
+    taken = adopted(declaration, views, contexts, lambda one: one.chapter in choice.chapters)
+    for name, view in taken.items():
+        count = len(view.ledger.entries) - len(views[name].ledger.entries)
+        session.events(Note(f"{name}: took over {count} things that hardway did not put there"))
+    return taken
 
 
 def _activate(

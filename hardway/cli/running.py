@@ -204,7 +204,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
         if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
             _prove(session, here, outcome, chapters, wanted.versions)
         following = _next_lines(here, wanted, store, outcome)
-        changed = len(outcome.changes) + len(outcome.made)
+        changed = len(outcome.changes) + len(outcome.made) + outcome.adopted
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
 
@@ -223,7 +223,7 @@ def _may_begin(
         expect(options.expect, identifier(foresee(session, here.state, chapters, wanted, views)))
     if not whole:
         return
-    findings = preflight(session, views, session.cluster)
+    findings = preflight(session, views, session.cluster, adopting=options.adopt)
     _warn(session, findings)
     refuse(findings)
 

@@ -7,30 +7,57 @@ import time
 from collections.abc import Mapping
 
 from hardway.inventory.model import Cluster
+from hardway.ledger import FOLDER
 from hardway.phases.hosts import MODULES
 from hardway.plan import View
-from hardway.resources import Module
+from hardway.resources import Module, Present
 from hardway.rules import host as host_room
 from hardway.rules.host import Host
 from hardway.rules.model import Finding, Scene, examine
 from hardway.rules.registry import RULES
 from hardway.session import Session
+from hardway.takeover import HINT, is_of
 
 NFTABLES = "nft list tables >/dev/null 2>&1 || ! command -v nft >/dev/null"
 """Built in, nf_tables leaves no trace: where nft is not installed yet, nobody can tell."""
 
 
-def preflight(session: Session, views: Mapping[str, View], cluster: Cluster) -> list[Finding]:
+def preflight(
+    session: Session, views: Mapping[str, View], cluster: Cluster, *, adopting: bool = False
+) -> list[Finding]:
     """Everything that stands in the way, errors first. `views` are fresh: clocks are compared by them.
 
     Machines on which hardway has already put something are judged by their facts alone: what else
-    was looked for was looked for then, and costs a second round.
+    was looked for was looked for then, and costs a second round. So are those with certificates of this
+    workspace's CA and no ledger; what runs there is taken over only where that was asked for (`adopting`).
     """
     clock = time.time()
-    bare = [name for name, view in views.items() if not view.ledger.entries]
+    unknown = [name for name, view in views.items() if not view.ledger.entries]
+    ours = {name for name in unknown if is_of(session, views[name])}
+    bare = [name for name in unknown if name not in ours]
     hosts = session.each(bare, lambda name: look(session, name, cluster))
     facts = {name: view.facts for name, view in views.items()}
-    return examine(RULES, Scene(cluster, facts, hosts, clock))
+    findings = examine(RULES, Scene(cluster, facts, hosts, clock))
+    if adopting:
+        return findings
+    lost = [_lost(one.name) for one in cluster.machines if one.name in ours and _runs(views[one.name])]
+    return [*lost, *findings]
+
+
+def _runs(view: View) -> bool:
+    return any(isinstance(seen, Present) and key.startswith("service:") for key, seen in view.observed.items())
+
+
+def _lost(name: str) -> Finding:
+    return Finding(
+        name,
+        "ledger",
+        f"has no ledger ({FOLDER}), but components with certificates of this workspace's CA: it was lost, or a person "
+        "set them up",
+        HINT,
+        "error",
+        "without a ledger hardway does not know what it may change or take away",
+    )
 
 
 def look(session: Session, name: str, cluster: Cluster) -> Host:

@@ -14,6 +14,7 @@ from hardway.resources import Context
 from hardway.session import Session, observe
 from hardway.state import State, pending
 from hardway.supply import Supply
+from hardway.takeover import inferred
 from hardway.views import evidence
 from hardway.views.evidence import Details
 from hardway.views.foresight import ToMake, foreseen, judged, objections
@@ -23,10 +24,12 @@ from hardway.views.foresight import ToMake, foreseen, judged, objections
 class Survey:
     """What was seen, and what a run of these chapters would change.
 
+    `state` is the one known, or that of a cluster which lives there without anybody's note of it;
     `operator` is what lies in the workspace now; `failures` has the machines that were not seen.
     """
 
     declaration: Declaration
+    state: State
     chapters: tuple[str, ...]
     views: Mapping[str, View]
     contexts: Mapping[str, Context]
@@ -65,7 +68,8 @@ def foresee(
     supply: Supply,
     views: Mapping[str, View],
 ) -> Survey:
-    """What follows from machines that were seen, without asking them anything more."""
+    """What follows from machines that were seen; they are asked more only where an unknown cluster lives on them."""
+    state = inferred(session, state, views)
     declaration = _declaration(session, state, chapters, supply)
     now = datetime.now(UTC)
     there = session.workspace.values()
@@ -91,6 +95,7 @@ def foresee(
     ]
     return Survey(
         declaration=declaration,
+        state=state,
         chapters=tuple(chapters),
         views=views,
         contexts=contexts,

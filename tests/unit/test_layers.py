@@ -19,7 +19,7 @@ LAYERS = (
     {"plan"},
     {"activation", "setup", "supply"},
     {"session"},
-    {"staging", "deciding", "books", "rolling", "proving", "resetting", "actions", "rules"},
+    {"staging", "deciding", "books", "rolling", "proving", "resetting", "takeover", "actions", "rules"},
     {"engine"},
     {"views", "lab"},
     {"console"},
@@ -95,7 +95,7 @@ def test_kinds_of_resources_know_no_kubernetes() -> None:
     for module in MODULES:
         if room(module) == "resources":
             rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
-            assert rooms <= {"resources", "values", "pki"}, module
+            assert rooms <= {"resources", "values", "pki", "openssl"}, module
 
 
 def test_only_the_command_line_knows_the_lab() -> None:
