@@ -49,7 +49,8 @@ def _finding(one: Finding, who: str, width: int) -> list[str]:
 
 
 def _end(found: Agreement, seconds: float, width: int) -> list[str]:
-    rules, seen = counted(len(found.rules), "rule"), counted(len(found.machines), "machine")
+    rules = counted(len(found.rules), "rule")
+    seen = counted(len(found.machines), "machine") if found.machines else "this computer"
     where = "before any contact" if found.made == "declared" else "as they are"
     head = f"{rules} across the artifacts of {seen}, {where} ({duration(seconds)}): {_counts(found)}."
     return [*textwrap.wrap(head, width), *_next(found)]

@@ -136,6 +136,7 @@ class _Reader:
             kubeconfigs=kubeconfigs,
             loose=tuple(self.loose(used)),
             loose_kubeconfigs=tuple(self.loose_kubeconfigs(used)),
+            loose_keys={path: key for path, text in self.material.files.items() if (key := self.key_in(text))},
             encryption=self.encryption(components.get("kube-apiserver")),
             pod_range=self.pod_range(),
             routes=self.material.routes,

@@ -101,9 +101,10 @@ class Component:
 class MachineSetup:
     """One machine. `presents`, `trusts` and `keys` go by component and purpose, such as `etcd/peer`.
 
-    `kubeconfigs` goes by the component that uses it, and `admin`. `loose` are certificates that no
-    component is known to use, and `loose_kubeconfigs` likewise. `versions` goes by binary. `unseen` says by
-    path why something that is named could not be read. None stands for what nobody looked at.
+    `kubeconfigs` goes by the component that uses it. `loose` are certificates that no
+    component is known to use, and `loose_kubeconfigs` likewise; `loose_keys` identifies key files by path.
+    `versions` goes by binary. `unseen` says by path why something that is named could not be read. None
+    stands for what nobody looked at.
     """
 
     name: str
@@ -116,6 +117,7 @@ class MachineSetup:
     kubeconfigs: Mapping[str, Kubeconfig] = field(default_factory=dict)
     loose: tuple[Certificate, ...] = ()
     loose_kubeconfigs: tuple[Kubeconfig, ...] = ()
+    loose_keys: Mapping[str, str] = field(default_factory=dict)
     encryption: tuple[Provider, ...] | None = None
     pod_range: IPv4Network | None = None
     routes: Mapping[IPv4Network, str] | None = None

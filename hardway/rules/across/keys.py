@@ -22,7 +22,7 @@ def encryption_keys(scene: Scene) -> Iterator[Found]:
             sizes = SIZES.get(provider.name, ())
             for _, size in provider.keys:
                 if sizes and size not in sizes:
-                    good = " or ".join(map(str, sizes))
+                    good = " or ".join(filter(None, (", ".join(map(str, sizes[:-1])), str(sizes[-1]))))
                     yield Found(machine.name, f"a key of {provider.name} decodes to {size} bytes, not to {good}",
                                 "head -c 32 /dev/urandom | base64, once, and that on every controller")  # fmt: skip
         if first is None:

@@ -17,6 +17,7 @@ from hardway.rules.across.common import (
     node_name,
     service_range,
     setup_of,
+    stem,
 )
 from hardway.rules.model import Found, Rule, Scene
 from hardway.setup.model import Certificate, Component, MachineSetup
@@ -176,14 +177,20 @@ def etcd_names(scene: Scene) -> Iterator[Found]:
 
 
 def component_users(scene: Scene) -> Iterator[Found]:
-    for machine, component, config in clients(setup_of(scene)):
+    setup = setup_of(scene)
+    shown = [(machine, component, config.where, config.client)
+             for machine, component, config in clients(setup) if config.client]  # fmt: skip
+    shown += [
+        (machine, stem(one.where), one.where, one) for machine in setup.machines.values() for one in machine.loose
+    ]
+    for machine, component, where, client in shown:
         wanted = USERS.get(component)
-        if wanted and config.client and config.client.common_name != wanted:
-            said = config.client.common_name or "nobody"
+        if wanted and client.common_name != wanted:
+            said = client.common_name or "nobody"
             yield Found(
                 machine.name,
-                f"{config.where} says to be {said}; Kubernetes' role for {component} is bound to {wanted}",
-                f"issue its client certificate again with CN {wanted}",
+                f"{where} says to be {said}; Kubernetes' role for {component} is bound to {wanted}",
+                f"issue {'it' if where == client.where else 'its client certificate'} again with CN {wanted}",
                 met=f'control-plane: User "{said}" cannot list resource',
             )
 

@@ -121,12 +121,23 @@ def key_pairs(scene: Scene) -> Iterator[Found]:
                     f"{certificate.where} does not belong to the key that {purpose.partition('/')[0]} has beside it",
                     "issue the certificate again for that key",
                 )
+        for one in machine.loose:
+            beside = next((path for path in key_files(one.where) if path in machine.loose_keys), "")
+            if beside and machine.loose_keys[beside] != one.key:
+                yield Found(machine.name, f"{one.where} does not belong to the key in {beside}",
+                            "issue the certificate again for that key")  # fmt: skip
         for config in (*machine.kubeconfigs.values(), *machine.loose_kubeconfigs):
             if config.client and config.key and config.client.key and config.key != config.client.key:
                 yield Found(
                     machine.name, f"client certificate and key in {config.where} do not belong together",
                     "write the kubeconfig again with the pair",
                 )  # fmt: skip
+
+
+def key_files(certificate: str) -> tuple[str, str]:
+    """Where tutorials put the key that belongs to a certificate's file."""
+    base = certificate.rpartition(".")[0]
+    return f"{base}-key.pem", f"{base}.key"
 
 
 def usages(scene: Scene) -> Iterator[Found]:
