@@ -81,8 +81,9 @@ def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
         ca_key = pki.new_key("ecdsa-p256")
         ca = pki.issue_ca(pki.CertificateSpec(CA_NAMES[issued.ca], is_ca=True), ca_key, now)
     else:
-        first = str(here.cluster.first_service_address)
-        spec = replace(spec, addresses=tuple(one for one in spec.addresses if one != first))
+        own = wanted.what == "without-own-address"
+        dropped = str(machine.ip if own else here.cluster.first_service_address)
+        spec = replace(spec, addresses=tuple(one for one in spec.addresses if one != dropped))
     return pki.issue(spec, values[f"{path}.key"], ca, ca_key, now)
 
 

@@ -8,8 +8,9 @@ from typing import Literal
 from hardway.errors import UsageError
 from hardway.values import Role
 
-Forgery = Literal["expired", "foreign", "without-service-address"]
-"""Of a certificate: over since yesterday; by a CA of the same name that nobody knows; without the first service IP."""
+Forgery = Literal["expired", "foreign", "without-service-address", "without-own-address"]
+"""Of a certificate: over since yesterday; by a CA of the same name that nobody knows; without the first service IP, or
+without the machine's address."""
 
 PKI = "/etc/kubernetes/pki"
 UNITS = "/etc/systemd/system"
@@ -112,6 +113,7 @@ MACHINES = (
         "names", "one machine does not know the others by name", "controller", "hosts-names",
         "sed -i '/^# BEGIN hardway/,/^# END hardway/d' /etc/hosts",
     ),
+    Fault("hostname", "a machine says that it is another one", "worker", "wrong-hostname", "hostname laptop"),
 )  # fmt: skip
 
 NETWORK = (
@@ -162,6 +164,14 @@ TRUST = (
     Fault(
         "foreign-certificate", "kubectl exec fails for the pods of one node: x509", "worker", "certificate-foreign",
         forged=(Forged("pki/kubelet-{name}", f"{PKI}/kubelet.crt", "foreign"),),
+    ),
+    Fault(
+        "node-address", "kubectl port-forward fails for the pods of one node: x509", "worker", "certificate-address",
+        forged=(Forged("pki/kubelet-{name}", f"{PKI}/kubelet.crt", "without-own-address"),),
+    ),
+    Fault(
+        "empty-certificate", "a kubelet does not come back", "worker", "certificate-unreadable",
+        f": >{PKI}/kubelet.crt && systemctl restart --no-block kubelet.service",
     ),
     Fault(
         "service-ip-san", "pods get x509 from the API server, and kubectl does not", "controller", "service-ip-san",
@@ -276,6 +286,13 @@ ADD_ONS = (
     Fault("dns-gone", "no pod finds a name, and nothing is there to answer", "controller", "dns-gone",
           f"{_KUBECTL} -n kube-system delete deployment coredns"),
 )  # fmt: skip
+
+NOT_IN_A_LAB = {
+    "clock": "the machines of a lab have this computer's clock",
+    "swap-on": "the machines of a lab have this computer's swap",
+    "port-blocked": "it is found where no machine's own firewall explains it, and a lab has nothing else in between",
+}
+"""Causes that doctor knows and that no fault makes, with the reason, by rule."""
 
 FAULTS: tuple[Fault, ...] = (*MACHINES, *NETWORK, *TRUST, *CONTROL_PLANE, *WORKERS, *ADD_ONS)
 

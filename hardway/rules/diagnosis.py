@@ -71,6 +71,8 @@ def _root(number: int, findings: Sequence[Finding], rules: Mapping[str, Rule]) -
 
 def _explains(one: Finding, other: Finding, rules: Mapping[str, Rule]) -> bool:
     rule = rules[one.rule]
+    if one.rule == other.rule:
+        return False
     return other.rule in rule.reaches or (other.rule in rule.explains and one.machine == other.machine)
 
 

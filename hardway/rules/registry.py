@@ -1,6 +1,16 @@
 """All rules there are, in the order in which they are told."""
 
-from hardway.rules import across, causes_machine, causes_network, effects, machines, surroundings
+from hardway.rules import (
+    across,
+    causes_control,
+    causes_machine,
+    causes_network,
+    causes_trust,
+    causes_workers,
+    effects,
+    machines,
+    surroundings,
+)
 from hardway.rules.model import Rule
 
 RULES: tuple[Rule, ...] = (
@@ -9,6 +19,9 @@ RULES: tuple[Rule, ...] = (
     *across.RULES,
     *causes_machine.RULES,
     *causes_network.RULES,
+    *causes_trust.RULES,
+    *causes_control.RULES,
+    *causes_workers.RULES,
     causes_machine.DRIFT,
     *effects.RULES,
 )

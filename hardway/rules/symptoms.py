@@ -17,7 +17,8 @@ Answered = Literal["open", "refused", "silent"]
 class UnitState:
     """A unit as systemd has it. `args` are those of the running process, else those of its file.
 
-    `status` is the exit status of its last process; `journal` the last lines of its latest start.
+    `status` is the exit status of its last process; `job` whether systemd is
+    about to start or stop it; `journal` the last lines of its latest start.
     """
 
     load: str = ""
@@ -28,6 +29,7 @@ class UnitState:
     status: int = 0
     restarts: int = 0
     pid: int = 0
+    job: bool = False
     args: tuple[str, ...] = ()
     journal: tuple[str, ...] = ()
 
@@ -38,7 +40,7 @@ class UnitState:
     @property
     def stopped(self) -> bool:
         """Nobody wants it to run, or it is not there: systemd does not try."""
-        return self.active == "inactive"
+        return self.active == "inactive" and not self.job
 
     @property
     def state(self) -> str:

@@ -125,6 +125,7 @@ def _units(parts: Mapping[str, str]) -> dict[str, UnitState]:
                 status=_number(said.get("ExecMainStatus")),
                 restarts=_number(said.get("NRestarts")),
                 pid=_number(said.get("MainPID")),
+                job=bool(_number(said.get("Job"))),
                 args=args.get(name, ()),
                 journal=tuple(line.rstrip() for line in journals.get(name, ()) if line.strip()),
             )

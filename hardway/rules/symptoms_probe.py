@@ -101,7 +101,7 @@ def _questions(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
 
 
 def _units(machine: Machine) -> str:
-    properties = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID"
+    properties = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID,Job"
     names = quote([f"{name}.service" for name in units(machine)])
     return f"systemctl show -p {properties} -- {names}"
 

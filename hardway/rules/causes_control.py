@@ -1,0 +1,232 @@
+"""Causes in etcd, the control plane, and units in general."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hardway.inventory.model import API_PORT, Machine
+from hardway.phases.etcd import ETCDCTL
+from hardway.rules.model import Found, Rule, Scene
+from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, apply, case, lines, on, seen, start
+from hardway.rules.surroundings import ports
+from hardway.rules.symptoms import Symptoms, UnitState
+from hardway.rules.symptoms_probe import units
+
+CHAPTER = {
+    "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
+    "kube-scheduler": "control-plane", "kube-apiserver-lb": "load-balancer",
+    "containerd": "workers", "kubelet": "workers", "kube-proxy": "workers",
+}  # fmt: skip
+BINDING = "hardway:kubelet-api-admin"
+COULD_NOT_RUN = 203
+"""systemd's status for a program that the kernel would not execute."""
+BAD_FLAG = (
+    "unknown flag:", "flag provided but not defined", "unknown shorthand flag", "invalid argument", "strict decoding",
+    "failed to load Kubelet config", "couldn't parse", "invalid configuration",
+)  # fmt: skip
+LOST = ("is out of range [lastIndex(0)]", "has been permanently removed", "has already been bootstrapped",
+        "error validating peerURLs")  # fmt: skip
+
+
+def alarms(scene: Scene) -> Iterator[Found]:
+    for machine, there in seen(scene, "controller"):
+        raised = [one for one in there.etcd.errors if "alarm:" in one] if there.etcd else []
+        if not raised or not there.etcd:
+            continue
+        every = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
+        steps = [on(machine, f"{every} alarm disarm")]
+        if any("NOSPACE" in one for one in raised):
+            steps = [
+                on(machine, f"{every} compaction {there.etcd.revision}"),
+                on(machine, f"{every} defrag --cluster --command-timeout=60s"),
+                *steps,
+            ]
+        yield Found(machine.name, "etcd has raised an alarm and refuses every write", "\n".join(steps), lines(raised))
+        return
+
+
+def quorum(scene: Scene) -> Iterator[Found]:
+    """Members that are not up, while nobody sees a leader; those that run are only waiting for them."""
+    count = len(scene.cluster.controllers)
+    members = dict(seen(scene, "controller"))
+    if not members or any(one.etcd and one.etcd.leader != "0" for one in members.values()):
+        return
+    running = [machine.name for machine, there in members.items() if there.etcd or _unit(there, "etcd").runs]
+    what = f"etcd has no quorum: {len(running)} of {count} members run, {count // 2 + 1} are needed"
+    for machine, there in members.items():
+        unit = _unit(there, "etcd")
+        if machine.name not in running:
+            fix = start(machine, "etcd --no-block") if unit.stopped else apply(scene, machine, "etcd")
+            said = there.etcd.errors if there.etcd else ()
+            yield Found(machine.name, what, fix.replace("--no-block.service", "--no-block"),
+                        lines(f"etcd.service: {unit.state}", said))  # fmt: skip
+
+
+def wiped(scene: Scene) -> Iterator[Found]:
+    for machine, there in seen(scene, "controller"):
+        unit = _unit(there, "etcd")
+        said = unit.said(*LOST)
+        others = [(other, found) for other, found in seen(scene, "controller")
+                  if other is not machine and found.etcd and found.etcd.leader != "0"]  # fmt: skip
+        if unit.runs or (there.etcd_data and not said) or not others:
+            continue
+        other, found = others[0]
+        etcdctl = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
+        identity = found.members.get(machine.name, "")
+        steps = [on(other, f"{etcdctl} member remove {identity}")] if identity else []
+        if f"https://{machine.ip}:2380" not in found.members:
+            steps.append(on(other, f"{etcdctl} member add {machine.name} --peer-urls=https://{machine.ip}:2380"))
+        anew = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
+        yield Found(
+            machine.name, "its etcd member has lost its data, and must not begin again as who it was",
+            "\n".join([*steps, on(machine, anew)]),
+            lines(
+                f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
+                f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",
+            ),
+        )  # fmt: skip
+
+
+def service_ranges(scene: Scene) -> Iterator[Found]:
+    for machine, there in seen(scene, "controller"):
+        for component in ("kube-apiserver", "kube-controller-manager"):
+            chosen = scene.cluster.settings_for(component, machine)
+            wanted = str(chosen.get("service-cluster-ip-range", scene.cluster.network.service_cidr))
+            given = _unit(there, component).flag("service-cluster-ip-range")
+            if given is not None and given != wanted:
+                yield Found(
+                    machine.name, f"{component} has another service range than the cluster",
+                    apply(scene, machine, "control-plane"),
+                    lines(f"runs with --service-cluster-ip-range={given}", f"should be {wanted}"),
+                )  # fmt: skip
+
+
+def bad_flags(scene: Scene) -> Iterator[Found]:
+    for machine, name, unit in _units(scene):
+        said = unit.said(*BAD_FLAG)
+        if said and not unit.runs and not unit.stopped:
+            yield Found(
+                machine.name, f"{name} stops at once: it does not understand how it is started",
+                apply(scene, machine, CHAPTER[name]),
+                lines(said, f"{name}.service: {unit.state}, started {unit.restarts} times"),
+            )  # fmt: skip
+
+
+def not_executable(scene: Scene) -> Iterator[Found]:
+    for machine, name, unit in _units(scene):
+        if unit.status == COULD_NOT_RUN and not unit.runs and not unit.stopped:
+            yield Found(
+                machine.name, f"the program of {name} cannot be run: it is damaged, or for another machine",
+                apply(scene, machine, CHAPTER[name]),
+                lines(f"{name}.service: {unit.state}, status {unit.status}/EXEC", unit.journal[-2:]),
+            )  # fmt: skip
+
+
+def taken_ports(scene: Scene) -> Iterator[Found]:
+    for machine, there in seen(scene):
+        for port, owner in ports(machine, scene.cluster).items():
+            name = "kube-apiserver-lb" if owner == "the load balancer" else owner
+            unit = _unit(there, name)
+            holder = next((one for one in there.listening if one.port == port and one.pid), None)
+            if holder is None or unit.runs or holder.pid == unit.pid or holder.unit == f"{name}.service":
+                continue
+            stop = f"systemctl stop {holder.unit}" if holder.unit else f"kill {holder.pid}"
+            yield Found(
+                machine.name, f"port {port} of {name} is taken by {holder.unit or holder.process}",
+                "\n".join([on(machine, stop), on(machine, f"systemctl restart {name}.service")]),
+                lines(f"{holder.address}:{port}: {holder.process}, pid {holder.pid}",
+                      unit.said("address already in use")),
+            )  # fmt: skip
+
+
+def stopped(scene: Scene) -> Iterator[Found]:
+    for machine, name, unit in _units(scene):
+        if unit.load not in ("loaded", ""):
+            fix = apply(scene, machine, CHAPTER[name])
+            fix = "\n".join([on(machine, f"systemctl unmask {name}.service"), fix]) if unit.load == "masked" else fix
+            yield Found(machine.name, f"{name} has no unit that could run", fix, lines(f"{name}.service: {unit.load}"))
+        elif unit.stopped or (unit.runs and unit.enabled == "disabled"):
+            off = "" if unit.enabled == "enabled" else ", and would not start after a reboot"
+            what = f"{name} was stopped{off}" if unit.stopped else f"{name} would not start after a reboot"
+            yield Found(
+                machine.name, what, on(machine, f"systemctl enable --now {name}.service"),
+                lines(f"{name}.service: {unit.state}, {unit.enabled}", unit.journal[-1:] if unit.stopped else ()),
+            )  # fmt: skip
+
+
+def backends(scene: Scene) -> Iterator[Found]:
+    wanted = tuple(f"{one.name} {one.ip}:{API_PORT}" for one in scene.cluster.controllers)
+    for machine, there in seen(scene, "load-balancer"):
+        if there.backends and there.backends != wanted:
+            yield Found(
+                machine.name, "HAProxy sends the API's callers to where no API server is",
+                apply(scene, machine, "load-balancer"),
+                lines([f"server {one}" for one in there.backends if one not in wanted],
+                      [f"should be: server {one}" for one in wanted if one not in there.backends]),
+            )  # fmt: skip
+
+
+def binding(scene: Scene) -> Iterator[Found]:
+    objects = case(scene).objects
+    if objects and BINDING not in objects.bindings:
+        first = scene.cluster.controllers[0]
+        yield Found(
+            first.name, "API servers have no right to ask kubelets: logs and exec are Forbidden",
+            apply(scene, first, "control-plane"), lines(f"there is no ClusterRoleBinding {BINDING}"),
+        )  # fmt: skip
+
+
+def _unit(there: Symptoms, name: str) -> UnitState:
+    return there.units.get(name, UnitState())
+
+
+def _units(scene: Scene) -> Iterator[tuple[Machine, str, UnitState]]:
+    for machine, there in seen(scene):
+        for name in units(machine):
+            if name in there.units:
+                yield machine, name, there.units[name]
+
+
+RULES = (
+    Rule(
+        "etcd-alarm", SYMPTOMS, alarms, "the whole cluster can be read, and nothing in it changed", "",
+        layer="etcd", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "etcd-wiped", SYMPTOMS, wiped, "a member that forgot its votes could take two sides", "",
+        layer="etcd", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
+    ),
+    Rule(
+        "etcd-quorum", SYMPTOMS, quorum, "without a majority etcd answers nobody, and no API server works", "",
+        layer="etcd", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER | {"unit-stopped", "node-missing"},
+    ),
+    Rule(
+        "port-taken", SYMPTOMS, taken_ports, "two programs cannot listen on one port", "",
+        layer="control plane", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
+    ),
+    Rule(
+        "bad-flag", SYMPTOMS, bad_flags, "flags come and go with releases; a component refuses those it does not know",
+        "", layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "unit-exec", SYMPTOMS, not_executable, "systemd starts it again and again, for nothing", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "unit-stopped", SYMPTOMS, stopped, "nobody starts it again but a person", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER - {"etcd-quorum"},
+    ),
+    Rule(
+        "balancer-backends", SYMPTOMS, backends, "workers and people come by the balancer only", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "wrong-service-range", SYMPTOMS, service_ranges,
+        "Services get addresses that no certificate holds and no kube-proxy expects", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "kubelet-binding", SYMPTOMS, binding, "the kubelet asks RBAC about everyone, the API server too", "",
+        layer="control plane", explains=HERE, reaches=frozenset(),
+    ),
+)  # fmt: skip

@@ -1,0 +1,104 @@
+"""A healthy cluster as a real lab answered doctor's probe, and ways to make one thing of it wrong."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import Any
+
+from hardway.inventory.model import Cluster, Endpoint, LabSpec, Machine
+from hardway.rules.model import Scene
+from hardway.rules.symptoms import Case, Objects, Symptoms, UnitState
+from hardway.rules.symptoms_answer import objects, parse
+
+RECORDED = Path(__file__).with_name("recorded")
+NOW = datetime(2026, 11, 21, 15, 0, tzinfo=UTC).timestamp()
+"""An hour after the recorded certificates were made."""
+
+PKI = "/etc/kubernetes/pki"
+
+
+def cluster() -> Cluster:
+    both = frozenset({"controller", "worker"})
+    return Cluster(
+        name="dr-4",
+        machines=(
+            Machine("front", frozenset({"load-balancer"}), IPv4Address("10.249.0.9")),
+            Machine("one", frozenset({"controller"}), IPv4Address("10.249.0.10")),
+            Machine("two", both, IPv4Address("10.249.0.11"), pod_cidr=IPv4Network("10.200.0.0/24")),
+            Machine("three", both, IPv4Address("10.249.0.12"), pod_cidr=IPv4Network("10.200.1.0/24")),
+        ),
+        endpoint=Endpoint("front"),
+        lab=LabSpec(IPv4Network("10.249.0.0/24")),
+    )
+
+
+def recorded(machine: str) -> Symptoms:
+    return parse((RECORDED / f"{machine}.txt").read_text(), "NONCE")
+
+
+def recorded_objects() -> Objects:
+    found = objects((RECORDED / "objects.txt").read_text(), "one")
+    assert found is not None
+    return found
+
+
+def healthy() -> Case:
+    machines = {machine.name: recorded(machine.name) for machine in cluster().machines}
+    authorities = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
+    trusted = {name: found for name in authorities if (found := machines["one"].certificates[f"{PKI}/{name}"])}
+    return Case(machines=machines, objects=recorded_objects(), trusted=trusted, now=NOW)
+
+
+def scene(case: Case) -> Scene:
+    return Scene(cluster(), case=case)
+
+
+def on(case: Case, machine: str, **changes: Any) -> Case:
+    """The case with something else seen on one machine."""
+    return replace(case, machines={**case.machines, machine: replace(case.machines[machine], **changes)})
+
+
+def unit(case: Case, machine: str, name: str, **changes: Any) -> Case:
+    units = case.machines[machine].units
+    return on(case, machine, units={**units, name: replace(units[name], **changes)})
+
+
+def crashing(case: Case, machine: str, name: str, *journal: str, status: int = 1) -> Case:
+    """A unit that systemd starts again and again."""
+    state = {"active": "activating", "sub": "auto-restart", "result": "exit-code", "pid": 0}
+    return unit(case, machine, name, **state, status=status, restarts=7, journal=journal)
+
+
+def flag(case: Case, machine: str, name: str, given: str) -> Case:
+    """A unit that runs with another value of a flag."""
+    key = given.partition("=")[0]
+    args = case.machines[machine].units[name].args
+    assert any(arg.startswith(f"{key}=") for arg in args)
+    return unit(case, machine, name, args=tuple(given if arg.startswith(f"{key}=") else arg for arg in args))
+
+
+def entry(case: Case, machine: str, of: str, key: str, change: Callable[[Any], Any] | Any) -> Case:
+    """The case with one entry of a mapping changed, or put there."""
+    before: Mapping[str, Any] = getattr(case.machines[machine], of)
+    value = change(before[key]) if callable(change) else change
+    return on(case, machine, **{of: {**before, key: value}})
+
+
+def certificate(case: Case, machine: str, path: str, **changes: Any) -> Case:
+    return entry(case, machine, "certificates", path, lambda found: replace(found, **changes))
+
+
+def in_api(case: Case, **changes: Any) -> Case:
+    assert case.objects is not None
+    return replace(case, objects=replace(case.objects, **changes))
+
+
+def node(case: Case, name: str, **changes: Any) -> Case:
+    assert case.objects is not None
+    nodes = case.objects.nodes
+    return in_api(case, nodes={**nodes, name: replace(nodes[name], **changes)})
+
+
+STOPPED = UnitState("loaded", "inactive", "dead", "enabled", "success")

@@ -1,0 +1,239 @@
+"""Each cause is found where it is, and nowhere else; faults of the lab, causes and documentation go together."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import played_case as played
+import pytest
+from played_case import PKI, certificate, crashing, entry, flag, healthy, in_api, node, on, unit
+
+import hardway
+from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
+from hardway.rules import RULES, examine
+from hardway.rules.diagnosis import diagnose
+from hardway.rules.effects import RULES as EFFECTS
+from hardway.rules.symptoms import Case, Chain, Drift, Filter, Holder, Member, Space
+from hardway.rules.symptoms_probe import KUBELET_CLIENT
+
+CAUSES = [rule for rule in RULES if "symptoms" in rule.needs and rule not in EFFECTS]
+BRIDGE, FORWARD = "net/bridge/bridge-nf-call-iptables", "net/ipv4/ip_forward"
+KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
+YESTERDAY = datetime(2026, 11, 20, tzinfo=UTC)
+
+
+def _without_quorum(case: Case) -> Case:
+    for name in ("two", "three"):
+        case = on(unit(case, name, "etcd", **vars(played.STOPPED)), name, etcd=None)
+    return on(case, "one", etcd=Member("a930bfb2af77b0ea", "0", ("etcdserver: no leader",)))
+
+
+def _wiped(case: Case) -> Case:
+    said = "panic: tocommit(690) is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?"
+    return on(crashing(case, "three", "etcd", said), "three", etcd=None)
+
+
+def _full(case: Case) -> Case:
+    full = Space("/var/lib/etcd", 163840, 0, 99, ("/var/lib/etcd/copy.db", 90000))
+    case = crashing(case, "three", "etcd", "write /var/lib/etcd/member: no space left on device")
+    return on(case, "three", etcd=None, spaces=(full,))
+
+
+def _taken(case: Case) -> Case:
+    case = crashing(case, "three", "kube-scheduler", "listen tcp 127.0.0.1:10259: bind: address already in use")
+    return on(case, "three", listening=(Holder(10259, "127.0.0.1", "openssl", 42, "legacy-agent.service"),))
+
+
+def _forward_drop(case: Case) -> Case:
+    return on(case, "three", dropping=(Chain("inet", "company", "forward", "forward"),))
+
+
+def _dropped(case: Case) -> Case:
+    rule = Filter("inet", "company", "guard", 2, "tcp dport 2380 drop")
+    return entry(on(case, "three", filters=(rule,)), "one", "reach", ("10.249.0.12", 2380), "silent")
+
+
+def _blocked(case: Case) -> Case:
+    return entry(case, "one", "reach", ("10.249.0.12", 2380), "silent")
+
+
+def _loop(case: Case) -> Case:
+    return on(case, "three", nameservers={"/etc/resolv.conf": ("127.0.0.1",)})
+
+
+def _changed(key: str, chapter: str = "control-plane") -> Callable[[Case], Case]:
+    return lambda case: replace(case, drift=(Drift("three", chapter, key, "change", "content differs", ("-a", "+b")),))
+
+
+def _containerd(case: Case) -> Case:
+    return entry(case, "three", "kubelet", "cgroupDriver", "systemd")
+
+
+WRONG: dict[str, Callable[[Case], Case]] = {
+    "machine-unreachable": lambda case: replace(case, unreached={"three": "no answer"}, off=frozenset({"three"})),
+    "disk-full": _full,
+    "swap-on": lambda case: on(case, "three", swap=("/swapfile file 1048572 0 -2",)),
+    "bridge-netfilter": lambda case: entry(case, "three", "sysctls", BRIDGE, "0"),
+    "ip-forward": lambda case: entry(case, "three", "sysctls", FORWARD, "0"),
+    "hosts-names": lambda case: entry(case, "three", "names", "one", ""),
+    "wrong-hostname": lambda case: on(case, "three", hostname="laptop"),
+    "drift": _changed("file:/etc/systemd/system/kube-apiserver.service"),
+    "pod-route": lambda case: on(case, "three", routes=("default via 10.249.0.1 dev host0",)),
+    "own-route": lambda case: on(
+        case, "three", routes=(*case.machines["three"].routes, "10.200.1.0/24 via 10.249.0.10 dev host0 proto static")
+    ),
+    "firewall-forward": _forward_drop,
+    "firewall-port": _dropped,
+    "port-blocked": _blocked,
+    "dns-loop": _loop,
+    "ca-foreign": lambda case: certificate(case, "three", f"{PKI}/ca.crt", public_key_digest="0" * 64),
+    "certificate-unreadable": lambda case: entry(case, "three", "certificates", f"{PKI}/kubelet.crt", None),
+    "certificate-expired": lambda case: certificate(case, "three", f"{PKI}/kubelet.crt", not_after=YESTERDAY),
+    "certificate-foreign": lambda case: certificate(case, "three", f"{PKI}/kubelet.crt", authority_key_id="00"),
+    "certificate-key": lambda case: entry(case, "three", "keys", f"{PKI}/kubelet.key", "0" * 64),
+    "service-ip-san": lambda case: certificate(case, "three", f"{PKI}/kube-apiserver.crt", addresses=("10.249.0.12",)),
+    "certificate-address": lambda case: certificate(case, "three", f"{PKI}/kubelet.crt", addresses=("10.9.9.9",)),
+    "service-account-key": lambda case: entry(
+        entry(case, "three", "keys", f"{PKI}/sa.key", "0" * 64), "three", "keys", f"{PKI}/sa.pub", "0" * 64
+    ),
+    "other-encryption-key": lambda case: on(case, "three", encryption="0" * 64),
+    "dead-endpoint": lambda case: entry(case, "three", "servers", KUBELET_CONF, "https://127.0.0.1:7443"),
+    "etcd-alarm": lambda case: on(case, "three", etcd=Member("1c27", "a930", ("memberID:1 alarm:NOSPACE",), 7)),
+    "etcd-quorum": _without_quorum,
+    "etcd-wiped": _wiped,
+    "port-taken": _taken,
+    "bad-flag": lambda case: crashing(case, "three", "kube-apiserver", "Error: unknown flag: --enable-swagger-ui"),
+    "unit-exec": lambda case: crashing(case, "three", "kube-proxy", "Exec format error", status=203),
+    "unit-stopped": lambda case: unit(case, "three", "kube-proxy", **vars(played.STOPPED)),
+    "balancer-backends": lambda case: on(case, "front", backends=("one 10.249.0.10:6444",)),
+    "wrong-service-range": lambda case: flag(
+        case, "three", "kube-apiserver", "--service-cluster-ip-range=10.99.0.0/24"
+    ),
+    "kubelet-binding": lambda case: in_api(case, bindings=frozenset()),
+    "foreign-node-name": lambda case: flag(case, "three", "kubelet", "--hostname-override=other"),
+    "cni-config": lambda case: on(case, "three", cni=()),
+    "image-missing": lambda case: on(case, "three", images=frozenset({"@all"})),
+    "wrong-cluster-dns": lambda case: entry(case, "three", "kubelet", "clusterDNS", ["10.32.0.53"]),
+    "cgroup-driver": _containerd,
+    "node-cordoned": lambda case: node(case, "three", unschedulable=True),
+    "node-missing": lambda case: in_api(case, nodes={"two": played.recorded_objects().nodes["two"]}),
+    "dns-gone": lambda case: in_api(case, replicas=None),
+    "dns-scaled": lambda case: in_api(case, replicas=(0, 0)),
+}
+"""What is changed in a healthy case so that one rule finds it."""
+ELSEWHERE = {"balancer-backends": "front", "kubelet-binding": "one", "dns-gone": "one", "dns-scaled": "one",
+             "etcd-quorum": "two"}  # fmt: skip
+"""Where it is found, where that is not `three`."""
+
+
+def causes(case: Case) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.id, one.machines) for one in diagnose(examine(RULES, played.scene(case)), RULES)]
+
+
+def test_nothing_is_found_in_a_healthy_cluster_as_a_lab_answered() -> None:
+    assert causes(healthy()) == []
+
+
+def test_every_cause_is_tried() -> None:
+    assert set(WRONG) == {rule.id for rule in CAUSES}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named_first_where_it_is(name: str) -> None:
+    first = causes(WRONG[name](healthy()))[0]
+    assert (first[0], first[1][0]) == (name, ELSEWHERE.get(name, "three"))
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_every_cause_has_evidence_a_reason_and_commands_that_can_be_typed(name: str) -> None:
+    cause = diagnose(examine(RULES, played.scene(WRONG[name](healthy()))), RULES)[0]
+    assert cause.evidence
+    assert cause.why
+    assert cause.fix
+    assert all(command.startswith("hardway ") for command in cause.fix)
+
+
+def test_a_machine_that_was_not_seen_makes_no_other_findings() -> None:
+    case = healthy()
+    seen = {name: one for name, one in case.machines.items() if name != "three"}
+    case = replace(case, machines=seen, unreached={"three": "no answer"})
+    assert causes(entry(case, "one", "reach", ("10.249.0.12", 2380), "silent")) == [("machine-unreachable", ("three",))]
+
+
+def test_without_an_answering_api_the_machines_are_still_judged() -> None:
+    case = replace(WRONG["ip-forward"](healthy()), objects=None)
+    assert causes(case) == [("ip-forward", ("three",))]
+
+
+def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> None:
+    case = certificate(healthy(), "three", KUBELET_CLIENT, not_after=YESTERDAY)
+    [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
+    assert cause.fix == (f"hardway ssh three -- 'rm {KUBELET_CLIENT} && systemctl restart kubelet.service'",)
+
+
+def test_a_certificate_of_the_future_is_told_as_such() -> None:
+    ahead = datetime.fromtimestamp(played.NOW, UTC) + timedelta(days=1)
+    case = certificate(healthy(), "three", f"{PKI}/kubelet.crt", not_before=ahead)
+    [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
+    assert cause.what == "the certificate kubelet.crt is not valid yet"
+
+
+def test_commands_say_sudo_where_the_user_is_not_root() -> None:
+    scene = played.scene(WRONG["swap-on"](healthy()))
+    machines = tuple(replace(one, ssh=replace(one.ssh, user="ops")) for one in scene.cluster.machines)
+    scene = replace(scene, cluster=replace(scene.cluster, machines=machines))
+    [cause] = diagnose(examine(RULES, scene), RULES)
+    assert cause.fix[0] == "hardway ssh three -- sudo swapoff -a"
+
+
+def test_a_firewall_that_accepts_pods_may_drop_the_rest() -> None:
+    case = on(_forward_drop(healthy()), "three", accepts=("ip saddr 10.200.0.0/16 accept # handle 3",))
+    assert causes(case) == []
+
+
+def test_ranges_and_sets_of_ports_are_understood() -> None:
+    for text in ("tcp dport { 22, 2380 } drop", "tcp dport 2000-3000 counter packets 0 bytes 0 drop"):
+        case = on(healthy(), "three", filters=(Filter("inet", "t", "c", 2, text),))
+        assert causes(case) == [("firewall-port", ("three",))]
+
+
+def test_every_fault_of_the_lab_names_a_rule_that_is_asked() -> None:
+    assert {one.rule for one in FAULTS} <= {rule.id for rule in CAUSES}
+
+
+def test_every_cause_has_a_fault_or_a_reason_why_not() -> None:
+    made = {one.rule for one in FAULTS}
+    assert made.isdisjoint(NOT_IN_A_LAB)
+    assert made | set(NOT_IN_A_LAB) == {rule.id for rule in (*CAUSES, *(r for r in RULES if r.id == "clock"))}
+
+
+def test_at_least_25_causes_are_known() -> None:
+    assert len(CAUSES) >= 25
+
+
+def test_the_service_address_fault_has_the_name_that_explanations_cite() -> None:
+    assert "service-ip-san" in {one.name for one in FAULTS}
+    assert len({one.name for one in FAULTS}) == len(FAULTS)
+
+
+def table() -> str:
+    """The causes as the page on troubleshooting lists them."""
+    faults: dict[str, list[str]] = {}
+    for one in FAULTS:
+        faults.setdefault(one.rule, []).append(f"`{one.name}`")
+    rows = [f"| `{rule.id}` | {rule.why} | {', '.join(faults.get(rule.id, []))} |" for rule in CAUSES]
+    return "\n".join(["| cause | why it matters | `hardway lab break` |", "|---|---|---|", *rows])
+
+
+PAGE = Path(hardway.__file__).parents[1] / "docs" / "operate" / "troubleshooting.md"
+MARKS = ("<!-- causes: python tests/unit/test_doctor_rules.py -->\n", "\n<!-- end of causes -->")
+
+
+def test_the_documentation_lists_every_cause() -> None:
+    assert PAGE.read_text().partition(MARKS[0])[2].partition(MARKS[1])[0] == table()
+
+
+if __name__ == "__main__":
+    head, _, rest = PAGE.read_text().partition(MARKS[0])
+    PAGE.write_text(f"{head}{MARKS[0]}{table()}{MARKS[1]}{rest.partition(MARKS[1])[2]}")
