@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,25 +58,28 @@ def _as_root() -> None:
 
 
 @app.command()
-@flags("inventory", "workspace", "verbose", "output")
+@flags(*opt.EVERY)
 def up(options: Options) -> None:
     """Boot the inventory's machines here; says first what it changes on this computer."""
     from hardway.cli.running import shown
     from hardway.console.words import counted
+    from hardway.events import Note
     from hardway.lab.lab import up as raise_lab
 
     _as_root()
     lab = _lab(options.inventory, options.workspace)
     with shown(options) as events:
         booted = raise_lab(lab, events)
-    if options.output == "text":
         names = ", ".join(machine.name for machine in lab.machines)
-        state = "up" if booted else "up already"
-        print(f"{counted(len(lab.machines), 'machine')} {state}: {names}")
+        told = f"{counted(len(lab.machines), 'machine')} {'up' if booted else 'up already'}: {names}"
+        if options.output == "json":
+            events(Note(told))
+    if options.output == "text":
+        print(told)
 
 
 @app.command()
-@flags("inventory", "workspace", "verbose", "output")
+@flags(*opt.EVERY)
 def down(options: Options) -> None:
     """Take them down and leave nothing behind: mounts, interfaces, processes, cgroups, sysctls."""
     from hardway.cli.running import shown
@@ -92,38 +97,56 @@ def down(options: Options) -> None:
 
 
 @app.command()
-def status(inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+@flags(*opt.EVERY)
+def status(options: Options) -> None:
     """Which machines run."""
     from hardway.console.tables import table
     from hardway.lab.lab import status as look
 
+    found = look(_lab(options.inventory, options.workspace))
+    if options.output == "json":
+        print(json.dumps([asdict(one) for one in found], indent=1))
+        return
     rows = [
-        (one.name, str(one.address), one.state, str(one.pid or "-"), "answers" if one.ssh else "-")
-        for one in look(_lab(inventory, workspace))
+        (one.name, str(one.address), one.state, str(one.pid or "-"), "answers" if one.ssh else "-") for one in found
     ]
     print(table(("MACHINE", "ADDRESS", "STATE", "PID", "SSH"), rows))
 
 
 @app.command("power-off")
-def power_off(machine: _Machine, inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+@flags(*opt.EVERY)
+def power_off(options: Options, machine: _Machine) -> None:
     """Pull the plug: no shutdown, the disk stays."""
     from hardway.lab.lab import power_off as pull
 
     _as_root()
-    pull(_lab(inventory, workspace), machine)
+    pull(_lab(options.inventory, options.workspace), machine)
+    _noted(options, f"{machine} is off")
 
 
 @app.command("power-on")
-def power_on(machine: _Machine, inventory: opt.Inventory = None, workspace: opt.WorkspaceFolder = None) -> None:
+@flags(*opt.EVERY)
+def power_on(options: Options, machine: _Machine) -> None:
     """Boot it again with the disk it had."""
     from hardway.lab.lab import power_on as boot
 
     _as_root()
-    boot(_lab(inventory, workspace), machine)
+    boot(_lab(options.inventory, options.workspace), machine)
+    _noted(options, f"{machine} is on, and its sshd answers")
+
+
+def _noted(options: Options, text: str) -> None:
+    """Says what was done where a program asked; a person knows."""
+    from hardway.cli.running import shown
+    from hardway.events import Note
+
+    if options.output == "json":
+        with shown(options) as events:
+            events(Note(text))
 
 
 @app.command("break")
-@flags("inventory", "limit", "workspace")
+@flags("limit", *opt.EVERY)
 def break_(
     options: Options,
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", autocompletion=_complete_faults)] = None,
@@ -136,9 +159,13 @@ def break_(
     from hardway.console.doctor_page import faults_page
     from hardway.errors import UsageError
     from hardway.lab.faults import FAULTS, fault
+    from hardway.lab.model import FaultSummary
 
     if sum((name is not None, listed, any_one)) != 1:
         raise UsageError("say what to break: a NAME, --random, or --list to see them", hint="hardway lab break --list")
+    if listed and options.output == "json":
+        print(json.dumps([asdict(FaultSummary(one.name, one.role, one.summary)) for one in FAULTS], indent=1))
+        return
     if listed:
         print("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
         return
@@ -148,26 +175,27 @@ def break_(
     if wanted.power_off:
         _as_root()
     break_it(_lab(options.inventory, options.workspace), here, wanted, machines)
-    if name:
-        print(f"{', '.join(one.name for one in machines)}: {wanted.summary}")
+    names = ", ".join(one.name for one in machines)
+    told = f"{names}: {wanted.summary}" if name else "Something is broken."
+    if options.output == "json":
+        _noted(options, told)
     else:
-        print("Something is broken.")
-    print("Find it:  hardway doctor")
+        print(f"{told}\nFind it:  hardway doctor")
 
 
 @app.command(context_settings={"allow_interspersed_args": False})
+@flags("inventory", "verbose", "workspace")
 def ssh(
+    options: Options,
     machine: _Machine,
     command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
-    inventory: opt.Inventory = None,
-    workspace: opt.WorkspaceFolder = None,
 ) -> None:
     """A root shell on a lab machine, before any chapter ran."""
     from hardway.errors import LabError
     from hardway.lab.marker import running
 
-    inventory, words = split_flags(command or [], inventory)
-    lab = _lab(inventory, workspace)
+    inventory, words = split_flags(command or [], options.inventory)
+    lab = _lab(inventory, options.workspace)
     address = next((one.address for one in lab.machines if one.name == machine), None)
     if address is None or machine not in (running(lab.cluster) or {}):
         raise LabError(f"{machine} does not run in the lab {lab.cluster}", hint="hardway lab status")

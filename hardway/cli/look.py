@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
@@ -25,10 +26,19 @@ def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
 @flags(*opt.REACHING)
 def preflight(options: Options) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
-    from hardway.cli.running import look, refuse
+    from hardway.cli.running import look, refuse, shown
     from hardway.console.words import counted
+    from hardway.events import Found, RunFinished
 
+    started = time.monotonic()
     here, findings = look(options, "preflight")
+    if options.output == "json":
+        with shown(options) as events:
+            for one in findings:
+                events(Found(one.machine, one.rule, one.level, one.what, one.fix))
+            refuse(findings)
+            events(RunFinished(True, 0, 0, time.monotonic() - started, ("hardway init",)))
+        return
     for finding in findings:
         if finding.level == "warning":
             print(f"warning  {finding.machine}: {finding.what}\n         {finding.fix}")
@@ -61,7 +71,7 @@ _artifacts = typer.Typer(invoke_without_command=True)
 
 
 @_artifacts.callback()
-@flags("inventory", "output", "source", "mirror")
+@flags(*opt.EVERY, "source", "mirror")
 def _table(
     options: Options,
     context: typer.Context,
@@ -77,6 +87,7 @@ def _table(
     from hardway.cli.running import inventory, supply
     from hardway.console.tables import table
     from hardway.events import discard
+    from hardway.views.stock import stock
 
     cluster = inventory(options)
     wanted = supply(options, cluster, default_store(), discard)
@@ -84,8 +95,7 @@ def _table(
     needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
     rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
     if options.output == "json":
-        print(json.dumps([{**row.need.__dict__, "source": row.source, "digest": row.digest, "size": row.size,
-                           "state": row.state} for row in rows], indent=1))  # fmt: skip
+        print(json.dumps([asdict(stock(one)) for one in rows], indent=1))
         return
     lines = [
         (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:8] or "-",
@@ -96,7 +106,7 @@ def _table(
 
 
 @_artifacts.command("get")
-@flags("inventory", "yes", "verbose", "output", *opt.GETTING)
+@flags("yes", *opt.EVERY, *opt.GETTING)
 def _get(
     options: Options,
     arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: this computer's")] = None,
@@ -107,6 +117,7 @@ def _get(
     from hardway.artifacts.get import ensure, names_of, needs_for
     from hardway.artifacts.store import default_store
     from hardway.cli.running import inventory, shown, supply
+    from hardway.events import Note
 
     cluster = inventory(options)
     own: Literal["amd64", "arm64"] = "arm64" if platform.machine() == "aarch64" else "amd64"
@@ -117,5 +128,9 @@ def _get(
             needs_for(cluster.kubernetes, arch or own, names), source=wanted.source, mirror=wanted.mirror,
             store=wanted.store, lock=wanted.lock, require_pinned=wanted.require_pinned, events=events, ask=wanted.ask,
         )  # fmt: skip
-    size = sum(blob.size for blob in have.values())
-    print(f"{len(have)} of {len(names)} files in the cache, {size / 2**20:.0f} MB.")
+        size = sum(blob.size for blob in have.values())
+        told = f"{len(have)} of {len(names)} files in the cache, {size / 2**20:.0f} MB."
+        if options.output == "json":
+            events(Note(told))
+    if options.output == "text":
+        print(told)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,8 @@ import typer
 from typer.core import TyperCommand
 
 from hardway.cli import options as opt
-from hardway.cli.options import Options
+from hardway.cli.options import Options, flags
+from hardway.values import ROLES
 
 if TYPE_CHECKING:
     from hardway.cli.running import Site
@@ -28,13 +30,16 @@ CONNECT_LIMIT = 3
 """All in seconds: to the API itself; until a tunnel stands; of that, for its TCP connection."""
 
 
+_WITH_VALUE = ("-i", "--inventory", "--workspace")
+
+
 class _PassThrough(TyperCommand):
     """Hardway's own flags come first; every word after them is handed on as it was typed, `--` too."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         own = 0
-        while own < len(args) and args[own] in ("-i", "--inventory", "--workspace"):
-            own += 2
+        while own < len(args) and args[own] in (*_WITH_VALUE, "-v", "--verbose"):
+            own += 2 if args[own] in _WITH_VALUE else 1
         if args[own : own + 1] in (["-h"], ["--help"]):
             own += 1
         super().parse_args(ctx, args[:own])
@@ -49,10 +54,10 @@ def register(app: typer.Typer, panel: str) -> None:
     app.command(rich_help_panel=panel)(logs)
 
 
+@flags("inventory", "verbose", "workspace")
 def kubectl(
+    options: Options,
     words: Annotated[list[str] | None, typer.Argument(metavar="KUBECTL'S OWN WORDS…")] = None,
-    inventory: opt.Inventory = None,
-    workspace: opt.WorkspaceFolder = None,
 ) -> None:
     """kubectl with the operator's kubeconfig; through SSH where port 6443 cannot be reached.
 
@@ -64,7 +69,6 @@ def kubectl(
     from hardway.errors import HardwayError
     from hardway.events import discard
 
-    options = Options(inventory, workspace=workspace)
     here = site(options)
     if not here.workspace.kubeconfig.exists():
         raise HardwayError("there is no kubeconfig yet", hint="hardway access")
@@ -83,33 +87,32 @@ def kubectl(
         sys.exit(subprocess.run([*argv, *(words or [])], check=False).returncode)
 
 
+@flags("inventory", "verbose", "workspace")
 def ssh(
-    machine: Annotated[str, typer.Argument(autocompletion=opt.complete_machines)],
+    options: Options,
+    machine: Annotated[str, typer.Argument(metavar="MACHINE|ROLE", autocompletion=opt.complete_machines)],
     command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
-    inventory: opt.Inventory = None,
-    workspace: opt.WorkspaceFolder = None,
 ) -> None:
-    """A shell on a machine, or one command there."""
+    """A shell on a machine, or one command there; of a role its first machine."""
     from hardway.cli.running import site
 
-    inventory, words = split_flags(command or [], inventory)
-    here = site(Options(inventory, workspace=workspace))
-    here.cluster.machine(machine)
-    argv = ["ssh", "-F", str(_ssh_config(here)), machine, *words]
-    os.execvp("ssh", argv)
+    inventory, words = split_flags(command or [], options.inventory)
+    here = site(replace(options, inventory=inventory))
+    name = _one(here, machine)
+    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, "-F", str(_ssh_config(here)), name, *words])
 
 
+@flags(*opt.EVERY)
 def logs(
-    machine: Annotated[str, typer.Argument(autocompletion=opt.complete_machines)],
+    options: Options,
+    machine: Annotated[str, typer.Argument(metavar="MACHINE|ROLE", autocompletion=opt.complete_machines)],
     unit: Annotated[
         str | None, typer.Argument(help="A unit such as etcd; default: all that hardway runs there")
     ] = None,
-    inventory: opt.Inventory = None,
-    workspace: opt.WorkspaceFolder = None,
     follow: Annotated[bool, typer.Option("-f", "--follow")] = False,
     lines: Annotated[int, typer.Option("-n", "--lines")] = 50,
 ) -> None:
-    """The journal of a component on a machine."""
+    """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
     from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
     from hardway.errors import UsageError
@@ -117,20 +120,30 @@ def logs(
     from hardway.plan import declare
     from hardway.resources import Service
 
-    here = site(Options(inventory, workspace=workspace))
-    here.cluster.machine(machine)
+    here = site(options)
+    name = _one(here, machine)
     versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    placed = declare(Model(here.cluster, here.state, versions)).on(machine)
+    placed = declare(Model(here.cluster, here.state, versions)).on(name)
     units = [one.resource.unit for one in placed if isinstance(one.resource, Service)]
     if unit:
         wanted = unit if "." in unit else f"{unit}.service"
         if wanted not in units:
-            raise UsageError(f"{machine} has no unit {wanted} of hardway's", hint=f"one of: {', '.join(units)}")
+            raise UsageError(f"{name} has no unit {wanted} of hardway's", hint=f"one of: {', '.join(units)}")
         units = [wanted]
     command = ["journalctl", "--no-pager", f"--lines={lines}", *(["-f"] if follow else [])]
+    command += ["--output=json"] if options.output == "json" else []
     command += [f"--unit={one}" for one in units]
-    root = [] if here.cluster.machine(machine).ssh.user in (None, "root") else ["sudo"]
-    os.execvp("ssh", ["ssh", "-F", str(_ssh_config(here)), machine, *root, *command])
+    root = [] if here.cluster.machine(name).ssh.user in (None, "root") else ["sudo"]
+    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, "-F", str(_ssh_config(here)), name, *root, *command])
+
+
+def _one(here: Site, word: str) -> str:
+    """The machine that is meant: by its name, or the first of a role. Raises Unreachable where a lab's is off."""
+    from hardway.cli.power import require
+
+    machine = here.cluster.select(word)[0] if word in ROLES else here.cluster.machine(word)
+    require(here.cluster, machine.name)
+    return machine.name
 
 
 def _ssh_config(here: Site) -> Path:

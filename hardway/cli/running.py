@@ -20,6 +20,7 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
+from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
@@ -163,7 +164,11 @@ def changing(options: Options, here: Site, command: str, chapters: Sequence[str]
     """Connections to the chosen machines by which they may be changed: all locks are held, a log is written."""
     names = tuple(machine.name for machine in here.chosen)
     here.workspace.create()
-    with here.workspace.lock(holder(command)), telling(options, here.workspace, command) as events:
+    with (
+        hinting(here.cluster),
+        here.workspace.lock(holder(command)),
+        telling(options, here.workspace, command) as events,
+    ):
         events(RunStarted(command, here.cluster.name, names, tuple(chapters)))
         with opened(
             here.cluster,
@@ -319,6 +324,7 @@ def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
     """`preflight` alone: connects, looks, changes nothing."""
     here = site(options)
     with (
+        hinting(here.cluster),
         shown(options) as events,
         opened(
             here.cluster,

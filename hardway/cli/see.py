@@ -62,6 +62,7 @@ class Looking:
 def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Looking]:
     """Connections to the chosen machines; those that do not answer are noted. With -vv the commands on stderr."""
     from hardway.artifacts.store import default_store
+    from hardway.cli.power import hint
     from hardway.cli.running import access, site, span, supply
     from hardway.session import opened
 
@@ -86,6 +87,7 @@ def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Lookin
                 unreached=unreached,
             )
         )
+        hint(here.cluster, unreached.values())
         wanted = supply(options, here.cluster, default_store(), events)
         yield Looking(here, wanted, session, unreached, named, began)
 

@@ -101,3 +101,12 @@ def unit_name(cluster: str, machine: str) -> str:
 
 def marker_path(cluster: str, machine: str) -> Path:
     return Path(marker.FOLDER) / cluster / machine
+
+
+@dataclass(frozen=True)
+class FaultSummary:
+    """A fault as `lab break --list` tells it: for machines of which role, and what a person notices."""
+
+    name: str
+    role: str
+    summary: str

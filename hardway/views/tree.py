@@ -30,6 +30,36 @@ class Artifact:
     unknown: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Rendered:
+    """What `render` wrote, and where; without the texts, which lie there."""
+
+    folder: str
+    artifacts: tuple[Listed, ...]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An artifact as the index has it; `mode` is octal, as `ls` and `chmod` have it."""
+
+    path: str
+    chapter: str
+    mode: str
+    owner: str
+    sha256: str
+    unknown: tuple[str, ...]
+
+
+def listed(root: Path, artifacts: Sequence[Artifact]) -> Rendered:
+    return Rendered(
+        str(root),
+        tuple(
+            Listed(one.path, one.chapter, f"{one.mode:04o}", one.owner, sha256(one.text.encode()), one.unknown)
+            for one in artifacts
+        ),
+    )
+
+
 def tree(declaration: Declaration, values: Mapping[str, bytes], *, with_secrets: bool) -> list[Artifact]:
     """The artifacts by path. Holes that nobody filled yet, and those of secrets, stand there by name."""
     found = [*_placed(declaration, values, with_secrets), *_operators(declaration, values, with_secrets)]

@@ -1,0 +1,53 @@
+"""Lab machines that are switched off: whoever tries to reach one is told how to switch it on."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hardway.errors import HardwayError
+    from hardway.inventory.model import Cluster
+
+
+def switched_off(cluster: Cluster) -> list[str]:
+    """Machines of a lab that do not run; none where there is no lab."""
+    from hardway.lab.marker import running
+
+    alive = running(cluster.name) or {} if cluster.lab is not None else None
+    return [one.name for one in cluster.machines if alive is not None and one.name not in alive]
+
+
+def require(cluster: Cluster, name: str) -> None:
+    """Raises Unreachable where the machine is one of a lab, and is off."""
+    from hardway.errors import Unreachable
+
+    if name in switched_off(cluster):
+        raise Unreachable("is switched off", machine=name, hint=_hint(cluster, name))
+
+
+def hint(cluster: Cluster, errors: Iterable[HardwayError]) -> None:
+    """Gives those that are about a machine that is off the next move that helps."""
+    from hardway.errors import Unreachable
+
+    off = switched_off(cluster)
+    for error in errors:
+        if isinstance(error, Unreachable) and error.machine in off:
+            error.hint = _hint(cluster, error.machine)
+
+
+@contextlib.contextmanager
+def hinting(cluster: Cluster) -> Iterator[None]:
+    """The same for what is raised within."""
+    from hardway.errors import HardwayError
+
+    try:
+        yield
+    except HardwayError as error:
+        hint(cluster, (getattr(error, "errors", None) or {None: error}).values())
+        raise
+
+
+def _hint(cluster: Cluster, name: str) -> str:
+    return f"hardway lab power-on {name} -i {cluster.path}"
