@@ -231,7 +231,7 @@ def command(plan: Plan) -> str:
     chapters = plan.touched_chapters if plan.formed else plan.chapters
     if plan.whole and not plan.foreign and (not plan.formed or len(chapters) > _MANY_CHAPTERS):
         return "hardway init"
-    words = ["hardway", "apply", *chapters]
+    words = ["hardway", "apply", *(() if plan.whole and len(chapters) > _MANY_CHAPTERS else chapters)]
     # The smoke test is of all machines or of none.
     if plan.limited or (plan.formed and "smoke-test" not in chapters and len(plan.touched) < len(plan.machines)):
         words += ["-l", ",".join(plan.touched or plan.machines)]
@@ -242,7 +242,8 @@ def _next(plan: Plan) -> list[str]:
     if plan.unobserved:
         return ["", "Next", f"  hardway preflight -l {','.join(one.machine for one in plan.unobserved)}"]
     if not plan.items:
-        return ["", "Does it also work?  hardway verify"]
+        take_over = ["Take it over:       hardway apply --adopt"] if plan.unowned else []
+        return ["", *take_over, "Does it also work?  hardway verify"]
     lines = ["", f"Do it:  {command(plan)}", f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing"]
     running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
     if running:

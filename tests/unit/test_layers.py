@@ -29,8 +29,8 @@ LAYERS = (
 """Lowest first: a room may import its own layer and those before it."""
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
-PURE = ("values", "errors", "events", "openssl", "pki", "kube", "network", "resources", "phases", "state", "facts", "ledger",
-        "plan", "activation")  # fmt: skip
+PURE = ("values", "errors", "events", "openssl", "pki", "kube", "network", "resources", "phases", "state",
+        "facts", "ledger", "plan", "activation")  # fmt: skip
 DOING = {
     "subprocess", "socket", "os", "shutil", "tempfile", "fcntl", "threading", "concurrent", "asyncio", "urllib",
     "http", "httpx", "fabric", "paramiko", "invoke",
