@@ -1,0 +1,160 @@
+"""verify --offline and --by-hand on the command line, and a run that refuses what would not agree."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from test_cli_see import EMPTY
+from typer.testing import CliRunner, Result
+
+from hardway import pki
+from hardway.cli import running, see
+from hardway.cli.app import app
+from hardway.cli.options import Options
+from hardway.cli.running import disagreements, refuse, site
+from hardway.console.plan_page import plan_page
+from hardway.console.rules_page import rules_page
+from hardway.console.verify_page import verify_page
+from hardway.errors import DIFFERS, FAILED, HardwayError
+from hardway.rules import Finding
+from hardway.views.agreement import Agreement
+from hardway.views.plan import Unobserved
+from hardway.views.verification import Verification
+from hardway.workspace import Workspace
+
+INVENTORY = """\
+cluster: pair
+machines:
+  head: {role: controller, address: 10.240.0.10}
+  hand: {role: worker, address: 10.240.0.20}
+"""
+WRONG = "settings: {kubelet: {clusterDNS: [10.99.0.10], maxPod: 9}}\n"
+NOW = datetime.now(UTC)
+"""Certificates are judged by the time of day."""
+FOUND = Finding("head", "some-rule", "it lacks something", "give it", "error", "it matters", met="dns: x509: no")
+NONE = Agreement("pair", "declared", ("head", "hand"), ("some-rule",), (), {"head": "etcd", "hand": "kubelet"})
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "hardway.yaml"
+    path.write_text(INVENTORY)
+    return path
+
+
+def hardway(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def test_offline_finds_nothing_in_a_good_inventory_and_makes_nothing(inventory: Path) -> None:
+    ran = hardway("verify", "--offline")
+    assert ran.exit_code == 0
+    assert "2 machines, before any contact" in " ".join(ran.output.split())
+    assert list(inventory.parent.iterdir()) == [inventory]
+
+
+def test_offline_tells_each_finding_and_ends_with_status_3(inventory: Path) -> None:
+    inventory.write_text(INVENTORY + WRONG)
+    ran = hardway("verify", "--offline")
+    assert ran.exit_code == DIFFERS
+    assert "error    cluster-dns  hand" in ran.output
+    assert max(map(len, ran.output.splitlines())) <= 80
+    told = json.loads(hardway("verify", "--offline", "-o", "json").output)
+    assert [(one["rule"], one["level"], one["machine"]) for one in told["findings"]] == [
+        ("cluster-dns", "error", "hand"),
+        ("unknown-field", "warning", "hand"),
+    ]
+
+
+def test_a_run_refuses_to_begin_and_contacts_nobody(inventory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inventory.write_text(INVENTORY + WRONG)
+    monkeypatch.setattr(running, "changing", None)
+    ran = hardway("init")
+    assert isinstance(ran.exception, HardwayError)
+    assert "clusterDNS 10.99.0.10" in str(ran.exception)
+    assert ran.exception.hint == "hardway verify --offline"
+    assert list(inventory.parent.iterdir()) == [inventory]
+
+
+def test_what_a_run_would_issue_again_does_not_stop_it(inventory: Path) -> None:
+    here = site(Options(inventory=inventory))
+    workspace = Workspace.of(here.cluster, None)
+    workspace.create()
+    key = pki.new_key("ecdsa-p256")
+    ca = pki.issue_ca(pki.CertificateSpec("kubernetes-ca", is_ca=True), key, NOW)
+    short = pki.CertificateSpec("system:kube-scheduler", usages=frozenset({"client"}), days=9)
+    for name, content in {
+        "ca.key": key,
+        "ca.crt": ca,
+        "kube-scheduler.key": key,
+        "kube-scheduler.crt": pki.issue(short, key, ca, key, NOW),
+    }.items():
+        workspace.write(f"pki/{name}", content, 0o600)
+    assert disagreements(here) == ()
+    told = json.loads(hardway("verify", "--offline", "-o", "json").output)["findings"]
+    assert {(one["rule"], one["machine"]) for one in told} == {("expiring", "head")}
+
+
+def test_a_folder_is_judged_without_any_machine(inventory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    key = pki.new_key("ecdsa-p256")
+    spec = pki.CertificateSpec("kubernetes", dns_names=("kubernetes",), addresses=("10.240.0.10",))
+    (folder / "kubernetes.pem").write_bytes(pki.issue_ca(spec, key, NOW))
+    (folder / "kubernetes-key.pem").write_bytes(pki.new_key("ecdsa-p256"))
+    ran = hardway("verify", "--by-hand", "--offline", "--folder", str(folder), "-o", "json")
+    assert ran.exit_code == DIFFERS
+    assert {(one["rule"], one["machine"]) for one in json.loads(ran.output)["findings"]} == {
+        ("api-server-names", "operator"),
+        ("key-pair", "operator"),
+    }
+
+
+@pytest.mark.parametrize(
+    "words", [("--by-hand", "--offline"), ("--by-hand", "--offline", "--folder", "no/such/folder")]
+)
+def test_by_hand_without_machines_needs_a_folder(inventory: Path, words: tuple[str, ...]) -> None:
+    ran = hardway("verify", *words)
+    assert isinstance(ran.exception, HardwayError)
+    assert ran.exception.exit_code == 2
+
+
+def test_what_is_alike_on_several_machines_is_told_once() -> None:
+    found = replace(NONE, findings=(FOUND, replace(FOUND, machine="hand")))
+    assert rules_page(found, seconds=1.0) == [
+        "error    some-rule  head hand",
+        "         it lacks something",
+        "  why    it matters",
+        "  met in dns: x509: no",
+        "  fix    give it",
+        "",
+        "1 rule across the artifacts of 2 machines, before any contact (1.0 s): 2 errors.",
+        "",
+        "hardway init refuses to begin while there are errors.",
+    ]
+
+
+def test_a_machine_that_was_not_seen_is_told_with_the_next_move(capsys: pytest.CaptureFixture[str]) -> None:
+    gone = replace(NONE, made="by hand", unobserved=(Unobserved("hand", "no answer", "", "is it up?"),))
+    assert rules_page(gone, seconds=1.0)[-2:] == ["Next", "  hardway preflight -l hand"]
+    with pytest.raises(SystemExit) as ended:
+        see._tell(Options(), gone, 1.0)
+    assert ended.value.code == FAILED
+    assert "no answer" in capsys.readouterr().out
+
+
+def test_plan_and_verify_tell_what_would_make_a_run_refuse() -> None:
+    found = replace(EMPTY, findings=(FOUND, replace(FOUND, machine="hand", level="warning")))
+    lines = ["error    head: it lacks something (some-rule)", "         give it"]
+    assert plan_page(found, seconds=1.0)[:2] == lines
+    assert verify_page(Verification(found, (), 0), seconds=1.0)[:2] == lines
+    assert see._code(found) == DIFFERS
+    assert see._code(replace(EMPTY, findings=(replace(FOUND, level="warning"),))) == 0
+    assert found.to_json()["findings"][0]["rule"] == "some-rule"
+
+
+def test_warnings_do_not_refuse() -> None:
+    refuse([replace(FOUND, level="warning")])
