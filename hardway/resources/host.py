@@ -44,7 +44,7 @@ class Package(Resource):
 
     def shell(self) -> tuple[Typed, ...]:
         there = f"[ -e {self.command} ]" if self.command.startswith("/") else f"command -v {quote(self.command)}"
-        install = f"{there} >/dev/null || apt-get install -y --no-install-recommends {quote(self.package)}"
+        install = f"{there} >/dev/null || apt-get install -y --no-install-recommends {quote(self.package)} </dev/null"
         off = f"systemctl disable --now {quote(self.keep_service_off)}" if self.keep_service_off else ""
         return tuple(Typed(line) for line in (install, off) if line)
 

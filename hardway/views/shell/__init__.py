@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hardway.inventory.model import Cluster
 from hardway.phases import CHAPTERS, chapter
 from hardway.phases.base import Model, Placed, Proof
 from hardway.plan import Declaration, declare
@@ -67,7 +69,7 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
     if part.proofs or any(one.kind == "service" for one in resources):
         lines.append(PROVE)
     lines += artifact_lines(cluster, resources)
-    sources = {one.text: one.path for _, one in declaration.local if one.kind == "workspace-file"}  # type: ignore[attr-defined]
+    sources = _sources(declaration)
     passing = _passing(model, declaration)
     for name in part.chapters:
         lines += ["", "", f"# {name}: {chapter(name).why}"]
@@ -78,6 +80,20 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
         proofs = [proof for of, proof in part.proofs if of == name]
         lines += ["", *proof_lines(proofs)] if proofs else []
     return "\n".join(lines) + "\n"
+
+
+def commands(
+    cluster: Cluster, declaration: Declaration, chapter: str, placed: Sequence[Placed], local: Sequence[Local]
+) -> list[str]:
+    """What is typed for these things of a chapter, and nothing before it; `ssh` stands for `ssh -F ssh_config`."""
+    named = [replace(one, resource=_named(one.resource, cluster.name)) for one in placed]
+    lines = local_lines(chapter, local, cluster) + typed_lines(chapter, actions(named, _sources(declaration)))
+    return lines[1:] if lines[:1] == [""] else lines
+
+
+def _sources(declaration: Declaration) -> dict[str, str]:
+    """Files of the workspace by their text."""
+    return {one.text: one.path for _, one in declaration.local if one.kind == "workspace-file"}  # type: ignore[attr-defined]
 
 
 def _named(resource: Resource, cluster: str) -> Resource:

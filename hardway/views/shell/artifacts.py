@@ -57,11 +57,12 @@ def artifact_lines(cluster: Cluster, resources: Iterable[Resource]) -> list[str]
     binaries = {release: [name for name in release.binaries if name in wanted] for release in releases if release.files}
     images = [IMAGES[name] for name in wanted if name in IMAGES]
     build = cluster.artifacts.source == "build"
-    machines = " ".join(machine.name for machine in cluster.machines)
+    names = [machine.name for machine in cluster.machines]
+    asked = f'for machine in {" ".join(names)}; do arch_of "$machine"; done | sort -u'
     lines = [
         "",
         "# The components' files, in a folder for each architecture; what is there already is taken as it is",
-        f'for arch in $(for machine in {machines}; do arch_of "$machine"; done | sort -u); do',
+        f"for arch in $({asked if len(names) > 1 else f'arch_of {names[0]}'}); do",
         '  mkdir -p "bin/$arch"',
     ]
     for release, names in binaries.items():
