@@ -112,9 +112,10 @@ class ApiObjects(Resource):
             f"if [ -x /usr/local/bin/kubectl ] && [ -s {first.kubeconfig} ]; then\n"
             "manifest=$(cat <<'HARDWAY_MANIFEST'\n"
             f"{stream}\nHARDWAY_MANIFEST\n)\n"
-            "{ printf '%s\\n' \"$manifest\" | " + f"{first.kubectl} get --ignore-not-found -f - -o json; "
-            "echo; echo @dry; printf '%s\\n' \"$manifest\" | "
-            f"{first.kubectl} {dry_run} -f - -o json; }} 2>&1 || true\nelse echo @none; fi"
+            # Each of kubectl's many questions has a limit of its own: a server that hangs must not hold all up.
+            "{ printf '%s\\n' \"$manifest\" | " + f"timeout 15 {first.kubectl} get --ignore-not-found -f - -o json && "
+            "{ echo; echo @dry; printf '%s\\n' \"$manifest\" | "
+            f"timeout 15 {first.kubectl} {dry_run} -f - -o json; }}; }} 2>&1 || true\nelse echo @none; fi"
         )
 
     @classmethod

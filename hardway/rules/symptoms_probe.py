@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.phases.control_plane import KUBECTL
@@ -53,14 +53,14 @@ def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
 
 def script(cluster: Cluster, machine: Machine, nonce: str) -> str:
     """All questions, each in a shell of its own: none can end or change the next."""
-    questions = dict(_questions(cluster, machine))
+    questions = dict(_questions(cluster, machine, nonce))
     return (
         "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in questions.items())
         + f"\nprintf '\\n{nonce} end\\n'\n"
     )
 
 
-def _questions(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
+def _questions(cluster: Cluster, machine: Machine, nonce: str) -> Iterator[tuple[str, str]]:
     yield "hostname", "uname -n"
     yield "addresses", "ip -o -4 addr show"
     yield "units", _units(machine)
@@ -87,9 +87,7 @@ def _questions(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     if machine.is_controller:
         yield "encryption", f"sed -n 's/^ *secret: //p' {ENCRYPTION_CONFIG} | sha256sum"
         yield "etcd-data", f"[ -d {ETCD_DATA}/member ] && echo yes"
-        yield "etcd", _ask_etcd("endpoint status -w json")
-        yield "members", _ask_etcd("member list --consistency=s --hex")
-        yield "readyz", f"timeout 4 {KUBECTL} get --raw='/readyz?verbose' 2>&1"
+        yield "control plane", _at_once(nonce, _CONTROL_PLANE)
     if machine.is_load_balancer:
         yield "backends", f"sed -n 's/^ *server //p' {HAPROXY_CFG}"
     if machine.is_worker:
@@ -198,6 +196,20 @@ f={PKI}/sa.pub; [ ! -e $f ] || echo "$f $(openssl pkey -pubin -pubout -outform D
 
 def _ask_etcd(words: str) -> str:
     return f"timeout 4 {ETCDCTL} --endpoints=https://127.0.0.1:2379 --command-timeout=3s {words} 2>&1"
+
+
+_CONTROL_PLANE = {
+    "etcd": _ask_etcd("endpoint status -w json"),
+    "members": _ask_etcd("member list --consistency=s --hex"),
+    # What is well is not told.
+    "readyz": f"timeout 4 {KUBECTL} get --raw='/readyz?verbose' 2>&1 | grep -v ' ok$'",
+}
+
+
+def _at_once(nonce: str, questions: Mapping[str, str]) -> str:
+    """Questions that may take their whole time-out; each answer is short enough to be written in one piece."""
+    lines = [f"( said=$({text}); printf '\\n{nonce} {name}\\n%s\\n' \"$said\" ) &" for name, text in questions.items()]
+    return "\n".join([*lines, "wait"])
 
 
 OBJECTS = f"""

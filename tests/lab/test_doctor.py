@@ -1,0 +1,127 @@
+"""Every fault that a lab can be given: doctor names it first, and its fix, typed as it is printed, heals it.
+
+One cluster for all of them: three controllers, so that one may fail; two of them workers, too.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from driving import NETWORK, Labs, Ran, Site
+
+from hardway.lab.faults import FAULTS, Fault
+
+pytestmark = pytest.mark.lab
+
+INVENTORY = f"""\
+cluster: hwtest-3
+endpoint: front
+lab: {{network: {NETWORK}.0.0/24}}
+machines:
+  front: {{role: load-balancer, address: {NETWORK}.0.9}}
+  one: {{role: controller, address: {NETWORK}.0.10}}
+  two: {{role: [controller, worker], address: {NETWORK}.0.11}}
+  three: {{role: [controller, worker], address: {NETWORK}.0.12}}
+"""
+SHOWING, HEALING = 45.0, 60.0
+"""Seconds until a fault shows in what doctor looks at, and until all has come up again after its fix."""
+
+
+@pytest.fixture
+def site(labs: Labs) -> Site:
+    """The cluster, healthy: where a test left it broken, it is made anew."""
+    made = labs.make("hwtest-3", INVENTORY)
+    if labs.only(made).hardway("init", "--yes", code=None).code != 0:
+        labs.fresh(made)
+        made.init()
+    return made
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict[str, bool]:
+    """Whether the test before left the cluster healthy: `init` need not look at it again."""
+    return {"healthy": False}
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest, kept: dict[str, bool], labs: Labs) -> Site:
+    if kept["healthy"]:
+        return labs.make("hwtest-3", INVENTORY)
+    found: Site = request.getfixturevalue("site")
+    return found
+
+
+def causes(ran: Ran) -> list[dict[str, Any]]:
+    """What doctor found; none where it said nothing but an error."""
+    return list(json.loads(ran.out)["causes"]) if ran.out.startswith("{") else []
+
+
+def typed(site: Site, command: str) -> None:
+    """Types a command of a fix, in the inventory's folder."""
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        command, shell=True, cwd=site.folder, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=180, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+
+
+def named(site: Site, fault: Fault) -> dict[str, Any]:
+    """What doctor names first, once the fault shows."""
+    deadline = time.monotonic() + SHOWING
+    while True:
+        ran = site.hardway("doctor", "-o", "json", code=None)
+        found = causes(ran)
+        if (found and found[0]["id"] == fault.rule) or time.monotonic() > deadline:
+            assert ran.code == 3, ran.out
+            assert found[0]["id"] == fault.rule, ran.out
+            return found[0]
+
+
+def heals(site: Site) -> None:
+    """Neither doctor nor verify finds anything any more."""
+    deadline = time.monotonic() + HEALING
+    with ThreadPoolExecutor(2) as pool:
+        while True:
+            doctor, verify = pool.map(lambda word: site.hardway(word, code=None), ("doctor", "verify"))
+            if doctor.code == verify.code == 0:
+                return
+            assert time.monotonic() < deadline, doctor.out + verify.out
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_doctor_names_the_fault_first_and_its_fix_heals_it(cluster: Site, kept: dict[str, bool], fault: Fault) -> None:
+    kept["healthy"] = False
+    told = cluster.hardway("lab", "break", fault.name).out
+    assert fault.summary in told
+    cause = named(cluster, fault)
+    for command in cause["fix"]:
+        typed(cluster, command)
+    heals(cluster)
+    kept["healthy"] = True
+
+
+def test_doctor_of_a_healthy_cluster_finds_and_writes_nothing(cluster: Site) -> None:
+    before = cluster.writings()
+    ran = cluster.hardway("doctor")
+    assert "Nothing is wrong that is known to go wrong." in ran.out
+    assert cluster.writings() == before
+
+
+def test_something_broken_at_random_is_found(cluster: Site, kept: dict[str, bool]) -> None:
+    kept["healthy"] = False
+    told = cluster.hardway("lab", "break", "--random").out
+    assert told == "Something is broken.\nFind it:  hardway doctor\n"
+    deadline = time.monotonic() + SHOWING
+    while not (found := causes(cluster.hardway("doctor", "-o", "json", code=None))):
+        assert time.monotonic() < deadline
+    for command in found[0]["fix"]:
+        typed(cluster, command)
+    heals(cluster)
+    kept["healthy"] = True
