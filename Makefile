@@ -1,5 +1,5 @@
 # Thin on purpose: these are the commands that a user types, in order. See tools/prepare.
-.PHONY: up down test unit bench clean
+.PHONY: up down test unit bench docs clean
 INVENTORY ?= inventories/lab.yaml
 # A Go toolchain that tools/prepare had to bring lies in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
@@ -32,3 +32,8 @@ unit: ## what needs neither root nor network
 
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
+
+docs: ## the documentation as a site, in build/site; its made parts anew
+	@tools/prepare --tests
+	.venv/bin/python -m tools.docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from hardway.console.words import counted
-from hardway.views.explain import ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
+from hardway.views.explain import Book, ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
 from hardway.views.explain.chapter import Next, Row, Wrong
 
 
@@ -20,9 +19,9 @@ def chapter_markdown(page: ChapterPage, level: int = 2) -> list[str]:
     lines += _things(page) if page.rows else ["Nothing of this is declared for this inventory."]
     if page.wrong:
         lines += ["", f"{mark} Easy to get wrong", "", *(_pitfall(one, page.name) for one in page.wrong)]
-    if page.proofs:
-        proofs = f"{counted(page.proofs, 'question')} to {page.proving}: `hardway verify {page.name}`."
-        lines += ["", f"{mark} The proof", "", proofs]
+    if page.proved:
+        lines += ["", f"{mark} The proof", "", f"`hardway verify {page.name}` asks, and changes nothing:", ""]
+        lines += [f"- {one.name} ({one.on}): {one.why}" for one in page.proved]
     return [*lines, "", f"{mark} To ask further", "", *_asks(page.more)]
 
 
@@ -104,3 +103,13 @@ def markdown(page: Page) -> list[str]:
         case TermPage():
             return [f"# {page.asked}", "", page.text, "", *(f"- `{one.command}`" for one in page.more)]
     return value_markdown(page)
+
+
+def glossary_markdown(book: Book) -> list[str]:
+    """Every word with what it means here, in the order of the alphabet, each below a heading of its own."""
+    lines: list[str] = []
+    for term in sorted(book.terms, key=lambda one: one.word.casefold()):
+        also = f"\n\n*Also: {', '.join(term.also)}.*" if term.also else ""
+        asks = ", ".join(f"`hardway explain {one}`" for one in term.see)
+        lines += [f"### {term.word}", "", f"{term.text}{also}", *(["", f"More: {asks}."] if asks else []), ""]
+    return lines[:-1]

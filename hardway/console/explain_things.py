@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hardway.console.explain_page import aligned, following, hanging, pitfall
 from hardway.console.words import counted
-from hardway.views.explain.chapter import Next
+from hardway.views.explain.chapter import Cited, Next
 from hardway.views.explain.find import TermPage
-from hardway.views.explain.thing import Cited, Field, Lies, Reader, ThingPage
+from hardway.views.explain.thing import Field, Lies, Reader, ThingPage
 from hardway.views.explain.value import Stated, Use, ValuePage
 
 _SHOWN = 8

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
 from hardway.inventory.model import Cluster
 from hardway.phases import CHAPTER_NAMES, CHAPTERS
 from hardway.phases import chapter as chapter_named
-from hardway.phases.base import Model
+from hardway.phases.base import Model, Proof
 from hardway.plan import Declaration
 from hardway.resources import Certificate, Key
 from hardway.views.explain.prose import chapter_prose
@@ -49,10 +50,19 @@ class Next:
 
 
 @dataclass(frozen=True)
+class Cited:
+    """A proof, where it is asked, and what it is good for."""
+
+    name: str
+    on: str
+    why: str
+
+
+@dataclass(frozen=True)
 class ChapterPage:
     """`counts` maps a kind (`certificates`) to how many different ones there are; `grouping` heads the groups of rows.
 
-    `proving` is where the proofs are asked, in words.
+    `proofs` is how many questions are asked, `proving` where, `proved` what they are about.
     """
 
     name: str
@@ -69,6 +79,7 @@ class ChapterPage:
     more: tuple[Next, ...]
     proofs: int
     proving: str
+    proved: tuple[Cited, ...]
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,7 @@ def chapter_page(model: Model, declaration: Declaration, name: str) -> ChapterPa
         ),
         proofs=len(proofs),
         proving=who(cluster, [proof.machine for proof in proofs]),
+        proved=tuple(told_once(cluster, proofs)),
     )
 
 
@@ -131,6 +143,15 @@ def contents(model: Model) -> Contents:
             Next("hardway explain anonymous-auth", "any flag or setting"),
         ),
     )
+
+
+def told_once(cluster: Cluster, proofs: Iterable[Proof]) -> Iterator[Cited]:
+    """What is asked of several machines, or in several purposes for one reason, is told once."""
+    told: dict[tuple[str, str], list[Proof]] = {}
+    for proof in proofs:
+        told.setdefault((proof.name, proof.why), []).append(proof)
+    for (name, why), found in told.items():
+        yield Cited(name, who(cluster, [proof.machine for proof in found]), why)
 
 
 def _row(cluster: Cluster, thing: Thing) -> Row:

@@ -103,7 +103,17 @@ class Term:
     see: tuple[str, ...] = ()
 
 
-_Kind = TypeVar("_Kind", Entry, Pitfall, Ask, Known, Term)
+@dataclass(frozen=True)
+class Gain:
+    """What a chapter made possible, and commands that show it."""
+
+    chapter: str
+    text: str
+    commands: tuple[str, ...] = ()
+    when: str = ""
+
+
+_Kind = TypeVar("_Kind", Entry, Pitfall, Ask, Known, Term, Gain)
 
 
 def chapter_prose(model: Model, name: str) -> ChapterProse:
@@ -117,6 +127,11 @@ def chapter_prose(model: Model, name: str) -> ChapterProse:
         wrong=tuple(_chosen(Pitfall, raw.get("wrong", []), words)),
         more=tuple(_chosen(Ask, raw.get("more", []), words)),
     )
+
+
+def gains(model: Model) -> tuple[Gain, ...]:
+    """What each chapter made possible, and the preflight before them all."""
+    return tuple(_chosen(Gain, _raw("templates/prose/gains.yaml"), vocabulary(model)))
 
 
 def known_values(model: Model) -> tuple[Known, ...]:

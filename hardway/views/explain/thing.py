@@ -6,12 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from re import Pattern
 
-from hardway.phases.base import Proof
 from hardway.resources import Directory, File, Local, Resource, Service
 from hardway.resources.files import Binary
 from hardway.values import OPERATOR
 from hardway.views.explain.book import Book, pattern
-from hardway.views.explain.chapter import Next, Wrong
+from hardway.views.explain.chapter import Cited, Next, Wrong, told_once
 from hardway.views.explain.facts import Fact, FactKind, facts
 from hardway.views.explain.prose import chapter_prose
 from hardway.views.explain.things import Thing
@@ -47,15 +46,6 @@ class Reader:
     by: str
     on: str
     needs: str
-    why: str
-
-
-@dataclass(frozen=True)
-class Cited:
-    """A proof that looks at it."""
-
-    name: str
-    on: str
     why: str
 
 
@@ -197,12 +187,11 @@ def label(fact: Fact) -> str:
 def cited(book: Book, sought: Iterable[Pattern[str]]) -> Iterator[Cited]:
     """Proofs whose question or answer has one of these in it; what is asked of several machines once."""
     marks = list(sought)
-    told: dict[tuple[str, str], list[Proof]] = {}
-    for _, proof in book.proofs:
-        if any(mark.search(f"{proof.query} {proof.expected}") for mark in marks):
-            told.setdefault((proof.name, proof.why), []).append(proof)
-    for (name, why), found in told.items():
-        yield Cited(name, book.on(proof.machine for proof in found), why)
+    proofs = (proof for _, proof in book.proofs)
+    yield from told_once(
+        book.model.cluster,
+        (proof for proof in proofs if any(mark.search(f"{proof.query} {proof.expected}") for mark in marks)),
+    )
 
 
 def _marks(thing: Thing) -> Iterator[str]:

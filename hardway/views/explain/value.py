@@ -10,10 +10,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from hardway.phases.paths import HAPROXY_CFG
 from hardway.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
 from hardway.views.explain.book import Book, pattern
-from hardway.views.explain.chapter import Next
+from hardway.views.explain.chapter import Cited, Next
 from hardway.views.explain.facts import Fact
 from hardway.views.explain.prose import Known
-from hardway.views.explain.thing import Cited, cited, label
+from hardway.views.explain.thing import cited, label
 from hardway.views.explain.vocabulary import place
 
 _COMPONENTS = {

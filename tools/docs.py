@@ -1,0 +1,72 @@
+"""Writes what `hardway explain` prints into the documentation: `python -m tools.docs`.
+
+The text between `<!-- explain NAME -->` and `<!-- end -->` is made; all around it is by hand. A chapter's name gives
+its page for inventories/lab.yaml, `words` the glossary. `--check` writes nothing and fails where something is old.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from hardway import data
+from hardway.artifacts.catalogue import releases_for
+from hardway.console.explain_markdown import chapter_markdown, glossary_markdown
+from hardway.inventory.allot import allot_pod_cidrs, resolve
+from hardway.inventory.load import load
+from hardway.phases import CHAPTER_NAMES
+from hardway.phases.base import Model
+from hardway.plan import Declaration, declare
+from hardway.state import State
+from hardway.views.explain import Book, chapter_page
+from hardway.views.foresight import foreseen
+
+ROOT = Path(__file__).resolve().parents[1]
+MADE = re.compile(r"(?s)(<!-- explain (\S+) -->\n).*?(<!-- end -->)")
+
+
+def declared() -> tuple[Model, Declaration]:
+    """The seven machines before their first run."""
+    cluster = load(data.folder("inventories") / "lab.yaml")
+    cluster = allot_pod_cidrs(resolve(cluster, {}, _no_lookup), {})
+    versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
+    model = Model(cluster, foreseen(State(cluster.name, ""), CHAPTER_NAMES), versions)
+    return model, declare(model)
+
+
+def _no_lookup(name: str) -> IPv4Address:
+    raise OSError(f"{name}: the documentation asks no DNS")
+
+
+def made(page: str, model: Model, declaration: Declaration) -> str:
+    """A page with everything between its marks made anew; raises KeyError for a mark that names nothing."""
+
+    def put(match: re.Match[str]) -> str:
+        name = match[2]
+        if name == "words":
+            lines = glossary_markdown(Book(model, declaration))
+        else:
+            lines = chapter_markdown(chapter_page(model, declaration, name))
+        return f"{match[1]}\n{chr(10).join(lines)}\n\n{match[3]}"
+
+    return MADE.sub(put, page)
+
+
+def main(check: bool) -> int:
+    model, declaration = declared()
+    old = []
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        before = path.read_text(encoding="utf-8")
+        if (after := made(before, model, declaration)) == before:
+            continue
+        old.append(str(path.relative_to(ROOT)))
+        if not check:
+            path.write_text(after, encoding="utf-8")
+    print("\n".join(f"{'old' if check else 'written'}: {name}" for name in old) or "all as explain prints it")
+    return 1 if old and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
