@@ -17,6 +17,7 @@ from hardway.cli.look import register as register_look
 from hardway.cli.map import register as register_map
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import register as register_reach
+from hardway.cli.schema import register as register_schema
 from hardway.cli.see import register as register_see
 from hardway.cli.see import register_checks
 
@@ -125,4 +126,5 @@ register_checks(app, CHECK)
 register_doctor(app, CHECK)
 register_look(app, check=CHECK, do=DO, start=START)
 register_reach(app, REACH)
+register_schema(app, START)
 app.add_typer(lab, name="lab", rich_help_panel=START, help="Seven machines on this computer, to try everything on")

@@ -57,7 +57,8 @@ def reset(options: Options) -> None:
     here = site(options)
     names = ", ".join(machine.name for machine in here.chosen)
     question = f"Reset {names}: the cluster {here.cluster.name} and all its data there are lost. Go on?"
-    if not options.yes and not (sys.stdin.isatty() and confirm(question)):
+    may_ask = options.output == "text" and sys.stdin.isatty()
+    if not options.yes and not (may_ask and confirm(question)):
         raise UsageError("nothing was reset", hint="--yes, if the data is not needed")
     started = time.monotonic()
     with changing(options, here, "reset", ("reset",)) as session:

@@ -149,7 +149,8 @@ def _asker(options: Options, events: Sink) -> Callable[[str], bool] | None:
     """Who agrees to a build: `--yes`, or the person at the terminal, or nobody."""
     if options.yes:
         return lambda question: True
-    return (lambda question: confirm(question, events)) if sys.stdin.isatty() else None
+    may_ask = options.output == "text" and sys.stdin.isatty()
+    return (lambda question: confirm(question, events)) if may_ask else None
 
 
 def confirm(question: str, events: Sink = discard) -> bool:

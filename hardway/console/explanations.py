@@ -12,14 +12,14 @@ from hardway.console.explain_things import term_lines, thing_lines, value_lines
 from hardway.console.words import clean
 from hardway.views.explain import ChapterPage, Contents, Page, TermPage, ThingPage
 
-_KINDS = {"Contents": "contents", "ChapterPage": "chapter", "ThingPage": "thing", "ValuePage": "value",
+KINDS = {"Contents": "contents", "ChapterPage": "chapter", "ThingPage": "thing", "ValuePage": "value",
           "TermPage": "term"}  # fmt: skip
 
 
 def told(page: Page, form: Literal["text", "markdown", "json"], *, width: int, verbose: bool) -> list[str]:
     """Its lines; `json` is one document of the same values, with the kind of the page."""
     if form == "json":
-        kind = _KINDS[type(page).__name__]
+        kind = KINDS[type(page).__name__]
         return json.dumps({"kind": kind, **asdict(page)}, indent=1, ensure_ascii=False).splitlines()
     return [clean(line) for line in (markdown(page) if form == "markdown" else _text(page, width, verbose))]
 

@@ -1,0 +1,48 @@
+"""`hardway schema`: what programs may expect of `-o json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options, flags
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Adds `schema` to the tree, below its heading."""
+    app.command(rich_help_panel=panel)(schema)
+
+
+def _complete(incomplete: str) -> Iterator[str]:
+    from hardway.schemas import names
+
+    yield from (name for name in names() if name.startswith(incomplete))
+
+
+@flags(*opt.EVERY)
+def schema(
+    options: Options,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Default: which there are", autocompletion=_complete)
+    ] = None,
+) -> None:
+    """The JSON Schema of what -o json prints: `events` of any run, else the document of a command."""
+    import json
+
+    from hardway.errors import UsageError
+    from hardway.schemas import names
+    from hardway.schemas import schema as read
+
+    if name is None:
+        titles = {one: read(one)["title"] for one in names()}
+        if options.output == "json":
+            print(json.dumps(titles, indent=1))
+        else:
+            print("\n".join(f"{one:<16}  {title}" for one, title in titles.items()))
+        return
+    if name not in names():
+        raise UsageError(f"there is no schema {name!r}", hint=f"one of: {', '.join(names())}")
+    print(json.dumps(read(name), indent=1))

@@ -1,0 +1,218 @@
+"""What -o json prints fits its schema, and the schemas in the package are those of the code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, ValidationError
+
+from hardway import events
+from hardway.artifacts.catalogue import releases_for
+from hardway.console import json_error
+from hardway.console.jsonl import line
+from hardway.deciding import first_state
+from hardway.errors import HardwayError, InventoryError, Unreachable
+from hardway.events import Changed, Event, Failed, Proved
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.inventory.starter import Given, Started, starter
+from hardway.phases.base import Model
+from hardway.plan import declare
+from hardway.remote.fan_out import MachineErrors
+from hardway.rules.diagnosis import Cause
+from hardway.schemas import EVENTS, names, schema
+from hardway.schemas.derive import DOCUMENTS, schemas
+from hardway.views.doctor import Diagnosis
+from hardway.views.inventory import checked, shown
+from hardway.views.items import Item
+from hardway.views.map import drawn
+from hardway.views.plan import Plan, Refusal, Unobserved
+from hardway.views.status import MachineStatus, Status
+from hardway.views.tree import listed, tree
+from hardway.views.verification import Verification
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
+CLUSTER = allot_pod_cidrs(load(ROOT / "inventories/lab.yaml"), {})
+EXAMPLES: tuple[Event, ...] = (
+    events.RunStarted("init", "lab", ("lb-0",), ("hosts",)),
+    events.StageStarted("observe"),
+    events.StageFinished("observe", 0.3),
+    events.MachineProgress("lb-0", "observe", "running"),
+    events.Transferred("lb-0", 1, 2),
+    events.ArtifactProgress("etcd", "build", 0, 1),
+    events.CommandRun("lb-0", "observe", "true", 0.1),
+    events.Changed("lb-0", "hosts", "file:/etc/hosts", "change"),
+    events.Proved("lb-0", "hosts", "swap is off", True, "yes"),
+    events.Found("lb-0", "swap", "error", "swap is on", "swapoff -a"),
+    events.Note("so it is", "warning"),
+    events.RunFinished(True, 1, 0, 2.0, ("kubectl get nodes",)),
+    events.Failed("LabError", "no", None, None, None, None, 1),
+)
+
+
+def fits(name: str, told: Any) -> None:
+    Draft202012Validator(schema(name)).validate(told)
+
+
+def declaration() -> Any:
+    versions = {name: release.version for name, release in releases_for(CLUSTER.kubernetes).items()}
+    return declare(Model(CLUSTER, replace(first_state(CLUSTER), etcd="begun", etcd_token="token"), versions))
+
+
+PLAN = Plan(
+    cluster="lab", machines=("lb-0",), limited=False, chapters=("hosts",), formed=True,
+    items=(Item("lb-0", "hosts", "file:/etc/hosts", "change", ("edited",), "a", "b", ("-a", "+b"), ("certs",)),),
+    pending=("an upgrade",), refusals=(Refusal("", "no", "yes"),), foreign={"lb-0": ("/etc/x",)},
+    unowned={"lb-0": ("file:/etc/y",)}, unseen=(Unobserved("lb-0", "unit", "why"),),
+    unobserved=(Unobserved("lb-0", "", "gone", "hint"),), to_get=("etcd 3",), identifier="abc",
+)  # fmt: skip
+PROOF = Proved("lb-0", "hosts", "swap is off", False, "swap is on")
+STATUS = Status(
+    "lab", "https://192.0.2.1:6443", "1", "1 of 1 serving", (MachineStatus("lb-0", ("worker",), True),), "pki/ca.crt",
+    NOW, 0, True,
+)  # fmt: skip
+CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
+DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
+    "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
+    "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
+    "status": lambda: STATUS.to_json(),
+    "doctor": lambda: Diagnosis(
+        "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
+    ).to_json(),
+    "map": lambda: drawn(CLUSTER, declaration()).to_json(),
+    "render": lambda: asdict(listed(Path("out"), tree(declaration(), {}, with_secrets=False))),
+    "inventory-new": lambda: asdict(Started(None, starter("seven", "prod", Given()))),
+    "inventory-check": lambda: asdict(checked(CLUSTER)),
+    "inventory-show": lambda: shown(CLUSTER).to_json(),
+}
+ASKED = {
+    "agreement": ("verify", "--offline"),
+    "artifacts": ("artifacts",),
+    "lab-status": ("lab", "status"),
+    "lab-faults": ("lab", "break", "--list"),
+}
+"""Documents whose command says them without a machine."""
+
+
+def test_the_schemas_in_the_package_are_those_of_the_code() -> None:
+    derived = schemas()
+    assert names() == sorted(derived)
+    for name, wanted in derived.items():
+        assert schema(name) == json.loads(json.dumps(wanted)), f"{name}: python -m hardway.schemas.derive"
+
+
+@pytest.mark.parametrize("name", names())
+def test_each_is_a_schema(name: str) -> None:
+    Draft202012Validator.check_schema(schema(name))
+
+
+def test_every_document_is_tried() -> None:
+    assert DOCUMENTS_TOLD.keys() | ASKED.keys() == DOCUMENTS.keys()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS_TOLD)
+def test_the_json_of_each_view_fits_its_schema(name: str) -> None:
+    told = json.loads(json.dumps(DOCUMENTS_TOLD[name]()))
+    fits(name, told)
+    with pytest.raises(ValidationError):
+        fits(name, {**told, "nobody-knows-this": 1})
+    for key in told:
+        with pytest.raises(ValidationError):
+            fits(name, {one: value for one, value in told.items() if one != key})
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_json_of_each_command_fits_its_schema(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = json.loads(said(capsys, monkeypatch, tmp_path, *ASKED[name], "-o", "json"))
+    assert told
+    fits(name, told)
+
+
+@pytest.mark.parametrize("what", [(), ("certs",), ("certs/kube-apiserver",), ("10.32.0.1",), ("anonymous-auth",)])
+def test_every_page_of_explain_fits_its_schema(
+    what: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fits("explain", json.loads(said(capsys, monkeypatch, tmp_path, "explain", *what, "-o", "json")))
+
+
+def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, home: Path, *words: str) -> str:
+    """Standard output of a command on the seven machines' inventory; standard error stays empty."""
+    from hardway.cli import main
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+    monkeypatch.setenv("HARDWAY_INVENTORY", str(ROOT / "inventories/lab.yaml"))
+    monkeypatch.setattr("sys.argv", ["hardway", *words])
+    with contextlib.suppress(SystemExit):
+        main()
+    told = capsys.readouterr()
+    assert told.err == ""
+    return told.out
+
+
+@pytest.mark.parametrize("event", EXAMPLES, ids=lambda one: type(one).__name__)
+def test_every_event_fits_and_fits_no_other(event: Event) -> None:
+    for scripts in (False, True):
+        told = json.loads(line(event, NOW, scripts=scripts))
+        fits(EVENTS, told)
+        for key in told.keys() - {"script"}:
+            with pytest.raises(ValidationError):
+                fits(EVENTS, {one: value for one, value in told.items() if one != key})
+    with pytest.raises(ValidationError):
+        fits(EVENTS, {**told, "more": 1})
+
+
+def test_every_kind_of_event_has_a_schema() -> None:
+    kinds = {one.__name__ for one in Event.__subclasses__() if one.__module__ == events.__name__}
+    assert {one["$ref"].rpartition("/")[2] for one in schema(EVENTS)["oneOf"]} == kinds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HardwayError("no", hint="yes", tried="it", said="never"),
+        InventoryError(["a.yaml:1:2: cluster: is missing"]),
+        MachineErrors({"w0": Unreachable("gone", machine="w0"), "w1": Unreachable("too", machine="w1")}),
+    ],
+)
+def test_every_error_is_an_event(error: HardwayError, capsys: pytest.CaptureFixture[str]) -> None:
+    import sys
+
+    json_error(error, sys.stdout)
+    told = json.loads(capsys.readouterr().out)
+    fits(EVENTS, told)
+    assert (told["event"], told["kind"], told["code"]) == (Failed.__name__, type(error).__name__, error.exit_code)
+    assert len(told["machines"]) == (2 if isinstance(error, MachineErrors) else 0)
+
+
+def test_a_secret_that_came_into_an_event_shows_its_digest() -> None:
+    from hardway.values import Secret
+
+    told = line(Changed("m", "c", Secret(b"hunter2"), "make"), NOW)  # type: ignore[arg-type]
+    assert "hunter2" not in told and "sha256:" in told
+
+
+def test_every_command_that_is_refused_says_so_in_json_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.unit.test_cli_flags import COMMANDS
+
+    asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"]}
+    needless = {"schema", "inventory new", "inventory schema"}
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    for name, command in COMMANDS.items():
+        if name in needless or not any("-o" in one.opts for one in command.params):
+            continue
+        words = [*name.split(), *asking.get(name, []), "-o", "json", "-i", str(tmp_path / "nope.yaml")]
+        told = json.loads(said(capsys, monkeypatch, tmp_path, *words))
+        fits(EVENTS, told)
+        assert (told["event"], told["code"]) == ("Failed", 2), name
