@@ -37,13 +37,18 @@ T = TypeVar("T")
 
 @dataclass
 class Session:
-    """Connections by machine name; open them with `opened`."""
+    """Connections by machine name; open them with `opened`.
+
+    `deep` has every file read when machines are looked at, whatever the ledger knows of it: a disk that went bad
+    changes content, and not the times that stand in its index.
+    """
 
     cluster: Cluster
     workspace: Workspace
     machines: dict[str, MachineIO] = field(default_factory=dict)
     events: Sink = discard
     forks: int = DEFAULT_FORKS
+    deep: bool = False
 
     def each(self, names: Iterable[str], do: Callable[[str], T]) -> dict[str, T]:
         """Does something on several machines at once, at most `forks`; all errors are collected."""
@@ -136,13 +141,14 @@ def opened(
     access: Access,
     events: Sink = discard,
     forks: int = DEFAULT_FORKS,
+    deep: bool = False,
     unreached: dict[str, HardwayError] | None = None,
 ) -> Iterator[Session]:
     """A session with a connection to each of the machines, closed at the end.
 
     Raises where a machine cannot be reached; with `unreached` that is noted there, and the session has the others.
     """
-    session = Session(cluster, workspace, events=events, forks=forks)
+    session = Session(cluster, workspace, events=events, forks=forks, deep=deep)
     by_name = {machine.name: machine for machine in machines}
 
     fleet = Fleet(accept_new_host_keys=access.accept_new_host_keys, ask_secret=access.ask_secret)
@@ -195,7 +201,7 @@ def observe(
         session.events(MachineProgress(name, "observe", "running"))
         resources = [one.resource for one in declaration.on(name)]
         answer = session.run(name, probe_script(resources, nonce), what="observe")
-        view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"))
+        view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"), deep=session.deep)
         checked = (staged or {}).get(name, {})
         known = {
             path: checked[(stat.inode, stat.size)]

@@ -83,6 +83,9 @@ Adopt = Annotated[bool, typer.Option("--adopt", help="Take over files that hardw
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="ID", help="Only if hardway plan still has this identifier")
 ]
+Deep = Annotated[
+    bool, typer.Option("--deep", help="Read every file again: finds what a bad disk did; takes some seconds")
+]
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Options:
     require_pinned: RequirePinned = False
     adopt: Adopt = False
     expect: Expect = None
+    deep: Deep = False
 
 
 EVERY = ("inventory", "verbose", "output", "workspace")
@@ -110,7 +114,7 @@ REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host
 """The flags of a command that connects to machines."""
 GETTING = ("source", "mirror", "require_pinned")
 """The flags of a command that may have to get binaries."""
-CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect")
+CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep")
 """The flags of a command that changes machines."""
 
 

@@ -178,6 +178,7 @@ def changing(options: Options, here: Site, command: str, chapters: Sequence[str]
             access=access(options, events),
             events=events,
             forks=options.forks,
+            deep=options.deep,
         ) as session:
             lock(session, holder(command))
             yield session

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -84,6 +84,7 @@ def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Lookin
                 access=access(options, events),
                 events=events,
                 forks=options.forks,
+                deep=options.deep,
                 unreached=unreached,
             )
         )
@@ -140,10 +141,11 @@ def observed(look: Looking) -> tuple[Survey, Plan]:
     here = look.here
     found = survey(look.session, here.state, look.chapters, look.supply, look.unreached)
     names = [machine.name for machine in here.chosen]
-    return found, planned(here.cluster, names, found, look.supply, formed=found.state.etcd == "formed")
+    plan = planned(here.cluster, names, found, look.supply, formed=found.state.etcd == "formed")
+    return found, replace(plan, deep=look.session.deep)
 
 
-@flags(*opt.REACHING)
+@flags("deep", *opt.REACHING)
 def plan(options: Options, chapters: Chapters = None) -> None:
     """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
     from hardway.console.plan_page import command, plan_page
@@ -157,7 +159,7 @@ def plan(options: Options, chapters: Chapters = None) -> None:
     sys.exit(_code(found))
 
 
-@flags(*opt.REACHING)
+@flags("deep", *opt.REACHING)
 def verify(
     options: Options,
     chapters: Chapters = None,

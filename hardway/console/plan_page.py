@@ -229,13 +229,14 @@ def counts(plan: Plan) -> str:
 def command(plan: Plan) -> str:
     """What would do it, and no more than it."""
     chapters = plan.touched_chapters if plan.formed else plan.chapters
-    if plan.whole and not plan.foreign and (not plan.formed or len(chapters) > _MANY_CHAPTERS):
+    if plan.whole and not (plan.foreign or plan.deep) and (not plan.formed or len(chapters) > _MANY_CHAPTERS):
         return "hardway init"
     words = ["hardway", "apply", *(() if plan.whole and len(chapters) > _MANY_CHAPTERS else chapters)]
     # The smoke test is of all machines or of none.
     if plan.limited or (plan.formed and "smoke-test" not in chapters and len(plan.touched) < len(plan.machines)):
         words += ["-l", ",".join(plan.touched or plan.machines)]
-    return " ".join([*words, "--adopt"] if plan.foreign else words)
+    words += ["--adopt"] if plan.foreign else []
+    return " ".join([*words, "--deep"] if plan.deep else words)
 
 
 def _next(plan: Plan) -> list[str]:

@@ -52,7 +52,7 @@ class Plan:
     By machine: `foreign` has paths that would be overwritten, `unowned` what is as declared, though hardway did not
     put them there. `unseen` are single things and `unobserved` whole machines that could not be looked at;
     `to_get` names files of which no digest is accepted yet; `findings` are where the artifacts that it would make
-    do not agree with each other.
+    do not agree with each other. `deep`: every file was read, whatever the ledgers know.
     """
 
     cluster: str
@@ -70,6 +70,7 @@ class Plan:
     to_get: tuple[str, ...]
     identifier: str
     findings: tuple[Finding, ...] = ()
+    deep: bool = False
 
     @property
     def errors(self) -> tuple[Finding, ...]:

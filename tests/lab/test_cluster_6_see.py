@@ -62,3 +62,23 @@ def test_every_proof_of_a_cluster_as_declared_holds_and_nothing_is_written(seven
     assert {one["machine"] for one in found["proofs"]} == set(seven.machines)
     assert document(seven.hardway("status", "-o", "json"))["well"]
     assert seven.writings() == before
+
+
+BAD_DISK = """
+file=/usr/local/bin/crictl
+was=$(stat -c %.9Z $file)
+touch -r $file /run/times
+printf X | dd of=$file bs=1 seek=4096 conv=notrunc status=none
+touch -r /run/times $file
+# Since no hand can keep a file's ctime, the ledger is made to believe that it has not changed.
+sed -i "\\|$file|s|$was|$(stat -c %.9Z $file)|" /var/lib/hardway/ledger.jsonl
+"""
+
+
+def test_what_a_bad_disk_did_is_found_by_a_deep_look_and_mended_by_a_deep_run(seven: Site) -> None:
+    seven.on("worker-0", BAD_DISK)
+    assert document(seven.hardway("plan", "-o", "json"))["items"] == []
+    found = seven.hardway("plan", "--deep", code=3)
+    assert "Do it:  hardway apply workers -l worker-0 --deep" in found.out
+    seven.hardway("apply", "workers", "-l", "worker-0", "--deep")
+    assert document(seven.hardway("plan", "--deep", "-o", "json"))["items"] == []

@@ -204,6 +204,15 @@ def test_one_script_asks_for_everything_and_every_kind_reads_its_own() -> None:
     assert to_hash(with_digests(seen, {CONFIG: "d2"})) == []
 
 
+def test_a_deep_look_believes_no_index() -> None:
+    said = answer(
+        ledger=ledger.written(Ledger(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
+        file=f"5\t1.5\t2.5\t9\t644\troot\troot\tregular file\t{UNIT}\n",
+    )
+    assert to_hash(read_answer(FILES, NONCE, said)) == []
+    assert to_hash(read_answer(FILES, NONCE, said, deep=True)) == [UNIT]
+
+
 def test_an_answer_that_broke_off_leaves_services_unseen() -> None:
     seen = read_answer((*FILES, A), NONCE, answer(facts="machine=x86_64"))
     assert seen.observed[A.key] == Unseen("systemd did not answer")
