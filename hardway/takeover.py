@@ -63,7 +63,7 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
         return state
     if not all(views[one.name].facts.etcd_data and is_of(session, views[one.name]) for one in controllers):
         return state
-    answers = session.each([one.name for one in controllers], lambda name: _ask(session, name))
+    answers = session.each([one.name for one in controllers], lambda name: ask(session, name))
     wanted = {one.name: f"https://{one.ip}:2380" for one in controllers}
     if any(answer.members != wanted for answer in answers.values()):
         return state
@@ -118,12 +118,14 @@ def adopted(
     return taken
 
 
-def _ask(session: Session, name: str) -> Found:
+def ask(session: Session, name: str) -> Found:
+    """What a controller says of the cluster that it is part of; nothing where nothing runs."""
     answer = session.run(name, _ASK, what="ask who made this cluster, and how", check=False)
-    return _read(answer.text)
+    return read(answer.text)
 
 
-def _read(text: str) -> Found:
+def read(text: str) -> Found:
+    """The answer to `ask`."""
     members: dict[str, str] = {}
     flags: dict[tuple[str, str], str] = {}
     single: dict[str, str] = {}

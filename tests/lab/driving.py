@@ -18,7 +18,7 @@ HARDWAY = (sys.executable, "-m", "hardway")
 
 NETWORK = "10.245"
 """Of every lab that these tests raise, one after the other; the shipped inventories have others."""
-CLUSTERS = ("hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min")
+CLUSTERS = ("hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-hand", "hwtest-hand7")
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
 
 UNITS = (
