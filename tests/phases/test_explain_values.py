@@ -202,7 +202,7 @@ def test_a_page_stays_within_its_width(what: str, verbose: bool) -> None:
 def test_json_holds_the_values_of_the_page() -> None:
     document = json.loads("\n".join(told(page("10.32.0.1"), "json", width=80, verbose=False)))
     assert (document["kind"], document["asked"]) == ("value", "10.32.0.1")
-    assert document["uses"][0]["by"] == "SAN of pki/kube-apiserver.crt"
+    assert document["uses"][0]["by"] == "SAN of certs/kube-apiserver"
     kinds = {json.loads("\n".join(told(page(what), "json", width=80, verbose=False)))["kind"] for what in
              ("certs", "etcd.service", "SAN", "6443")}  # fmt: skip
     assert kinds == {"chapter", "thing", "term", "value"}
@@ -212,7 +212,7 @@ def test_the_first_service_address_is_told_whole() -> None:
     found = value("10.32.0.1")
     assert found.title == "first address of service_cidr 10.32.0.0/24"
     assert found.place == f"lab.yaml:{LAB.places['network.service_cidr']}"
-    assert [(one.by, one.on) for one in found.uses] == [("SAN of pki/kube-apiserver.crt", "controllers")]
+    assert [(one.by, one.on) for one in found.uses] == [("SAN of certs/kube-apiserver", "controllers")]
     assert "lb-0 (10.240.0.30)" in found.not_used and "x509" in found.without
     assert "Service kubernetes has the first service address" in {one.name for one in found.proofs}
 
@@ -238,6 +238,14 @@ def test_a_directive_is_told_once_for_all_units_that_have_it() -> None:
     (stated,) = value("NoNewPrivileges").stated
     assert (stated.by, stated.value) == ("NoNewPrivileges=", "yes")
     assert stated.on.startswith("etcd.service, kube-apiserver.service") and "kube-proxy.service" in stated.on
+
+
+def test_keys_of_one_file_are_told_together_and_copies_in_the_workspace_not_at_all() -> None:
+    uses = {one.by: one.on for one in value("system:node:worker-1").uses}
+    assert uses == {
+        "CN of certs/kubelet": "worker-1",
+        "users.name and 3 more in /etc/kubernetes/kubelet.conf": "worker-1",
+    }
 
 
 def test_a_key_of_the_inventory_leads_to_its_value() -> None:
@@ -317,6 +325,9 @@ def test_what_is_unknown_is_answered_with_the_nearest_names() -> None:
         ("10.32.0.0", "10.32.0.0/24", False),
         ("worker-1", "system:node:worker-1", True),
         ("worker-1", "worker-10", False),
+        ("kubernetes", "controller-0.kubernetes.local", False),
+        ("kubernetes", "/etc/kubernetes/pki/ca.crt", False),
+        ("kubernetes", "check verifyhost kubernetes on-marked-down", True),
         ("cluster.local", "kubernetes.default.svc.cluster.local", True),
         ("6443", "https://10.240.0.30:6443", True),
         ("6443", "16443", False),

@@ -73,9 +73,14 @@ class Book:
 
 
 def pattern(what: str) -> re.Pattern[str]:
-    """Finds a value as a whole word: `10.32.0.1` is not in `10.32.0.10`, `worker-1` not in `worker-10`."""
-    number = what[:1].isdigit()
-    before, after = (r"(?<![\w.])", r"(?![\w]|\.\d|/\d)") if number else (r"(?<![\w-])", r"(?![\w-])")
-    if not what[:1].isalnum():
-        before = r"(?<![\w.])" if what[:1] == "/" else ""
+    """Finds a value as a whole word: `10.32.0.1` is not in `10.32.0.10`, nor `kubernetes` in a longer name or a path.
+
+    A name with dots may be the end of a longer one: `cluster.local`.
+    """
+    if what[:1].isdigit():
+        before, after = r"(?<![\w.])", r"(?![\w]|\.\d|/\d)"
+    elif what[:1].isalnum():
+        before, after = (r"(?<![\w-])", r"(?![\w-])") if "." in what else (r"(?<![\w./-])", r"(?![\w/-]|\.\w)")
+    else:
+        before, after = (r"(?<![\w.])" if what[:1] == "/" else ""), r"(?![\w-])"
     return re.compile(before + re.escape(what) + after)

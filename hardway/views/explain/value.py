@@ -9,6 +9,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
 from hardway.phases.paths import HAPROXY_CFG
 from hardway.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
+from hardway.values import OPERATOR
 from hardway.views.explain.book import Book, pattern
 from hardway.views.explain.chapter import Cited, Next
 from hardway.views.explain.facts import Fact
@@ -70,8 +71,7 @@ def value_page(book: Book, asked: str) -> ValuePage | None:
     known = find_known(book, asked)
     sought = known.value if known and known.value else asked
     stated = tuple(_alike(_stated(book, asked)))
-    searched = asked == sought or any(letter.isdigit() or letter == "." for letter in sought)
-    uses = tuple(_uses(book, sought)) if searched else ()
+    uses = tuple(_uses(book, sought))
     if not known and not stated and not uses:
         return _within(book, asked)
     known = known or Known(asked, "")
@@ -89,7 +89,7 @@ def value_page(book: Book, asked: str) -> ValuePage | None:
         not_used=known.not_used,
         without=known.without,
         fault=known.fault if book.model.cluster.lab else "",
-        proofs=tuple(cited(book, [pattern(sought)])) if searched else (),
+        proofs=tuple(cited(book, [pattern(sought)])),
         more=tuple(Next(f"hardway explain {one}", "") for one in dict.fromkeys((*see, *chapters))),
     )
 
@@ -139,15 +139,41 @@ def _change(fact: Fact) -> str:
 
 
 def _uses(book: Book, value: str) -> Iterator[Use]:
+    """Where it stands: on machines first. Keys of one file are told together, copies in the workspace not at all."""
     sought = pattern(value)
+    found = [fact for fact in book.facts if sought.search(fact.value) or _is_in_name(fact, sought, value)]
+    on_machines = {(fact.thing, fact.name, fact.value) for fact in found if fact.where != OPERATOR}
     grouped: dict[tuple[str, str, str], list[Fact]] = {}
-    for fact in book.facts:
-        if sought.search(fact.value) or (fact.kind in ("resource", "object") and sought.search(fact.name)):
-            grouped.setdefault((label(fact), fact.thing, fact.why), []).append(fact)
-    for (by, thing, why), found in grouped.items():
-        values = list(dict.fromkeys(one.value for one in found))
+    for fact in sorted(found, key=lambda one: one.where == OPERATOR):
+        if fact.where == OPERATOR and (fact.thing, fact.name, fact.value) in on_machines:
+            continue
+        name = "" if fact.kind == "key" else _use(fact)
+        of = "" if fact.kind == "certificate" else fact.of
+        grouped.setdefault((fact.thing, of, name), []).append(fact)
+    for (thing, of, name), facts in grouped.items():
+        values = list(dict.fromkeys(one.value for one in facts))
         more = values[0] if len(values) == 1 and values[0] != value else ""
-        yield Use(by, thing, more, book.on(one.where for one in found), why)
+        by = name or f"{_listed(dict.fromkeys(one.name for one in facts))} in {of}"
+        yield Use(by, thing, more, book.on(one.where for one in facts), facts[0].why)
+
+
+def _use(fact: Fact) -> str:
+    """As `label` has it; certificates that are alike by the name of their thing, which can be asked further."""
+    return f"{fact.name} of {fact.thing}" if fact.kind == "certificate" else label(fact)
+
+
+def _is_in_name(fact: Fact, sought: re.Pattern[str], value: str) -> bool:
+    """A route's range, an object's name, or a key on the way to others; one that is the setting itself is told so."""
+    return (
+        fact.kind in ("resource", "object", "key")
+        and not _is_named(fact.name, value)
+        and bool(sought.search(fact.name))
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, *others = names
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _within(book: Book, asked: str) -> ValuePage | None:
