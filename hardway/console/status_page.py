@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from hardway.console.tables import table
-from hardway.console.words import counted, duration
+from hardway.console.words import counted, duration, uptime
 from hardway.views.status import MachineStatus, Status
 
 _HEAD = ("MACHINE", "ROLE", "SYSTEM", "UP", "ETCD", "API", "NODE", "VERSION")
@@ -29,4 +29,4 @@ def _row(one: MachineStatus) -> tuple[str, ...]:
     roles = " ".join(one.roles)
     if not one.reachable:
         return one.name, roles, "not reached", "", "", "", "", ""
-    return one.name, roles, one.os, duration(one.up), one.etcd or "-", one.api or "-", one.node or "-", one.version
+    return one.name, roles, one.os, uptime(one.up), one.etcd or "-", one.api or "-", one.node or "-", one.version

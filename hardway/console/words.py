@@ -55,6 +55,14 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
+def uptime(seconds: float) -> str:
+    """In its largest unit of which there are two: `45 s`, `119 s`, `12 min`, `5 h`, `12 d`."""
+    for unit, factor in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * factor:
+            return f"{int(seconds // factor)} {unit}"
+    return f"{int(seconds)} s"
+
+
 def clock(seconds: float) -> str:
     """`0:07`, `12:40`, `1:02:40`: for what ticks."""
     minutes, rest = divmod(int(seconds), 60)
