@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,9 +25,9 @@ def candidates(here: Site) -> list[Fault]:
     return [one for one in FAULTS if _fits(here, one)]
 
 
-def any_fault(here: Site) -> Fault:
-    """One at random."""
-    return random.choice(candidates(here))
+def any_fault(here: Site, *, root: bool = True) -> Fault:
+    """One at random; without `root` one that needs none on this computer."""
+    return random.choice([one for one in candidates(here) if root or not one.power_off])
 
 
 def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
@@ -54,12 +55,18 @@ def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> Non
         raise LabError("there is no cluster to break yet", hint="hardway init")
     for machine in machines:
         require(lab, machine.name)
+
+    def on(machine: Machine) -> None:
         if fault.power_off:
             power_off(lab, machine.name)
-            continue
+            return
         scripts = [put(one.path, forged(here, machine, one)) for one in fault.forged]
         where = here.cluster.controllers[0] if fault.through_controller else machine
         run(lab, where.name, "\n".join([*scripts, fault.script]), dict(_values(here, machine)))
+
+    # At once: where a majority is to go, the second would wait for what the first has left.
+    with ThreadPoolExecutor(len(machines)) as pool:
+        list(pool.map(on, machines))
 
 
 def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:

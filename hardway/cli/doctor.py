@@ -22,7 +22,7 @@ def doctor(options: Options) -> None:
     from hardway.cli.power import switched_off
     from hardway.cli.see import _width, looking, observed
     from hardway.console.doctor_page import doctor_page, typed
-    from hardway.errors import DIFFERS, OK
+    from hardway.errors import DIFFERS, FAILED, OK
     from hardway.views.doctor import diagnosed
 
     given = str(options.inventory) if options.inventory else ""
@@ -36,4 +36,6 @@ def doctor(options: Options) -> None:
         print(json.dumps(told, indent=1))
     else:
         print("\n".join(doctor_page(found, seconds=look.seconds, width=_width(), inventory=given)))
+    if not found.looked:
+        sys.exit(FAILED)
     sys.exit(DIFFERS if found.found else OK)

@@ -49,7 +49,10 @@ def quorum(scene: Scene) -> Iterator[Found]:
     """Members that are not up, while nobody sees a leader; those that run are only waiting for them."""
     count = len(scene.cluster.controllers)
     members = dict(seen(scene, "controller"))
-    if not members or any(one.etcd and one.etcd.leader != "0" for one in members.values()):
+    known = {*(machine.name for machine in members), *case(scene).unreached}
+    if not all(one.name in known for one in scene.cluster.controllers):
+        return
+    if any(one.etcd and one.etcd.leader != "0" for one in members.values()):
         return
     running = [machine.name for machine, there in members.items() if there.etcd or _unit(there, "etcd").runs]
     what = f"etcd has no quorum: {len(running)} of {count} members run, {count // 2 + 1} are needed"

@@ -15,6 +15,7 @@ from hardway.inventory.model import Cluster
 from hardway.phases.certs import CA_NAMES
 from hardway.proving import prove
 from hardway.rules.diagnosis import Cause, diagnose
+from hardway.rules.effects import RULES as EFFECTS
 from hardway.rules.model import Scene, examine
 from hardway.rules.registry import RULES
 from hardway.rules.symptoms import Case, Drift, Objects, Symptoms
@@ -60,12 +61,13 @@ def diagnosed(session: Session, found: Survey, plan: Plan, off: Collection[str])
     causes = diagnose(findings, RULES)
     proofs: Sequence[Proved] = ()
     if not causes:
-        proofs = prove(session, [one for one in found.declaration.proofs if one[1].machine in found.views])
+        asked = [one for one in found.declaration.proofs if one[0] in found.chapters and one[1].machine in found.views]
+        proofs = prove(session, asked)
     return Diagnosis(
         session.cluster.name,
         plan.machines,
         tuple(found.views),
-        sum("symptoms" in rule.needs for rule in RULES),
+        sum("symptoms" in rule.needs for rule in RULES if rule not in EFFECTS),
         causes,
         len(proofs),
         tuple(one for one in proofs if not one.holds),

@@ -166,6 +166,12 @@ def test_without_an_answering_api_the_machines_are_still_judged() -> None:
     assert causes(case) == [("ip-forward", ("three",))]
 
 
+def test_members_that_were_not_asked_do_not_count_as_lost() -> None:
+    case = WRONG["etcd-quorum"](healthy())
+    seen = {name: one for name, one in case.machines.items() if name in ("front", "three")}
+    assert "etcd-quorum" not in [one for one, _ in causes(replace(case, machines=seen))]
+
+
 def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> None:
     case = certificate(healthy(), "three", KUBELET_CLIENT, not_after=YESTERDAY)
     [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
