@@ -28,7 +28,7 @@ def _complete_faults(incomplete: str) -> list[str]:
     return [one.name for one in FAULTS if one.name.startswith(incomplete)]
 
 
-def _lab(inventory: Path | None, workspace: Path | None) -> Lab:
+def lab_of(inventory: Path | None, workspace: Path | None) -> Lab:
     from hardway.errors import LabError
     from hardway.inventory.find import find
     from hardway.inventory.load import load
@@ -67,7 +67,7 @@ def up(options: Options) -> None:
     from hardway.lab.lab import up as raise_lab
 
     _as_root()
-    lab = _lab(options.inventory, options.workspace)
+    lab = lab_of(options.inventory, options.workspace)
     with shown(options) as events:
         booted = raise_lab(lab, events)
         names = ", ".join(machine.name for machine in lab.machines)
@@ -87,7 +87,7 @@ def down(options: Options) -> None:
     from hardway.workspace import Workspace
 
     _as_root()
-    lab = _lab(options.inventory, options.workspace)
+    lab = lab_of(options.inventory, options.workspace)
     with shown(options) as events:
         take_down(lab, events)
     # The machines' disks are gone, and with them the cluster; its keys may serve the next one.
@@ -103,7 +103,7 @@ def status(options: Options) -> None:
     from hardway.console.tables import table
     from hardway.lab.lab import status as look
 
-    found = look(_lab(options.inventory, options.workspace))
+    found = look(lab_of(options.inventory, options.workspace))
     if options.output == "json":
         print(json.dumps([asdict(one) for one in found], indent=1))
         return
@@ -120,7 +120,7 @@ def power_off(options: Options, machine: _Machine) -> None:
     from hardway.lab.lab import power_off as pull
 
     _as_root()
-    pull(_lab(options.inventory, options.workspace), machine)
+    pull(lab_of(options.inventory, options.workspace), machine)
     _noted(options, f"{machine} is off")
 
 
@@ -131,7 +131,7 @@ def power_on(options: Options, machine: _Machine) -> None:
     from hardway.lab.lab import power_on as boot
 
     _as_root()
-    boot(_lab(options.inventory, options.workspace), machine)
+    boot(lab_of(options.inventory, options.workspace), machine)
     _noted(options, f"{machine} is on, and its sshd answers")
 
 
@@ -169,12 +169,13 @@ def break_(
     if listed:
         print("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
         return
+    named = fault(name) if name else None
     here = site(options)
-    wanted = fault(name) if name else any_fault(here)
+    wanted = named or any_fault(here)
     machines = chosen(here, wanted, None if any_one else options.limit)
     if wanted.power_off:
         _as_root()
-    break_it(_lab(options.inventory, options.workspace), here, wanted, machines)
+    break_it(lab_of(options.inventory, options.workspace), here, wanted, machines)
     names = ", ".join(one.name for one in machines)
     told = f"{names}: {wanted.summary}" if name else "Something is broken."
     if options.output == "json":
@@ -195,7 +196,7 @@ def ssh(
     from hardway.lab.marker import running
 
     inventory, words = split_flags(command or [], options.inventory)
-    lab = _lab(inventory, options.workspace)
+    lab = lab_of(inventory, options.workspace)
     address = next((one.address for one in lab.machines if one.name == machine), None)
     if address is None or machine not in (running(lab.cluster) or {}):
         raise LabError(f"{machine} does not run in the lab {lab.cluster}", hint="hardway lab status")
