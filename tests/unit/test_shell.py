@@ -45,7 +45,7 @@ from hardway.state import State
 from hardway.values import Hole
 from hardway.views.foresight import TOKEN
 from hardway.views.shell import Part, of_chapter, of_thing, script, whole
-from hardway.views.shell.words import document, generalized, quoted
+from hardway.views.shell.words import Names, document, generalized, quoted
 from hardway.workspace import Workspace
 
 INVENTORIES = Path(__file__).resolve().parents[2] / "inventories"
@@ -176,10 +176,17 @@ def test_a_document_ends_at_a_mark_that_is_not_in_it() -> None:
     assert document("a\nEOF\n") == ["<<'EOF_'", "a", "EOF", "EOF_"]
 
 
-def test_a_machine_s_name_is_found_as_a_word_of_its_own() -> None:
-    assert generalized("pki/kubelet-worker-1.crt worker-10 worker-1.lab", "worker-1") == (
+def test_what_is_a_machine_s_own_is_found_as_words_of_their_own() -> None:
+    machine = Names("worker-1", "10.0.0.2", "10.200.1.0/24")
+    assert generalized("pki/kubelet-worker-1.crt worker-10 worker-1.lab", machine) == (
         "pki/kubelet-$machine.crt worker-10 $machine.lab"
     )
+    assert generalized("10.0.0.2:2379 10.0.0.20 110.0.0.2 10.200.1.0/24", machine) == (
+        "${address[$machine]}:2379 10.0.0.20 110.0.0.2 ${pods[$machine]}"
+    )
+    assert document("a $machine ${address[$machine]} $HOME \\\n", loop=True) == [
+        "<<EOF", "a $machine ${address[$machine]} \\$HOME \\\\", "EOF",
+    ]  # fmt: skip
     assert quoted("a $machine `b`") == '"a $machine \\`b\\`"'
     assert quoted("it is $HOME") == "'it is $HOME'"
 

@@ -16,7 +16,7 @@ from hardway.views.shell.artifacts import artifact_lines
 from hardway.views.shell.local import local_lines
 from hardway.views.shell.machines import actions, proof_lines, typed_lines
 from hardway.views.shell.prelude import ARCH, PROVE, prelude
-from hardway.views.shell.words import Who, quoted
+from hardway.views.shell.words import Names, Who, quoted, variables
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
     first = CHAPTERS[0].name in part.chapters
     part = replace(part, placed=tuple(replace(one, resource=_named(one.resource, cluster.name)) for one in part.placed))
     resources = [one.resource for one in part.placed]
-    lines = prelude(model, f"{cluster.name}, {part.title}", workspace, first=first)
+    names = {m.name: Names(m.name, str(m.ip), str(m.pod_cidr or "")) for m in cluster.machines}
+    head = prelude(model, f"{cluster.name}, {part.title}", workspace, first=first)
+    lines: list[str] = []
     if any(isinstance(one, Binary | Image) for one in resources):
         lines.append(ARCH)
     if part.proofs or any(one.kind == "service" for one in resources):
@@ -75,11 +77,12 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
         lines += ["", "", f"# {name}: {chapter(name).why}"]
         placed = [one for one in part.placed if one.chapter == name]
         lines += local_lines(name, [one for of, one in part.local if of == name], cluster)
-        lines += typed_lines(name, actions(placed, sources))
+        lines += typed_lines(name, actions(placed, sources, names))
         lines += _gone([one for one in placed if (one.machine, one.resource.key) in passing])
         proofs = [proof for of, proof in part.proofs if of == name]
-        lines += ["", *proof_lines(proofs)] if proofs else []
-    return "\n".join(lines) + "\n"
+        lines += ["", *proof_lines(proofs, names)] if proofs else []
+    tables = variables(list(names.values()), lines)
+    return "\n".join([*head, *([""] if tables else []), *tables, *lines]) + "\n"
 
 
 def commands(
@@ -87,7 +90,8 @@ def commands(
 ) -> list[str]:
     """What is typed for these things of a chapter, and nothing before it; `ssh` stands for `ssh -F ssh_config`."""
     named = [replace(one, resource=_named(one.resource, cluster.name)) for one in placed]
-    lines = local_lines(chapter, local, cluster) + typed_lines(chapter, actions(named, _sources(declaration)))
+    names = {machine.name: Names(machine.name) for machine in cluster.machines}
+    lines = local_lines(chapter, local, cluster) + typed_lines(chapter, actions(named, _sources(declaration), names))
     return lines[1:] if lines[:1] == [""] else lines
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hardway.phases.base import Placed, Proof
 from hardway.resources import ApiObjects, Binary, File, Image, Resource, Service, Typed
 from hardway.resources.base import quote
-from hardway.views.shell.words import Raw, Who, asked, document, generalized, pieces, quoted
+from hardway.views.shell.words import Names, Raw, Who, asked, document, generalized, pieces, quoted
 
 _RUNNING = (Service, Image, ApiObjects)
 _PROOF_SECONDS = 30
@@ -24,7 +24,7 @@ class Action:
     typed: tuple[Typed, ...]
 
 
-def actions(placed: Sequence[Placed], sources: Mapping[str, str]) -> list[Action]:
+def actions(placed: Sequence[Placed], sources: Mapping[str, str], names: Mapping[str, Names]) -> list[Action]:
     """In an order that is every machine's own. `sources` has workspace files by their text."""
     by_machine: dict[str, dict[str, Resource]] = {}
     for one in placed:
@@ -32,7 +32,7 @@ def actions(placed: Sequence[Placed], sources: Mapping[str, str]) -> list[Action
     found: list[Action] = []
     for key in _merged([list(keys) for keys in by_machine.values()]):
         having = {name: mine[key] for name, mine in by_machine.items() if key in mine}
-        found += _alike({name: (one, _typed(one, sources)) for name, one in having.items()})
+        found += _alike({name: (one, _typed(one, sources)) for name, one in having.items()}, names)
     return found
 
 
@@ -56,26 +56,43 @@ def _typed(resource: Resource, sources: Mapping[str, str]) -> tuple[Typed, ...]:
                  for one in resource.shell())  # fmt: skip
 
 
-def _alike(having: Mapping[str, tuple[Resource, tuple[Typed, ...]]]) -> Iterator[Action]:
+def _alike(having: Mapping[str, tuple[Resource, tuple[Typed, ...]]], names: Mapping[str, Names]) -> Iterator[Action]:
     same: dict[tuple[Typed, ...], list[str]] = {}
     for name, (_, typed) in having.items():
         same.setdefault(typed, []).append(name)
-    if len(same) > 1:
-        same = _with_names(having) or same
-    for typed, names in same.items():
-        yield Action(tuple(names), having[names[0]][0], typed)
+    if len(same) > 1 and len({len(typed) for typed in same}) == 1:
+        each = [_general({name: typed[step] for name, (_, typed) in having.items()}, names)
+                for step in range(len(next(iter(same))))]  # fmt: skip
+        general = tuple(one for one in each if one is not None)
+        same = {general: list(having)} if len(general) == len(each) else same
+    for typed, machines in same.items():
+        yield Action(tuple(machines), having[machines[0]][0], typed)
 
 
-def _with_names(
-    having: Mapping[str, tuple[Resource, tuple[Typed, ...]]],
-) -> dict[tuple[Typed, ...], list[str]] | None:
-    """The same for all, where only the machine's own name differs and no text is typed."""
-    general = {
-        tuple(Typed(generalized(t.command, name), "", generalized(t.source, name)) for t in typed)
-        for name, (_, typed) in having.items()
-    }
-    texts = any(one.text for _, typed in having.values() for one in typed)
-    return {general.pop(): list(having)} if len(general) == 1 and not texts else None
+def _general(typed: Mapping[str, Typed], names: Mapping[str, Names]) -> Typed | None:
+    """What is typed for several machines alike, but for what is each one's own; None where there is more to it."""
+    parts = [_general_text({name: part(one) for name, one in typed.items()}, names) for part in _PARTS]
+    found = [one for one in parts if one is not None]
+    return Typed(*found) if len(found) == len(parts) else None
+
+
+_PARTS: tuple[Callable[[Typed], str], ...] = (lambda one: one.command, lambda one: one.text, lambda one: one.source)
+
+
+def _general_text(texts: Mapping[str, str], names: Mapping[str, Names]) -> str | None:
+    """Line by line: what is the same everywhere stays as it is, also where it names a machine."""
+    rows = [text.split("\n") for text in texts.values()]
+    if len({len(row) for row in rows}) > 1:
+        return None
+    lines: list[str] = []
+    for row in zip(*rows, strict=True):
+        general = set(row)
+        if len(general) > 1:
+            general = {generalized(line, names[name]) for name, line in zip(texts, row, strict=True)}
+        if len(general) > 1:
+            return None
+        lines += general
+    return "\n".join(lines)
 
 
 def typed_lines(chapter: str, found: Sequence[Action]) -> list[str]:
@@ -118,7 +135,7 @@ def _commands(who: Who, commands: Sequence[str]) -> list[str]:
         if len(mine) == 1 and "\n" not in mine[0] and "'" not in mine[0]:
             lines.append(f"ssh {who.word} {quoted(mine[0])}")
         else:
-            mark, *text = document("\n".join(mine) + "\n", variables=named)
+            mark, *text = document("\n".join(mine) + "\n", loop=named)
             lines += [f"ssh {who.word} sh -eu {mark}", *text]
     return lines
 
@@ -127,7 +144,7 @@ def _fed(who: Who, typed: Typed) -> list[str]:
     """A command with its text on standard input."""
     if files := pieces(typed.text):
         return [f"cat {' '.join(map(quoted, files))} | ssh {who.word} {quoted(typed.command)}"]
-    mark, *text = document(typed.text)
+    mark, *text = document(typed.text, loop=len(who.machines) > 1)
     first, *rest = f"ssh {who.word} {quoted(typed.command)} {mark}".split("\n")
     return [*asked(typed.text, who), first, *map(Raw, rest), *text]
 
@@ -227,25 +244,23 @@ def _running(chapter: str, one: Action) -> list[str]:
     return lines
 
 
-def proof_lines(proofs: Sequence[Proof]) -> list[str]:
+def proof_lines(proofs: Sequence[Proof], names: Mapping[str, Names]) -> list[str]:
     """The same question to several machines once; what it proves, and why that matters, above it."""
-    alike: dict[Proof, list[str]] = {}
+    alike: dict[Proof, list[Proof]] = {}
     for one in proofs:
-        query, expected = (generalized(text, one.machine) for text in (one.query, one.expected))
-        alike.setdefault(replace(one, machine="", name=generalized(one.name, one.machine), query=query,
-                                 expected=expected), []).append(one.machine)  # fmt: skip
+        name, query, expected = (generalized(text, names[one.machine]) for text in (one.name, one.query, one.expected))
+        general = replace(one, machine="", name=name, query=query, expected=expected)
+        alike.setdefault(general, []).append(one)
     lines: list[str] = []
-    for general, names in alike.items():
-        one = next(p for p in proofs if p.machine == names[0] and p.why == general.why and p.within == general.within
-                   and generalized(p.query, p.machine) == general.query)  # fmt: skip
-        shown = one if len(names) == 1 else general
-        who = Who(tuple(names))
-        seconds = int(max(general.within, _PROOF_SECONDS))
-        head = f"# proof: {shown.name.replace('$machine', 'it')}; {general.why}"
-        lines += [head, *who.loop(_prove(who, seconds, general.expectation, shown.expected, shown.query))]
+    for general, mine in alike.items():
+        shown = mine[0] if len(mine) == 1 else general
+        who = Who(tuple(one.machine for one in mine))
+        seconds = int(max(shown.within, _PROOF_SECONDS))
+        lines.append(f"# proof: {shown.name.replace('$machine', 'it')}; {shown.why}")
+        lines += who.loop(_prove(who, seconds, shown.expectation, shown.expected, shown.query))
     return lines
 
 
 def _prove(who: Who, seconds: int, how: str, wanted: str, query: str) -> list[str]:
-    mark, *text = document(query + "\n", variables=len(who.machines) > 1)
+    mark, *text = document(query + "\n", loop=len(who.machines) > 1)
     return [f"prove {who.word} {seconds} {how} {quoted(wanted) if wanted else chr(39) * 2} {mark}", *text]

@@ -39,7 +39,13 @@ arch_of() { ssh "$1" uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/'; }"""
 
 def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[str]:
     """`first`: nothing was typed yet, so the way to the machines is written down, too."""
-    lines = ["#!/usr/bin/env bash", f"# {title}", "# Read it, then: bash THIS-FILE", "set -euo pipefail", "umask 077"]
+    lines = [
+        "#!/usr/bin/env bash",
+        f"# {title}",
+        "# For machines that hold no cluster yet. Read it, then: bash THIS-FILE",
+        "set -euo pipefail",
+        "umask 077",
+    ]
     lines += [f"mkdir -p {shlex.quote(str(workspace))}", f"cd {shlex.quote(str(workspace))}", *_ssh(model.cluster)]
     if first:
         lines += [

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardway.facts import ASKED
 from hardway.values import Hole, holes
 
 _ACTIVE = re.compile(r"[\\$`]")
+_OURS = r"machine\b|arch\b|\{(?:address|pods)\["
+"""What may follow a dollar that counts: the variables of a script of ours."""
 _WORD = re.compile(r"[\w@%+=:,./$-]+")
 
 
@@ -44,17 +46,20 @@ def quoted(text: str) -> str:
         return text
     if not _variable(text):
         return shlex.quote(text)
-    return '"' + _escaped(text, r'[\\"`]|\$(?!machine\b|arch\b)') + '"'
+    return '"' + _escaped(text, rf'[\\"`]|\$(?!{_OURS})') + '"'
 
 
-def document(text: str, *, variables: bool = False) -> list[str]:
-    """What follows `<<`: the mark, the text's lines, the mark again. Holes become commands; secrets stay in files."""
+def document(text: str, *, loop: bool = False) -> list[str]:
+    """What follows `<<`: the mark, the text's lines, the mark again. Holes become commands; secrets stay in files.
+
+    In a `loop` the variables of `generalized` count.
+    """
     mark = "EOF"
     while mark in text.splitlines():
         mark += "_"
-    if not any(holes(text)) and not (variables and _variable(text)):
+    if not any(holes(text)) and not (loop and _variable(text)):
         return [f"<<'{mark}'", *map(Raw, text.removesuffix("\n").split("\n")), Raw(mark)]
-    escape = r"[\\`]|\$(?!machine\b|arch\b)" if variables else _ACTIVE.pattern
+    escape = rf"[\\`]|\$(?!{_OURS})" if loop else _ACTIVE.pattern
     live = _escaped(text, escape)
     for hole in dict.fromkeys(holes(text)):
         live = live.replace(str(hole), given(hole))
@@ -85,23 +90,41 @@ def pieces(text: str) -> list[str] | None:
     return [hole.name for hole in found]
 
 
-def generalized(text: str, machine: str) -> str:
-    """The text with this machine's name as `$machine`, where it is a word of its own."""
-    return re.sub(rf"(?<![\w.]){re.escape(machine)}(?![\w])", "$machine", text)
+@dataclass(frozen=True)
+class Names:
+    """What is a machine's own: its name, its address, the range of its pods; what is empty is not looked for."""
+
+    name: str
+    address: str = ""
+    pods: str = ""
 
 
-def told(machines: Sequence[str], everyone: Sequence[str], roles: Mapping[str, Sequence[str]]) -> str:
-    """Machines in few words: all of them, a role's, or their names."""
-    if len(machines) > 1 and set(machines) == set(everyone):
-        return "all machines"
-    for role, names in roles.items():
-        if len(machines) > 1 and set(machines) == set(names):
-            return f"the {role}s"
-    return ", ".join(machines)
+def generalized(text: str, machine: Names) -> str:
+    """The text with what is this machine's own as variables, wherever it is a word of its own."""
+    if machine.pods:
+        text = text.replace(machine.pods, "${pods[$machine]}")
+    if machine.address:
+        text = re.sub(rf"(?<![\w.]){re.escape(machine.address)}(?![\w]|[.]\w)", "${address[$machine]}", text)
+    return re.sub(rf"(?<![\w.]){re.escape(machine.name)}(?![\w])", "$machine", text)
+
+
+def variables(machines: Sequence[Names], lines: Sequence[str]) -> list[str]:
+    """The tables that these lines look into, by a machine's name."""
+    said = "\n".join(lines)
+    tables = {
+        "address": [(one.name, one.address) for one in machines],
+        "pods": [(one.name, one.pods) for one in machines],
+    }
+    found = []
+    for table, pairs in tables.items():
+        if f"${{{table}[" in said:
+            entries = " ".join(f"[{name}]={value}" for name, value in pairs if value)
+            found.append(f"declare -A {table}=({entries})")
+    return found
 
 
 def _variable(text: str) -> bool:
-    return re.search(r"\$(machine|arch)\b", text) is not None
+    return re.search(rf"\$(?:{_OURS})", text) is not None
 
 
 def _escaped(text: str, what: str) -> str:
