@@ -146,12 +146,31 @@ def dns_service(documents: list[Mapping[str, object]]) -> str:
 
 
 def kubelet_users(documents: list[Mapping[str, object]]) -> frozenset[str]:
-    """Users and groups that are bound to the role for kubelets' API, or to all there is."""
+    """Users and groups that are bound to a role which allows kubelets' API.
+
+    That is Kubernetes' own, or one among the objects, such as the tutorial's.
+    """
+    roles = {KUBELET_API, "cluster-admin"} | {_name(one) for one in documents if _allows_kubelets(one)}
     return frozenset(
         str(subject.get("name"))
         for one in documents
-        if one.get("kind") == "ClusterRoleBinding" and _role(one) in (KUBELET_API, "cluster-admin")
+        if one.get("kind") == "ClusterRoleBinding" and _role(one) in roles
         for subject in _subjects(one)
+    )
+
+
+def _name(document: Mapping[str, object]) -> object:
+    metadata = document.get("metadata")
+    return metadata.get("name") if isinstance(metadata, Mapping) else None
+
+
+def _allows_kubelets(role: Mapping[str, object]) -> bool:
+    rules = role.get("rules")
+    if role.get("kind") != "ClusterRole" or not isinstance(rules, list):
+        return False
+    return any(
+        {"nodes/proxy", "nodes/*", "*"} & {*(rule.get("resources") or ())} and {"*", "get"} & {*rule["verbs"]}
+        for rule in rules
     )
 
 

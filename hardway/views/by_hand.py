@@ -20,7 +20,7 @@ from hardway.setup.seen import ENDINGS, LARGEST, Glimpse, look_script, read_scri
 from hardway.values import OPERATOR
 from hardway.views.plan import Unobserved
 
-OBJECTS = ("services -n kube-system", "clusterrolebindings")
+OBJECTS = ("services -n kube-system", "clusterroles", "clusterrolebindings")
 """What rules ask of the API, where it answers."""
 
 

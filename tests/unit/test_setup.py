@@ -13,6 +13,7 @@ import pytest
 from hardway import pki
 from hardway.kube.kubeconfig import kubeconfig
 from hardway.setup.commands import environment, exec_start, flags
+from hardway.setup.declared import kubelet_users
 from hardway.setup.material import Command
 from hardway.setup.model import MachineSetup, Provider
 from hardway.setup.redaction import redacted
@@ -212,3 +213,14 @@ def _texts(text: str) -> str:
 def test_the_script_that_looks_around_is_sh() -> None:
     subprocess.run(["sh", "-n"], input=look_script(), text=True, check=True)
     assert isinstance(parse("m", ""), Glimpse)
+
+
+def test_who_may_ask_kubelets_is_told_by_any_role_that_allows_it() -> None:
+    role = {
+        "kind": "ClusterRole",
+        "metadata": {"name": "mine"},
+        "rules": [{"resources": ["nodes/proxy"], "verbs": ["*"]}],
+    }
+    bound = {"kind": "ClusterRoleBinding", "roleRef": {"name": "mine"}, "subjects": [{"name": "kubernetes"}]}
+    assert kubelet_users([role, bound]) == {"kubernetes"}
+    assert kubelet_users([bound]) == frozenset()
