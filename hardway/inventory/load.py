@@ -143,8 +143,9 @@ def _ssh(own: MachineSshShape, whole: InventoryShape, path: Path) -> Ssh:
     merged: dict[str, Any] = {"user": "root"} if whole.lab else {}
     for layer in (whole.ssh, own):
         merged |= layer.model_dump(exclude_none=True)
-    if "key" in merged:
-        merged["key"] = _beside(path, merged["key"])
+    for given in ("key", "config"):
+        if given in merged:
+            merged[given] = _beside(path, merged[given])
     return Ssh(**merged)
 
 

@@ -59,7 +59,7 @@ class Ssh:
     """How one machine is reached; None means: as the operator's ssh_config says.
 
     `host` is a name, an address or an ssh_config alias. `jump` is what `ssh -J` takes. `become` None:
-    sudo unless the user is root.
+    sudo unless the user is root. `config` is an ssh_config file that is read before the operator's own.
     """
 
     host: str | None = None
@@ -68,6 +68,7 @@ class Ssh:
     key: Path | None = None
     jump: str | None = None
     become: Literal["sudo", "none"] | None = None
+    config: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,9 @@ class SshShape(_Shape):
     )
     jump: Annotated[str, _text(words.ssh_jump)] | None = Field(default=None, description="as for ssh -J")
     become: Literal["sudo", "none"] | None = Field(default=None, description="by default sudo, unless root")
+    config: Annotated[str, _text(words.path)] | None = Field(
+        default=None, description="an ssh_config file that is read before your own"
+    )
 
 
 class MachineSshShape(SshShape):

@@ -26,14 +26,17 @@ def local(model: Model) -> Iterator[Local]:
 def ssh_config(model: Model) -> str:
     """For `ssh -F`: every machine under its name, with the host keys that this cluster is known by."""
     head = f"# ssh -F {WORKSPACE}/ssh_config MACHINE\n"
-    return head + "".join(_host(model, machine) for machine in model.cluster.machines)
+    given = sorted({str(machine.ssh.config) for machine in model.cluster.machines if machine.ssh.config})
+    # Last, since what ssh reads first counts; and for all hosts, or it would belong to the last machine's block.
+    included = "".join(f'\nMatch all\nInclude "{path}"\n' for path in given)
+    return head + "".join(_host(model, machine) for machine in model.cluster.machines) + included
 
 
 def _host(model: Model, machine: Machine) -> str:
     ssh = machine.ssh
     key = f"{WORKSPACE}/lab/id_ed25519" if model.cluster.lab else ssh.key
     options = {
-        "HostName": ssh.host or (str(machine.ip) if machine.address else None),
+        "HostName": _dialled(machine),
         "Port": ssh.port,
         "User": ssh.user,
         "IdentityFile": f'"{key}"' if key else None,
@@ -44,6 +47,14 @@ def _host(model: Model, machine: Machine) -> str:
     }
     lines = (f"  {name} {value}\n" for name, value in options.items() if value)
     return f"\nHost {machine.name}\n{''.join(lines)}"
+
+
+def _dialled(machine: Machine) -> str | None:
+    """Nothing for a machine whose name is the alias by which the inventory's own ssh_config knows it."""
+    ssh = machine.ssh
+    if ssh.config and ssh.host == machine.name:
+        return None
+    return ssh.host or (str(machine.ip) if machine.address else None)
 
 
 def resources(model: Model) -> Iterator[Declared]:

@@ -45,7 +45,9 @@ class SshConfig:
         """Raises UsageError where a file cannot be understood, or the given one is missing."""
         self._config = paramiko.SSHConfig()
         if given is not None and not given.is_file():
-            raise UsageError(f"{given}: no such ssh_config file")
+            raise UsageError(
+                f"{given}: no such ssh_config file", hint="write it, or take ssh: {config: …} out of the inventory"
+            )
         for path in (given, Path.home() / ".ssh" / "config", SYSTEM):
             if path is not None and path.is_file():
                 self._parse(path)

@@ -1,13 +1,15 @@
 """What the chapters from etcd on put where."""
 
+import subprocess
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 from phase_models import LAB, MODEL, file, model, on, overlaid
 
-from hardway.inventory.model import Machine
+from hardway.inventory.model import Machine, Ssh
 from hardway.network import routes
 from hardway.phases import (
     access,
@@ -195,6 +197,19 @@ def test_ssh_config_names_every_machine_and_pins_host_keys() -> None:
         machine.name for machine in LAB.machines
     ]
     assert text.count("StrictHostKeyChecking yes") == 7
+
+
+def test_what_the_inventory_s_own_ssh_config_says_holds_for_ssh_too(tmp_path: Path) -> None:
+    given, written = tmp_path / "given", tmp_path / "ssh_config"
+    given.write_text("Host lb-0\n  HostName 192.0.2.7\n  Port 2200\n  StrictHostKeyChecking no\n")
+    ssh = Ssh("lb-0", user="ops", config=given)
+    machines = tuple(replace(one, ssh=ssh) if one.name == "lb-0" else one for one in LAB.machines)
+    written.write_text(access.ssh_config(replace(MODEL, cluster=replace(LAB, machines=machines))))
+    asked = subprocess.run(["ssh", "-G", "-F", str(written), "lb-0"], capture_output=True, text=True, check=True)
+    said = dict(line.partition(" ")[::2] for line in asked.stdout.splitlines())
+    assert [said[word] for word in ("hostname", "port", "user", "stricthostkeychecking")] == [
+        "192.0.2.7", "2200", "ops", "true"
+    ]  # fmt: skip
 
 
 def test_who_has_no_rights_yet_is_given_them() -> None:

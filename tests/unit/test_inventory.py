@@ -1,6 +1,7 @@
 """From an inventory that is right to the model, and what the model answers."""
 
 import json
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
@@ -109,7 +110,10 @@ def test_the_virtual_machines_are_the_same_seven_elsewhere() -> None:
         (m.name, m.roles, m.pod_cidr) for m in lab.machines
     ]
     assert vagrant.lab is None
-    assert {m.ssh for m in vagrant.machines} == {Ssh(user="vagrant", become="sudo")}
+    written = INVENTORIES.parent / "vagrant" / ".vagrant" / "ssh_config"
+    for machine in vagrant.machines:
+        config = machine.ssh.config.resolve() if machine.ssh.config else None
+        assert replace(machine.ssh, config=config) == Ssh(machine.name, user="vagrant", become="sudo", config=written)
 
 
 def test_all_labs_can_be_up_at_once() -> None:
