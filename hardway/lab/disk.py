@@ -66,7 +66,7 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
     (etc / "hostname").write_text(f"{machine.name}\n")
     # A name server that cannot be reached would cost every sudo its time-out, were the own name not here.
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n::1 localhost ip6-localhost\n")
-    (etc / "resolv.conf").write_text(_resolv_conf())
+    (etc / "resolv.conf").write_text(resolv_conf())
     # Below 80, or Debian's 80-container-host0.network comes first.
     (etc / "systemd/network/10-lab.network").write_text(
         f"[Match]\nName=host0\n\n[Network]\nAddress={_address(lab, machine)}\n"
@@ -74,7 +74,7 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
     )
 
 
-def _resolv_conf() -> str:
+def resolv_conf() -> str:
     """The host's name servers; those behind a local stub (127.0.0.53) by their own addresses."""
     servers: list[str] = []
     for file in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):

@@ -36,7 +36,7 @@ def up(lab: Lab, events: Sink) -> list[str]:
     """Boot the machines that do not run; returns their names. Raises LabError, before anything is touched
     where the computer lacks something, else with the machine and what it said last."""
     caller = invoker()
-    with _alone():
+    with alone():
         _require(lab)
         alive = marker.running(lab.cluster) or {}
         missing = [machine for machine in lab.machines if machine.name not in alive]
@@ -47,7 +47,7 @@ def up(lab: Lab, events: Sink) -> list[str]:
         if absent:
             image.ensure(lab.image, caller, events)
         if missing:
-            _prepare_host(lab, events)
+            prepare_host(lab, events)
         key = access.ensure_operator_key(lab, caller)
         for machine in absent:
             disk.create(lab, machine, image.path(lab.image, caller), key)
@@ -68,7 +68,8 @@ def _require(lab: Lab) -> None:
         raise LabError("the lab cannot come up on this computer:\n" + "\n".join(f"- {p}" for p in problems))
 
 
-def _prepare_host(lab: Lab, events: Sink) -> None:
+def prepare_host(lab: Lab, events: Sink) -> None:
+    """Settings, bridge and way out, before the first machine. Call it within `alone`."""
     lab.state.mkdir(parents=True, exist_ok=True)
     host.load_modules()
     host.set_sysctls(events)
@@ -87,7 +88,7 @@ def down(lab: Lab, events: Sink) -> None:
     The cached root, and the workspace with its key, stay. Works from any half-made state.
     """
     _need_root("hardway lab down")
-    with _alone():
+    with alone():
         names = sorted(_disks(lab))
         for name in names:
             stop(lab, name)
@@ -97,10 +98,15 @@ def down(lab: Lab, events: Sink) -> None:
         shutil.rmtree(Path(marker.FOLDER, lab.cluster), ignore_errors=True)
         gone = f"{', '.join(names)} and their disks are gone" if names else "there was no machine"
         events(Note(f"lab {lab.cluster} is down: {gone}"))
-        if not any(path.is_dir() and not path.name.startswith(".") for path in STATE.glob("*")):
-            host.restore_sysctls(events)
-            shutil.rmtree(STATE, ignore_errors=True)
-            shutil.rmtree(marker.FOLDER, ignore_errors=True)
+        leave_host(events)
+
+
+def leave_host(events: Sink) -> None:
+    """Put the host's settings back, unless another lab still has a folder below STATE. Call it within `alone`."""
+    if not any(path.is_dir() and not path.name.startswith(".") for path in STATE.glob("*")):
+        host.restore_sysctls(events)
+        shutil.rmtree(STATE, ignore_errors=True)
+        shutil.rmtree(marker.FOLDER, ignore_errors=True)
 
 
 def _remove_disks(lab: Lab) -> None:
@@ -135,7 +141,7 @@ def power_off(lab: Lab, name: str) -> None:
     """Pull the plug: the machine's init is killed, its disk stays as it is at that moment."""
     _need_root("hardway lab power-off")
     _known(lab, name)
-    with _alone():
+    with alone():
         stop(lab, name)
 
 
@@ -143,7 +149,7 @@ def power_on(lab: Lab, name: str) -> None:
     """Boot one machine again with its disk, and wait until its sshd answers."""
     _need_root("hardway lab power-on")
     machine = _known(lab, name)
-    with _alone():
+    with alone():
         if name not in (marker.running(lab.cluster) or {}):
             start(lab, machine)
     wait_for_ssh(lab, [machine], lambda event: None)
@@ -165,7 +171,7 @@ def _need_root(command: str) -> None:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def alone() -> Iterator[None]:
     """One change of labs at a time on this computer; the lock goes with its holder.
 
     Within, files get ordinary modes: a caller's strict umask would lock users out of a machine's /etc.
