@@ -92,9 +92,10 @@ MACHINES = (
     Fault("power-off", "a node is gone, and does not answer", "worker", "machine-unreachable", power_off=True),
     Fault(
         "etcd-disk", "one etcd member cannot write any more", "controller", "disk-full",
-        # Its data moves to a disk of its own, in memory, which somebody's copies then fill.
+        # Its data moves to a disk of its own, in memory, which somebody's copies then fill. It stays there: who
+        # switches the machine off afterwards has a wiped member.
         "systemctl stop etcd.service && mkdir /var/lib/etcd.was && mv /var/lib/etcd/member /var/lib/etcd.was/\n"
-        "size=$(( $(du -sk /var/lib/etcd.was | cut -f1) + 8192 ))\n"
+        "size=$(( $(du -sk /var/lib/etcd.was | cut -f1) + 163840 ))\n"
         "mount -t tmpfs -o size=${size}k,mode=0700,uid=$(id -u etcd),gid=$(id -g etcd) tmpfs /var/lib/etcd\n"
         "mv /var/lib/etcd.was/member /var/lib/etcd/ && rmdir /var/lib/etcd.was\n"
         "cat /dev/zero >/var/lib/etcd/copy-of-last-week.db 2>/dev/null || :\n"
