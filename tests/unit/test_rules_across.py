@@ -363,3 +363,28 @@ def test_issuers_are_told_by_signature_where_both_are_made() -> None:
 )
 def test_a_name_is_covered_as_tls_clients_see_it(names: tuple[str, ...], host: str, covered: bool) -> None:
     assert Certificate("x", "x", dns_names=names).covers(host) == covered
+
+
+def _without(machine: MachineSetup, component: str) -> MachineSetup:
+    """The machine before that component was set up there: what it would use lies there unused."""
+    prefix = f"{component}/"
+    return replace(
+        machine,
+        components={name: one for name, one in machine.components.items() if name != component},
+        presents={name: one for name, one in machine.presents.items() if not name.startswith(prefix)},
+        trusts={name: one for name, one in machine.trusts.items() if not name.startswith(prefix)},
+        keys={name: one for name, one in machine.keys.items() if not name.startswith(prefix)},
+        kubeconfigs={name: one for name, one in machine.kubeconfigs.items() if name != component},
+        loose=(*machine.loose, *(one for name, one in machine.presents.items() if name.startswith(prefix))),
+        balanced=() if component == "haproxy" else machine.balanced,
+    )
+
+
+def test_what_is_not_set_up_yet_or_was_not_asked_is_no_fault() -> None:
+    cluster, setup = good()
+    halves = [
+        replace(setup, machines={name: one for name, one in setup.machines.items() if name != left_out})
+        for left_out in setup.machines
+    ]
+    halves += [_with(setup, _without(one, name)) for one in setup.machines.values() for name in one.components]
+    assert [told(found(cluster, half)) for half in halves if found(cluster, half)] == []
