@@ -128,7 +128,7 @@ def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Acc
         jump=machine.ssh.jump,
         become=machine.ssh.become,
         known_hosts=workspace.known_hosts,
-        ssh_config=access.ssh_config,
+        ssh_config=machine.ssh.config or access.ssh_config,
     )
 
 

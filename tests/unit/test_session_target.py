@@ -1,0 +1,34 @@
+"""Where and how a machine is dialled, by what its inventory says."""
+
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from hardway.errors import UsageError
+from hardway.inventory.model import Cluster, Machine, Ssh
+from hardway.remote.ssh_config import SshConfig
+from hardway.session import Access, target
+from hardway.workspace import Workspace
+
+
+def dialled(ssh: Ssh, folder: Path) -> tuple[str, int, str]:
+    """Host, port and user to which a machine at 10.0.8.10 leads."""
+    machine = Machine("k1", frozenset({"controller"}), IPv4Address("10.0.8.10"), ssh)
+    cluster = Cluster("prod", (machine,), path=folder / "hardway.yaml")
+    found = target(machine, cluster, Workspace.of(cluster), Access())
+    hop = SshConfig(found.ssh_config).route(found)[-1]
+    return hop.host, hop.port, hop.user
+
+
+def test_an_alias_leads_where_the_inventory_s_own_ssh_config_says(tmp_path: Path) -> None:
+    given = tmp_path / "ssh_config"
+    given.write_text("Host k1\n  HostName 192.0.2.7\n  Port 2200\n  User vagrant\n")
+    assert dialled(Ssh(host="k1", config=given), tmp_path) == ("192.0.2.7", 2200, "vagrant")
+    assert dialled(Ssh(host="k1", config=given, port=22, user="ops"), tmp_path) == ("192.0.2.7", 22, "ops")
+
+
+def test_an_ssh_config_that_is_not_there_is_told_with_the_next_move(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such ssh_config file") as told:
+        dialled(Ssh(config=tmp_path / "ssh_config"), tmp_path)
+    assert told.value.hint == "write it, or take ssh: {config: …} out of the inventory"
