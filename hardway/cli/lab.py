@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hardway.lab.model import Lab
 
 app = typer.Typer(no_args_is_help=True)
-_Machine = Annotated[str, typer.Argument(autocompletion=opt.complete_machines)]
+_Machine = Annotated[str, typer.Argument(autocompletion=opt.complete_one_machine)]
 
 
 def _complete_faults(incomplete: str) -> list[str]:

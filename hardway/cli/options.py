@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from hardway.cli.chapters import SUMMARIES
+from hardway.values import ROLES
 
 _INVENTORY = "Inventory file. Default: $HARDWAY_INVENTORY, then ./hardway.yaml"
 _COMMON = "Every command"
@@ -21,18 +22,25 @@ _COMMON = "Every command"
 
 def complete_machines(context: typer.Context, incomplete: str) -> Iterator[str]:
     """Machines and roles of the inventory that `-i` named, or of the one at hand; nothing where there is none."""
+    done, comma, last = incomplete.rpartition(",")
+    names = list(_machines(context))
+    roles = [role for role in ROLES if names]
+    yield from (f"{done}{comma}{name}" for name in (*names, *roles) if name.startswith(last))
+
+
+def complete_one_machine(context: typer.Context, incomplete: str) -> Iterator[str]:
+    """Machines alone, where a role would not do."""
+    yield from (name for name in _machines(context) if name.startswith(incomplete))
+
+
+def _machines(context: typer.Context) -> Iterator[str]:
     from hardway.errors import HardwayError
     from hardway.inventory.find import find
     from hardway.inventory.load import load
-    from hardway.values import ROLES
 
-    done, comma, last = incomplete.rpartition(",")
     given = str(named) if (named := context.params.get("inventory")) else None
-    try:
-        names = [machine.name for machine in load(find(given, os.environ, Path.cwd())).machines]
-    except HardwayError:
-        names = []
-    yield from (f"{done}{comma}{name}" for name in (*names, *ROLES) if name.startswith(last))
+    with contextlib.suppress(HardwayError):
+        yield from (machine.name for machine in load(find(given, os.environ, Path.cwd())).machines)
 
 
 def complete_chapters(incomplete: str) -> Iterator[str]:

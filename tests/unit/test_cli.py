@@ -207,10 +207,22 @@ def test_a_smoke_test_of_some_machines_is_refused_before_any_is_contacted(hardwa
     assert not (here / ".hardway").exists()
 
 
-def test_completion_knows_the_machines_of_the_inventory_that_was_named(hardway: Run, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("hardway init -i real.yaml -l w", ["w0", "worker"]),
+        ("hardway init -i real.yaml -l c0,w", ["c0,w0", "c0,worker"]),
+        ("hardway ssh -i real.yaml w", ["w0", "worker"]),
+        ("hardway logs -i real.yaml w", ["w0", "worker"]),
+        ("hardway lab power-on -i real.yaml w", ["w0"]),
+        ("hardway lab ssh -i real.yaml w", ["w0"]),
+        ("hardway schema inventory-s", ["inventory-show"]),
+    ],
+)
+def test_completion_knows_the_names_that_make_sense(hardway: Run, here: Path, words: str, offered: list[str]) -> None:
     asked = subprocess.run(
         [Path(sys.executable).with_name("hardway")], cwd=here, capture_output=True, text=True, check=False,
-        env={"PATH": "/usr/bin:/bin", "_HARDWAY_COMPLETE": "complete_bash", "COMP_CWORD": "5",
-             "COMP_WORDS": "hardway init -i real.yaml -l w"},
+        env={"PATH": "/usr/bin:/bin", "_HARDWAY_COMPLETE": "complete_bash", "COMP_CWORD": str(words.count(" ")),
+             "COMP_WORDS": words},
     )  # fmt: skip
-    assert asked.stdout.split() == ["w0", "worker"]
+    assert asked.stdout.split() == offered

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from hardway import data
 from hardway.cli.inventory import Shape as CliShape
@@ -14,6 +16,7 @@ from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
+from hardway.inventory.schema import json_schema
 from hardway.inventory.starter import READY, Given, Shape, starter
 from hardway.views.inventory import shown, shown_lines
 
@@ -109,3 +112,36 @@ def test_an_inventory_that_is_not_there_names_those_that_are(tmp_path: Path) -> 
     with pytest.raises(UsageError) as refused:
         find("smal.yaml", {}, tmp_path)
     assert refused.value.hint == "there are inventories/small.yaml, inventories/lab.yaml"
+
+
+def judged(text: str) -> list[str]:
+    """What an editor with the schema would underline."""
+    validator = Draft202012Validator(json_schema())
+    return [one.json_path for one in validator.iter_errors(yaml.safe_load(text))]
+
+
+@pytest.mark.parametrize("shape", get_args(Shape))
+def test_an_editor_with_the_schema_accepts_every_shape(shape: Shape) -> None:
+    assert judged(starter(shape, "prod", Given())) == []
+
+
+def test_an_editor_with_the_schema_accepts_all_that_may_be_said_and_sees_what_may_not(tmp_path: Path) -> None:
+    cluster = allot_pod_cidrs(written(tmp_path, FULL), {})
+    assert judged(FULL) == []
+    assert judged("\n".join(shown_lines(shown(cluster), origins=False))) == []
+    for right, wrong, where in (
+        ("cluster: all", "clutser: all", "$"),
+        ("extra_sans: [203.0.113.7]", "extra_sans: {a: 1}", "$.certs.extra_sans"),
+        ("mode: iptables", "mode: iptables}, kube-proxi: {a: 1", "$.roles.worker.settings"),
+        ("port: 2222", "port: 70000", "$.machines.c"),
+        ("role: worker, address: 192.0.2.2", "role: wroker, address: 192.0.2.2", "$.machines.w"),
+    ):
+        assert right in FULL
+        assert where in judged(FULL.replace(right, wrong)), wrong
+
+
+def test_every_part_of_the_schema_says_what_it_is_for() -> None:
+    schema = json_schema()
+    told = {name: body.get("description", "") for name, body in schema["$defs"].items()}
+    assert all(told.values()), told
+    assert schema["additionalProperties"] is False
