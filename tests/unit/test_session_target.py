@@ -16,7 +16,7 @@ def dialled(ssh: Ssh, folder: Path) -> tuple[str, int, str]:
     """Host, port and user to which a machine at 10.0.8.10 leads."""
     machine = Machine("k1", frozenset({"controller"}), IPv4Address("10.0.8.10"), ssh)
     cluster = Cluster("prod", (machine,), path=folder / "hardway.yaml")
-    found = target(machine, cluster, Workspace.of(cluster), Access())
+    found = target(machine, cluster, Workspace.of(cluster, None), Access())
     hop = SshConfig(found.ssh_config).route(found)[-1]
     return hop.host, hop.port, hop.user
 
