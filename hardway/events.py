@@ -134,6 +134,32 @@ class Note(Event):
 
 
 @dataclass(frozen=True)
+class Told(Event):
+    """A page that `walk` shows, as lines; `part` is which: `explain`, `plan`, `verify`, `hint`, `possible` …"""
+
+    chapter: str
+    part: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Asked(Event):
+    """`walk` waits for a line on standard input that begins with one of the answers, and may go on with words."""
+
+    chapter: str
+    question: str
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Walked(Event):
+    """A chapter of a walk is behind: what was there already was `toured`."""
+
+    chapter: str
+    how: Literal["applied", "typed", "skipped", "toured"]
+
+
+@dataclass(frozen=True)
 class RunFinished(Event):
     ok: bool
     changed: int

@@ -20,6 +20,7 @@ from hardway.cli.reach import register as register_reach
 from hardway.cli.schema import register as register_schema
 from hardway.cli.see import register as register_see
 from hardway.cli.see import register_checks
+from hardway.cli.walk import register as register_walk
 
 SEE, DO, CHECK, CHAPTERS, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
 
@@ -98,6 +99,9 @@ def apply(
     named = chapters or [name for name in SUMMARIES if name != "smoke-test"]
     chosen = {name for word in named for name in span(word, word)}
     run(options, "apply", tuple(name for name in SUMMARIES if name in chosen), whole=False)
+
+
+register_walk(app, DO)
 
 
 def _chapter(name: str) -> Callable[..., None]:

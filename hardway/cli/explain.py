@@ -44,10 +44,10 @@ _ENOUGH = 2
 def _names(options: Options) -> Iterator[str]:
     from hardway.views.explain import Book, names
 
-    yield from names(Book(*_declared(options)))
+    yield from names(Book(*declared(options)))
 
 
-def _declared(options: Options) -> tuple[Model, Declaration]:
+def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
     from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
@@ -77,25 +77,32 @@ def explain(
 ) -> None:
     """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
     if form == "shell":
-        print(_typed(options, what, everything), end="")
+        print(typed(options, what, everything), end="")
         return
     if everything:
         raise UsageError("--all goes with -o shell", hint="hardway explain lists what can be asked")
     from hardway.cli.see import _width
+
+    print("\n".join(page(options, what, form, width=_width())))
+
+
+def page(
+    options: Options, what: str | None, form: Literal["text", "markdown", "json"] = "text", *, width: int
+) -> list[str]:
+    """Its lines; raises UsageError, with the nearest names, for what there is nothing to say of."""
     from hardway.console.explanations import told
     from hardway.views.explain import explanation
 
-    page = explanation(*_declared(options), what)
-    print("\n".join(told(page, form, width=_width(), verbose=options.verbose > 0)))
+    return told(explanation(*declared(options), what), form, width=width, verbose=options.verbose > 0)
 
 
-def _typed(options: Options, what: str | None, everything: bool) -> str:
+def typed(options: Options, what: str | None, everything: bool = False) -> str:
     """The script of a chapter, of a thing, or of all; raises UsageError for what nobody types."""
     from hardway.cli.running import site
     from hardway.views.explain import Book, find_things
     from hardway.views.shell import of_chapter, of_thing, script, whole
 
-    model, declaration = _declared(options)
+    model, declaration = declared(options)
     if everything:
         part = whole(declaration)
     elif what in SUMMARIES:

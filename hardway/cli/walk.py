@@ -1,0 +1,176 @@
+"""`walk`: through the chapters with a person, by the commands that there are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.chapters import SUMMARIES
+from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from hardway.cli.walking import Grade
+    from hardway.inventory.model import Cluster
+    from hardway.rules import Finding
+    from hardway.views.explain.prose import Gain
+    from hardway.views.plan import Plan
+    from hardway.views.walk import Place
+    from hardway.workspace import Workspace
+
+
+def register(app: typer.Typer, panel: str) -> None:
+    """Adds `walk` to the tree, below its heading."""
+    app.command(rich_help_panel=panel)(walk)
+
+
+@flags("yes", *(name for name in opt.REACHING if name != "limit"), *opt.GETTING, "adopt")
+def walk(
+    options: Options,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="CHAPTER", help="Go on here", autocompletion=opt.complete_chapters)
+    ] = None,
+    restart: Annotated[bool, typer.Option("--restart", help="From the beginning, preflight first")] = False,
+) -> None:
+    """Learn it chapter by chapter: why, what would change, apply it or type it, the proof. Keeps your place."""
+    from hardway.cli.running import site, span
+    from hardway.cli.see import _width
+    from hardway.cli.walking import Walk
+    from hardway.console.talk import Talk
+    from hardway.errors import UsageError
+    from hardway.views.walk import Place
+
+    if first and restart:
+        raise UsageError("--from and --restart say different things", hint="leave one of them out")
+    if first:
+        span(first, first)
+    here = site(options)
+    place = Place() if restart else load(here.workspace)
+    if first:
+        place = place.at(first)
+    talk = Talk(sys.stdout, sys.stdin, output=options.output, is_terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    width = _width() if options.output == "text" else 80
+    Walk(Real(options, here.cluster, here.workspace), talk, place, width=width, asking=not options.yes,
+         adopt=options.adopt).go()  # fmt: skip
+
+
+PLACE = "walk.json"
+
+
+def load(workspace: Workspace) -> Place:
+    """Where the last walk was left; the beginning where there was none."""
+    from hardway.views.walk import Place
+
+    path = workspace.root / PLACE
+    return Place.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else Place()
+
+
+@dataclass
+class Real:
+    """The commands, on the real cluster. Each looks at everything anew, as the command itself would."""
+
+    options: Options
+    cluster: Cluster
+    folder: Workspace
+
+    @property
+    def workspace(self) -> str:
+        return str(self.folder.root)
+
+    @property
+    def inventory(self) -> str:
+        return str(self.options.inventory) if self.options.inventory else ""
+
+    def keep(self, place: Place) -> None:
+        self.folder.create()
+        self.folder.write(PLACE, place.to_json().encode(), 0o600)
+
+    def explain(self, what: str) -> list[str]:
+        from hardway.cli.explain import page
+        from hardway.cli.see import _width
+
+        return page(self.options, what, width=_width())
+
+    def preflight(self) -> Sequence[Finding]:
+        from hardway.cli.running import look
+
+        return look(self.options, "preflight")[1]
+
+    def plan(self, chapter: str) -> tuple[Plan, float]:
+        from hardway.cli.see import looking, observed
+
+        with looking(self.options, [chapter]) as look:
+            return observed(look)[1], look.seconds
+
+    def apply(self, chapter: str, *, adopt: bool, expect: str | None) -> None:
+        from hardway.cli.running import run
+
+        # It was asked already, and just this plan was agreed to.
+        run(replace(self.options, yes=True, adopt=adopt, expect=expect), chapter, (chapter,), whole=False)
+
+    def grade(self, chapter: str) -> Grade:
+        from hardway.cli.see import looking, observed
+        from hardway.cli.walking import Grade
+        from hardway.views.verification import verified
+        from hardway.views.walk import hints
+
+        with looking(self.options, [chapter]) as look:
+            survey, plan = observed(look)
+            found = verified(look.session, survey, plan)
+            return Grade(found, hints(found, survey, look.here.cluster), look.seconds)
+
+    def shell(self, chapter: str) -> list[str]:
+        from hardway.cli.explain import typed
+
+        return typed(self.options, chapter).splitlines()
+
+    def files(self, chapter: str) -> list[str]:
+        """Where the chapter's files lie now: what is typed takes them from there."""
+        from hardway.cli.see import looking, observed
+
+        with looking(self.options, [chapter]) as look:
+            survey, _ = observed(look)
+            architectures = {name: view.facts.arch for name, view in survey.views.items()}
+            blobs = look.supply.blobs(survey.changes, architectures)
+        told = []
+        for (name, _, arch), blob in sorted(blobs.items()):
+            image = name.startswith("image/")
+            path = self.folder.root / "bin" / arch / (f"{name.replace('/', '-')}.tar" if image else name)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copyfile(blob.path, path)
+            path.chmod(0o644 if image else 0o755)
+            told.append(str(path))
+        return told or ["This chapter lacks none."]
+
+    def gains(self, station: str) -> Sequence[Gain]:
+        from hardway.cli.explain import declared
+        from hardway.views.explain.prose import gains
+
+        model, _ = declared(self.options)
+        return [one for one in gains(model) if one.chapter == station]
+
+    def break_something(self) -> None:
+        from hardway.cli.breaking import any_fault, break_it, chosen
+        from hardway.cli.lab import lab_of
+        from hardway.cli.running import site
+
+        here = site(self.options)
+        fault = any_fault(here, root=os.geteuid() == 0)
+        break_it(lab_of(self.options.inventory, self.options.workspace), here, fault, chosen(here, fault, None))
+
+    def doctor(self) -> tuple[bool, list[str]]:
+        from hardway.cli.power import switched_off
+        from hardway.cli.see import _width, looking, observed
+        from hardway.console.doctor_page import doctor_page
+        from hardway.views.doctor import diagnosed
+
+        with looking(self.options, list(SUMMARIES)) as look:
+            survey, plan = observed(look)
+            found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))
+            return found.found, doctor_page(found, seconds=look.seconds, width=_width(), inventory=self.inventory)
