@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from hardway.inventory.model import API_PORT, Machine
 from hardway.phases.etcd import ETCDCTL
+from hardway.phases.paths import BIN
 from hardway.rules.model import Found, Rule, Scene
-from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, apply, case, lines, on, seen, start
+from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, apply, case, drifts, lines, on, seen, start
 from hardway.rules.surroundings import ports
 from hardway.rules.symptoms import Symptoms, UnitState
 from hardway.rules.symptoms_probe import units
@@ -117,11 +118,16 @@ def bad_flags(scene: Scene) -> Iterator[Found]:
 
 def not_executable(scene: Scene) -> Iterator[Found]:
     for machine, name, unit in _units(scene):
-        if unit.status == COULD_NOT_RUN and not unit.runs and not unit.stopped:
+        path = f"{BIN}/{name}"
+        damaged = [one for one in drifts(scene, machine) if one.key == f"binary:{path}"]
+        if (unit.status == COULD_NOT_RUN or damaged) and not unit.runs and not unit.stopped:
             yield Found(
                 machine.name, f"the program of {name} cannot be run: it is damaged, or for another machine",
                 apply(scene, machine, CHAPTER[name]),
-                lines(f"{name}.service: {unit.state}, status {unit.status}/EXEC", unit.journal[-2:]),
+                lines(
+                    f"{name}.service: {unit.state}, last status {unit.status}",
+                    [f"{path}: {one.why}" for one in damaged], unit.journal[-2:],
+                ),
             )  # fmt: skip
 
 

@@ -198,6 +198,12 @@ def test_a_firewall_that_accepts_pods_may_drop_the_rest() -> None:
     assert causes(case) == []
 
 
+def test_a_program_that_is_not_the_declared_one_is_why_it_dies() -> None:
+    drift = Drift("three", "workers", "binary:/usr/local/bin/kube-proxy", "change", "sha256:1 is not accepted")
+    case = replace(crashing(healthy(), "three", "kube-proxy", "code=killed", status=11), drift=(drift,))
+    assert causes(case) == [("unit-exec", ("three",))]
+
+
 def test_ranges_and_sets_of_ports_are_understood() -> None:
     for text in ("tcp dport { 22, 2380 } drop", "tcp dport 2000-3000 counter packets 0 bytes 0 drop"):
         case = on(healthy(), "three", filters=(Filter("inet", "t", "c", 2, text),))
