@@ -223,5 +223,9 @@ def test_a_failed_proof_marks_whom_it_names_and_a_machine_not_seen_all_it_runs(l
     assert marks(live)["controller-0/kube-scheduler"] == "fails"
     assert marks(live)["controller-1/kube-scheduler"] == "holds"
     assert {mark for name, mark in marks(live).items() if name.startswith("worker-2/")} == {"unseen"}
+    own = {one.caller.machine: one.mark for one in between(live, "kube-scheduler", "kube-apiserver")}
+    assert own == {"controller-0": "fails", "controller-1": "holds", "controller-2": "holds"}
+    asked = {one.server.machine: one.mark for one in between(live, "kube-apiserver", "kubelet")}
+    assert asked == {"worker-0": "holds", "worker-1": "holds", "worker-2": "unseen"}
     picture = map_svg(live, seen="2026-11-21 10:00 UTC")
     assert "sign fails" in picture and "a proof does not hold" in picture

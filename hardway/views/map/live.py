@@ -11,7 +11,7 @@ from hardway.views.items import Item
 from hardway.views.map.values import Component, Connection, MachineOnMap, Map, Mark
 from hardway.views.verification import Verification
 
-_ORDER: tuple[Mark, ...] = ("", "holds", "differs", "fails", "unseen")
+_ORDER: tuple[Mark, ...] = ("", "holds", "unseen", "differs", "fails")
 
 
 def coloured(drawn: Map, found: Verification) -> Map:
