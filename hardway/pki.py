@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Literal, TypeVar
 
 from cryptography import x509
@@ -332,6 +333,7 @@ def _certificate(pem: bytes) -> x509.Certificate:
     return certificate
 
 
+@lru_cache(maxsize=256)
 def _key(pem: bytes) -> PrivateKey:
     """Never chains the cause: what the parser says could quote the key."""
     try:

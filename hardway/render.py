@@ -17,7 +17,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from hardway import data
+from hardway import data, yaml_text
 from hardway.errors import UsageError
 
 _PLAIN_WORD = re.compile(r"[^\s\"'\\;]*")
@@ -103,7 +103,7 @@ def merge_yaml(text: str, overlay: Mapping[str, Any]) -> str:
     """A YAML document with an overlay merged in by path; None takes a key away."""
     if not overlay:
         return text
-    merged = merge(yaml.safe_load(text), overlay)
+    merged = merge(yaml_text.document(text), overlay)
     return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True, width=1000)
 
 

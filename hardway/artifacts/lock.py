@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from hardway import yaml_text
 from hardway.errors import ArtifactError
 
 _HEAD = """\
@@ -23,7 +24,6 @@ _HEAD = """\
 # Commit it with the inventory. Take a line out, and the file is got or built anew.
 """
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Lock:
         except OSError as error:
             raise ArtifactError(f"{self.path} cannot be read: {error.strerror}") from error
         try:
-            return tuple(sorted(_entries(yaml.load(text, _LOADER) or {}), key=_order))
+            return tuple(sorted(_entries(yaml_text.document(text) or {}), key=_order))
         except (yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
             raise ArtifactError(
                 f"{self.path} is not as hardway writes it",

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-import yaml
-
+from hardway import yaml_text
 from hardway.artifacts.catalogue import IMAGES
 from hardway.phases.base import Chapter, Declared, Model, Proof
 from hardway.phases.control_plane import KUBECTL
@@ -30,7 +29,7 @@ def manifest(model: Model) -> str:
     overlay = model.chosen("coredns", model.cluster.controllers[0])
     documents = text.split("---\n")
     return "---\n".join(
-        merge_yaml(one, overlay if yaml.safe_load(one)["kind"] == "Deployment" else {}) for one in documents
+        merge_yaml(one, overlay if yaml_text.document(one)["kind"] == "Deployment" else {}) for one in documents
     )
 
 

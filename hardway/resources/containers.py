@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from hardway import yaml_text
 from hardway.resources.base import (
     STAGE,
     Absent,
@@ -194,9 +195,8 @@ def _by_identity(answer: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _differing(manifest: str, live: Mapping[str, Any], dry: Mapping[str, Any]) -> list[str]:
-    import yaml
 
-    wanted = [_identity(document) for document in yaml.safe_load_all(manifest) if document]
+    wanted = [_identity(document) for document in yaml_text.documents(manifest)]
     return [name for name in wanted if _substance(live.get(name)) != _substance(dry.get(name))]
 
 

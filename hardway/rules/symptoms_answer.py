@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from hardway import pki
+from hardway import pki, yaml_text
 from hardway.rules.symptoms import (
     Answered,
     Chain,
@@ -65,7 +65,7 @@ def parse(output: str, nonce: str) -> Symptoms:
         encryption="".join(lines("encryption")).partition(" ")[0],
         servers=dict(re.findall(r"^(/[^:]+): *server: (\S+)$", parts.get("servers", ""), re.MULTILINE)),
         backends=tuple(lines("backends")),
-        kubelet=_mapping(yaml.safe_load, parts.get("kubelet", "")),
+        kubelet=_mapping(yaml_text.document, parts.get("kubelet", "")),
         containerd=_mapping(tomllib.loads, parts.get("containerd", "")),
         images=frozenset(lines("images")) if "@all" in lines("images") else None,
         cni=tuple(lines("cni")),

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from ipaddress import IPv4Network
 
-import yaml
-
-from hardway import pki
+from hardway import pki, yaml_text
 from hardway.inventory.model import Cluster
 from hardway.plan import Declaration
 from hardway.resources import (
@@ -44,11 +42,8 @@ def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[s
     }
     machines[OPERATOR] = interpret(Material(OPERATOR, _operators(declaration), {}), book)
     objects = [one.resource for one in declaration.placed if isinstance(one.resource, ApiObjects)]
-    documents = [document for one in objects for document in yaml.load_all(one.manifest, Loader=_Loader) if document]
+    documents = [document for one in objects for document in yaml_text.documents(one.manifest)]
     return Setup(machines, now, "declared", dns_service(documents), kubelet_users(documents))
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _operators(declaration: Declaration) -> dict[str, str]:

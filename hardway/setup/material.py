@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from hardway import pki
+from hardway import pki, yaml_text
 from hardway.setup.commands import flags as flags_of
 from hardway.setup.model import Certificate, Component, Kubeconfig, MachineSetup, Provider
 from hardway.values import Hole, holes
@@ -337,13 +337,12 @@ def _kubeconfig_path(component: Component) -> str:
 def _document(text: str) -> Mapping[str, Any]:
     """A YAML or JSON mapping; empty for anything else."""
     try:
-        found = json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=_Loader)
+        found = json.loads(text) if text.lstrip().startswith("{") else yaml_text.document(text)
     except (ValueError, yaml.YAMLError):
         return {}
     return found if isinstance(found, Mapping) else {}
 
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Seven machines have some forty documents; the loader in C reads them ten times as fast."""
 
 

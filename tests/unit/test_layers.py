@@ -10,7 +10,7 @@ import hardway
 
 ROOT = Path(hardway.__file__).parent
 LAYERS = (
-    {"hardway", "values", "errors", "events", "platforms"},
+    {"hardway", "values", "errors", "events", "platforms", "yaml_text"},
     {"data"},
     {"inventory", "openssl", "pki", "render"},
     {"kube", "network", "resources", "artifacts", "state", "facts", "ledger", "remote"},
@@ -95,7 +95,7 @@ def test_kinds_of_resources_know_no_kubernetes() -> None:
     for module in MODULES:
         if room(module) == "resources":
             rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
-            assert rooms <= {"resources", "values", "pki", "openssl"}, module
+            assert rooms <= {"resources", "values", "pki", "openssl", "yaml_text"}, module
 
 
 def test_only_the_command_line_knows_the_lab() -> None:

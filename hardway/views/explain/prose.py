@@ -12,9 +12,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 import jinja2
-import yaml
 
-from hardway import data
+from hardway import data, yaml_text
 from hardway.phases.base import Model
 from hardway.views.explain.vocabulary import vocabulary
 
@@ -165,13 +164,13 @@ def terms(model: Model) -> tuple[Term, ...]:
 @cache
 def sidecar(name: str) -> Mapping[str, str]:
     """The whys of a template's settings, by flag, directive or path: `units/etcd`, `configs/kubelet-config`."""
-    read: dict[str, str] = yaml.safe_load(data.read(f"templates/{name}.why.yaml"))
+    read: dict[str, str] = yaml_text.document(data.read(f"templates/{name}.why.yaml"))
     return read
 
 
 @cache
 def _raw(name: str) -> Any:
-    return yaml.safe_load(data.read(name))
+    return yaml_text.document(data.read(name))
 
 
 def _chosen(kind: type[_Kind], raw: list[Mapping[str, Any]], words: Mapping[str, Any]) -> Iterator[_Kind]:
@@ -196,4 +195,10 @@ def _value(value: Any, words: Mapping[str, Any]) -> Any:
 
 
 def _filled(text: str, words: Mapping[str, Any]) -> str:
-    return " ".join(_ENVIRONMENT.from_string(text).render(**words).split())
+    return " ".join(_sentence(text).render(**words).split())
+
+
+@cache
+def _sentence(text: str) -> jinja2.Template:
+    """The same few hundred are asked for with every page."""
+    return _ENVIRONMENT.from_string(text)

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
+from hardway import yaml_text
 from hardway.render import flags
 from hardway.values import Hole, holes
 
@@ -37,13 +36,13 @@ def settings(path: str, text: str) -> list[Setting]:
     if path.endswith("haproxy.cfg"):
         return list(_sections(text))
     if path.endswith((".yaml", ".conflist")) or text.startswith("apiVersion:"):
-        return [setting for document in yaml.safe_load_all(text) for setting in _keys(document)]
+        return [setting for document in yaml_text.documents(text) for setting in _keys(document)]
     return list(_lines(text))
 
 
 def documents(manifest: str) -> Iterator[tuple[str, list[Setting]]]:
     """Each object of a manifest by `Kind/name`, with its keys."""
-    for document in yaml.safe_load_all(manifest):
+    for document in yaml_text.documents(manifest):
         if document:
             yield f"{document['kind']}/{document['metadata']['name']}", list(_keys(document))
 

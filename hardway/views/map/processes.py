@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import yaml
-
+from hardway import yaml_text
 from hardway.inventory.model import API_PORT, Machine
 from hardway.phases.paths import HAPROXY_CFG, unit_path
 from hardway.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
@@ -66,13 +65,13 @@ class Files:
         return defaultdict(str, {name: value for name, _, value in words})
 
     def yaml(self, path: str) -> dict[str, object]:
-        loaded: dict[str, object] = yaml.safe_load(self.texts[path])
+        loaded: dict[str, object] = yaml_text.document(self.texts[path])
         return loaded
 
 
 def dialled(kubeconfig: str, why: str) -> Call:
     """Whom a kubeconfig calls, as whom, and by which CA it knows the server."""
-    content = yaml.safe_load(kubeconfig)
+    content = yaml_text.document(kubeconfig)
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
     host, port = _address(cluster["server"])
     shows, trusted = _certificate(user["client-certificate-data"]), _certificate(cluster["certificate-authority-data"])
@@ -115,9 +114,7 @@ def _api_server(files: Files) -> _Read:
     )  # fmt: skip
     shown, trusted = files.issued(flags["etcd-certfile"]), files.issued(flags["etcd-cafile"])
     members = map(_address, flags["etcd-servers"].split(","))
-    calls = [
-        Call("keeps all state in etcd", host, number, shows=shown, trusted_by=trusted) for host, number in members
-    ]
+    calls = [Call("keeps all state in etcd", host, number, shows=shown, trusted_by=trusted) for host, number in members]
     shown = files.issued(flags["kubelet-client-certificate"])
     trusted = files.issued(flags["kubelet-certificate-authority"])
     calls.append(Call("logs, exec, port-forward", component="kubelet", shows=shown, trusted_by=trusted))
