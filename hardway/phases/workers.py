@@ -98,9 +98,12 @@ def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
 
 
 def _services(model: Model) -> Iterator[Service | Image]:
+    # containerd watches for network configurations that are written or removed, and overlooks one that is
+    # renamed into place.
+    network = (CNI_CONFIG,) if model.cluster.network.plugin == "bridge" else ()
     yield Service(
         "containerd.service",
-        inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG),
+        inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network),
         group="containerd",
         ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
         after_stop=KILL_CONTAINERS,
