@@ -137,9 +137,8 @@ class Site:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A command under way, in the inventory's folder; whoever starts it ends it."""
-        return subprocess.Popen(
-            self.argv(*words), cwd=self.folder, stdin=subprocess.DEVNULL, text=True, env=_environment(), **options
-        )
+        options = {"stdin": subprocess.DEVNULL, **options}
+        return subprocess.Popen(self.argv(*words), cwd=self.folder, text=True, env=_environment(), **options)
 
     def hardway(self, *words: str, code: int | None = 0, timeout: float = 300) -> Ran:
         """A command to its end. `code` is the exit code that is expected of it, None any."""

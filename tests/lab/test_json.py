@@ -10,14 +10,14 @@ from jsonschema import Draft202012Validator
 from hardway.schemas import schema
 
 pytestmark = pytest.mark.lab
-EVENTS = Draft202012Validator(schema("events"))
 
 
 def events(ran: Ran) -> list[dict[str, Any]]:
     """All that a run said; fails where a line is anything else than an event."""
     told = [json.loads(line) for line in ran.out.splitlines()]
+    fitting = Draft202012Validator(schema("events"))
     for one in told:
-        EVENTS.validate(one)
+        fitting.validate(one)
     assert told, "a run says something"
     return told
 

@@ -1,0 +1,96 @@
+"""A walk to its end: once by applying, once by typing what explain prints, as a person who reads and answers."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from driving import Labs, Site, renamed
+
+from hardway.phases import CHAPTER_NAMES
+
+pytestmark = pytest.mark.lab
+
+
+class Walker:
+    """`hardway walk -o json` with somebody who answers; every event it told is kept."""
+
+    def __init__(self, site: Site, *words: str) -> None:
+        self.process = site.start("walk", "-o", "json", *words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.events: list[dict[str, Any]] = []
+
+    def questions(self) -> Iterator[dict[str, Any]]:
+        """Each question when it is asked; the walk waits for `answer` meanwhile."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+            if self.events[-1]["event"] == "Asked":
+                yield self.events[-1]
+
+    def answer(self, word: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{word}\n")
+        self.process.stdin.flush()
+
+    def told(self, part: str) -> list[str]:
+        return ["\n".join(one["lines"]) for one in self.events if one.get("part") == part]
+
+    @property
+    def walked(self) -> dict[str, str]:
+        return {one["chapter"]: one["how"] for one in self.events if one["event"] == "Walked"}
+
+
+@pytest.fixture
+def bare(labs: Labs) -> Site:
+    """One machine that is everything, as it was booted."""
+    return labs.fresh(labs.make("hwtest-1", renamed("single.yaml", "hwtest-1")))
+
+
+def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(bare: Site) -> None:
+    first = bare.hardway("walk", "--yes", "-o", "json")
+    walked = {one["chapter"]: one["how"] for one in first.events if one["event"] == "Walked"}
+    # With one controller there is nothing to balance.
+    tours = {"preflight": "toured", "load-balancer": "toured"}
+    assert walked == {**dict.fromkeys(CHAPTER_NAMES, "applied"), **tours}
+    assert bare.nodes_ready().keys() == {"one"}
+    assert first.events[-1]["part"] == "end"
+
+    before = bare.writings()
+    tour = bare.hardway("walk", "--restart", "--yes", "-o", "json")
+    assert {one["how"] for one in tour.events if one["event"] == "Walked"} == {"toured"}
+    after = bare.writings()
+    assert {name: after[name] for name in bare.machines} == {name: before[name] for name in bare.machines}
+
+
+def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_persons_own(bare: Site) -> None:
+    walker = Walker(bare)
+    typed: list[str] = []
+    for question in walker.questions():
+        chapter, answers = question["chapter"], question["answers"]
+        if "type" in answers:
+            walker.answer("type")
+        elif "done" in answers and chapter not in typed:
+            walker.answer("files")
+            typed.append(chapter)
+            next(walker.questions())
+            script = bare.folder / f"{chapter}.sh"
+            script.write_text(bare.hardway("explain", chapter, "-o", "shell").out)
+            done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=120, check=False)
+            assert done.returncode == 0, f"{chapter}\n{done.stderr}"
+            walker.answer("done")
+        elif "yes" in answers:
+            walker.answer("no")
+        else:
+            assert "next" in answers or "break" in answers, walker.told("hint")
+            walker.answer("next" if "next" in answers else "quit")
+    assert walker.process.wait() == 0
+    assert walker.walked == {
+        "preflight": "toured",
+        **dict.fromkeys(CHAPTER_NAMES, "typed"),
+        "load-balancer": "toured",
+    }
+    assert walker.told("error") == []
+    assert bare.on("one", "ls /var/lib/hardway/ledger.json", code=None) == ""
+    assert json.loads(bare.hardway("plan", "-o", "json").out)["items"] == []
+    assert bare.nodes_ready().keys() == {"one"}
