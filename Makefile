@@ -1,6 +1,7 @@
 # Thin on purpose: these are the commands that a user types, in order. See tools/prepare.
-.PHONY: up down test unit bench docs clean
+.PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench docs
 INVENTORY ?= inventories/lab.yaml
+VAGRANT_INVENTORY := inventories/vagrant.yaml
 # A Go toolchain that tools/prepare had to bring lies in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HARDWAY := .venv/bin/hardway
@@ -16,15 +17,31 @@ up: ## a cluster to use: tools, binaries, seven lab machines, hardway init, smok
 down: ## take the lab down and put this computer's settings back
 	$(HARDWAY) lab down --inventory $(INVENTORY)
 
+vagrant-up: ## a cluster on machines that Vagrant makes (docs/operate/vagrant.md)
+	@tools/prepare --vagrant
+	@tools/vagrant check
+	$(HARDWAY) artifacts get --yes --inventory $(VAGRANT_INVENTORY)
+	tools/vagrant up
+	$(HARDWAY) init --yes --accept-new-host-keys --inventory $(VAGRANT_INVENTORY)
+
+vagrant-down: ## destroy these machines, and put this computer's settings back
+	tools/vagrant down
+
+vagrant-test: ## vagrant up, init, smoke test, a second run, vagrant destroy: with the provider that is there
+	@tools/prepare --tests
+	$(HARDWAY) artifacts get --yes --inventory $(VAGRANT_INVENTORY)
+	.venv/bin/pytest -m vagrant tests/lab/test_vagrant.py
+
 test: ## every test there is, the lab's included
 	@tools/prepare --tests
-	shellcheck tools/prepare .ci/run
+	shellcheck tools/prepare tools/vagrant vagrant/lxc/lxc-template .ci/run
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
 	$(ROOT) .venv/bin/pytest -m "not lab"
-	$(ROOT) .venv/bin/pytest -m lab
+	$(ROOT) .venv/bin/pytest -m "lab and not vagrant"
+	$(MAKE) vagrant-test
 
 unit: ## what needs neither root nor network
 	@tools/prepare --tests
