@@ -104,6 +104,16 @@ def free_port() -> int:
         return port
 
 
+def programs_but_sudo(folder: Path) -> None:
+    """All of this computer's but the sudo that it may have: without the fake one a machine has none."""
+    if folder.exists():
+        return
+    folder.mkdir()
+    for path in {path.name: path for place in ("/usr/bin", "/usr/sbin") for path in Path(place).iterdir()}.values():
+        if path.name != "sudo":
+            (folder / path.name).symlink_to(path)
+
+
 def start_sshd(folder: Path, port: int, settings: str = "") -> "subprocess.Popen[bytes]":
     """`settings` come first, where sshd lets them win."""
     config = folder / "sshd_config"
@@ -111,9 +121,10 @@ def start_sshd(folder: Path, port: int, settings: str = "") -> "subprocess.Popen
         f"{settings}\nListenAddress 127.0.0.1\nPort {port}\nHostKey {folder}/host_key\n"
         f"AuthorizedKeysFile {folder}/authorized_keys\nStrictModes no\nUsePAM no\nPidFile none\n"
         f"PasswordAuthentication no\nKbdInteractiveAuthentication no\nMaxStartups 100\nLogLevel ERROR\n"
-        f"SetEnv HOME={folder} PATH={folder}/bin:/usr/sbin:/usr/bin:/sbin:/bin\n"
+        f"SetEnv HOME={folder} PATH={folder}/bin:{folder}/programs\n"
     )
     Path("/run/sshd").mkdir(exist_ok=True)
+    programs_but_sudo(folder / "programs")
     log = (folder / "log").open("ab")
     process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log)
     for _ in range(200):

@@ -29,7 +29,7 @@ done
 set -- $words
 verb=$1; shift
 file() { unit=/etc/systemd/system/$1; }
-stamp() { file "$1"; stat -c %.9Y -- "$unit" "$unit.d" 2>/dev/null || true; }
+stamp() { file "$1"; stat --printf '%.9Y;' -- "$unit" "$unit.d" 2>/dev/null || true; }
 clock() { date -u '+%a %Y-%m-%d %H:%M:%S.%6N UTC'; }
 load() { [ -e "/fake/loaded/$1" ] || stamp "$1" >"/fake/loaded/$1"; }
 # Every file that the unit names, and the unit itself: what a process that starts now reads.
@@ -83,7 +83,8 @@ show() {
   if [ -e "$unit" ]; then known=loaded; fi
   if [ $known = loaded ]; then
     load "$1"
-    [ "$(cat "/fake/loaded/$1")" = "$(stamp "$1")" ] || reload=yes
+    read -r loaded <"/fake/loaded/$1" || :
+    [ "$loaded" = "$(stamp "$1")" ] || reload=yes
   fi
   [ ! -e "/fake/enabled/$1" ] || enabled=enabled
   printf 'Id=%s\nLoadState=%s\nActiveState=%s\nUnitFileState=%s\n' "$1" $known "$active" $enabled
@@ -124,7 +125,13 @@ mask) for one; do : >"/fake/masked/$one"; done ;;
 unmask) for one; do rm -f "/fake/masked/$one"; done ;;
 list-units) [ "$type" != swap ] || cat /fake/swap-units ;;
 reset-failed) ;;
-refresh) for one in $(ls /fake/units); do systemctl reload "$one"; sed -i "2s/.*/$(clock)/" "/fake/units/$one"; done ;;
+refresh)
+  now=$(clock)
+  for one in $(ls /fake/units); do
+    { read -r active; read -r started; read -r changed; read -r pid; } <"/fake/units/$one"
+    read_now "$one"
+    printf 'active\n%s\n%s\n%s\n' "$now" "$now" "$pid" >"/fake/units/$one"
+  done ;;
 *) echo "systemctl: what is $verb?" >&2; exit 64 ;;
 esac
 """

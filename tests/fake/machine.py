@@ -41,18 +41,24 @@ _SYSCTLS = {
 
 ENTER = f"""
 set -eu
-root=$1 cluster=$2 shell=$3
-for name in {" ".join(_SHARED)}; do
-  [ ! -d "$root/usr/$name" ] || mount -o bind,ro "/usr/$name" "$root/usr/$name"
-done
-mount --rbind /dev "$root/dev"
-mount -t proc proc "$root/proc"
-mount --bind "$root/fake/sysctls" "$root/proc/sys"
-mount --bind "$root/fake/swaps" "$root/proc/swaps"
-mount --bind "$cluster" "$root/fake/cluster"
+root=$1 shell=$3
+{{
+  for name in {" ".join(_SHARED)}; do
+    [ ! -d "$root/usr/$name" ] || echo "/usr/$name $root/usr/$name none bind,ro"
+  done
+  echo "/dev $root/dev none rbind
+    proc $root/proc proc defaults
+    $root/fake/sysctls $root/proc/sys none bind
+    $root/fake/swaps $root/proc/swaps none bind
+    $2 $root/fake/cluster none bind"
+}} >"$root/fake/mounts"
+# All at once: a mount for each would take longer than most scripts.
+mount --all --fstab "$root/fake/mounts"
 # A disk too small for what is sent there.
 [ ! -e "$root/fake/full" ] || mount -t tmpfs -o size=64k tmpfs "$root/var/lib/hardway"
-hostname "$(cat "$root/fake/hostname")"
+# Without an end of line, which read takes for an error.
+read -r name <"$root/fake/hostname" || :
+hostname "$name"
 # Not with exec: a namespace's first process cannot be killed from inside it.
 chroot "$root" env -i PATH={PATH} LC_ALL=C $shell -eu -c 'umask 022; cd /; . /fake/script'
 exit $?

@@ -7,6 +7,19 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
+
+class Quoting(yaml.SafeDumper):
+    """Quotes every text: what PyYAML leaves bare after YAML 1.1, such as 08, the inventory reads as a number of 1.2."""
+
+
+Quoting.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"'))
+
+
+def dumped(inventory: dict[str, Any]) -> str:
+    """The YAML of an inventory."""
+    return yaml.dump(inventory, Dumper=Quoting, sort_keys=False)
+
+
 ROLE_NAMES = {"controller", "worker", "load-balancer", "operator", "all", "localhost"}
 
 names = st.text(string.ascii_lowercase + string.digits + "-", min_size=1, max_size=20).filter(
@@ -94,7 +107,7 @@ def inventories(draw: st.DrawFn, addressed: bool = True) -> str:
     if endpoint:
         inventory["endpoint"] = endpoint
     keys = draw(st.permutations(list(inventory)))
-    return yaml.safe_dump({key: inventory[key] for key in keys}, sort_keys=False)
+    return dumped({key: inventory[key] for key in keys})
 
 
 @st.composite

@@ -70,6 +70,9 @@ def mentioned(page: Path) -> Iterator[str]:
             yield words
 
 
+TREE: Any = typer.main.get_command(app)
+
+
 def arguments(line: str) -> list[str]:
     """The words of a shell line, up to a comment, a pipe, or whatever else is the shell's."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
@@ -85,7 +88,7 @@ def arguments(line: str) -> list[str]:
 
 def chosen(words: list[str]) -> tuple[Any, list[str]]:
     """The command of the tree that these words name, and what is left for it."""
-    command: Any = typer.main.get_command(app)
+    command = TREE
     while words and words[0] in getattr(command, "commands", {}):
         command, words = command.commands[words[0]], words[1:]
     return command, words

@@ -21,7 +21,7 @@ from hardway.resources import Present, Service
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
-EXAMPLES = int(os.environ.get("HARDWAY_EXAMPLES", "2"))
+EXAMPLES = int(os.environ.get("HARDWAY_EXAMPLES", "1"))
 """Each is two or three runs of a cluster's whole life: more of them for a long evening."""
 
 NO_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import given
-from strategies import inventories
+from strategies import dumped, inventories
 
 from hardway import pki
 from hardway.artifacts.catalogue import releases_for
@@ -36,7 +36,7 @@ LAB = yaml.safe_load((INVENTORIES / "lab.yaml").read_text())
 
 def declared(folder: Path, inventory: Mapping[str, Any]) -> tuple[Cluster, Declaration]:
     path = folder / "hardway.yaml"
-    path.write_text(yaml.safe_dump(dict(inventory)))
+    path.write_text(dumped(dict(inventory)))
     cluster = allot_pod_cidrs(load(path), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
     return cluster, declare(Model(cluster, first_state(cluster), versions))

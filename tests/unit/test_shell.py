@@ -133,11 +133,10 @@ def test_a_block_leaves_the_rest_of_its_file_alone_however_often_it_is_typed(tmp
     assert path.read_text() == "127.0.0.1 localhost\n# BEGIN hardway\n10.0.0.2 a\n# END hardway\n"
 
 
-@pytest.mark.parametrize("algorithm", ["ecdsa-p256", "rsa-2048"])
-def test_what_openssl_makes_is_as_specified(tmp_path: Path, algorithm: str) -> None:
-    text = (
-        INVENTORIES / "lab.yaml"
-    ).read_text() + f"\ncerts: {{key: {algorithm}, extra_sans: [203.0.113.7, a.example]}}\n"
+@pytest.mark.parametrize(("name", "algorithm"), [("lab", "ecdsa-p256"), ("single", "rsa-2048")])
+def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm: str) -> None:
+    text = (INVENTORIES / f"{name}.yaml").read_text()
+    text += f"\ncerts: {{key: {algorithm}, extra_sans: [203.0.113.7, a.example]}}\n"
     (tmp_path / "hardway.yaml").write_text(text)
     model, declaration = declared(tmp_path / "hardway.yaml")
     chapters = ("certs", "kubeconfigs", "encryption", "access")
