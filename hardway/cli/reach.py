@@ -133,7 +133,7 @@ def logs(
     command = ["journalctl", "--no-pager", f"--lines={lines}", *(["-f"] if follow else [])]
     command += ["--output=json"] if options.output == "json" else []
     command += [f"--unit={one}" for one in units]
-    root = [] if here.cluster.machine(name).ssh.user in (None, "root") else ["sudo"]
+    root = [] if here.cluster.machine(name).ssh.sudo == "never" else ["sudo"]
     os.execvp("ssh", ["ssh", *["-v"] * options.verbose, "-F", str(_ssh_config(here)), name, *root, *command])
 
 

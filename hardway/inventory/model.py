@@ -70,6 +70,13 @@ class Ssh:
     become: Literal["sudo", "none"] | None = None
     config: Path | None = None
 
+    @property
+    def sudo(self) -> Literal["always", "never", "unless-root"]:
+        """When root there is become by sudo; `unless-root`: only the machine knows who it is that logs in."""
+        if self.become is not None:
+            return "always" if self.become == "sudo" else "never"
+        return "never" if self.user == "root" else "unless-root"
+
 
 @dataclass(frozen=True)
 class Machine:

@@ -56,14 +56,17 @@ def apply(scene: Scene, machine: Machine, *chapters: str) -> str:
 
 
 def on(machine: Machine, script: str) -> str:
-    """One line of shell, as root on a machine."""
-    if machine.ssh.user not in (None, "root"):
-        script = f"sudo sh -c {shlex.quote(script)}" if _is_script(script) else f"sudo {script}"
-    return f"hardway ssh {machine.name} -- {shlex.quote(script) if _is_script(script) else script}"
+    """One line of shell, as root on a machine: by sudo, unless whoever logs in is known to be root."""
+    is_script = any(sign in script for sign in "&|;<>$'\"(){}*")
+    if machine.ssh.sudo == "never":
+        return f"hardway ssh {machine.name} -- {shlex.quote(script) if is_script else script}"
+    return f"hardway ssh {machine.name} -- sudo {f'sh -c {_twice(script)}' if is_script else script}"
 
 
-def _is_script(text: str) -> bool:
-    return any(sign in text for sign in "&|;<>$'\"(){}*")
+def _twice(script: str) -> str:
+    """Quoted for the shell here and for the one there, which ssh hands its words to."""
+    word = shlex.quote(script)
+    return shlex.quote(word) if any(sign in word for sign in '$"`\\!') else f'"{word}"'
 
 
 def start(machine: Machine, *units: str) -> str:

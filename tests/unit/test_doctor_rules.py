@@ -34,6 +34,16 @@ def _wiped(case: Case) -> Case:
     return on(crashing(case, "three", "etcd", said), "three", etcd=None)
 
 
+def _corrupt(case: Case) -> Case:
+    """By the member of `three`, as all members tell it."""
+    identity = int(case.machines["one"].members["three"], 16)
+    for name in ("one", "two", "three"):
+        etcd = case.machines[name].etcd
+        assert etcd is not None
+        case = on(case, name, etcd=replace(etcd, errors=(f"memberID:{identity} alarm:CORRUPT ",)))
+    return case
+
+
 def _full(case: Case) -> Case:
     full = Space("/var/lib/etcd", 163840, 0, 99, ("/var/lib/etcd/copy.db", 90000))
     case = crashing(case, "three", "etcd", "write /var/lib/etcd/member: no space left on device")
@@ -100,6 +110,7 @@ WRONG: dict[str, Callable[[Case], Case]] = {
     "other-encryption-key": lambda case: on(case, "three", encryption="0" * 64),
     "dead-endpoint": lambda case: entry(case, "three", "servers", KUBELET_CONF, "https://127.0.0.1:7443"),
     "etcd-alarm": lambda case: on(case, "three", etcd=Member("1c27", "a930", ("memberID:1 alarm:NOSPACE",), 7)),
+    "etcd-corrupt": _corrupt,
     "etcd-quorum": _without_quorum,
     "etcd-wiped": _wiped,
     "port-taken": _taken,
@@ -175,7 +186,8 @@ def test_members_that_were_not_asked_do_not_count_as_lost() -> None:
 def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> None:
     case = certificate(healthy(), "three", KUBELET_CLIENT, not_after=YESTERDAY)
     [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
-    assert cause.fix == (f"hardway ssh three -- 'rm {KUBELET_CLIENT} && systemctl restart kubelet.service'",)
+    remove = f"rm {KUBELET_CLIENT} && systemctl restart kubelet.service"
+    assert cause.fix == (f"hardway ssh three -- sudo sh -c \"'{remove}'\"",)
 
 
 def test_a_certificate_of_the_future_is_told_as_such() -> None:
@@ -206,8 +218,39 @@ def test_a_program_that_is_not_the_declared_one_is_why_it_dies() -> None:
 
 def test_ranges_and_sets_of_ports_are_understood() -> None:
     for text in ("tcp dport { 22, 2380 } drop", "tcp dport 2000-3000 counter packets 0 bytes 0 drop"):
-        case = on(healthy(), "three", filters=(Filter("inet", "t", "c", 2, text),))
+        case = on(_dropped(healthy()), "three", filters=(Filter("inet", "t", "c", 2, text),))
         assert causes(case) == [("firewall-port", ("three",))]
+
+
+@pytest.mark.parametrize("text", ["tcp dport 2380 drop", "ip saddr != 10.249.0.0/24 tcp dport { 2379, 2380 } drop"])
+def test_a_rule_that_keeps_only_strangers_out_is_no_cause(text: str) -> None:
+    assert causes(on(healthy(), "three", filters=(Filter("inet", "company", "guard", 2, text),))) == []
+
+
+def test_where_nobody_else_was_asked_a_rule_without_exceptions_is_believed() -> None:
+    case = on(healthy(), "three", filters=(Filter("inet", "company", "guard", 2, "tcp dport 2380 drop"),))
+    alone = replace(case, machines={"three": case.machines["three"]})
+    assert causes(alone) == [("firewall-port", ("three",))]
+    excepting = Filter("inet", "company", "guard", 2, "ip saddr != 10.249.0.0/24 tcp dport 2380 drop")
+    assert causes(on(alone, "three", filters=(excepting,))) == []
+
+
+def test_no_cause_explains_what_explains_it() -> None:
+    causing = {rule.id: (rule.explains | rule.reaches) - {rule.id} for rule in RULES}
+    behind: dict[str, set[str]] = {}
+    while leaves := {name for name, effects in causing.items() if effects <= behind.keys() and name not in behind}:
+        behind |= {name: set(causing[name]) for name in leaves}
+    assert causing.keys() - behind.keys() == set()
+
+
+def test_a_disk_is_full_also_where_systemd_says_nothing() -> None:
+    assert causes(on(_full(healthy()), "three", units={}))[0] == ("disk-full", ("three",))
+
+
+def test_data_that_differs_is_made_anew_before_its_alarm_is_taken_away() -> None:
+    fix = diagnose(examine(RULES, played.scene(_corrupt(healthy()))), RULES)[0].fix
+    done = [next(word for word in ("remove", "add", "rm -rf", "disarm") if word in one) for one in fix]
+    assert done == ["remove", "add", "rm -rf", "disarm"]
 
 
 def test_every_fault_of_the_lab_names_a_rule_that_is_asked() -> None:
