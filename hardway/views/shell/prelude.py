@@ -8,7 +8,7 @@ from pathlib import Path
 from hardway.inventory.model import Cluster
 from hardway.phases.access import ssh_config
 from hardway.phases.base import Model
-from hardway.views.shell.words import document
+from hardway.views.shell.words import Who, document
 
 PROVE = r"""
 # prove MACHINE SECONDS HOW WANTED: asks a machine what stands on standard input until the answer is right
@@ -61,6 +61,14 @@ def _config(model: Model) -> str:
     return "\n".join(document(ssh_config(model)))
 
 
+_ROOT = {
+    "never": 'exec "$@"',
+    "always": 'exec sudo -n "$@"',
+    "unless-root": '[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@"',
+}
+"""What a machine is to do with a command, as `Ssh.sudo` has it."""
+
+
 def _ssh(cluster: Cluster) -> list[str]:
     """One connection a machine for all that is typed; as root where the account is none."""
     shared = '-o ControlMaster=auto -o ControlPersist=60 -o "ControlPath=$sockets/%C"'
@@ -73,23 +81,37 @@ def _ssh(cluster: Cluster) -> list[str]:
         "}",
         "trap close EXIT",
     ]
-    if all(machine.ssh.user in (None, "root") for machine in cluster.machines):
+    ways: dict[str, list[str]] = {}
+    for machine in cluster.machines:
+        ways.setdefault(machine.ssh.sudo, []).append(machine.name)
+    if list(ways) == ["never"]:
         return [*lines, f'ssh() {{ {plain} "$@"; }}']
+    usual, *others = sorted(ways, key=lambda way: len(ways[way]), reverse=True)
+    cases = [f"    {'|'.join(ways[way])}) root='{_ROOT[way]}' ;;" for way in others]
     return [
         *lines,
-        "# ssh MACHINE COMMAND…: as root there",
-        f'ssh() {{ local machine=$1; shift; {plain} "$machine" "sudo sh -c $(printf %q "$*")"; }}',
+        "# ssh MACHINE COMMAND…: as root there, where need be by sudo, which must ask for no password",
+        "ssh() {",
+        "  local machine=$1 typed=${*:2} quote=\"'\\\\''\"",
+        f"  local root='{_ROOT[usual]}'",
+        *(["  case $machine in", *cases, "  esac"] if cases else []),
+        f"  {plain} \\",
+        "    \"$machine\" \"exec sh -c '$root' sh sh -c '${typed//\\'/$quote}'\"",
+        "}",
     ]
 
 
 def _known_hosts(cluster: Cluster) -> list[str]:
+    """A lab's keys are known; all others are met on the very way by which hardway goes, and found by it later."""
     if cluster.lab is not None:
         return []
-    scans = []
-    for machine in cluster.machines:
-        host = machine.ssh.host or str(machine.ip)
-        scans.append(f"  ssh-keyscan -p {machine.ssh.port or 22} {shlex.quote(host)}")
+    first = "command ssh -n -F ssh_config -o StrictHostKeyChecking=accept-new"
+    # A machine may be the jump host of others, and then must be known before them.
+    direct_first = sorted(cluster.machines, key=lambda machine: machine.ssh.jump is not None)
+    who = Who(tuple(machine.name for machine in direct_first))
     return [
-        "# First contact: compare with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says on their consoles",
-        "[ -s known_hosts ] || {", *scans, "} >known_hosts",
-    ]  # fmt: skip
+        "# First contact: what is not known yet is written down. Compare it with what machines say on their consoles:",
+        "# ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub",
+        *who.loop([f"{first} {who.word} true"]),
+        "ssh-keygen -lf known_hosts",
+    ]
