@@ -49,16 +49,11 @@ def _names(options: Options) -> Iterator[str]:
 
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
-    from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
-    from hardway.phases.base import Model
-    from hardway.plan import declare
-    from hardway.views.foresight import foreseen
+    from hardway.views import foresight
 
     here = site(options, lab_must_run=False)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    model = Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions)
-    return model, declare(model)
+    return foresight.declared(here.cluster, here.state)
 
 
 @flags("inventory", "workspace", "verbose")
@@ -97,12 +92,17 @@ def page(
 
 
 def typed(options: Options, what: str | None, everything: bool = False) -> str:
-    """The script of a chapter, of a thing, or of all; raises UsageError for what nobody types."""
+    """The script of a chapter, of a thing, or of all; raises UsageError for what nobody types.
+
+    It is for machines that hold no cluster yet, also where this one has long been formed.
+    """
     from hardway.cli.running import site
+    from hardway.views import foresight
     from hardway.views.explain import Book, find_things
     from hardway.views.shell import of_chapter, of_thing, script, whole
 
-    model, declaration = declared(options)
+    here = site(options, lab_must_run=False)
+    model, declaration = foresight.declared(here.cluster, foresight.unbegun(here.state))
     if everything:
         part = whole(declaration)
     elif what in SUMMARIES:
@@ -114,5 +114,4 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
             f"{what!r} is nothing that one types" if what else "what is to be typed was not said",
             hint="a chapter or a thing, such as certs/kube-apiserver; or --all",
         )
-    workspace = site(options, lab_must_run=False).workspace.root
-    return script(model, declaration, part, workspace=workspace)
+    return script(model, declaration, part, workspace=here.workspace.root)

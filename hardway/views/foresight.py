@@ -6,9 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from hardway.artifacts.catalogue import releases_for
 from hardway.deciding import decided, guard, refuse_lost_keys
 from hardway.errors import HardwayError
-from hardway.plan import Declaration, View
+from hardway.inventory.model import Cluster
+from hardway.phases import CHAPTER_NAMES
+from hardway.phases.base import Model
+from hardway.plan import Declaration, View, declare
 from hardway.resources import Local
 from hardway.session import Session
 from hardway.state import State, pending
@@ -23,6 +27,18 @@ def foreseen(state: State, chapters: Sequence[str]) -> State:
     if state.etcd == "absent" and "etcd" in chapters:
         return replace(state, etcd="begun", etcd_token=TOKEN)
     return state
+
+
+def unbegun(state: State) -> State:
+    """The same cluster with its etcd still to come, as it is for somebody who types it on empty machines."""
+    return replace(state, etcd="absent", etcd_token="")
+
+
+def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
+    """What a run of all chapters would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
+    versions = {name: release.version for name, release in releases_for(cluster.kubernetes).items()}
+    model = Model(cluster, foreseen(state, CHAPTER_NAMES), versions)
+    return model, declare(model)
 
 
 @dataclass(frozen=True)

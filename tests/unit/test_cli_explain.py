@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from hardway.cli.app import app
 from hardway.cli.explain import complete_what
 from hardway.errors import UsageError
+from hardway.state import State
 
 INVENTORY = """\
 cluster: pair
@@ -52,6 +53,16 @@ def test_shell_types_a_chapter_a_thing_or_everything(inventory: Path) -> None:
     thing, chapter, whole = said("certs/sa", "-o", "shell"), said("certs", "-o", "shell"), said("--all", "-o", "shell")
     assert thing.startswith("#!/usr/bin/env bash\n# pair, certs/sa\n")
     assert len(thing) < len(chapter) < len(whole)
+
+
+def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: Path) -> None:
+    before = said("--all", "-o", "shell")
+    state = State("pair", "id", generation=7, etcd="formed", etcd_token="drawn-by-lot")
+    folder = inventory.parent / ".hardway" / "pair"
+    folder.mkdir(parents=True)
+    (folder / "state.json").write_text(state.to_json())
+    assert said("--all", "-o", "shell") == before
+    assert "--initial-cluster-token=pair " in said("etcd", "-o", "shell")
 
 
 @pytest.mark.parametrize("words", [("443", "-o", "shell"), ("-o", "shell"), ("--all",)])
