@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from hardway.errors import LabError, UsageError
@@ -34,6 +35,8 @@ def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
     """The machines that a fault is for. Raises UsageError where the lab has none, or the one named is none of them."""
     cluster = here.cluster
     fitting = [one for one in cluster.machines if fault.role in one.roles]
+    if not _shows(here, fault):
+        raise UsageError(f"{fault.name} would not show in a cluster of this inventory", hint="hardway lab break --list")
     if not _fits(here, fault):
         needed = f"{fault.least} machines" if fault.least > 1 else "a machine"
         raise UsageError(f"{fault.name} needs {needed} with the role {fault.role}", hint="hardway lab break --list")
@@ -108,4 +111,8 @@ def _values(here: Site, machine: Machine) -> Iterator[tuple[str, str]]:
 
 def _fits(here: Site, fault: Fault) -> bool:
     fitting = [one for one in here.cluster.machines if fault.role in one.roles]
-    return len(fitting) >= fault.least
+    return _shows(here, fault) and len(fitting) >= fault.least
+
+
+def _shows(here: Site, fault: Fault) -> bool:
+    return fault.given is None or attrgetter(fault.given[0])(here.cluster) == fault.given[1]

@@ -14,6 +14,7 @@ without the machine's address."""
 
 PKI = "/etc/kubernetes/pki"
 UNITS = "/etc/systemd/system"
+BRIDGED = ("network.plugin", "bridge")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Fault:
     rest is a minority; `through_controller`: on the first controller instead), once `forged` lies there. It
     knows, of the machine that is to break, NAME, ADDRESS, PODS; of another worker OTHER_PODS and OTHER_ADDRESS;
     and FIRST, the first controller's address. With fewer than `least` machines of the role it would show nothing, or
-    destroy the cluster.
+    destroy the cluster; nor does it show where the inventory's value at a path is not that of `given`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Fault:
     majority: bool = False
     through_controller: bool = False
     least: int = 1
+    given: tuple[str, str] | None = None
 
 
 def _flag(component: str, edit: str) -> str:
@@ -77,16 +79,19 @@ _DROP = (
 _NEW_KEY = "openssl ecparam -name prime256v1 -genkey -noout -out {path}"
 _KUBECTL = "kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 
-_RAISE_ALARM = f"""
-# As a member does whose quota is used up; etcdctl can only take alarms away.
+
+def _raise_alarm(alarm: str) -> str:
+    """As a member does that finds it by itself; etcdctl can only take alarms away."""
+    return f"""
 cd {PKI}/etcd
 given="--cacert=ca.crt --cert=healthcheck-client.crt --key=healthcheck-client.key"
 id=$(etcdctl $given endpoint status -w json | sed 's/.*"member_id":\\([0-9]*\\).*/\\1/')
-body='{{"action":"ACTIVATE","memberID":"'$id'","alarm":"NOSPACE"}}'
+body='{{"action":"ACTIVATE","memberID":"'$id'","alarm":"{alarm}"}}'
 printf '%s\\r\\n' 'POST /v3/maintenance/alarm HTTP/1.1' 'Host: etcd' 'Connection: close' \\
   "Content-Length: ${{#body}}" '' "$body" |
   openssl s_client -quiet -ign_eof -connect 127.0.0.1:2379 -CAfile ca.crt \\
-    -cert healthcheck-client.crt -key healthcheck-client.key 2>/dev/null | grep -q NOSPACE"""
+    -cert healthcheck-client.crt -key healthcheck-client.key 2>/dev/null | grep -q {alarm}"""
+
 
 MACHINES = (
     Fault("power-off", "a node is gone, and does not answer", "worker", "machine-unreachable", power_off=True),
@@ -113,23 +118,26 @@ MACHINES = (
     Fault(
         "names", "one machine does not know the others by name", "controller", "hosts-names",
         "sed -i '/^# BEGIN hardway/,/^# END hardway/d' /etc/hosts",
+        given=("hosts.resolve", "etc-hosts"),
     ),
-    Fault("hostname", "a machine says that it is another one", "worker", "wrong-hostname", "hostname laptop"),
+    Fault("hostname", "a machine says that it is another one", "worker", "wrong-hostname", "hostname laptop",
+          given=("hosts.hostname", "set")),
 )  # fmt: skip
 
 NETWORK = (
     Fault(
         "lost-route", "pods of two nodes do not reach each other", "worker", "pod-route",
-        "ip route delete $OTHER_PODS via $OTHER_ADDRESS", least=2,
+        "ip route delete $OTHER_PODS via $OTHER_ADDRESS", least=2, given=BRIDGED,
     ),
     Fault(
         "own-route", "one node does not reach its own pods", "worker", "own-route",
-        "ip route prepend $PODS via $FIRST proto static",
+        "ip route prepend $PODS via $FIRST proto static", given=BRIDGED,
     ),
     Fault(
         "forward-drop", "pods of one node talk to nobody, though their routes are there", "worker", "firewall-forward",
         "nft add table inet company && "
         "nft 'add chain inet company forward { type filter hook forward priority 0; policy drop; }'",
+        given=BRIDGED,
     ),
     Fault(
         "firewall-kubelet", "logs and exec hang for pods of one node", "worker", "firewall-port",
@@ -205,7 +213,10 @@ TRUST = (
 )  # fmt: skip
 
 CONTROL_PLANE = (
-    Fault("etcd-alarm", "everything can be read and nothing changed", "controller", "etcd-alarm", _RAISE_ALARM),
+    Fault("etcd-alarm", "everything can be read and nothing changed", "controller", "etcd-alarm",
+          _raise_alarm("NOSPACE")),
+    Fault("etcd-corrupt", "etcd runs on all controllers, and nobody gets an answer", "controller", "etcd-corrupt",
+          _raise_alarm("CORRUPT"), least=3),
     Fault("etcd-quorum", "nothing answers any more, and pods run on", "controller", "etcd-quorum",
           "systemctl stop etcd.service", majority=True),
     Fault(
@@ -247,7 +258,8 @@ WORKERS = (
     Fault("containerd-stopped", "a node goes NotReady, though its kubelet runs", "worker", "unit-stopped",
           "systemctl stop containerd.service"),
     Fault("proxy-stopped", "Services answer on all nodes but one", "worker", "unit-stopped",
-          "systemctl disable -q --now kube-proxy.service && nft delete table ip kube-proxy"),
+          "systemctl disable -q --now kube-proxy.service && nft delete table ip kube-proxy",
+          given=("network.proxy_mode", "nftables")),
     Fault(
         "damaged-binary", "kube-proxy does not start on one node", "worker", "unit-exec",
         "cd /usr/local/bin && head -c 4096 kube-proxy >half && chmod 755 half && mv half kube-proxy && "
@@ -269,7 +281,7 @@ WORKERS = (
     ),
     Fault(
         "cni-config", "a node is NotReady: its network is not", "worker", "cni-config",
-        "rm /etc/cni/net.d/10-bridge.conflist",
+        "rm /etc/cni/net.d/10-bridge.conflist", given=BRIDGED,
     ),
     Fault(
         "image-missing", "pods stay in ContainerCreating on one node", "worker", "image-missing",

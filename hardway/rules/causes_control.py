@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from hardway.inventory.model import API_PORT, Machine
@@ -21,6 +22,7 @@ CHAPTER = {
 BINDING = "hardway:kubelet-api-admin"
 COULD_NOT_RUN = 203
 """systemd's status for a program that the kernel would not execute."""
+EVERY = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
 BAD_FLAG = (
     "unknown flag:", "flag provided but not defined", "unknown shorthand flag", "invalid argument", "strict decoding",
     "failed to load Kubelet config", "couldn't parse", "invalid configuration",
@@ -31,19 +33,53 @@ LOST = ("is out of range [lastIndex(0)]", "has been permanently removed", "has a
 
 def alarms(scene: Scene) -> Iterator[Found]:
     for machine, there in seen(scene, "controller"):
-        raised = [one for one in there.etcd.errors if "alarm:" in one] if there.etcd else []
-        if not raised or not there.etcd:
-            continue
-        every = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
-        steps = [on(machine, f"{every} alarm disarm")]
-        if any("NOSPACE" in one for one in raised):
-            steps = [
-                on(machine, f"{every} compaction {there.etcd.revision}"),
-                on(machine, f"{every} defrag --cluster --command-timeout=60s"),
-                *steps,
-            ]
-        yield Found(machine.name, "etcd has raised an alarm and refuses every write", "\n".join(steps), lines(raised))
-        return
+        raised = [one for one in there.etcd.errors if "alarm:NOSPACE" in one] if there.etcd else []
+        if raised and there.etcd:
+            steps = (
+                f"{EVERY} compaction {there.etcd.revision}", f"{EVERY} defrag --cluster --command-timeout=60s",
+                f"{EVERY} alarm disarm",
+            )  # fmt: skip
+            yield Found(
+                machine.name, "etcd has raised an alarm and refuses every write",
+                "\n".join(on(machine, step) for step in steps), lines(raised),
+            )  # fmt: skip
+            return
+
+
+def corrupt(scene: Scene) -> Iterator[Found]:
+    """The member that differs is made anew first: with the alarm gone it would serve what it has."""
+    members = list(seen(scene, "controller"))
+    said = [one for _, there in members if there.etcd for one in there.etcd.errors]
+    for identity in dict.fromkeys(re.findall(r"memberID:(\d+) alarm:CORRUPT", "\n".join(said))):
+        known = f"{int(identity):x}"
+        for machine, _ in members:
+            others = [
+                (other, found) for other, found in members
+                if other is not machine and found.etcd and found.members.get(machine.name) == known
+            ]  # fmt: skip
+            if others:
+                steps = (*_member_anew(machine, *others[0]), on(others[0][0], f"{EVERY} alarm disarm"))
+                yield Found(
+                    machine.name, "etcd found that its member holds other data than the rest, and answers nobody",
+                    "\n".join(steps), lines([one for one in said if identity in one][:1]),
+                )  # fmt: skip
+                break
+        else:
+            yield Found(
+                members[0][0].name, "etcd found that its data is damaged, and answers nobody",
+                f"hardway logs {members[0][0].name} etcd", lines(said[:1], "docs/operate/etcd-member.md"),
+            )  # fmt: skip
+
+
+def _member_anew(machine: Machine, other: Machine, found: Symptoms) -> list[str]:
+    """Commands that make a member begin with nothing, as a new one of the cluster that the other member sees."""
+    identity = found.members.get(machine.name, "")
+    peer = f"https://{machine.ip}:2380"
+    steps = [on(other, f"{EVERY} member remove {identity}")] if identity else []
+    if peer not in found.members:
+        steps.append(on(other, f"{EVERY} member add {machine.name} --peer-urls={peer}"))
+    anew = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
+    return [*steps, on(machine, anew)]
 
 
 def quorum(scene: Scene) -> Iterator[Found]:
@@ -75,15 +111,10 @@ def wiped(scene: Scene) -> Iterator[Found]:
         if unit.runs or (there.etcd_data and not said) or not others:
             continue
         other, found = others[0]
-        etcdctl = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
         identity = found.members.get(machine.name, "")
-        steps = [on(other, f"{etcdctl} member remove {identity}")] if identity else []
-        if f"https://{machine.ip}:2380" not in found.members:
-            steps.append(on(other, f"{etcdctl} member add {machine.name} --peer-urls=https://{machine.ip}:2380"))
-        anew = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
         yield Found(
             machine.name, "its etcd member has lost its data, and must not begin again as who it was",
-            "\n".join([*steps, on(machine, anew)]),
+            "\n".join(_member_anew(machine, other, found)),
             lines(
                 f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
                 f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",
@@ -202,12 +233,17 @@ RULES = (
         layer="etcd", explains=HERE, reaches=CONTROLLER,
     ),
     Rule(
+        "etcd-corrupt", SYMPTOMS, corrupt, "two members would give two answers; so none is given", "",
+        layer="etcd", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
         "etcd-wiped", SYMPTOMS, wiped, "a member that forgot its votes could take two sides", "",
         layer="etcd", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
     ),
     Rule(
         "etcd-quorum", SYMPTOMS, quorum, "without a majority etcd answers nobody, and no API server works", "",
-        layer="etcd", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER | {"unit-stopped", "node-missing"},
+        layer="etcd", explains=HERE - {"drift", "port-blocked"} | {"unit-stopped"},
+        reaches=CONTROLLER | {"unit-stopped", "node-missing"},
     ),
     Rule(
         "port-taken", SYMPTOMS, taken_ports, "two programs cannot listen on one port", "",
@@ -223,7 +259,7 @@ RULES = (
     ),
     Rule(
         "unit-stopped", SYMPTOMS, stopped, "nobody starts it again but a person", "",
-        layer="control plane", explains=HERE, reaches=CONTROLLER - {"etcd-quorum"},
+        layer="control plane", explains=HERE - {"port-blocked"}, reaches=CONTROLLER - {"etcd-quorum"},
     ),
     Rule(
         "balancer-backends", SYMPTOMS, backends, "workers and people come by the balancer only", "",

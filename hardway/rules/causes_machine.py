@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from hardway.rules.model import Found, Rule, Scene
 from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, case, drifts, lines, on, seen
-from hardway.rules.symptoms import Space
+from hardway.rules.symptoms import Space, UnitState
 from hardway.rules.symptoms_probe import FULL, units
 
 NEEDED = 64 * 1024
@@ -28,7 +28,8 @@ def full_disks(scene: Scene) -> Iterator[Found]:
             if one.path == "/" or not any(one.size == other.size for other in full if other.path == "/"):
                 holder = one.holder[0] if one.holder else ""
                 remove = on(machine, f"rm {holder}") if holder else on(machine, f"du -xah {one.path} | sort -h | tail")
-                again = [unit for unit in units(machine) if not there.units[unit].runs]
+                states = {unit: there.units.get(unit, UnitState()) for unit in units(machine)}
+                again = [unit for unit, state in states.items() if not state.runs]
                 restart = [on(machine, f"systemctl restart {' '.join(f'{unit}.service' for unit in again)}")]
                 yield Found(
                     machine.name,
@@ -39,7 +40,7 @@ def full_disks(scene: Scene) -> Iterator[Found]:
                         f"the largest file there that no component keeps: {holder}, {one.holder[1]} KiB"
                         if one.holder
                         else "",
-                        *(there.units[unit].said("no space left", "No space left") for unit in units(machine)),
+                        *(state.said("no space left", "No space left") for state in states.values()),
                     ),
                 )
 
@@ -141,5 +142,5 @@ RULES = (
 )  # fmt: skip
 DRIFT = Rule(
     "drift", SYMPTOMS, drift, "what is not as declared is the first thing to put right before anything is looked for",
-    "", layer="control plane", explains=HERE - {"drift"}, reaches=CONTROLLER,
+    "", layer="control plane", explains=HERE - {"drift", "port-blocked"}, reaches=CONTROLLER - {"etcd-quorum"},
 )  # fmt: skip

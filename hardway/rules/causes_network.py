@@ -16,6 +16,9 @@ from hardway.rules.symptoms import Symptoms
 OWNERS = {**CONTROLLER_PORTS, **WORKER_PORTS, 2379: "etcd", 2380: "etcd"}
 
 
+_EXCEPTING = re.compile(r"saddr|iif|ct state| -s | -i |ctstate")
+
+
 def lost_routes(scene: Scene) -> Iterator[Found]:
     for machine in routed(scene.cluster):
         there = case(scene).machines.get(machine.name)
@@ -31,6 +34,8 @@ def lost_routes(scene: Scene) -> Iterator[Found]:
 
 
 def own_routes(scene: Scene) -> Iterator[Found]:
+    if scene.cluster.network.plugin != "bridge":
+        return  # Another plugin routes a node's own pods as it likes.
     for machine, there in seen(scene, "worker"):
         for route in there.routes:
             words = route.split()
@@ -46,6 +51,8 @@ def _has(there: Symptoms, wanted: str) -> bool:
 
 
 def forwarding_dropped(scene: Scene) -> Iterator[Found]:
+    if scene.cluster.network.plugin != "bridge":
+        return  # By which interfaces and marks another plugin's packets are let through is not known here.
     for machine, there in seen(scene, "worker"):
         accepted = [one for one in (*there.accepts, *there.iptables) if _is_about_pods(scene, machine, one)]
         if accepted:
@@ -64,13 +71,13 @@ def forwarding_dropped(scene: Scene) -> Iterator[Found]:
 
 def _is_about_pods(scene: Scene, machine: Machine, rule: str) -> bool:
     wide = str(scene.cluster.network.pod_cidr)
-    return str(machine.pods) in rule or wide in rule
+    return any(one in rule for one in (str(machine.pods), wide, BRIDGE))
 
 
 def dropped_ports(scene: Scene) -> Iterator[Found]:
     for machine, there in seen(scene):
         for rule in there.filters:
-            if ports := _ports(rule.text) & needed(scene, machine):
+            if ports := _kept_out(scene, machine, rule.text, _ports(rule.text)):
                 where = f"{rule.family} {rule.table} {rule.chain}"
                 yield Found(
                     machine.name, f"its firewall drops {_services(ports)}",
@@ -79,11 +86,29 @@ def dropped_ports(scene: Scene) -> Iterator[Found]:
                 )  # fmt: skip
         for line in there.iptables:
             found = re.match(r"-A (INPUT.*--dports? (\S+) .*-j (?:DROP|REJECT).*)", line)
-            if found and (ports := _ports(f"dport {found[2]}") & needed(scene, machine)):
+            if found and (ports := _kept_out(scene, machine, line, _ports(f"dport {found[2]}"))):
                 yield Found(
                     machine.name, f"its firewall drops {_services(ports)}", on(machine, f"iptables -D {found[1]}"),
                     lines(line, _dialled(scene, machine)),
                 )  # fmt: skip
+
+
+def _kept_out(scene: Scene, machine: Machine, rule: str, dropped: set[int]) -> set[int]:
+    """The ports that others need and do not get, as far as this rule is to blame.
+
+    Most firewalls accept some callers first and drop the rest, or except them in the rule itself. So those who dialled
+    are believed; where none of them was asked, a rule that excepts nobody.
+    """
+    found = set()
+    for port in dropped & needed(scene, machine):
+        answers = {
+            symptoms.reach[str(machine.ip), port]
+            for other, symptoms in seen(scene)
+            if other is not machine and (str(machine.ip), port) in symptoms.reach
+        }
+        if answers - {"open"} or (not answers and not _EXCEPTING.search(rule)):
+            found.add(port)
+    return found
 
 
 def blocked(scene: Scene) -> Iterator[Found]:
@@ -172,7 +197,7 @@ RULES = (
     ),
     Rule(
         "port-blocked", SYMPTOMS, blocked, "a firewall on the way, or a route that leads elsewhere", "",
-        layer="network", explains=HERE - {"port-blocked"}, reaches=CONTROLLER,
+        layer="network", explains=HERE - {"port-blocked", "drift", "node-missing"}, reaches=CONTROLLER,
     ),
     Rule(
         "dns-loop", SYMPTOMS, resolver_loops, "CoreDNS asks the machine's resolvers about all other names", "",

@@ -177,7 +177,7 @@ RULES = (
     ),
     Rule(
         "node-missing", SYMPTOMS, missing_nodes, "no pod is ever given to a node that is not registered", "",
-        layer="workers", explains=HERE - {"node-missing"}, reaches=WORKER,
+        layer="workers", explains=HERE - {"node-missing", "drift", "port-blocked"}, reaches=WORKER,
     ),
     Rule("dns-gone", SYMPTOMS, dns_gone, "programs in pods find nothing by name", "", layer="add-ons",
          explains=HERE, reaches=WORKER),

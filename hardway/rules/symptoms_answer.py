@@ -80,12 +80,13 @@ def parse(output: str, nonce: str) -> Symptoms:
 def objects(output: str, server: str) -> Objects | None:
     """The API's answer to `symptoms_probe.OBJECTS`; None where it gave none."""
     try:
-        nodes, pods, others = (json.loads(text) for text in f"{output}\n".split("\n@\n"))
+        # Of what is not there kubectl says nothing at all.
+        nodes, pods, others = (json.loads(text.strip() or '{"items": []}') for text in f"{output}\n".split("\n@\n"))
     except ValueError:
         return None
-    if "items" not in nodes:
+    if any("failed" in one for one in (nodes, pods, others)) or "items" not in nodes:
         return None
-    named = {(one["kind"], one["metadata"]["name"]): one for one in others.get("items", [others] if others else [])}
+    named = {(one["kind"], one["metadata"]["name"]): one for one in others.get("items", [others])}
     deployment = named.get(("Deployment", "coredns"))
     service = named.get(("Service", "kube-dns"))
     return Objects(

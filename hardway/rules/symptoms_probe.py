@@ -213,7 +213,7 @@ def _at_once(nonce: str, questions: Mapping[str, str]) -> str:
 
 
 OBJECTS = f"""
-kubectl() {{ timeout 6 {KUBECTL} "$@" 2>/dev/null || echo '{{}}'; }}
+kubectl() {{ timeout 6 {KUBECTL} "$@" 2>/dev/null || echo '{{"failed": true}}'; }}
 kubectl get nodes -o json
 echo @
 kubectl -n kube-system get pods -l k8s-app=kube-dns -o json

@@ -105,7 +105,10 @@ def _ask(session: Session, cluster: Cluster, name: str) -> Symptoms | HardwayErr
 def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms]) -> Objects | None:
     for controller in cluster.controllers:
         if controller.name in machines and "readyz check passed" in machines[controller.name].readyz:
-            answer = session.run(controller.name, OBJECTS, what="ask the API", check=False)
+            try:
+                answer = session.run(controller.name, OBJECTS, what="ask the API", check=False)
+            except HardwayError:
+                continue
             if found := objects(answer.stdout.decode(errors="replace"), controller.name):
                 return found
     return None

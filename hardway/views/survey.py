@@ -133,5 +133,8 @@ def _details(session: Session, name: str, found: Survey) -> Details:
     if not wanted:
         return Details()
     nonce = f"hardway-{secrets.token_hex(8)}"
-    answer = session.run(name, evidence.script(wanted, nonce), what="read what differs", check=False)
+    try:
+        answer = session.run(name, evidence.script(wanted, nonce), what="read what differs", check=False)
+    except HardwayError:
+        return Details()  # It was lost in between: what differs is known, and is told without its evidence.
     return evidence.parse(answer.stdout, nonce)

@@ -21,6 +21,7 @@ from hardway.phases.base import Model
 from hardway.phases.certs import CA_NAMES, certificates
 from hardway.rules import RULES, Finding, examine
 from hardway.rules.diagnosis import Cause, diagnose
+from hardway.rules.symptoms_answer import objects
 from hardway.state import State
 from hardway.views.doctor import Diagnosis
 from hardway.workspace import Workspace
@@ -44,6 +45,17 @@ def test_a_full_disk_explains_a_dead_member_a_server_that_is_not_ready_and_nodes
     [(cause, follows)] = told(*findings)
     assert cause == "disk-full"
     assert follows == ["etcd-member-down", "api-not-ready", "unit-failing", "node-not-ready"]
+
+
+NODES, PODS = '{"items": []}', '{"items": []}'
+
+
+def test_what_the_api_does_not_have_is_known_and_what_it_did_not_say_is_not() -> None:
+    gone = objects(f"{NODES}\n@\n{PODS}\n@\n", "one")
+    assert gone is not None
+    assert (gone.replicas, gone.bindings) == (None, frozenset())
+    assert objects(f'{NODES}\n@\n{PODS}\n@\n{{"failed": true}}\n', "one") is None
+    assert objects("", "one") is None
 
 
 def test_an_effect_without_a_cause_stands_for_itself() -> None:
@@ -176,6 +188,15 @@ def test_a_small_lab_is_not_given_what_would_destroy_it(site: Site) -> None:
     assert {"etcd-wiped", "lost-route"}.isdisjoint(one.name for one in candidates(small))
     with pytest.raises(UsageError, match="needs 3 machines"):
         chosen(small, fault("etcd-wiped"), None)
+
+
+def test_a_lab_is_not_given_what_would_not_show(site: Site) -> None:
+    network = replace(site.cluster.network, plugin="none", proxy_mode="iptables")
+    plain = replace(site, cluster=replace(site.cluster, network=network))
+    gone = {one.name for one in candidates(site)} - {one.name for one in candidates(plain)}
+    assert gone == {"lost-route", "own-route", "forward-drop", "cni-config", "proxy-stopped"}
+    with pytest.raises(UsageError, match="would not show"):
+        chosen(plain, fault("lost-route"), None)
 
 
 def test_an_unknown_fault_says_where_all_are() -> None:
