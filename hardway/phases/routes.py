@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from hardway.inventory.model import Machine
-from hardway.network import routed, routes, unmasqueraded
+from hardway.network import BRIDGE, routed, routes, unmasqueraded
 from hardway.phases.base import Chapter, Declared, Model, Proof
 from hardway.phases.paths import unit_inputs, unit_path
 from hardway.render import render
@@ -88,11 +88,20 @@ def proofs(model: Model) -> Iterator[Proof]:
             yield Proof(
                 machine.name,
                 "the firewall lets pods through",
-                # A chain of the filter hook forward with policy drop, and nothing in it about the pod network.
-                "! { nft list chains 2>/dev/null | grep -q 'hook forward.*policy drop'; } || "
-                f"nft list ruleset | grep -qF {machine.pods}",
+                _firewall_query(str(machine.pods), str(model.cluster.network.pod_cidr)),
                 "FORWARD DROP stops all pods; accept forwarding from and to the pod ranges in your firewall",
             )
+
+
+def _firewall_query(*pods: str) -> str:
+    """Succeeds unless something drops what is forwarded, and no rule of a firewall's own accepts these pods."""
+    ranges = " ".join(f"-e {one}" for one in (*pods, BRIDGE))
+    return (
+        "! { nft list chains 2>/dev/null | grep -q 'hook forward.*policy drop'; } || "
+        "nft list tables | while read -r _ family table; do case $table in hardway-pods|kube-proxy) ;; "
+        '*) nft list table "$family" "$table";; esac; done | grep accept | '
+        f"grep -qF {ranges}"
+    )
 
 
 def _routes_query(wanted: dict[str, str]) -> str:

@@ -1,7 +1,9 @@
 """What each chapter puts where, on every shape of cluster."""
 
+import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Network
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from hardway.phases import (
     encryption,
     hosts,
     kubeconfigs,
+    routes,
 )
 from hardway.plan import declare
 from hardway.render import flags
@@ -102,6 +105,34 @@ def test_files_come_before_the_service_that_reads_them(of: Cluster) -> None:
 def test_names_and_addresses_of_all_machines_are_in_the_block() -> None:
     assert "10.240.0.20 worker-0.kubernetes.local worker-0\n" in hosts.hosts_block(MODEL)
     assert len(hosts.hosts_block(MODEL).splitlines()) == 7
+
+
+OURS = "table ip hardway-pods {\n ip saddr 10.200.0.0/24 masquerade\n}"
+DROP = "table inet company {\n chain forward {\n type filter hook forward priority 0; policy drop;\n%s }\n}"
+
+
+@pytest.mark.parametrize(
+    ("tables", "holds"),
+    [
+        ([OURS], True),
+        ([OURS, DROP % ""], False),
+        ([OURS, DROP % "ip saddr 10.200.0.0/24 drop\n"], False),
+        ([OURS, DROP % "ip saddr 10.200.0.0/16 accept\n"], True),
+        ([OURS, DROP % 'iifname "cni0" accept\n'], True),
+    ],
+)
+def test_a_firewall_that_drops_pods_is_proved_by_its_own_rules(tmp_path: Path, tables: list[str], holds: bool) -> None:
+    """Played by an nft that has these tables."""
+    [proof] = [one for one in routes.proofs(MODEL) if (one.machine, one.name[:12]) == ("worker-0", "the firewall")]
+    for table in tables:
+        _, family, name, *_ = table.split()
+        (tmp_path / f"{family} {name}").write_text(table)
+    nft = (
+        f"cd {tmp_path}\nnft() {{ case $2 in tables) ls | sed 's/^/table /';; table) cat \"$3 $4\";; "
+        "chains) cat *;; esac; }\n"
+    )
+    ran = subprocess.run(["sh", "-c", nft + proof.query], capture_output=True, text=True, check=False)
+    assert (ran.returncode == 0) is holds, ran.stderr
 
 
 def test_what_is_the_operators_own_is_kept() -> None:
