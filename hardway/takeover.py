@@ -31,7 +31,7 @@ for unit in etcd kube-apiserver kube-controller-manager; do
   tr '\0' '\n' </proc/$pid/cmdline | sed -n "s/^--/$unit /p"
   [ $unit != kube-apiserver ] || /proc/$pid/exe --version | sed 's/^Kubernetes v/version /'
 done
-sed -n 's/^ *- \(secretbox\|aescbc\):.*/provider \1/p' {ENCRYPTION_CONFIG} 2>/dev/null || true
+sed -n 's/^ *- \(secretbox\|aescbc\|identity\):.*/provider \1/p' {ENCRYPTION_CONFIG} 2>/dev/null || true
 """
 
 
@@ -74,7 +74,7 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
         etcd="formed",
         etcd_token=first.flags.get(("etcd", "initial-cluster-token"), ""),
         kubernetes=first.version,
-        fixed=_fixed(first),
+        fixed=fixed(first),
         roster=seats(session.cluster, state, ids),
     )
 
@@ -136,20 +136,24 @@ def read(text: str) -> Found:
             if len(fields) >= 5 and fields[1] == "started":
                 members[fields[2]] = fields[3]
         elif head in ("version", "provider"):
-            single[head] = rest
+            single.setdefault(head, rest)  # The API server writes with the first provider.
         else:
             name, _, value = rest.partition("=")
             flags[head, name] = value
     return Found(members, flags, single.get("version", ""), single.get("provider", ""))
 
 
-def _fixed(found: Found) -> dict[str, str]:
+ISSUER = "https://kubernetes.default.svc."
+"""What goes before the domain, unless somebody chose an issuer of their own."""
+
+
+def fixed(found: Found) -> dict[str, str]:
     """As `state.fixed_values` has it; what does not run yet has nothing fixed."""
     issuer = found.flags.get(("kube-apiserver", "service-account-issuer"), "")
     values = {
         "network.service_cidr": found.flags.get(("kube-apiserver", "service-cluster-ip-range"), ""),
         "network.pod_cidr": found.flags.get(("kube-controller-manager", "cluster-cidr"), ""),
-        "network.cluster_domain": issuer.removeprefix("https://kubernetes.default.svc.") if issuer else "",
+        "network.cluster_domain": issuer.removeprefix(ISSUER) if issuer.startswith(ISSUER) else "",
         "encryption.provider": found.provider,
     }
     return {name: value for name, value in values.items() if value}

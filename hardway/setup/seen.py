@@ -5,6 +5,7 @@ Private keys and other secrets do not leave the machine: a file's text comes wit
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -197,8 +198,10 @@ def _routes(seen: Material, rest: str, lines: list[str]) -> Material:
     found: dict[IPv4Network, str] = {}
     for line in lines:
         words = line.split()
-        if "via" in words[1:-1] and words[0] != "default":
-            found[IPv4Network(words[0], strict=False)] = words[words.index("via") + 1]
+        if "via" in words[1:-1]:
+            # A way of several hops has a line each, which name no range; nor does the default way.
+            with contextlib.suppress(ValueError):
+                found[IPv4Network(words[0], strict=False)] = words[words.index("via") + 1]
     return replace(seen, routes=found)
 
 

@@ -210,6 +210,14 @@ def _texts(text: str) -> str:
     return "".join(f"text {line}\n" for line in text.splitlines())
 
 
+def test_a_way_of_several_hops_is_none_to_pods() -> None:
+    said = (
+        "@routes\ndefault proto static\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n10.200.1.0/24 via 10.0.0.2 dev eth0\n"
+    )
+    routes = parse("m", said).material.routes
+    assert routes == {IPv4Network("10.200.1.0/24"): "10.0.0.2"}
+
+
 def test_the_script_that_looks_around_is_sh() -> None:
     subprocess.run(["sh", "-n"], input=look_script(), text=True, check=True)
     assert isinstance(parse("m", ""), Glimpse)

@@ -80,6 +80,18 @@ def test_what_the_processes_say_is_read() -> None:
     assert takeover.read("").members == {}
 
 
+def test_the_first_provider_is_the_one_that_writes() -> None:
+    assert takeover.read("provider aescbc\nprovider identity\n").provider == "aescbc"
+
+
+def test_an_issuer_of_ones_own_says_nothing_about_the_domain() -> None:
+    born = {
+        issuer: takeover.fixed(takeover.read(f"kube-apiserver service-account-issuer={issuer}\n"))
+        for issuer in ("https://kubernetes.default.svc.corp.example", "https://oidc.example.net")
+    }
+    assert list(born.values()) == [{"network.cluster_domain": "corp.example"}, {}]
+
+
 def test_a_typed_cluster_is_as_declared_and_unowned(typed: FakeCluster) -> None:
     before = {name: one.tree() for name, one in typed.machines.items()}
     found = plan(typed)
