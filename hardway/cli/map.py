@@ -81,4 +81,6 @@ def _seen(options: Options) -> Map:
 
     with looking(options, None) as look:
         survey, plan = observed(look)
-        return coloured(drawn(look.here.cluster, survey.declaration), verified(look.session, survey, plan))
+        declaration = survey.declaration
+        found = verified(look.session, survey, plan)
+        return coloured(drawn(look.here.cluster, declaration), found, declaration.proofs)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hardway.artifacts.catalogue import releases_for
 from hardway.console.map import map_html, map_svg
 from hardway.console.map.kinds import kinds
 from hardway.console.map.paper import width
@@ -18,9 +16,10 @@ from hardway.deciding import first_state
 from hardway.events import Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
-from hardway.phases.base import Model
-from hardway.plan import declare
+from hardway.phases.base import Model, Proof
+from hardway.plan import Declaration
 from hardway.rules.surroundings import CONTROLLER_PORTS, WORKER_PORTS
+from hardway.views.foresight import declared
 from hardway.views.items import Item
 from hardway.views.map import Connection, Map, coloured, drawn
 from hardway.views.plan import Plan, Unobserved
@@ -45,11 +44,14 @@ machines:
 SHAPES = ("lab", "lab-small", "single", "five")
 
 
-def of(path: Path) -> Map:
+def model(path: Path) -> tuple[Model, Declaration]:
     cluster = allot_pod_cidrs(load(path), {})
-    versions = {name: release.version for name, release in releases_for(cluster.kubernetes).items()}
-    state = replace(first_state(cluster), etcd="begun", etcd_token="token")
-    return drawn(cluster, declare(Model(cluster, state, versions)))
+    return declared(cluster, first_state(cluster))
+
+
+def of(path: Path) -> Map:
+    found, declaration = model(path)
+    return drawn(found.cluster, declaration)
 
 
 def shape(name: str, folder: Path) -> Map:
@@ -208,20 +210,65 @@ def marks(a_map: Map) -> dict[str, str]:
     return {f"{one.name}/{part.name}": part.mark for one in a_map.machines for part in one.components}
 
 
-def test_a_component_is_marked_by_what_differs_in_its_files(lab: Map) -> None:
-    item = Item("worker-1", "workers", "file:/var/lib/kubelet/config.yaml", "change")
-    live = coloured(lab, found(lab, item))
-    assert marks(live)["worker-1/kubelet"] == "differs"
-    assert {mark for name, mark in marks(live).items() if name != "worker-1/kubelet"} == {"holds"}
+@pytest.fixture(scope="module")
+def proofs() -> tuple[tuple[str, Proof], ...]:
+    return model(ROOT / "inventories/lab.yaml")[1].proofs
+
+
+Proofs = tuple[tuple[str, Proof], ...]
+
+
+@pytest.mark.parametrize(
+    ("name", "component"),
+    [
+        ("file:/var/lib/kubelet/config.yaml", "worker-1/kubelet"),
+        ("service:kube-apiserver-lb.service", "lb-0/haproxy"),
+        ("service:etcd.service", "controller-1/etcd"),
+    ],
+)
+def test_a_component_is_marked_by_what_differs_in_its_files_and_its_unit(lab: Map, name: str, component: str) -> None:
+    live = coloured(lab, found(lab, Item(component.partition("/")[0], "a chapter", name, "change")), ())
+    assert marks(live)[component] == "differs"
+    assert {mark for name, mark in marks(live).items() if name != component} == {"holds"}
+
+
+def test_a_connection_is_as_good_as_its_worse_end(lab: Map) -> None:
+    live = coloured(lab, found(lab, Item("worker-1", "workers", "file:/var/lib/kubelet/config.yaml", "change")), ())
     asked = {one.server.machine: one.mark for one in between(live, "kube-apiserver", "kubelet")}
     assert asked == {"worker-0": "holds", "worker-1": "differs", "worker-2": "holds"}
 
 
-def test_a_failed_proof_marks_whom_it_names_and_a_machine_not_seen_all_it_runs(lab: Map) -> None:
+@pytest.mark.parametrize(
+    ("machine", "chapter", "what", "components"),
+    [
+        ("controller-1", "etcd", "this member is healthy over mTLS", {"controller-1/etcd"}),
+        ("controller-0", "etcd", "all members follow one leader", set()),
+        ("controller-0", "control-plane", "the API server is ready", {"controller-0/kube-apiserver"}),
+        ("controller-0", "control-plane", "kube-scheduler runs", {"controller-0/kube-scheduler"}),
+        ("controller-0", "control-plane", "kube-scheduler has a leader", {"controller-0/kube-scheduler"}),
+        ("controller-2", "certs", "etcd/peer.crt is a good client certificate", {"controller-2/etcd"}),
+        ("controller-2", "encryption", "the key decodes to 32 bytes", {"controller-2/kube-apiserver"}),
+        ("lb-0", "load-balancer", "the endpoint answers with the cluster's certificate", {"lb-0/haproxy"}),
+        ("lb-0", "load-balancer", "controller-1 is ready behind it", {"controller-1/kube-apiserver"}),
+        ("worker-2", "kubeconfigs", "/etc/kubernetes/proxy.conf dials the endpoint", {"worker-2/kube-proxy"}),
+        ("worker-2", "workers", "the kubelet serves with a certificate of this cluster", {"worker-2/kubelet"}),
+        ("controller-0", "workers", "node worker-1 is Ready with the version asked for", {"worker-1/kubelet"}),
+        ("worker-1", "hosts", "no swap", set()),
+    ],
+)
+def test_a_failed_proof_marks_whom_it_asks(
+    lab: Map, proofs: Proofs, machine: str, chapter: str, what: str, components: set[str]
+) -> None:
+    assert [one for of, one in proofs if (of, one.machine, one.name) == (chapter, machine, what)]
+    live = coloured(lab, found(lab, failed=(Proved(machine, chapter, what, False, ""),)), proofs)
+    assert {name for name, mark in marks(live).items() if mark == "fails"} == components
+    broken = {name.partition("/")[0] for name in components} | {machine}
+    assert {one.name for one in live.machines if one.mark == "fails"} == broken
+
+
+def test_of_a_machine_that_was_not_seen_nothing_is_said(lab: Map, proofs: Proofs) -> None:
     proof = Proved("controller-0", "control-plane", "kube-scheduler runs", False, "inactive")
-    live = coloured(lab, found(lab, failed=(proof,), unobserved=("worker-2",)))
-    assert marks(live)["controller-0/kube-scheduler"] == "fails"
-    assert marks(live)["controller-1/kube-scheduler"] == "holds"
+    live = coloured(lab, found(lab, failed=(proof,), unobserved=("worker-2",)), proofs)
     assert {mark for name, mark in marks(live).items() if name.startswith("worker-2/")} == {"unseen"}
     own = {one.caller.machine: one.mark for one in between(live, "kube-scheduler", "kube-apiserver")}
     assert own == {"controller-0": "fails", "controller-1": "holds", "controller-2": "holds"}

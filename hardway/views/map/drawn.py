@@ -67,7 +67,7 @@ def _machine(machine: Machine, running: list[Process]) -> MachineOnMap:
         machine.name,
         tuple(sorted(machine.roles)),
         str(machine.ip),
-        tuple(Component(one.name, one.ports, one.socket, one.reads) for one in running),
+        tuple(Component(one.name, one.ports, one.socket, one.reads, one.unit) for one in running),
         str(machine.pods) if machine.is_worker else "",
     )
 

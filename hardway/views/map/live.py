@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
-from hardway.events import Proved
+from hardway.phases.base import Proof
 from hardway.values import OPERATOR
 from hardway.views.items import Item
-from hardway.views.map.values import Component, Connection, MachineOnMap, Map, Mark
+from hardway.views.map.questions import asks_of
+from hardway.views.map.values import Component, Connection, End, MachineOnMap, Map, Mark
 from hardway.views.verification import Verification
 
 _ORDER: tuple[Mark, ...] = ("", "holds", "unseen", "differs", "fails")
 
 
-def coloured(drawn: Map, found: Verification) -> Map:
-    """A component is marked by the differences in what it reads and the proofs that name it; what is nobody's
-    in particular marks the machine alone. A connection is as good as its worse end."""
-    machines = tuple(_machine(one, found) for one in drawn.machines)
+def coloured(drawn: Map, found: Verification, proofs: Iterable[tuple[str, Proof]]) -> Map:
+    """A component is marked by the differences in what it reads and the proofs whose question is about it; what is
+    nobody's in particular marks the machine alone. A connection is as good as its worse end.
+
+    `proofs` are those declared, with their chapters.
+    """
+    failed = {(one.chapter, one.machine, one.what) for one in found.failed}
+    asked = [(chapter, proof) for chapter, proof in proofs if (chapter, proof.machine, proof.name) in failed]
+    failing = {end for chapter, proof in asked for end in asks_of(chapter, proof, drawn.machines)}
+    machines = tuple(_machine(one, found, failing) for one in drawn.machines)
     ends = {(machine.name, one.name): one.mark for machine in machines for one in machine.components}
 
     def connection(one: Connection) -> Connection:
@@ -32,23 +39,23 @@ def worst(marks: Iterable[Mark]) -> Mark:
     return max(marks, key=_ORDER.index, default="")
 
 
-def _machine(machine: MachineOnMap, found: Verification) -> MachineOnMap:
+def _machine(machine: MachineOnMap, found: Verification, failing: Set[End]) -> MachineOnMap:
     if machine.name not in (*found.plan.machines, OPERATOR):
         return machine
     if any(one.machine == machine.name for one in found.plan.unobserved):
         components = tuple(replace(one, mark="unseen") for one in machine.components)
         return replace(machine, components=components, mark="unseen")
     items = [one for one in found.plan.items if one.machine == machine.name]
-    failed = [one for one in found.failed if one.machine == machine.name]
-    components = tuple(replace(one, mark=_component(one, items, failed)) for one in machine.components)
-    return replace(machine, components=components, mark=worst([*_marks(items, failed), "holds"]))
+    components = tuple(
+        replace(one, mark=_component(one, items, End(machine.name, one.name) in failing)) for one in machine.components
+    )
+    own = _mark(bool(items), any(one.machine == machine.name for one in found.failed))
+    return replace(machine, components=components, mark=worst([own, *(one.mark for one in components)]))
 
 
-def _component(component: Component, items: Sequence[Item], failed: Sequence[Proved]) -> Mark:
-    mine = [one for one in items if one.name in component.reads or one.name == f"{component.name}.service"]
-    about = [one for one in failed if component.name in one.what]
-    return worst([*_marks(mine, about), "holds"])
+def _component(component: Component, items: Sequence[Item], fails: bool) -> Mark:
+    return _mark(any(one.name in (*component.reads, component.unit) for one in items), fails)
 
 
-def _marks(items: Sequence[Item], failed: Sequence[Proved]) -> tuple[Mark, ...]:
-    return (*(("differs",) if items else ()), *(("fails",) if failed else ()))
+def _mark(differs: bool, fails: bool) -> Mark:
+    return "fails" if fails else "differs" if differs else "holds"

@@ -47,6 +47,7 @@ class Process:
     calls: tuple[Call, ...]
     reads: tuple[str, ...]
     socket: str = ""
+    unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def processes(machine: Machine, files: Files) -> Iterator[Process]:
     """What runs on a machine, from the top of the stack to its bottom; sshd was there before."""
     for name, (unit, read) in _READERS.items():
         if unit_path(unit) in files.texts:
-            ports, calls, *socket = read(files)
-            yield Process(name, tuple(ports), tuple(calls), _reads(files, unit, name), *socket)
+            ports, calls, socket = read(files)
+            yield Process(name, tuple(ports), tuple(calls), _reads(files, unit, name), socket, f"{unit}.service")
     if machine.is_worker:
         api = Call(_POD_CALLS, component="kube-apiserver", shows="pki/sa", trusted_by="pki/ca")
         yield Process(PODS, (), (api,), ())
@@ -91,7 +92,8 @@ def processes(machine: Machine, files: Files) -> Iterator[Process]:
 
 
 _POD_CALLS = "pods ask the API, through Service kubernetes"
-_Read = tuple[list[Port], list[Call]] | tuple[list[Port], list[Call], str]
+_Read = tuple[list[Port], list[Call], str]
+"""What it listens on, whom it calls, and its socket, if any."""
 
 
 def _haproxy(files: Files) -> _Read:
@@ -103,7 +105,7 @@ def _haproxy(files: Files) -> _Read:
     for ca, certificate in check:
         shown, trusted = files.issued(certificate), files.issued(ca)
         calls += [Call("asks /readyz", host, number, shows=shown, trusted_by=trusted) for host, number in servers]
-    return [Port(port, "tcp", "API")], calls
+    return [Port(port, "tcp", "API")], calls, ""
 
 
 def _api_server(files: Files) -> _Read:
@@ -120,7 +122,7 @@ def _api_server(files: Files) -> _Read:
     calls.append(Call("logs, exec, port-forward", component="kubelet", shows=shown, trusted_by=trusted))
     shown = files.issued(flags["proxy-client-cert-file"])
     calls.append(Call("asks webhooks and API servers that are pods", component=PODS, shows=shown))
-    return [port], calls
+    return [port], calls, ""
 
 
 def _beside(component: str, default: int) -> Callable[[Files], _Read]:
@@ -129,7 +131,7 @@ def _beside(component: str, default: int) -> Callable[[Files], _Read]:
         port, local = int(flags["secure-port"] or default), _is_local(flags["bind-address"])
         client_ca = files.issued(flags["client-ca-file"])
         call = dialled(files.texts[flags["kubeconfig"]], "watches, and makes it so")
-        return [Port(port, "https", "metrics", local, client_ca=client_ca)], [call]
+        return [Port(port, "https", "metrics", local, client_ca=client_ca)], [call], ""
 
     return read
 
@@ -148,9 +150,9 @@ def _etcd(files: Files) -> _Read:
     members = [url.partition("=")[2] for url in flags["initial-cluster"].split(",")]
     own = flags["initial-advertise-peer-urls"]
     others = [_address(url) for url in members if url != own]
-    return list(ports.values()), [
-        Call("members agree on every write", host, number, shows=shown, trusted_by=trusted) for host, number in others
-    ]
+    why = "members agree on every write"
+    calls = [Call(why, host, number, shows=shown, trusted_by=trusted) for host, number in others]
+    return list(ports.values()), calls, ""
 
 
 def _kubelet(files: Files) -> _Read:
@@ -161,7 +163,7 @@ def _kubelet(files: Files) -> _Read:
              certificate=files.issued(str(config["tlsCertFile"])), client_ca=files.issued(x509)),
         Port(int(str(config.get("healthzPort", KUBELET_HEALTH))), "http", "health", local=True),
     ]  # fmt: skip
-    return ports, [dialled(files.texts[files.flags("kubelet")["kubeconfig"]], "what to run, and how it is")]
+    return ports, [dialled(files.texts[files.flags("kubelet")["kubeconfig"]], "what to run, and how it is")], ""
 
 
 def _proxy(files: Files) -> _Read:
@@ -171,7 +173,7 @@ def _proxy(files: Files) -> _Read:
         host, _, number = str(config[key]).rpartition(":")
         ports.append(Port(int(number), "http", use, _is_local(host)))
     kubeconfig = _at(config, "clientConnection", "kubeconfig")
-    return ports, [dialled(files.texts[kubeconfig], "Services and who is behind them")]
+    return ports, [dialled(files.texts[kubeconfig], "Services and who is behind them")], ""
 
 
 def _containerd(files: Files) -> _Read:

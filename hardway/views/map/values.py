@@ -32,12 +32,14 @@ class Port:
 
 @dataclass(frozen=True)
 class Component:
-    """A process, or the pods, of one machine. `reads` has the declared files that it reads."""
+    """A process, or the pods, of one machine. `reads` has the declared files that it reads; `unit` is empty where
+    it is none of hardway's."""
 
     name: str
     ports: tuple[Port, ...] = ()
     socket: str = ""
     reads: tuple[str, ...] = ()
+    unit: str = ""
     mark: Mark = ""
 
 
