@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from hardway import yaml_text
 from hardway.console.map import map_html, map_svg
 from hardway.console.map.kinds import kinds
 from hardway.console.map.paper import width
@@ -17,8 +20,12 @@ from hardway.events import Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.phases.base import Model, Proof
+from hardway.phases.paths import unit_path
+from hardway.phases.workers import KUBELET_CONFIG, PROXY_CONFIG
 from hardway.plan import Declaration
+from hardway.resources import File
 from hardway.rules.surroundings import CONTROLLER_PORTS, WORKER_PORTS
+from hardway.views.evidence import command
 from hardway.views.foresight import declared
 from hardway.views.items import Item
 from hardway.views.map import Connection, Map, coloured, drawn
@@ -85,6 +92,59 @@ def test_a_port_that_settings_move_moves_on_the_map(tmp_path: Path) -> None:
     moved = of(path)
     assert {one.port for one in between(moved, "kube-apiserver", "kubelet")} == {10350}
     assert ">(10260)<" in map_svg(moved)
+
+
+def overlaid(settings: dict[str, Any]) -> Map:
+    """One machine that runs everything, with these settings."""
+    found, _ = model(ROOT / "inventories/single.yaml")
+    cluster = replace(found.cluster, settings=settings)
+    return drawn(cluster, declared(cluster, first_state(cluster))[1])
+
+
+def ports(a_map: Map, component: str) -> dict[str, tuple[int, bool]]:
+    """Number and whether it is for the machine alone, by use."""
+    [one] = [one for machine in a_map.machines for one in machine.components if one.name == component]
+    return {port.use: (port.number, port.local) for port in one.ports}
+
+
+def test_what_settings_take_away_is_at_the_component_s_own_default() -> None:
+    gone = overlaid({
+        "kube-proxy": {"metricsBindAddress": None, "healthzBindAddress": None},
+        "kubelet": {"port": None, "tlsCertFile": None, "authentication": {"x509": None}},
+        "etcd": {"listen-metrics-urls": None},
+    })  # fmt: skip
+    assert ports(gone, "kube-proxy") == {"health": (10256, False), "metrics": (10249, True)}
+    assert ports(gone, "kubelet") == {"logs, exec": (10250, False), "health": (10248, True)}
+    assert set(ports(gone, "etcd")) == {"clients", "peers"}
+    [kubelet] = between(gone, "kube-apiserver", "kubelet")
+    assert kubelet.answers_with == ""
+
+
+def test_an_address_may_leave_its_port_out_and_a_port_may_be_off() -> None:
+    moved = overlaid({"kube-proxy": {"metricsBindAddress": "0.0.0.0"}, "kubelet": {"healthzPort": 0}})
+    assert ports(moved, "kube-proxy")["metrics"] == (10249, False)
+    assert set(ports(moved, "kubelet")) == {"logs, exec"}
+
+
+@pytest.mark.parametrize("component", ["kubelet", "kube-proxy"])
+def test_any_key_of_a_configuration_may_be_taken_away(component: str) -> None:
+    _, declaration = model(ROOT / "inventories/single.yaml")
+    path = {"kubelet": KUBELET_CONFIG, "kube-proxy": PROXY_CONFIG}[component]
+    [text] = [one.resource.text for one in declaration.placed
+              if isinstance(one.resource, File) and one.resource.path == path]  # fmt: skip
+    for key in yaml_text.document(text).keys() - {"kind", "apiVersion"}:
+        assert ports(overlaid({component: {key: None}}), component), key
+
+
+@pytest.mark.parametrize("component", ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"])
+def test_any_flag_that_the_map_reads_may_be_taken_away(component: str) -> None:
+    _, declaration = model(ROOT / "inventories/single.yaml")
+    [unit] = [one.resource.text for one in declaration.placed
+              if isinstance(one.resource, File) and one.resource.path == unit_path(component)]  # fmt: skip
+    flags = {word[2:].partition("=")[0] for word in command(unit) if word.startswith("--")}
+    read = re.compile("config|file|cert|urls|servers|initial|port|address|authority")
+    for flag in filter(read.search, flags):
+        assert ports(overlaid({component: {flag: None}}), component), flag
 
 
 def test_only_members_of_etcds_own_ca_speak_with_etcd(lab: Map) -> None:

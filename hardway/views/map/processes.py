@@ -21,6 +21,8 @@ from hardway.views.map.values import PODS, Port
 
 SSH = 22
 KUBELET, KUBELET_HEALTH, CONTROLLER_MANAGER, SCHEDULER = 10250, 10248, 10257, 10259
+PROXY_HEALTH, PROXY_METRICS = "0.0.0.0:10256", "127.0.0.1:10249"
+ETCD_CLIENTS, ETCD_PEERS = "http://localhost:2379", "http://localhost:2380"
 """Where a component listens that is told nothing else."""
 
 
@@ -65,6 +67,10 @@ class Files:
         words = (word[2:].partition("=") for word in command(self.texts[unit_path(unit)]) if word.startswith("--"))
         return defaultdict(str, {name: value for name, _, value in words})
 
+    def api(self, kubeconfig: str, why: str) -> list[Call]:
+        """Whom the kubeconfig at this path calls: nobody where settings took it away, or it is none of hardway's."""
+        return [dialled(self.texts[kubeconfig], why)] if kubeconfig in self.texts else []
+
     def yaml(self, path: str) -> dict[str, object]:
         loaded: dict[str, object] = yaml_text.document(self.texts[path])
         return loaded
@@ -84,7 +90,8 @@ def processes(machine: Machine, files: Files) -> Iterator[Process]:
     for name, (unit, read) in _READERS.items():
         if unit_path(unit) in files.texts:
             ports, calls, socket = read(files)
-            yield Process(name, tuple(ports), tuple(calls), _reads(files, unit, name), socket, f"{unit}.service")
+            listening = tuple(one for one in ports if one.number)
+            yield Process(name, listening, tuple(calls), _reads(files, unit, name), socket, f"{unit}.service")
     if machine.is_worker:
         api = Call(_POD_CALLS, component="kube-apiserver", shows="pki/sa", trusted_by="pki/ca")
         yield Process(PODS, (), (api,), ())
@@ -93,19 +100,19 @@ def processes(machine: Machine, files: Files) -> Iterator[Process]:
 
 _POD_CALLS = "pods ask the API, through Service kubernetes"
 _Read = tuple[list[Port], list[Call], str]
-"""What it listens on, whom it calls, and its socket, if any."""
+"""What it listens on (0: on nothing), whom it calls, and its socket, if any."""
 
 
 def _haproxy(files: Files) -> _Read:
     text = files.texts[HAPROXY_CFG]
-    port = int(re.findall(r"^\s*bind \S*:(\d+)", text, re.M)[0])
+    ports = [Port(int(number), "tcp", "API") for number in re.findall(r"^\s*bind \S*:(\d+)", text, re.M)]
     check = re.findall(r"^\s*default-server .*ca-file (\S+) crt (\S+)", text, re.M)
     servers = [(host, int(number)) for host, number in re.findall(r"^\s*server \S+ ([\d.]+):(\d+)", text, re.M)]
     calls = [Call("passes TLS on unopened", host, number, opened=False) for host, number in servers]
     for ca, certificate in check:
         shown, trusted = files.issued(certificate), files.issued(ca)
         calls += [Call("asks /readyz", host, number, shows=shown, trusted_by=trusted) for host, number in servers]
-    return [Port(port, "tcp", "API")], calls, ""
+    return ports, calls, ""
 
 
 def _api_server(files: Files) -> _Read:
@@ -115,7 +122,7 @@ def _api_server(files: Files) -> _Read:
         client_ca=files.issued(flags["client-ca-file"]),
     )  # fmt: skip
     shown, trusted = files.issued(flags["etcd-certfile"]), files.issued(flags["etcd-cafile"])
-    members = map(_address, flags["etcd-servers"].split(","))
+    members = map(_address, filter(None, flags["etcd-servers"].split(",")))
     calls = [Call("keeps all state in etcd", host, number, shows=shown, trusted_by=trusted) for host, number in members]
     shown = files.issued(flags["kubelet-client-certificate"])
     trusted = files.issued(flags["kubelet-certificate-authority"])
@@ -130,8 +137,8 @@ def _beside(component: str, default: int) -> Callable[[Files], _Read]:
         flags = files.flags(component)
         port, local = int(flags["secure-port"] or default), _is_local(flags["bind-address"])
         client_ca = files.issued(flags["client-ca-file"])
-        call = dialled(files.texts[flags["kubeconfig"]], "watches, and makes it so")
-        return [Port(port, "https", "metrics", local, client_ca=client_ca)], [call], ""
+        calls = files.api(flags["kubeconfig"], "watches, and makes it so")
+        return [Port(port, "https", "metrics", local, client_ca=client_ca)], calls, ""
 
     return read
 
@@ -139,15 +146,16 @@ def _beside(component: str, default: int) -> Callable[[Files], _Read]:
 def _etcd(files: Files) -> _Read:
     flags = files.flags("etcd")
     ports: dict[tuple[int, str], Port] = {}
-    for use, prefix, listen in (("clients", "", "listen-client-urls"), ("peers", "peer-", "listen-peer-urls")):
+    clients, peers = flags["listen-client-urls"] or ETCD_CLIENTS, flags["listen-peer-urls"] or ETCD_PEERS
+    for use, prefix, urls in (("clients", "", clients), ("peers", "peer-", peers)):
         certificate, ca = files.issued(flags[f"{prefix}cert-file"]), files.issued(flags[f"{prefix}trusted-ca-file"])
-        for host, number in map(_address, flags[listen].split(",")):
+        for host, number in map(_address, urls.split(",")):
             if (number, use) not in ports or not _is_local(host):
                 ports[number, use] = Port(number, "tls", use, _is_local(host), certificate, ca)
     for host, number in map(_address, filter(None, flags["listen-metrics-urls"].split(","))):
         ports[number, "metrics"] = Port(number, "http", "metrics", _is_local(host))
     shown, trusted = files.issued(flags["peer-cert-file"]), files.issued(flags["peer-trusted-ca-file"])
-    members = [url.partition("=")[2] for url in flags["initial-cluster"].split(",")]
+    members = [url.partition("=")[2] for url in flags["initial-cluster"].split(",") if url]
     own = flags["initial-advertise-peer-urls"]
     others = [_address(url) for url in members if url != own]
     why = "members agree on every write"
@@ -159,21 +167,23 @@ def _kubelet(files: Files) -> _Read:
     config = files.yaml(KUBELET_CONFIG)
     x509 = _at(config, "authentication", "x509", "clientCAFile")
     ports = [
-        Port(int(str(config.get("port", KUBELET))), "https", "logs, exec",
-             certificate=files.issued(str(config["tlsCertFile"])), client_ca=files.issued(x509)),
-        Port(int(str(config.get("healthzPort", KUBELET_HEALTH))), "http", "health", local=True),
+        Port(int(_at(config, "port") or KUBELET), "https", "logs, exec",
+             certificate=files.issued(_at(config, "tlsCertFile")), client_ca=files.issued(x509)),
+        Port(int(_at(config, "healthzPort") or KUBELET_HEALTH), "http", "health", local=True),
     ]  # fmt: skip
-    return ports, [dialled(files.texts[files.flags("kubelet")["kubeconfig"]], "what to run, and how it is")], ""
+    return ports, files.api(files.flags("kubelet")["kubeconfig"], "what to run, and how it is"), ""
 
 
 def _proxy(files: Files) -> _Read:
     config = files.yaml(PROXY_CONFIG)
     ports = []
-    for key, use in (("healthzBindAddress", "health"), ("metricsBindAddress", "metrics")):
-        host, _, number = str(config[key]).rpartition(":")
-        ports.append(Port(int(number), "http", use, _is_local(host)))
-    kubeconfig = _at(config, "clientConnection", "kubeconfig")
-    return ports, [dialled(files.texts[kubeconfig], "Services and who is behind them")], ""
+    for use, key, default in (
+        ("health", "healthzBindAddress", PROXY_HEALTH),
+        ("metrics", "metricsBindAddress", PROXY_METRICS),
+    ):
+        host, number = _bound(_at(config, key) or default, default)
+        ports.append(Port(number, "http", use, _is_local(host)))
+    return ports, files.api(_at(config, "clientConnection", "kubeconfig"), "Services and who is behind them"), ""
 
 
 def _containerd(files: Files) -> _Read:
@@ -221,11 +231,17 @@ def _address(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or 443
 
 
+def _bound(address: str, default: str) -> tuple[str, int]:
+    """Host and port; an address without a port listens on the default's."""
+    host, _, number = address.rpartition(":")
+    return (host, int(number)) if number.isdecimal() and host else (address, int(default.rpartition(":")[2]))
+
+
 def _is_local(host: str) -> bool:
     return host.startswith("127.") or host == "localhost"
 
 
 def _at(config: object, *path: str) -> str:
     for key in path:
-        config = config[key] if isinstance(config, dict) else ""
-    return str(config)
+        config = config.get(key) if isinstance(config, dict) else None
+    return "" if config is None else str(config)
