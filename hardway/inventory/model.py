@@ -121,7 +121,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the API is dialled: a DNS name, an address, or the name of a load-balancer machine."""
+    """Where the API is dialled: a DNS name, an address, or a machine's name, with or without the domain."""
 
     host: str
     port: int = API_PORT
@@ -224,6 +224,14 @@ class Cluster:
         return self.network.service_cidr.network_address + 1
 
     @property
+    def endpoint_machine(self) -> Machine | None:
+        """The machine that the endpoint names: by its name, its full name or its address."""
+        if self.endpoint is None:
+            return None
+        host = self.endpoint.host
+        return next((m for m in self.machines if host in (m.name, self.fqdn(m), m.address and str(m.address))), None)
+
+    @property
     def endpoint_host(self) -> str:
         """The host that kubelets and the operator dial for the API: an address or a DNS name.
 
@@ -231,7 +239,7 @@ class Cluster:
         """
         if self.endpoint is None:
             return str(self.controllers[0].ip)
-        named = next((m for m in self.machines if m.name == self.endpoint.host), None)
+        named = self.endpoint_machine
         return str(named.ip) if named else self.endpoint.host
 
     @property

@@ -95,21 +95,18 @@ def endpoint_given(cluster: Cluster) -> Iterator[Problem]:
 
 def endpoint_machine(cluster: Cluster) -> Iterator[Problem]:
     """An endpoint may name a machine, if that machine can answer for all API servers."""
-    if cluster.endpoint is None:
+    machine = cluster.endpoint_machine
+    if machine is None or machine.is_load_balancer:
         return
-    host, port = cluster.endpoint.host, cluster.endpoint.port
-    for machine in cluster.machines:
-        if host not in (machine.name, cluster.fqdn(machine), str(machine.address)):
-            continue
-        if not machine.roles & {"controller", "load-balancer"}:
-            text = f"{machine.name} is neither a load balancer nor a controller, so no API answers there"
-            yield Problem(("endpoint",), text)
-        elif not machine.is_load_balancer and len(cluster.controllers) > 1:
-            text = f"{machine.name} is one controller of several, whose death would take the API along"
-            yield Problem(("endpoint",), f"{text}; right: a load balancer")
-        elif not machine.is_load_balancer and port != API_PORT:
-            text = f"kube-apiserver on {machine.name} listens on {API_PORT}, not {port}"
-            yield Problem(("endpoint",), f"{text}; right: {machine.name}")
+    if not machine.is_controller:
+        text = f"{machine.name} is neither a load balancer nor a controller, so no API answers there"
+        yield Problem(("endpoint",), text)
+    elif len(cluster.controllers) > 1:
+        text = f"{machine.name} is one controller of several, whose death would take the API along"
+        yield Problem(("endpoint",), f"{text}; right: a load balancer")
+    elif cluster.endpoint_port != API_PORT:
+        text = f"kube-apiserver on {machine.name} listens on {API_PORT}, not {cluster.endpoint_port}"
+        yield Problem(("endpoint",), f"{text}; right: {machine.name}")
 
 
 def endpoint_port(cluster: Cluster) -> Iterator[Problem]:

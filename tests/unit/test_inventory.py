@@ -135,6 +135,19 @@ def test_without_endpoint_the_only_load_balancer_is_it(tmp_path: Path) -> None:
     assert loaded(tmp_path, text).endpoint == Endpoint("b", 6443)
 
 
+@pytest.mark.parametrize("host", ["b", "b.kubernetes.local", "192.0.2.9"])
+def test_an_endpoint_names_a_machine_by_its_name_its_full_name_or_its_address(tmp_path: Path, host: str) -> None:
+    machines = "{b: {role: load-balancer, address: 192.0.2.9}, k: {role: [controller, worker], address: 192.0.2.8}}"
+    cluster = loaded(tmp_path, f"cluster: a\nendpoint: {host}:8443\nmachines: {machines}\n")
+    assert (cluster.endpoint_machine, cluster.api_url) == (cluster.load_balancers[0], "https://192.0.2.9:8443")
+
+
+def test_an_endpoint_that_no_machine_has_is_dialled_as_it_is(tmp_path: Path) -> None:
+    text = "cluster: a\nendpoint: b.example.net\nmachines: {b: load-balancer, k: [controller, worker]}\n"
+    cluster = loaded(tmp_path, text)
+    assert (cluster.endpoint_machine, cluster.api_url) == (None, "https://b.example.net:6443")
+
+
 def test_five_controllers_that_are_workers_are_a_cluster(tmp_path: Path) -> None:
     machines = ", ".join(f"k{i}: [controller, worker]" for i in range(5))
     cluster = loaded(tmp_path, f"cluster: a\nendpoint: api.example.net\nmachines: {{{machines}}}\n")

@@ -173,6 +173,14 @@ def test_with_a_balancer_of_ones_own_workers_dial_that_name(tmp_path: Path) -> N
     assert {one.server.machine for one in between(five, "endpoint", "kube-apiserver")} == {"c1", "c2", "c3", "c4", "c5"}
 
 
+@pytest.mark.parametrize("host", ["lb-0", "lb-0.kubernetes.local", "10.240.0.30"])
+def test_an_endpoint_that_is_a_machine_of_the_inventory_is_no_balancer_of_ones_own(tmp_path: Path, host: str) -> None:
+    path = tmp_path / "hardway.yaml"
+    text = (ROOT / "inventories/lab.yaml").read_text(encoding="utf-8")
+    path.write_text(re.sub(r"^endpoint: .*", f"endpoint: {host}", text, flags=re.M))
+    assert of(path) == of(ROOT / "inventories/lab.yaml")
+
+
 def test_a_certificate_lies_where_a_file_or_a_kubeconfig_holds_it(lab: Map) -> None:
     kubelet, proxy = lab.leaf("pki/kubelet-worker-1"), lab.leaf("pki/kube-proxy")
     assert kubelet is not None and kubelet.on == ("worker-1",)

@@ -86,7 +86,7 @@ def _operator(cluster: Cluster, declaration: Declaration) -> list[Process]:
 
 def _outside(cluster: Cluster) -> bool:
     """Whether the endpoint is a balancer that hardway does not keep."""
-    return all(str(machine.ip) != cluster.endpoint_host for machine in cluster.machines)
+    return cluster.endpoint is not None and cluster.endpoint_machine is None
 
 
 def _endpoint(cluster: Cluster) -> Iterator[MachineOnMap]:
