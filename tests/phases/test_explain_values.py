@@ -186,6 +186,26 @@ def test_every_name_that_is_completed_can_be_asked() -> None:
         answer(BOOK, name)
 
 
+def test_with_a_plugin_of_ones_own_nothing_is_said_of_a_bridge_or_routes_that_are_not_there(books: list[Book]) -> None:
+    [book] = [one for one in books if one.model.cluster.name == "own-network"]
+    absent = re.compile(r"\bbridge's|\bcni0\b|hardway-pods|has the route|gets a route|next hop")
+    for what in ("10.200.0.0/16", "10.200.0.0/24", "10.200.0.7", "10.0.8.21", "workers"):
+        said = " ".join(lines_of(book, what))
+        assert absent.search(said) is None, said
+    assert "is on w1" not in " ".join(lines_of(book, "routes"))
+    for what in ("cni0", "hardway-pods"):
+        with pytest.raises(UsageError):
+            explanation(book.model, book.declaration, what)
+    assert "nobody's bridge or route has it" in " ".join(lines_of(book, "10.200.0.0/24"))
+    assert "has the route 10.200.0.0/24 via" in " ".join(lines_of(BOOK, "10.200.0.0/24"))
+
+
+def lines_of(book: Book, what: str) -> list[str]:
+    return [
+        line.strip() for line in told(explanation(book.model, book.declaration, what), "text", width=100, verbose=True)
+    ]
+
+
 # --- pages ----------------------------------------------------------------------------------------------------------
 
 
