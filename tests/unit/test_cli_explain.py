@@ -65,7 +65,7 @@ def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: 
     assert "--initial-cluster-token=pair " in said("etcd", "-o", "shell")
 
 
-@pytest.mark.parametrize("words", [("443", "-o", "shell"), ("-o", "shell"), ("--all",)])
+@pytest.mark.parametrize("words", [("443", "-o", "shell"), ("-o", "shell"), ("", "-o", "shell"), ("--all",)])
 def test_what_nobody_types_is_a_usage_error(inventory: Path, words: tuple[str, ...]) -> None:
     with pytest.raises(UsageError):
         CliRunner().invoke(app, ["explain", *words], catch_exceptions=False)
@@ -81,6 +81,12 @@ def test_what_is_unknown_is_a_usage_error_with_the_nearest_names(inventory: Path
         CliRunner().invoke(app, ["explain", "anonymus-auth"], catch_exceptions=False)
     assert error.value.exit_code == 2
     assert "anonymous-auth" in str(error.value.hint)
+
+
+@pytest.mark.parametrize("what", ["", " "])
+def test_an_empty_word_is_no_question(inventory: Path, what: str) -> None:
+    with pytest.raises(UsageError, match="an empty word"):
+        CliRunner().invoke(app, ["explain", what], catch_exceptions=False)
 
 
 class Asked:

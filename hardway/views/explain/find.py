@@ -40,6 +40,8 @@ def answer(book: Book, what: str | None) -> Page:
     """The same, of a book that is there already: for who asks more than once."""
     if what is None:
         return contents(book.model)
+    if not what.strip():
+        raise UsageError("an empty word explains nothing", hint="hardway explain lists what can be asked")
     if what in CHAPTER_NAMES:
         return chapter_page(book.model, book.declaration, what)
     found = find_things(book, what)
