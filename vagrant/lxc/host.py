@@ -49,6 +49,12 @@ PROGRAMS = {
 
 def networks(cluster: Cluster) -> tuple[Lab, Lab]:
     """The machines' two networks, as the lab makes them: eth0's and eth1's. Raises LabError where that cannot be."""
+    missing = [machine.name for machine in cluster.machines if machine.address is None]
+    if missing:
+        raise LabError(
+            f"{cluster.path}: no address for {', '.join(missing)}",
+            hint="give each machine the address that it is to have: address: 192.168.56.10",
+        )
     ranges = {IPv4Network((machine.ip, 24), strict=False) for machine in cluster.machines}
     if len(ranges) != 1:
         raise LabError(f"{cluster.path}: vagrant-lxc wants all addresses in one /24 network")
