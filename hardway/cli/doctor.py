@@ -20,8 +20,9 @@ def register(app: typer.Typer, panel: str) -> None:
 def doctor(options: Options) -> None:
     """Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong."""
     from hardway.cli.power import switched_off
-    from hardway.cli.see import _width, looking, observed
+    from hardway.cli.see import looking, observed
     from hardway.console.doctor_page import doctor_page, typed
+    from hardway.console.terminal import page_width
     from hardway.errors import DIFFERS, FAILED, OK
     from hardway.views.doctor import diagnosed
 
@@ -35,7 +36,7 @@ def doctor(options: Options) -> None:
             cause["fix"] = [typed(command, given) for command in cause["fix"]]
         print(json.dumps(told, indent=1))
     else:
-        print("\n".join(doctor_page(found, seconds=look.seconds, width=_width(), inventory=given)))
+        print("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=given)))
     if not found.looked:
         sys.exit(FAILED)
     sys.exit(DIFFERS if found.found else OK)

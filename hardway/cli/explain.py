@@ -76,9 +76,9 @@ def explain(
         return
     if everything:
         raise UsageError("--all goes with -o shell", hint="hardway explain lists what can be asked")
-    from hardway.cli.see import _width
+    from hardway.console.terminal import page_width
 
-    print("\n".join(page(options, what, form, width=_width())))
+    print("\n".join(page(options, what, form, width=page_width())))
 
 
 def page(

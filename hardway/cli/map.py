@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hardway.cli import options as opt
-from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
@@ -62,16 +61,12 @@ def _numbers(found: Map) -> set[int]:
 
 
 def _declared(options: Options) -> Map:
-    from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
-    from hardway.phases.base import Model
-    from hardway.plan import declare
-    from hardway.views.foresight import foreseen
+    from hardway.views.foresight import declared
     from hardway.views.map import drawn
 
     here = site(options, lab_must_run=False)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    return drawn(here.cluster, declare(Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions)))
+    return drawn(here.cluster, declared(here.cluster, here.state)[1])
 
 
 def _seen(options: Options) -> Map:

@@ -113,17 +113,14 @@ def logs(
     lines: Annotated[int, typer.Option("-n", "--lines")] = 50,
 ) -> None:
     """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
-    from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
     from hardway.errors import UsageError
-    from hardway.phases.base import Model
-    from hardway.plan import declare
     from hardway.resources import Service
+    from hardway.views.foresight import declared
 
     here = site(options)
     name = _one(here, machine)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    placed = declare(Model(here.cluster, here.state, versions)).on(name)
+    placed = declared(here.cluster, here.state)[1].on(name)
     units = [one.resource.unit for one in placed if isinstance(one.resource, Service)]
     if unit:
         wanted = unit if "." in unit else f"{unit}.service"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 from hardway import proving
 from hardway.actions.smoke import smoke_test
-from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
@@ -237,8 +236,7 @@ def _may_begin(
 
 def disagreements(here: Site) -> tuple[Finding, ...]:
     """Where the artifacts of a run would not agree with each other; nobody is asked."""
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    return offline(here.cluster, here.state, here.workspace.values(), versions, renewing=True).findings
+    return offline(here.cluster, here.state, here.workspace.values(), renewing=True).findings
 
 
 def _warn(session: Session, findings: Sequence[Finding]) -> None:

@@ -149,13 +149,14 @@ def observed(look: Looking) -> tuple[Survey, Plan]:
 def plan(options: Options, chapters: Chapters = None) -> None:
     """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
     from hardway.console.plan_page import command, plan_page
+    from hardway.console.terminal import page_width
 
     with looking(options, chapters) as look:
         _, found = observed(look)
     if options.output == "json":
         print(json.dumps({**found.to_json(), "command": command(found) if found.items else ""}, indent=1))
     else:
-        print("\n".join(plan_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
+        print("\n".join(plan_page(found, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0)))
     sys.exit(_code(found))
 
 
@@ -179,6 +180,7 @@ def verify(
         _by_hand(options, folder, offline=offline)
     if offline:
         _agreement(options)
+    from hardway.console.terminal import page_width
     from hardway.console.verify_page import verify_page
     from hardway.errors import DIFFERS, OK
     from hardway.views.verification import verified
@@ -189,20 +191,18 @@ def verify(
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(verify_page(found, seconds=look.seconds, width=_width(), verbose=options.verbose > 0)))
+        print("\n".join(verify_page(found, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0)))
     sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
 
 
 def _agreement(options: Options) -> NoReturn:
     """`verify --offline`: the rules across artifacts, and nothing else."""
-    from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
     from hardway.views.agreement import offline
 
     began = time.monotonic()
     here = site(options, lab_must_run=False)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    found = offline(here.cluster, here.state, here.workspace.values(), versions, renewing=False)
+    found = offline(here.cluster, here.state, here.workspace.values(), renewing=False)
     _tell(options, found, time.monotonic() - began)
 
 
@@ -228,12 +228,13 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
 
 def _tell(options: Options, found: Agreement, seconds: float) -> NoReturn:
     from hardway.console.rules_page import rules_page
+    from hardway.console.terminal import page_width
     from hardway.errors import DIFFERS, FAILED, OK
 
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(rules_page(found, seconds=seconds, width=_width(), verbose=options.verbose > 0)))
+        print("\n".join(rules_page(found, seconds=seconds, width=page_width(), verbose=options.verbose > 0)))
     sys.exit(FAILED if found.unobserved else DIFFERS if found.errors else OK)
 
 
@@ -243,6 +244,7 @@ def status(options: Options) -> None:
     from datetime import UTC, datetime
 
     from hardway.console.status_page import status_page
+    from hardway.console.terminal import page_width
     from hardway.errors import FAILED, OK
     from hardway.views.status import status as ask
 
@@ -252,7 +254,7 @@ def status(options: Options) -> None:
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(status_page(found, datetime.now(UTC), seconds=look.seconds, width=_width())))
+        print("\n".join(status_page(found, datetime.now(UTC), seconds=look.seconds, width=page_width())))
     sys.exit(OK if found.well else FAILED)
 
 
@@ -263,17 +265,13 @@ def render(
     with_secrets: Annotated[bool, typer.Option("--with-secrets", help="Private keys and tokens, too")] = False,
 ) -> None:
     """Every artifact of every machine as a tree DIR/MACHINE/path. Asks no machine."""
-    from hardway.artifacts.catalogue import releases_for
     from hardway.cli.running import site
     from hardway.console.words import counted
-    from hardway.phases.base import Model
-    from hardway.plan import declare
-    from hardway.views.foresight import foreseen
+    from hardway.views.foresight import declared
     from hardway.views.tree import listed, tree, write_tree
 
     here = site(options, lab_must_run=False)
-    versions = {name: release.version for name, release in releases_for(here.cluster.kubernetes).items()}
-    declaration = declare(Model(here.cluster, foreseen(here.state, tuple(SUMMARIES)), versions))
+    _, declaration = declared(here.cluster, here.state)
     artifacts = tree(declaration, here.workspace.values(), with_secrets=with_secrets)
     write_tree(folder, artifacts)
     if options.output == "json":
@@ -293,9 +291,3 @@ def _code(found: Plan) -> int:
     if found.items or found.errors:
         return DIFFERS
     return FAILED if found.unseen else OK
-
-
-def _width() -> int:
-    import shutil
-
-    return max(60, min(shutil.get_terminal_size((80, 24)).columns, 120)) if sys.stdout.isatty() else 80

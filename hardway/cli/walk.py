@@ -40,9 +40,9 @@ def walk(
 ) -> None:
     """Learn it chapter by chapter: why, what would change, apply it or type it, the proof. Keeps your place."""
     from hardway.cli.running import site, span
-    from hardway.cli.see import _width
     from hardway.cli.walking import Walk
     from hardway.console.talk import Talk
+    from hardway.console.terminal import page_width
     from hardway.errors import UsageError
     from hardway.views.walk import Place
 
@@ -55,7 +55,7 @@ def walk(
     if first:
         place = place.at(first)
     talk = Talk(sys.stdout, sys.stdin, output=options.output, is_terminal=sys.stdin.isatty() and sys.stdout.isatty())
-    width = _width() if options.output == "text" else 80
+    width = page_width() if options.output == "text" else 80
     Walk(Real(options, here.cluster, here.workspace), talk, place, width=width, asking=not options.yes,
          adopt=options.adopt).go()  # fmt: skip
 
@@ -93,9 +93,9 @@ class Real:
 
     def explain(self, what: str) -> list[str]:
         from hardway.cli.explain import page
-        from hardway.cli.see import _width
+        from hardway.console.terminal import page_width
 
-        return page(self.options, what, width=_width())
+        return page(self.options, what, width=page_width())
 
     def preflight(self) -> Sequence[Finding]:
         from hardway.cli.running import look
@@ -166,11 +166,12 @@ class Real:
 
     def doctor(self) -> tuple[bool, list[str]]:
         from hardway.cli.power import switched_off
-        from hardway.cli.see import _width, looking, observed
+        from hardway.cli.see import looking, observed
         from hardway.console.doctor_page import doctor_page
+        from hardway.console.terminal import page_width
         from hardway.views.doctor import diagnosed
 
         with looking(self.options, list(SUMMARIES)) as look:
             survey, plan = observed(look)
             found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))
-            return found.found, doctor_page(found, seconds=look.seconds, width=_width(), inventory=self.inventory)
+            return found.found, doctor_page(found, seconds=look.seconds, width=page_width(), inventory=self.inventory)

@@ -14,7 +14,6 @@ from hardway.resources import Check, File, Service
 
 UNIT = "kube-apiserver-lb"
 HAPROXY = "/usr/sbin/haproxy"
-SOCKET = "/run/kube-apiserver-lb/admin.sock"
 
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:

@@ -19,7 +19,7 @@ import yaml
 from hardway import pki, yaml_text
 from hardway.setup.commands import flags as flags_of
 from hardway.setup.model import Certificate, Component, Kubeconfig, MachineSetup, Provider
-from hardway.values import Hole, holes
+from hardway.values import holes
 
 CERTIFICATES = {
     "kube-apiserver": {"tls-cert-file": "server", "kubelet-client-certificate": "kubelet-client",
@@ -310,11 +310,6 @@ def parsed(pem: bytes, where: str) -> Certificate:
     )  # fmt: skip
 
 
-def key_hole(identity: str) -> str:
-    """The hole by which a text from a machine stands for a private key whose public half has this digest."""
-    return str(Hole(f"key/{identity}", secret=True))
-
-
 def _settings(component: Component) -> dict[str, str]:
     """A component's flags, with the fields of its configuration that are flags too."""
     found: dict[str, str] = {}
@@ -341,9 +336,6 @@ def _document(text: str) -> Mapping[str, Any]:
     except (ValueError, yaml.YAMLError):
         return {}
     return found if isinstance(found, Mapping) else {}
-
-
-"""Seven machines have some forty documents; the loader in C reads them ten times as fast."""
 
 
 def _decoded(text: str) -> str:

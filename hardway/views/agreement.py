@@ -9,14 +9,12 @@ from typing import Any
 
 from hardway.inventory.model import Cluster
 from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import declare
 from hardway.rules import Finding, Scene, across, examine
 from hardway.setup.declared import declared_setup
 from hardway.setup.model import Setup
 from hardway.state import State
 from hardway.values import OPERATOR
-from hardway.views.foresight import foreseen, judged
+from hardway.views.foresight import declared, judged
 from hardway.views.plan import Unobserved
 
 
@@ -68,14 +66,12 @@ def _saw(setup: Setup, name: str) -> str:
     return "; ".join(filter(None, (", ".join(machine.components), ", ".join(parts))))
 
 
-def offline(
-    cluster: Cluster, state: State, values: Mapping[str, bytes], versions: Mapping[str, str], *, renewing: bool
-) -> Agreement:
+def offline(cluster: Cluster, state: State, values: Mapping[str, bytes], *, renewing: bool) -> Agreement:
     """Judges the declaration of all chapters; contacts nobody.
 
     `values` are the workspace's files. With `renewing`, what a run would issue again is judged as it will be.
     """
     now = datetime.now(UTC)
-    declaration = declare(Model(cluster, foreseen(state, CHAPTER_NAMES), versions))
+    _, declaration = declared(cluster, state)
     kept = judged(declaration, values, CHAPTER_NAMES, now).values if renewing else values
     return judge(cluster, declared_setup(cluster, declaration, kept, now))
