@@ -27,6 +27,8 @@ def ssh_config(model: Model) -> str:
     """For `ssh -F`: every machine under its name, with the host keys that this cluster is known by."""
     head = f"# ssh -F {WORKSPACE}/ssh_config MACHINE\n"
     given = sorted({str(machine.ssh.config) for machine in model.cluster.machines if machine.ssh.config})
+    # With -F ssh reads no other file by itself. A lab's machines are nobody's but the lab's.
+    given += [] if model.cluster.lab else ["~/.ssh/config"]
     # Last, since what ssh reads first counts; and for all hosts, or it would belong to the last machine's block.
     included = "".join(f'\nMatch all\nInclude "{path}"\n' for path in given)
     return head + "".join(_host(model, machine) for machine in model.cluster.machines) + included
@@ -50,9 +52,9 @@ def _host(model: Model, machine: Machine) -> str:
 
 
 def _dialled(machine: Machine) -> str | None:
-    """Nothing for a machine whose name is the alias by which the inventory's own ssh_config knows it."""
+    """Nothing for a machine whose name is the alias by which an ssh_config knows it."""
     ssh = machine.ssh
-    if ssh.config and ssh.host == machine.name:
+    if ssh.host == machine.name:
         return None
     return ssh.host or (str(machine.ip) if machine.address else None)
 

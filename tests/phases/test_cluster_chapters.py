@@ -1,5 +1,6 @@
 """What the chapters from etcd on put where."""
 
+import os
 import subprocess
 import tomllib
 from dataclasses import replace
@@ -210,6 +211,26 @@ def test_what_the_inventory_s_own_ssh_config_says_holds_for_ssh_too(tmp_path: Pa
     assert [said[word] for word in ("hostname", "port", "user", "stricthostkeychecking")] == [
         "192.0.2.7", "2200", "ops", "true"
     ]  # fmt: skip
+
+
+def test_what_the_inventory_leaves_open_is_as_the_operator_s_own_ssh_config_says(tmp_path: Path) -> None:
+    (tmp_path / ".ssh").mkdir()
+    own = "Host lb-0\n  HostName 192.0.2.7\n  Port 2200\nHost *\n  User ops\n  StrictHostKeyChecking no\n"
+    (tmp_path / ".ssh" / "config").write_text(own)
+    machines = tuple(replace(one, ssh=Ssh(host="lb-0") if one.name == "lb-0" else Ssh()) for one in LAB.machines)
+    written = tmp_path / "ssh_config"
+    written.write_text(access.ssh_config(replace(MODEL, cluster=replace(LAB, lab=None, machines=machines))))
+
+    def asked(machine: str) -> list[str]:
+        argv = ["ssh", "-G", "-F", str(written), machine]
+        told = subprocess.run(
+            argv, env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True, check=True
+        )
+        said = dict(line.partition(" ")[::2] for line in told.stdout.splitlines())
+        return [said[word] for word in ("hostname", "port", "user", "stricthostkeychecking")]
+
+    assert asked("lb-0") == ["192.0.2.7", "2200", "ops", "true"]
+    assert asked("worker-1") == ["10.240.0.21", "22", "ops", "true"]
 
 
 def test_who_has_no_rights_yet_is_given_them() -> None:
