@@ -18,9 +18,8 @@ settings.load_profile("hardway")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """All cores for what needs no lab, two processes for what may share this computer with another lab, else one."""
-    chosen = config.option.markexpr
-    return os.cpu_count() or 1 if "not lab" in chosen else 2 if "not alone" in chosen else 0
+    """All cores for what needs no lab; the lab's tests share one lab, and run in one process."""
+    return os.cpu_count() or 1 if "not lab" in config.option.markexpr else 0
 
 
 @pytest.hookimpl(trylast=True)

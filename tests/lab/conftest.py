@@ -1,6 +1,5 @@
 """Labs for tests: one at a time, each taken down whatever happens."""
 
-import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -28,37 +27,14 @@ def labs(tmp_path_factory: pytest.TempPathFactory, _terminable: None) -> Iterato
         pytest.skip("the lab needs root")
     folder = tmp_path_factory.mktemp("labs")
     labs = Labs(folder)
-    _clean(labs, tmp_path_factory.getbasetemp().parent)
+    for cluster in CLUSTERS:
+        # What a killed run of these tests left behind is found by the cluster's name alone.
+        if Path("/var/lib/hardway-lab", cluster).exists():
+            labs.make(cluster, renamed("single.yaml", cluster)).down()
     try:
         yield labs
     finally:
         labs.clear()
-
-
-def _clean(labs: Labs, shared: Path) -> None:
-    """Takes away what a killed run of these tests left behind; of processes side by side only the first one."""
-    own = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
-    with (shared / "labs-cleaned").open("a+") as done:
-        fcntl.flock(done, fcntl.LOCK_EX)
-        done.seek(0)
-        if done.read() == own:
-            return
-        for cluster in CLUSTERS:
-            # It is found by the cluster's name alone.
-            if Path("/var/lib/hardway-lab", cluster).exists():
-                labs.make(cluster, renamed("single.yaml", cluster)).down()
-        done.truncate(0)
-        done.write(own)
-
-
-SIDE = ("test_break", "test_by_hand", "test_explain_shell", "test_json", "test_walk")
-"""Modules whose clusters are their own, so that another process may test them at the same time."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.xdist_group("side" if item.path.stem in SIDE else "main"))
 
 
 @pytest.fixture(scope="session")

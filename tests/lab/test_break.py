@@ -19,7 +19,7 @@ from hardway.lab.faults import FAULTS, Fault
 pytestmark = pytest.mark.lab
 
 INVENTORY = f"""\
-cluster: hwtest-4
+cluster: hwtest-break
 endpoint: front
 lab: {{network: {NETWORK}.0.0/24}}
 machines:
@@ -35,7 +35,7 @@ SHOWING, HEALING = 45.0, 60.0
 @pytest.fixture
 def site(labs: Labs) -> Site:
     """The cluster, healthy: where a test left it broken, it is made anew."""
-    made = labs.make("hwtest-4", INVENTORY)
+    made = labs.make("hwtest-break", INVENTORY)
     if labs.only(made).hardway("init", "--yes", code=None).code != 0:
         labs.fresh(made)
         made.init()
@@ -51,7 +51,7 @@ def kept() -> dict[str, bool]:
 @pytest.fixture
 def cluster(request: pytest.FixtureRequest, kept: dict[str, bool], labs: Labs) -> Site:
     if kept["healthy"]:
-        return labs.make("hwtest-4", INVENTORY)
+        return labs.make("hwtest-break", INVENTORY)
     found: Site = request.getfixturevalue("site")
     return found
 

@@ -43,7 +43,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout node-1-key.pem -subj /CN=syste
 @pytest.fixture(scope="module")
 def by_hand(labs: Labs) -> Site:
     """A cluster that runs, without anything by which hardway knows its own."""
-    site = labs.fresh(labs.make("hwtest-5", renamed("lab-small.yaml", "hwtest-5")))
+    site = labs.fresh(labs.make("hwtest-typed", renamed("lab-small.yaml", "hwtest-typed")))
     site.hardway("init", "--yes", "--to", "routes")
     site.everywhere("rm -rf /var/lib/hardway")
     return site

@@ -34,7 +34,7 @@ def document(site: Site, name: str, *words: str, code: int = 0) -> Any:
 
 
 def test_a_clusters_life_in_json(labs: Labs) -> None:
-    site = labs.make("hwtest-6", renamed("lab-small.yaml", "hwtest-6"))
+    site = labs.make("hwtest-json", renamed("lab-small.yaml", "hwtest-json"))
     refused = events(site.hardway("plan", "-o", "json", code=1))
     assert [(one["event"], one["kind"]) for one in refused] == [("Failed", "LabError")]
     labs.fresh(site)

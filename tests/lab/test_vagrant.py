@@ -32,7 +32,7 @@ _TRACES = {
     "files": f"ls -A {VAGRANT}; ls -A {INVENTORY.parent}/.hardway | grep -x {CLUSTER.name}",
 }
 
-pytestmark = [pytest.mark.lab, pytest.mark.alone, pytest.mark.vagrant]
+pytestmark = [pytest.mark.lab, pytest.mark.vagrant]
 
 
 def traces() -> dict[str, list[str]]:

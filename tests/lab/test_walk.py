@@ -44,7 +44,7 @@ class Walker:
 @pytest.fixture
 def bare(labs: Labs) -> Site:
     """One machine that is everything, as it was booted."""
-    return labs.fresh(labs.make("hwtest-2", renamed("single.yaml", "hwtest-2")))
+    return labs.fresh(labs.make("hwtest-walk", renamed("single.yaml", "hwtest-walk")))
 
 
 def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(bare: Site) -> None:
