@@ -99,7 +99,8 @@ def evidence(proof: Proof, answer: Answer) -> str:
 
 def script(asked: Sequence[tuple[int, Proof]], nonce: str) -> str:
     """Asks all of one machine's proofs, each in a shell of its own: none can end or change the next."""
-    lines = []
+    # Each `openssl x509` would read all of the system's authorities first, and take five times as long.
+    lines = ["export SSL_CERT_FILE=/dev/null"]
     for number, proof in asked:
         query = f"timeout -k 1 {QUERY_LIMIT} sh -euc {quote([proof.query])}"
         lines += [
