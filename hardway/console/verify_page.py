@@ -58,9 +58,12 @@ def _end(found: Verification, seconds: float, width: int) -> list[str]:
     held, count = len(found.proofs) - len(found.failed), len(found.proofs)
     seen = len(plan.machines) - len(plan.unobserved)
     proofs = counted(held, "proof holds", "proofs hold") if held == count else f"{held} of {count} proofs hold"
-    drift = "as declared" if not plan.items else f"differing: {counts(plan).removesuffix('.')}"
+    machines = f"{counted(seen, 'machine')} as declared"
+    if plan.items:
+        differing = len({one.machine for one in plan.items})
+        machines = f"{differing} of {counted(seen, 'machine')} differing: {counts(plan).removesuffix('.')}"
     unasked = f" {counted(found.unasked, 'proof')} could not be asked." if found.unasked else ""
-    head = f"{proofs}; {counted(seen, 'machine')} {drift} ({duration(seconds)}).{unasked}"
+    head = f"{proofs}; {machines} ({duration(seconds)}).{unasked}"
     return [*textwrap.wrap(head, width), *_next(found)]
 
 
