@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -33,6 +34,8 @@ def check(options: Options) -> None:
     roles = f"{counted(len(cluster.controllers), 'controller')}, {counted(len(cluster.workers), 'worker')}"
     machines = counted(len(cluster.machines), "machine")
     print(f"{cluster.path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
+    if named := sum(machine.address is None for machine in cluster.machines):
+        print(f"{counted(named, 'address', 'addresses')} to come from DNS: hardway inventory show looks them up")
 
 
 @app.command()
@@ -71,6 +74,9 @@ def new(
     from hardway.inventory.starter import Given, Started, starter
 
     text = starter(shape, cluster, Given(controllers or (), workers or (), balancers or ()), user)
+    if file is not None:
+        # Complete ones come from a clone, where they are called otherwise.
+        text = re.sub(r"\binventories/[a-z-]+\.yaml\b", str(file), text)
     if file is None:
         print(json.dumps(asdict(Started(None, text))) if options.output == "json" else text.rstrip("\n"))
         return

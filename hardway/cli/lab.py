@@ -37,7 +37,7 @@ def lab_of(inventory: Path | None, workspace: Path | None) -> Lab:
 
     cluster = load(find(str(inventory) if inventory else None, os.environ, Path.cwd()))
     if cluster.lab is None:
-        raise LabError(f"{cluster.path} describes no lab", hint="inventories/lab.yaml does: see its `lab:`")
+        raise LabError(f"{cluster.path} describes no lab", hint="hardway inventory new lab.yaml --shape lab")
     machines = tuple(LabMachine(machine.name, machine.ip) for machine in cluster.machines)
     root = Workspace.of(cluster, workspace).root
     return Lab(

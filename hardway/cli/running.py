@@ -23,7 +23,7 @@ from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
-from hardway.errors import HardwayError, LabError, Unreachable, UsageError
+from hardway.errors import HardwayError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
@@ -91,12 +91,7 @@ def require_lab(cluster: Cluster) -> None:
 def _lookup(host: str) -> IPv4Address:
     import socket
 
-    try:
-        answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    except OSError as error:
-        raise Unreachable(
-            f"{host} has no address: {error}", hint="give the machine an address in the inventory"
-        ) from error
+    answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
     return IPv4Address(answers[0][4][0])
 
 

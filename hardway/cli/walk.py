@@ -38,7 +38,11 @@ def walk(
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="From the beginning, preflight first")] = False,
 ) -> None:
-    """Learn it chapter by chapter: why, what would change, apply it or type it, the proof. Keeps your place."""
+    """Learn it chapter by chapter: why, what would change, apply it or type it, the proof. Keeps your place.
+
+    Answers, of which the first letter is enough: apply, type (then done, hint, shell, files, back), skip, next,
+    explain WHAT, quit.
+    """
     from hardway.cli.running import site, span
     from hardway.cli.walking import Walk
     from hardway.console.talk import Talk

@@ -50,7 +50,8 @@ def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: lis
         found = lookup(name)
     except (OSError, HardwayError) as error:
         said = error.strerror if isinstance(error, OSError) else error.what
-        problems.append(Problem(loc, f"{name} has no address ({said}); right: give it with address:"))
+        right = "mend DNS, or give it here, as in address: 192.0.2.10"
+        problems.append(Problem(loc, f"{name} was not found ({said}); right: {right}"))
         return None
     if found.is_loopback or found.is_unspecified:
         problems.append(Problem(loc, f"{name} is {found} here; right: give the real one with address:"))

@@ -177,6 +177,13 @@ def test_the_inventory_is_checked_and_its_schema_printed(hardway: Run) -> None:
     assert '"machines"' in hardway("inventory", "schema").stdout
 
 
+def test_a_new_inventory_calls_itself_by_its_own_name(hardway: Run) -> None:
+    hardway("inventory", "new", "mine.yaml", "--shape", "lab")
+    text = Path("mine.yaml").read_text()
+    assert "hardway lab up -i mine.yaml" in text
+    assert "inventories/" not in text
+
+
 def test_a_fault_of_our_own_is_no_traceback_either(hardway: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*words: object, **flags: object) -> None:
         raise RuntimeError("boom")

@@ -203,8 +203,8 @@ def test_names_without_an_address_are_all_told(tmp_path: Path) -> None:
     with pytest.raises(InventoryError) as caught:
         resolve(cluster, {}, lookup)
     assert caught.value.problems == (
-        f"{cluster.path}:5:7: machines.k1.address: k1.example.net has no address"
-        " (Name or service not known); right: give it with address:",
+        f"{cluster.path}:5:7: machines.k1.address: k1.example.net was not found"
+        " (Name or service not known); right: mend DNS, or give it here, as in address: 192.0.2.10",
         f"{cluster.path}:6:7: machines.k2.address: k2-alias is 127.0.1.1 here; right: give the real one with address:",
     )
 
