@@ -21,22 +21,22 @@ def doctor(options: Options) -> None:
     """Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong."""
     from hardway.cli.power import switched_off
     from hardway.cli.see import looking, observed
-    from hardway.console.doctor_page import doctor_page, typed
+    from hardway.console.doctor_page import doctor_page
     from hardway.console.terminal import page_width
+    from hardway.console.words import typed
     from hardway.errors import DIFFERS, FAILED, OK
     from hardway.views.doctor import diagnosed
 
-    given = str(options.inventory) if options.inventory else ""
     with looking(options, None) as look:
         survey, plan = observed(look)
         found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))
     if options.output == "json":
         told = found.to_json()
         for cause in told["causes"]:
-            cause["fix"] = [typed(command, given) for command in cause["fix"]]
+            cause["fix"] = [typed(command, options.given) for command in cause["fix"]]
         print(json.dumps(told, indent=1))
     else:
-        print("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=given)))
+        print("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=options.given)))
     if not found.looked:
         sys.exit(FAILED)
     sys.exit(DIFFERS if found.found else OK)

@@ -115,6 +115,11 @@ class Options:
     expect: Expect = None
     deep: Deep = False
 
+    @property
+    def given(self) -> str:
+        """What `-i` was given, to be repeated in the commands that are proposed; empty where it was not."""
+        return str(self.inventory) if self.inventory else ""
+
 
 EVERY = ("inventory", "verbose", "output", "workspace")
 """The flags of every command; docs/decisions/flags.md says which are left out, and where."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -150,13 +151,17 @@ def plan(options: Options, chapters: Chapters = None) -> None:
     """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
     from hardway.console.plan_page import command, plan_page
     from hardway.console.terminal import page_width
+    from hardway.console.words import typed
 
     with looking(options, chapters) as look:
         _, found = observed(look)
     if options.output == "json":
-        print(json.dumps({**found.to_json(), "command": command(found) if found.items else ""}, indent=1))
+        does = typed(command(found), options.given) if found.items else ""
+        print(json.dumps({**found.to_json(), "command": does}, indent=1))
     else:
-        print("\n".join(plan_page(found, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0)))
+        width, verbose = page_width(), options.verbose > 0
+        page = plan_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
+        print("\n".join(page))
     sys.exit(_code(found))
 
 
@@ -176,7 +181,8 @@ def verify(
     ] = None,
 ) -> None:
     """Is it as declared, and does it hold? Asks every proof, changes nothing. Status 3: it differs."""
-    if by_hand or folder:
+    _fitting(chapters, by_hand, folder)
+    if by_hand:
         _by_hand(options, folder, offline=offline)
     if offline:
         _agreement(options)
@@ -191,8 +197,21 @@ def verify(
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(verify_page(found, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0)))
+        width, verbose = page_width(), options.verbose > 0
+        page = verify_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
+        print("\n".join(page))
     sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
+
+
+def _fitting(chapters: Sequence[str] | None, by_hand: bool, folder: Path | None) -> None:
+    """Raises UsageError for chapters that are none, and for a folder that nobody would look into."""
+    from hardway.cli.running import span
+    from hardway.errors import UsageError
+
+    for name in chapters or ():
+        span(name, name)
+    if folder is not None and not by_hand:
+        raise UsageError("--folder goes with --by-hand", hint=f"hardway verify --by-hand --folder {folder}")
 
 
 def _agreement(options: Options) -> NoReturn:
@@ -223,10 +242,12 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
         with looking(options, None) as look:
             cluster = look.here.cluster
             setup, gone = set_up_by_hand(look.session, folder, look.unreached)
-    _tell(options, judge(cluster, setup, gone), time.monotonic() - began)
+    words = ["hardway verify --by-hand", *(["--offline"] if offline else [])]
+    words += ["--folder", shlex.quote(str(folder))] if folder else []
+    _tell(options, judge(cluster, setup, gone), time.monotonic() - began, again=" ".join(words))
 
 
-def _tell(options: Options, found: Agreement, seconds: float) -> NoReturn:
+def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -> NoReturn:
     from hardway.console.rules_page import rules_page
     from hardway.console.terminal import page_width
     from hardway.errors import DIFFERS, FAILED, OK
@@ -234,7 +255,9 @@ def _tell(options: Options, found: Agreement, seconds: float) -> NoReturn:
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(rules_page(found, seconds=seconds, width=page_width(), verbose=options.verbose > 0)))
+        width, verbose = page_width(), options.verbose > 0
+        page = rules_page(found, seconds=seconds, width=width, verbose=verbose, inventory=options.given, again=again)
+        print("\n".join(page))
     sys.exit(FAILED if found.unobserved else DIFFERS if found.errors else OK)
 
 

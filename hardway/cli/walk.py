@@ -89,7 +89,7 @@ class Real:
 
     @property
     def inventory(self) -> str:
-        return str(self.options.inventory) if self.options.inventory else ""
+        return self.options.given
 
     def keep(self, place: Place) -> None:
         self.folder.create()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from hardway.console import walk_page as page
-from hardway.console.doctor_page import typed
 from hardway.console.plan_page import counts, plan_page
 from hardway.console.talk import Talk
 from hardway.console.verify_page import verify_page
+from hardway.console.words import typed
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Walked
 from hardway.inventory.model import Cluster
@@ -250,7 +250,7 @@ class Walk:
             self._fail(chapter, error)
 
     def _verified(self, grade: Grade) -> list[str]:
-        return verify_page(grade.verification, seconds=grade.seconds, width=self._width)
+        return verify_page(grade.verification, seconds=grade.seconds, width=self._width, inventory=self._do.inventory)
 
     def _command(self, command: str) -> str:
         return typed(command, self._do.inventory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from hardway.console.words import clean, counted, duration, machines
+from hardway.console.words import clean, counted, duration, machines, typed
 from hardway.rules.diagnosis import Cause
 from hardway.views.doctor import Diagnosis
 
@@ -58,23 +58,13 @@ def _end(found: Diagnosis, seconds: float, width: int, inventory: str) -> list[s
         return [*textwrap.wrap(head, width), again]
     asked = f"{found.asked - len(found.failed)} of {counted(found.asked, 'proof')} hold."
     if found.failed:
-        return [*textwrap.wrap(f"{head} {asked}", width), f"What has it said?  hardway logs {found.failed[0].machine}"]
+        logs = typed(f"hardway logs {found.failed[0].machine}", inventory)
+        return [*textwrap.wrap(f"{head} {asked}", width), f"What has it said?  {logs}"]
     where = (
         "Units, journals, ports, disks, clocks, swap, kernel settings, routes, firewalls, resolvers, names, "
         "certificates, keys, etcd, API servers, images, nodes and CoreDNS were looked at."
     )
     return ["Nothing is wrong that is known to go wrong.", "", *textwrap.wrap(f"{head} {asked} {where}", width)]
-
-
-def typed(command: str, inventory: str) -> str:
-    """A command of hardway's for the inventory that the user named: `-i` where it was given."""
-    if not inventory or not command.startswith("hardway "):
-        return command
-    words = command.split(" ", 2)
-    if words[1] == "lab":
-        group, verb, *rest = words[1], *words[2].split(" ", 1)
-        return " ".join(["hardway", group, verb, "-i", inventory, *rest])
-    return " ".join([*words[:2], "-i", inventory, *words[2:]])
 
 
 def faults_page(faults: Sequence[tuple[str, str, str]], width: int = 80) -> list[str]:

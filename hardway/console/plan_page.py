@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines
+from hardway.console.words import clean, counted, duration, machines, typed
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.items import Item
@@ -27,13 +27,16 @@ Block = tuple[str, ...]
 
 
 def plan_page(
-    plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False, following: bool = True
+    plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False, following: bool = True, inventory: str = ""
 ) -> list[str]:
-    """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move."""
+    """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move.
+
+    `inventory` is what `-i` was given, if it was.
+    """
     lines = _changes(plan, width, verbose)
     lines += _notes(plan, width)
     if following:
-        lines += _end(plan, seconds, width)
+        lines += _end(plan, seconds, width, inventory)
     return [clean(line) for line in (lines if following or not lines else lines[:-1])]
 
 
@@ -199,16 +202,20 @@ def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:
     return lines
 
 
-def _end(plan: Plan, seconds: float, width: int) -> list[str]:
+def _end(plan: Plan, seconds: float, width: int, inventory: str) -> list[str]:
     seen = len(plan.machines) - len(plan.unobserved)
     same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
     observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
     if not seen:
-        return ["No machine could be observed.", *_next(plan)]
+        return ["No machine could be observed.", *_next(plan, inventory)]
     if not plan.items:
-        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan)]
+        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan, inventory)]
     others = f"{same} other {'machine' if same == 1 else 'machines'} as declared. " if same else ""
-    return [*_wrapped("", others + observed, width, ""), *_wrapped("", counts(plan), width, ""), *_next(plan)]
+    return [
+        *_wrapped("", others + observed, width, ""),
+        *_wrapped("", counts(plan), width, ""),
+        *_next(plan, inventory),
+    ]
 
 
 def counts(plan: Plan) -> str:
@@ -239,19 +246,24 @@ def command(plan: Plan) -> str:
     return " ".join([*words, "--deep"] if plan.deep else words)
 
 
-def _next(plan: Plan) -> list[str]:
+def _next(plan: Plan, inventory: str) -> list[str]:
     if plan.unobserved:
-        return ["", "Next", f"  hardway preflight -l {','.join(one.machine for one in plan.unobserved)}"]
+        names = ",".join(one.machine for one in plan.unobserved)
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
     if not plan.items:
-        take_over = ["Take it over:       hardway apply --adopt"] if plan.unowned else []
-        return ["", *take_over, "Does it also work?  hardway verify"]
-    lines = ["", f"Do it:  {command(plan)}", f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing"]
+        take_over = [f"Take it over:       {typed('hardway apply --adopt', inventory)}"] if plan.unowned else []
+        return ["", *take_over, f"Does it also work?  {typed('hardway verify', inventory)}"]
+    lines = [
+        "",
+        f"Do it:  {typed(command(plan), inventory)}",
+        f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing",
+    ]
     running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
     if running:
         unit = running.name.removesuffix(".service")
-        lines.append(f"What has it said?  hardway logs {running.machine} {unit}")
+        lines.append(f"What has it said?  {typed(f'hardway logs {running.machine} {unit}', inventory)}")
     elif any(item.verb == "make" for item in plan.items):
-        lines.append("What is in the files?  hardway render DIR")
+        lines.append(f"What is in the files?  {typed('hardway render DIR', inventory)}")
     return lines
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines
+from hardway.console.words import clean, counted, duration, machines, typed
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.agreement import Agreement
@@ -13,8 +13,13 @@ from hardway.views.agreement import Agreement
 _DEEP = " " * 9
 
 
-def rules_page(found: Agreement, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
-    """All of it, within the width; `verbose`: with what was looked at on each machine."""
+def rules_page(
+    found: Agreement, *, seconds: float, width: int = 80, verbose: bool = False, inventory: str = "", again: str = ""
+) -> list[str]:
+    """All of it, within the width but for commands; `verbose`: with what was looked at on each machine.
+
+    `inventory` is what `-i` was given, if it was; `again` the command that looks once more at what is by hand.
+    """
     lines: list[str] = []
     alike: dict[Finding, list[str]] = {}
     for one in found.findings:
@@ -30,7 +35,7 @@ def rules_page(found: Agreement, *, seconds: float, width: int = 80, verbose: bo
         lines += _wrapped(_DEEP, gone.hint, width) if gone.hint else []
     if lines and lines[-1]:
         lines.append("")
-    return [clean(line) for line in (*lines, *_end(found, seconds, width))]
+    return [clean(line) for line in (*lines, *_end(found, seconds, width), *_next(found, inventory, again))]
 
 
 def _elsewhere(one: Finding) -> Finding:
@@ -53,7 +58,7 @@ def _end(found: Agreement, seconds: float, width: int) -> list[str]:
     seen = counted(len(found.machines), "machine") if found.machines else "this computer"
     where = "before any contact" if found.made == "declared" else "as they are"
     head = f"{rules} across the artifacts of {seen}, {where} ({duration(seconds)}): {_counts(found)}."
-    return [*textwrap.wrap(head, width), *_next(found)]
+    return textwrap.wrap(head, width)
 
 
 def _counts(found: Agreement) -> str:
@@ -62,15 +67,15 @@ def _counts(found: Agreement) -> str:
     return ", ".join(parts) or "nothing found"
 
 
-def _next(found: Agreement) -> list[str]:
+def _next(found: Agreement, inventory: str, again: str) -> list[str]:
     if found.unobserved:
         names = ",".join(one.machine for one in found.unobserved)
-        return ["", "Next", f"  hardway preflight -l {names}"]
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
     if found.made == "by hand":
-        return ["", "Mended?  hardway verify --by-hand"] if found.findings else []
+        return ["", f"Mended?  {typed(again, inventory)}"] if found.findings else []
     if found.errors:
         return ["", "hardway init refuses to begin while there are errors."]
-    return ["", "What would it change?  hardway plan"]
+    return ["", f"What would it change?  {typed('hardway plan', inventory)}"]
 
 
 def _wrapped(head: str, text: str, width: int) -> list[str]:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from hardway.console.plan_page import command, counts, plan_page
-from hardway.console.words import clean, counted, duration, machines
+from hardway.console.words import clean, counted, duration, machines, typed
 from hardway.events import Proved
 from hardway.phases import CHAPTER_NAMES
 from hardway.views.verification import Verification
@@ -14,8 +14,10 @@ from hardway.views.verification import Verification
 _DEEP = " " * 6
 
 
-def verify_page(found: Verification, *, seconds: float, width: int = 80, verbose: bool = False) -> list[str]:
-    """All of it, within the width."""
+def verify_page(
+    found: Verification, *, seconds: float, width: int = 80, verbose: bool = False, inventory: str = ""
+) -> list[str]:
+    """All of it, within the width but for commands. `inventory` is what `-i` was given, if it was."""
     lines: list[str] = []
     for chapter in CHAPTER_NAMES:
         mine = [one for one in found.proofs if one.chapter == chapter]
@@ -32,7 +34,7 @@ def verify_page(found: Verification, *, seconds: float, width: int = 80, verbose
     ):
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")
-    return [clean(line) for line in (*lines, *_end(found, seconds, width))]
+    return [clean(line) for line in (*lines, *_end(found, seconds, width, inventory))]
 
 
 def _chapter(name: str, proofs: Sequence[Proved], everybody: Sequence[str], width: int, verbose: bool) -> list[str]:
@@ -53,7 +55,7 @@ def _chapter(name: str, proofs: Sequence[Proved], everybody: Sequence[str], widt
     return lines
 
 
-def _end(found: Verification, seconds: float, width: int) -> list[str]:
+def _end(found: Verification, seconds: float, width: int, inventory: str) -> list[str]:
     plan = found.plan
     held, count = len(found.proofs) - len(found.failed), len(found.proofs)
     seen = len(plan.machines) - len(plan.unobserved)
@@ -64,18 +66,18 @@ def _end(found: Verification, seconds: float, width: int) -> list[str]:
         machines = f"{differing} of {counted(seen, 'machine')} differing: {counts(plan).removesuffix('.')}"
     unasked = f" {counted(found.unasked, 'proof')} could not be asked." if found.unasked else ""
     head = f"{proofs}; {machines} ({duration(seconds)}).{unasked}"
-    return [*textwrap.wrap(head, width), *_next(found)]
+    return [*textwrap.wrap(head, width), *_next(found, inventory)]
 
 
-def _next(found: Verification) -> list[str]:
+def _next(found: Verification, inventory: str) -> list[str]:
     if found.plan.unobserved:
         names = ",".join(one.machine for one in found.plan.unobserved)
-        return ["", "Next", f"  hardway preflight -l {names}"]
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
     if found.plan.items:
-        return ["", f"Put it right:  {command(found.plan)}"]
+        return ["", f"Put it right:  {typed(command(found.plan), inventory)}"]
     if found.failed:
-        first = found.failed[0]
-        return ["", f"Nothing differs, so look at what runs:  hardway logs {first.machine}"]
+        logs = typed(f"hardway logs {found.failed[0].machine}", inventory)
+        return ["", f"Nothing differs, so look at what runs:  {logs}"]
     return []
 
 

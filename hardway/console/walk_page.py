@@ -6,9 +6,8 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from hardway.console.doctor_page import typed
 from hardway.console.failure import error
-from hardway.console.words import clean, counted, machines
+from hardway.console.words import clean, counted, machines, typed
 from hardway.errors import HardwayError
 from hardway.inventory.model import Cluster
 from hardway.rules import Finding

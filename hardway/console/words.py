@@ -170,3 +170,14 @@ def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
     return [
         f"{machines(names, everybody)}: {'each ' if len(names) > 1 else ''}{words}" for words, names in alike.items()
     ]
+
+
+def typed(command: str, inventory: str) -> str:
+    """A command of hardway's for the inventory that the user named: `-i` where it was given."""
+    if not inventory or not command.startswith("hardway "):
+        return command
+    words = command.split(" ", 2)
+    if words[1] == "lab":
+        group, verb, *rest = words[1], *words[2].split(" ", 1)
+        return " ".join(["hardway", group, verb, "-i", inventory, *rest])
+    return " ".join([*words[:2], "-i", inventory, *words[2:]])

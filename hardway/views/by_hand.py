@@ -29,7 +29,7 @@ def set_up_by_hand(
 ) -> tuple[Setup, list[Unobserved]]:
     """The setup of the session's machines, and of a folder of the operator's; and what could not be looked at.
 
-    Raises UsageError for a folder that cannot be read.
+    Raises UsageError for a folder that cannot be read, or that holds nothing that could be judged.
     """
     glimpses: dict[str, Glimpse | HardwayError] = dict(unreached)
     if session is not None:
@@ -39,6 +39,8 @@ def set_up_by_hand(
     if folder is not None:
         materials[OPERATOR] = read_folder(folder)
     machines = {name: interpreted(one) for name, one in materials.items()}
+    if folder is not None:
+        _require_any(folder, machines[OPERATOR])
     documents = _objects(session, machines) if session is not None else None
     setup = Setup(
         machines,
@@ -85,6 +87,15 @@ def read_folder(folder: Path) -> Material:
     except OSError as error:
         raise UsageError(f"{folder} cannot be read: {error.strerror}", hint="--folder DIR, with *.pem files") from error
     return Material(OPERATOR, files, {})
+
+
+def _require_any(folder: Path, found: MachineSetup) -> None:
+    if not (found.loose or found.loose_kubeconfigs or found.loose_keys):
+        endings = ", ".join(f"*.{ending}" for ending in ENDINGS)
+        raise UsageError(
+            f"no certificate, key or kubeconfig is in {folder} (looked at: {endings}; not in folders below it)",
+            hint="--folder DIR, where DIR itself holds them, such as kubernetes.pem or admin.kubeconfig",
+        )
 
 
 def _objects(session: Session, machines: Mapping[str, MachineSetup]) -> list[Mapping[str, Any]] | None:

@@ -17,7 +17,7 @@ from hardway.cli.running import disagreements, refuse, site
 from hardway.console.plan_page import plan_page
 from hardway.console.rules_page import rules_page
 from hardway.console.verify_page import verify_page
-from hardway.errors import DIFFERS, FAILED, HardwayError
+from hardway.errors import DIFFERS, FAILED, HardwayError, UsageError
 from hardway.rules import Finding
 from hardway.views.agreement import Agreement
 from hardway.views.plan import Unobserved
@@ -120,6 +120,45 @@ def test_by_hand_without_machines_needs_a_folder(inventory: Path, words: tuple[s
     ran = hardway("verify", *words)
     assert isinstance(ran.exception, HardwayError)
     assert ran.exception.exit_code == 2
+
+
+def test_a_folder_with_nothing_to_judge_is_told_with_what_was_looked_for(inventory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    (folder / "notes.yaml").write_text("groceries: [milk]\n")
+    ran = hardway("verify", "--by-hand", "--offline", "--folder", str(folder))
+    assert isinstance(ran.exception, UsageError)
+    assert "no certificate, key or kubeconfig" in ran.exception.what
+    assert "*.pem, *.crt" in ran.exception.what
+    assert "kubernetes.pem" in str(ran.exception.hint)
+
+
+def test_the_next_move_repeats_what_was_given(inventory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some certificates"
+    folder.mkdir()
+    (folder / "kubernetes-key.pem").write_bytes(pki.new_key("ecdsa-p256"))
+    spec = pki.CertificateSpec("kubernetes", dns_names=("kubernetes",))
+    (folder / "kubernetes.pem").write_bytes(pki.issue_ca(spec, pki.new_key("ecdsa-p256"), NOW))
+    mended = hardway("verify", "-i", "hardway.yaml", "--by-hand", "--offline", "--folder", str(folder)).output
+    assert mended.endswith(f"Mended?  hardway verify -i hardway.yaml --by-hand --offline --folder '{folder}'\n")
+    assert hardway("verify", "-i", "hardway.yaml", "--offline").output.endswith("hardway plan -i hardway.yaml\n")
+    assert hardway("verify", "--offline").output.endswith("  hardway plan\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "hint"),
+    [
+        (("--offline", "nochapter"), "no chapter is named 'nochapter'", "one of: hosts, certs"),
+        (("--by-hand", "nochapter"), "no chapter is named 'nochapter'", "one of: hosts, certs"),
+        (("--folder", "certificates"), "--folder goes with --by-hand", "verify --by-hand --folder certificates"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_anything_is_asked(
+    inventory: Path, words: tuple[str, ...], what: str, hint: str
+) -> None:
+    error = hardway("verify", *words).exception
+    assert isinstance(error, UsageError)
+    assert (error.what, hint in str(error.hint)) == (what, True)
 
 
 def test_what_is_alike_on_several_machines_is_told_once() -> None:

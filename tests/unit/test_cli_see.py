@@ -98,6 +98,22 @@ def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
     ]
 
 
+def test_the_next_commands_repeat_the_inventory() -> None:
+    changing, holding = replace(EMPTY, items=(CHANGE, RESTART)), replace(EMPTY, unowned={"head": ("file:/a",)})
+    shown = [plan_page(one, seconds=1.0, inventory="s.yaml") for one in (changing, holding)]
+    shown += [verify_page(Verification(one, (HOLDS, FAILS), 0), seconds=1.0, inventory="s.yaml")
+              for one in (changing, EMPTY, replace(EMPTY, unobserved=(GONE,)))]  # fmt: skip
+    assert [line[line.index("hardway ") :] for lines in shown for line in lines if "  hardway " in line] == [
+        "hardway apply -i s.yaml etcd -l head",
+        "hardway logs -i s.yaml head etcd",
+        "hardway apply -i s.yaml --adopt",
+        "hardway verify -i s.yaml",
+        "hardway apply -i s.yaml etcd -l head",
+        "hardway logs -i s.yaml head",
+        "hardway preflight -i s.yaml -l hand",
+    ]
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_long_lines_of_a_diff_stay_within_the_width(width: int) -> None:
     long = "--initial-cluster=" + ",".join(f"controller-{n}=https://10.240.0.{n}:2380" for n in range(9))

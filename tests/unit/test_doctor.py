@@ -13,7 +13,8 @@ from test_doctor_rules import WRONG
 from hardway import pki
 from hardway.cli.breaking import candidates, chosen, forged
 from hardway.cli.running import Site
-from hardway.console.doctor_page import doctor_page, faults_page, typed
+from hardway.console.doctor_page import doctor_page, faults_page
+from hardway.console.words import typed
 from hardway.errors import UsageError
 from hardway.events import Proved
 from hardway.lab.faults import FAULTS, Forged, Forgery, fault
