@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -14,13 +15,15 @@ from hardway.errors import UsageError
 if TYPE_CHECKING:
     from hardway.phases.base import Model
     from hardway.plan import Declaration
+    from hardway.views.explain import Page, TermPage
 
 Form = Literal["text", "markdown", "json", "shell"]
 
 
 def register(app: typer.Typer, panel: str) -> None:
     """Adds `explain` to the tree, below its heading."""
-    app.command(rich_help_panel=panel)(explain)
+    # A flag copied from a unit is a question, not an option of this command.
+    app.command(rich_help_panel=panel, context_settings={"ignore_unknown_options": True})(explain)
 
 
 def complete_what(context: typer.Context, incomplete: str) -> Iterator[str]:
@@ -71,11 +74,15 @@ def explain(
     everything: Annotated[bool, typer.Option("--all", help="With -o shell: the whole cluster, as one script")] = False,
 ) -> None:
     """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
+    if everything and what is not None:
+        raise UsageError(
+            f"{what} and --all are two questions", hint=f"hardway explain {what} -o shell, or --all -o shell alone"
+        )
     if form == "shell":
         print(typed(options, what, everything), end="")
         return
     if everything:
-        raise UsageError("--all goes with -o shell", hint="hardway explain lists what can be asked")
+        raise UsageError("--all goes with -o shell", hint="hardway explain --all -o shell")
     from hardway.console.terminal import page_width
 
     print("\n".join(page(options, what, form, width=page_width())))
@@ -86,9 +93,42 @@ def page(
 ) -> list[str]:
     """Its lines; raises UsageError, with the nearest names, for what there is nothing to say of."""
     from hardway.console.explanations import told
-    from hardway.views.explain import explanation
 
-    return told(explanation(*declared(options), what), form, width=width, verbose=options.verbose > 0)
+    return told(_found(options, what), form, width=width, verbose=options.verbose > 0, inventory=options.given)
+
+
+def _found(options: Options, what: str | None) -> Page:
+    """What the cluster has of that name; a command of hardway's where it has none, or where there is no cluster yet."""
+    from hardway.errors import HardwayError
+    from hardway.views.explain import Book, answer, find_known, find_things
+
+    command = _command(what)
+    try:
+        book = Book(*declared(options))
+    except HardwayError:
+        if command is None:
+            raise
+        return command
+    if command is None:
+        return answer(book, what)
+    if find_things(book, command.asked) or find_known(book, command.asked):
+        found = answer(book, what)
+        return replace(found, more=(*found.more, *command.more))
+    return command
+
+
+def _command(name: str | None) -> TermPage | None:
+    """A command that is no chapter, in the words of its own help."""
+    from typer.main import get_group
+
+    from hardway.cli.app import app
+    from hardway.views.explain import TermPage
+    from hardway.views.explain.chapter import Next
+
+    if name is None or name in SUMMARIES or (command := get_group(app).commands.get(name)) is None:
+        return None
+    text = f"A command. {(command.help or '').splitlines()[0]}"
+    return TermPage(name, text, (), (Next(f"hardway {name} --help", "the command of that name"),))
 
 
 def typed(options: Options, what: str | None, everything: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from hardway.console.words import counted
+from hardway.console.words import counted, typed
 from hardway.views.explain.chapter import ChapterPage, Contents, Next, Row, Wrong
 
 _HEAD = 7
@@ -19,17 +19,18 @@ def contents_lines(page: Contents, width: int = 80) -> list[str]:
     return [*lines, "", *following("ASK", page.more, width)]
 
 
-def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False) -> list[str]:
-    """One screen; `verbose` says what each thing is, and leaves nothing out."""
-    asks = page.more if verbose else (*page.more, Next(f"hardway explain {page.name} -v", "all, and what each is"))
+def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
+    """One screen; `verbose` says what each thing is, and leaves nothing out. `inventory` is what `-i` was given."""
+    everything = Next(typed(f"hardway explain {page.name} -v", inventory), "all, and what each is")
+    asks = page.more if verbose else (*page.more, everything)
     proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
     above = [*_title(page, width), "", *_wrapped("WHY", page.why, width), "", *_rows(page, width, verbose)]
     below = [
         "",
         *following("MORE", asks, width),
-        *following("PROVE", [Next(f"hardway verify {page.name}", proofs)], width),
+        *following("PROVE", [Next(typed(f"hardway verify {page.name}", inventory), proofs)], width),
     ]
-    wrong = [pitfall(one, page.name, width) for one in page.wrong]
+    wrong = [pitfall(one, page.name, width, inventory) for one in page.wrong]
     if not verbose:
         wrong = _fitting(wrong, _SCREEN - len(above) - len(below))
     middle = [line for lines in wrong for line in lines]
@@ -82,10 +83,10 @@ def _explained(rows: Iterable[Row], width: int) -> list[str]:
     return [line for row in rows for line in (row.name, *hanging("   ", row.what, width))]
 
 
-def pitfall(wrong: Wrong, chapter: str, width: int) -> list[str]:
+def pitfall(wrong: Wrong, chapter: str, width: int, inventory: str = "") -> list[str]:
     """What is easy to get wrong, and where that shows when it is not in this chapter."""
     shows = f" Shows in {wrong.shows}." if wrong.shows != chapter else ""
-    fault = f" Try it: hardway lab break {wrong.fault}" if wrong.fault else ""
+    fault = f" Try it: {typed(f'hardway lab break {wrong.fault}', inventory)}" if wrong.fault else ""
     return hanging(" - ", f"{wrong.text}{shows}{fault}", width)
 
 

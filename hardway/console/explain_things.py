@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hardway.console.explain_page import aligned, following, hanging, pitfall
-from hardway.console.words import counted
+from hardway.console.words import counted, typed
 from hardway.views.explain.chapter import Cited, Next
 from hardway.views.explain.find import TermPage
 from hardway.views.explain.thing import Field, Lies, Reader, ThingPage
@@ -17,7 +17,7 @@ _SHORT = 34
 """A name and a value of this length leave room for the why beside them."""
 
 
-def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False) -> list[str]:
+def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
     """One page. Directives of a unit, which are alike everywhere, are told with `verbose` only."""
     lines = [f"{page.name}   cluster {page.cluster}", "", *hanging("", page.what, width)]
     lines += _fields(page, width, verbose)
@@ -30,7 +30,7 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False) -> list
     lines += ["", *hanging("WITHOUT IT  ", page.without, width)]
     if page.wrong:
         lines += ["", "EASY TO GET WRONG"]
-        lines += [line for one in page.wrong for line in pitfall(one, page.chapter, width)]
+        lines += [line for one in page.wrong for line in pitfall(one, page.chapter, width, inventory)]
     if page.proofs:
         lines += ["", "PROOFS", *_proofs(page.proofs if verbose else page.proofs[:_SHOWN], width)]
         rest = len(page.proofs) - _SHOWN
@@ -38,7 +38,7 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False) -> list
     return [*lines, "", *following("MORE", page.more, width)]
 
 
-def value_lines(page: ValuePage, width: int = 80, verbose: bool = False) -> list[str]:
+def value_lines(page: ValuePage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
     """A paragraph: what it is, its way through the cluster, and where it stands."""
     lines = _heading(page, width)
     lines += hanging("  ", page.text, width) if page.text else []
@@ -52,7 +52,8 @@ def value_lines(page: ValuePage, width: int = 80, verbose: bool = False) -> list
     for number, one in enumerate(page.proofs if verbose else page.proofs[:2]):
         lines += hanging(f"{'' if number else 'Proved by':<{_HEAD}}", f"{one.name} ({one.on})", width)
     if page.fault:
-        lines.append(f"{'See it fail':<{_HEAD}}hardway lab break {page.fault} && hardway doctor")
+        fails = f"{typed(f'hardway lab break {page.fault}', inventory)} && {typed('hardway doctor', inventory)}"
+        lines.append(f"{'See it fail':<{_HEAD}}{fails}")
     return [*lines, *_asks(page.more)]
 
 

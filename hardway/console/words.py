@@ -173,8 +173,8 @@ def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
 
 
 def typed(command: str, inventory: str) -> str:
-    """A command of hardway's for the inventory that the user named: `-i` where it was given."""
-    if not inventory or not command.startswith("hardway "):
+    """A command of hardway's for the inventory that the user named: `-i` where it was given, and not for help."""
+    if not inventory or not command.startswith("hardway ") or command.endswith(" --help"):
         return command
     words = command.split(" ", 2)
     if words[1] == "lab":

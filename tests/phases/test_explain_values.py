@@ -18,9 +18,9 @@ from hardway.plan import declare
 from hardway.resources import Certificate
 from hardway.views.explain.book import Book, pattern
 from hardway.views.explain.chapter import Next, chapter_page
-from hardway.views.explain.find import Page, TermPage, answer, explanation, names
+from hardway.views.explain.find import Page, TermPage, answer, names
 from hardway.views.explain.prose import chapter_prose, sidecar
-from hardway.views.explain.thing import ThingPage
+from hardway.views.explain.thing import ThingPage, cited
 from hardway.views.explain.value import ValuePage, value_page
 
 BOOK = Book(MODEL, declare(MODEL))
@@ -195,15 +195,13 @@ def test_with_a_plugin_of_ones_own_nothing_is_said_of_a_bridge_or_routes_that_ar
     assert "is on w1" not in " ".join(lines_of(book, "routes"))
     for what in ("cni0", "hardway-pods"):
         with pytest.raises(UsageError):
-            explanation(book.model, book.declaration, what)
+            answer(book, what)
     assert "nobody's bridge or route has it" in " ".join(lines_of(book, "10.200.0.0/24"))
     assert "has the route 10.200.0.0/24 via" in " ".join(lines_of(BOOK, "10.200.0.0/24"))
 
 
 def lines_of(book: Book, what: str) -> list[str]:
-    return [
-        line.strip() for line in told(explanation(book.model, book.declaration, what), "text", width=100, verbose=True)
-    ]
+    return [line.strip() for line in told(answer(book, what), "text", width=100, verbose=True)]
 
 
 # --- pages ----------------------------------------------------------------------------------------------------------
@@ -249,7 +247,7 @@ def test_a_flag_has_its_value_its_why_and_how_to_change_it() -> None:
 def test_a_setting_that_is_not_said_tells_the_default_and_one_that_is_its_value() -> None:
     assert "110" in value("maxPods").title and value("maxPods").stated == ()
     changed = overlaid({"kubelet": {"maxPods": 60}})
-    found = explanation(changed, declare(changed), "maxPods")
+    found = answer(Book(changed, declare(changed)), "maxPods")
     assert isinstance(found, ValuePage)
     assert [one.value for one in found.stated] == ["60"]
 
@@ -351,12 +349,25 @@ def test_what_is_unknown_is_answered_with_the_nearest_names() -> None:
         ("cluster.local", "kubernetes.default.svc.cluster.local", True),
         ("6443", "https://10.240.0.30:6443", True),
         ("6443", "16443", False),
+        ("22", "10.240.0.22", False),
+        ("24", "10.200.0.0/24", False),
+        ("24", "https://24:1", True),
         ("/etc/kubernetes/pki/ca.crt", "--root-ca-file=/etc/kubernetes/pki/ca.crt", True),
         ("/etc/kubernetes/pki/ca.crt", "/etc/kubernetes/pki/ca.crts", False),
     ],
 )
 def test_a_value_is_found_as_a_whole_word(what: str, text: str, found: bool) -> None:
     assert bool(pattern(what).search(text)) is found
+
+
+def test_a_proof_is_cited_for_a_whole_address_and_not_for_a_number_within_one() -> None:
+    routes = [proof for _, proof in BOOK.proofs if proof.name == "one route for each other worker"]
+    address = next(machine.address for machine in BOOK.model.cluster.workers)
+    last = str(address).rpartition(".")[2]
+    assert [proof for proof in routes if f"[.]{last} " in proof.query]
+    assert list(cited(BOOK, [pattern(str(address))]))
+    assert routes[0].name in {one.name for one in cited(BOOK, [pattern(str(address))])}
+    assert routes[0].name not in {one.name for one in cited(BOOK, [pattern(last)])}
 
 
 def test_every_fault_that_is_cited_can_be_made() -> None:

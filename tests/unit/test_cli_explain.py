@@ -1,6 +1,7 @@
 """explain on the command line: it needs an inventory and nothing else."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,68 @@ def test_what_is_unknown_is_a_usage_error_with_the_nearest_names(inventory: Path
 def test_an_empty_word_is_no_question(inventory: Path, what: str) -> None:
     with pytest.raises(UsageError, match="an empty word"):
         CliRunner().invoke(app, ["explain", what], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        ("load-balancer", ["hardway explain -i s.yaml 10.240.0.10", "hardway verify -i s.yaml load-balancer"]),
+        ("certs/kubelet", ["hardway explain -i s.yaml certs", "hardway verify -i s.yaml certs"]),
+        ("10.240.0.10", ["hardway explain -i s.yaml hosts"]),
+    ],
+)
+def test_what_to_ask_next_repeats_the_inventory(inventory: Path, what: str, lines: list[str]) -> None:
+    inventory.rename(inventory.with_name("s.yaml"))
+    told = said("-i", "s.yaml", what)
+    assert [line for line in lines if line not in told] == []
+    assert set(re.findall(r"hardway (?:explain|verify) (\S+)", told)) == {"-i"}
+    asks = json.loads(said("-i", "s.yaml", what, "-o", "json"))["more"]
+    assert {one["command"].split()[2] for one in asks} == {"-i"}
+
+
+@pytest.mark.parametrize("what", ["--anonymous-auth", "--anonymous-auth=false", "anonymous-auth"])
+def test_a_flag_is_asked_as_it_stands_in_a_unit(inventory: Path, what: str) -> None:
+    assert said(what).startswith("anonymous-auth\n  kube-apiserver --anonymous-auth=false")
+    assert json.loads(said(what, "-o", "json"))["asked"] == "anonymous-auth"
+
+
+def test_a_mistyped_option_is_a_name_that_is_unknown(inventory: Path) -> None:
+    with pytest.raises(UsageError, match="nothing of this cluster is called 'otput'"):
+        CliRunner().invoke(app, ["explain", "--otput=json"], catch_exceptions=False)
+
+
+def test_one_thing_and_everything_are_two_questions(inventory: Path) -> None:
+    with pytest.raises(UsageError) as error:
+        CliRunner().invoke(app, ["explain", "etcd", "--all", "-o", "shell"], catch_exceptions=False)
+    assert error.value.hint == "hardway explain etcd -o shell, or --all -o shell alone"
+
+
+NO_CHAPTERS = ("preflight", "reset", "verify", "plan", "doctor", "walk", "status", "map", "render", "lab", "artifacts",
+               "inventory", "init", "apply", "ssh", "logs", "explain", "schema")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NO_CHAPTERS)
+def test_a_command_that_is_no_chapter_is_told_by_its_help(inventory: Path, name: str) -> None:
+    title, *text, ask = said(name).splitlines()
+    assert (title, ask) == (name, f"Ask           hardway {name} --help")
+    shown = CliRunner().invoke(app, [name, "--help"]).output
+    first = " ".join(text).split("A command. ")[1].split()[:4]
+    assert " ".join(first) in " ".join(shown.split())
+    assert json.loads(said(name, "-o", "json"))["kind"] == "term"
+
+
+def test_a_command_is_told_before_there_is_an_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HARDWAY_INVENTORY", raising=False)
+    assert said("init").startswith("init\n  A command. From bare machines")
+    with pytest.raises(UsageError):
+        CliRunner().invoke(app, ["explain", "hosts"], catch_exceptions=False)
+
+
+def test_what_the_cluster_has_of_a_commands_name_comes_first(inventory: Path) -> None:
+    told = said("-i", "hardway.yaml", "kubectl")
+    assert told.startswith("control-plane/kubectl   cluster pair")
+    assert "hardway kubectl --help" in told
 
 
 class Asked:

@@ -2,11 +2,11 @@
 
 from hardway.views.explain.book import Book
 from hardway.views.explain.chapter import ChapterPage, Contents, chapter_page, contents
-from hardway.views.explain.find import Page, TermPage, explanation, find_things, names
+from hardway.views.explain.find import Page, TermPage, answer, find_things, names
 from hardway.views.explain.thing import ThingPage
-from hardway.views.explain.value import ValuePage
+from hardway.views.explain.value import ValuePage, find_known
 
 __all__ = [
-    "Book", "ChapterPage", "Contents", "Page", "TermPage", "ThingPage", "ValuePage", "chapter_page", "contents",
-    "explanation", "find_things", "names",
+    "Book", "ChapterPage", "Contents", "Page", "TermPage", "ThingPage", "ValuePage", "answer", "chapter_page",
+    "contents", "find_known", "find_things", "names",
 ]  # fmt: skip

@@ -78,7 +78,7 @@ def pattern(what: str) -> re.Pattern[str]:
     A name with dots may be the end of a longer one: `cluster.local`.
     """
     if what[:1].isdigit():
-        before, after = r"(?<![\w.])", r"(?![\w]|\.\d|/\d)"
+        before, after = r"(?<![\w.])(?<!\d/)", r"(?![\w]|\.\d|/\d)"
     elif what[:1].isalnum():
         before, after = (r"(?<![\w-])", r"(?![\w-])") if "." in what else (r"(?<![\w./-])", r"(?![\w/-]|\.\w)")
     else:

@@ -8,8 +8,6 @@ from difflib import get_close_matches
 
 from hardway.errors import UsageError
 from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import Declaration
 from hardway.views.explain.book import Book
 from hardway.views.explain.chapter import ChapterPage, Contents, Next, chapter_page, contents
 from hardway.views.explain.prose import Term
@@ -31,15 +29,11 @@ class TermPage:
 Page = Contents | ChapterPage | ThingPage | ValuePage | TermPage
 
 
-def explanation(model: Model, declaration: Declaration, what: str | None) -> Page:
-    """The page for a chapter, a thing, a value or a word; raises UsageError, with the nearest names, otherwise."""
-    return answer(Book(model, declaration), what)
-
-
 def answer(book: Book, what: str | None) -> Page:
-    """The same, of a book that is there already: for who asks more than once."""
+    """The page for a chapter, a thing, a value or a word; raises UsageError, with the nearest names, otherwise."""
     if what is None:
         return contents(book.model)
+    what = bare(what)
     if not what.strip():
         raise UsageError("an empty word explains nothing", hint="hardway explain lists what can be asked")
     if what in CHAPTER_NAMES:
@@ -52,6 +46,11 @@ def answer(book: Book, what: str | None) -> Page:
     if page is None:
         raise _unknown(book, what)
     return page
+
+
+def bare(what: str) -> str:
+    """A flag as somebody copies it from a unit, `--anonymous-auth=false`, by its name; anything else as it is."""
+    return what.lstrip("-").partition("=")[0] if what.startswith("-") else what
 
 
 def find_things(book: Book, what: str) -> list[Thing]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from re import Pattern
 
+from hardway.phases.base import Proof
 from hardway.resources import Directory, File, Local, Resource, Service
 from hardway.resources.files import Binary
 from hardway.values import OPERATOR
@@ -190,8 +191,13 @@ def cited(book: Book, sought: Iterable[Pattern[str]]) -> Iterator[Cited]:
     proofs = (proof for _, proof in book.proofs)
     yield from told_once(
         book.model.cluster,
-        (proof for proof in proofs if any(mark.search(f"{proof.query} {proof.expected}") for mark in marks)),
+        (proof for proof in proofs if any(mark.search(_asked(proof)) for mark in marks)),
     )
+
+
+def _asked(proof: Proof) -> str:
+    """Question and answer, dots as they are meant: a number is no whole word where grep has `10[.]240[.]0[.]22`."""
+    return f"{proof.query} {proof.expected}".replace("[.]", ".")
 
 
 def _marks(thing: Thing) -> Iterator[str]:
