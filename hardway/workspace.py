@@ -24,6 +24,10 @@ MINIMUM_FREE = 50 * 2**20
 """Bytes; keys, kubeconfigs and logs need far less, and a full disk is found before anything begins."""
 
 
+WALK = "walk.json"
+"""How far a person has come with `hardway walk`."""
+
+
 class Workspace:
     """Files by their path inside the folder; nothing is written before `create`."""
 
@@ -100,8 +104,9 @@ class Workspace:
             self.write("state.json", state.to_json().encode(), 0o600)
 
     def forget_state(self) -> None:
-        """After the whole cluster was reset: the keys stay, and the next cluster is a new one."""
-        (self.root / "state.json").unlink(missing_ok=True)
+        """After the whole cluster was reset: the keys stay, and the next cluster is a new one, to be walked anew."""
+        for name in ("state.json", WALK):
+            (self.root / name).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def lock(self, holder: str) -> Iterator[None]:

@@ -64,14 +64,12 @@ def walk(
          adopt=options.adopt).go()  # fmt: skip
 
 
-PLACE = "walk.json"
-
-
 def load(workspace: Workspace) -> Place:
     """Where the last walk was left; the beginning where there was none."""
     from hardway.views.walk import Place
+    from hardway.workspace import WALK
 
-    path = workspace.root / PLACE
+    path = workspace.root / WALK
     return Place.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else Place()
 
 
@@ -92,8 +90,10 @@ class Real:
         return self.options.given
 
     def keep(self, place: Place) -> None:
+        from hardway.workspace import WALK
+
         self.folder.create()
-        self.folder.write(PLACE, place.to_json().encode(), 0o600)
+        self.folder.write(WALK, place.to_json().encode(), 0o600)
 
     def explain(self, what: str) -> list[str]:
         from hardway.cli.explain import page

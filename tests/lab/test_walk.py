@@ -41,13 +41,13 @@ class Walker:
         return {one["chapter"]: one["how"] for one in self.events if one["event"] == "Walked"}
 
 
-@pytest.fixture
-def bare(labs: Labs) -> Site:
+def one_machine(labs: Labs, cluster: str) -> Site:
     """One machine that is everything, as it was booted."""
-    return labs.fresh(labs.make("hwtest-walk", renamed("single.yaml", "hwtest-walk")))
+    return labs.fresh(labs.make(cluster, renamed("single.yaml", cluster)))
 
 
-def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(bare: Site) -> None:
+def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(labs: Labs) -> None:
+    bare = one_machine(labs, "hwtest-walk")
     first = bare.hardway("walk", "--yes", "-o", "json")
     walked = {one["chapter"]: one["how"] for one in first.events if one["event"] == "Walked"}
     # With one controller there is nothing to balance.
@@ -63,7 +63,8 @@ def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(bare: S
     assert {name: after[name] for name in bare.machines} == {name: before[name] for name in bare.machines}
 
 
-def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_persons_own(bare: Site) -> None:
+def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_persons_own(labs: Labs) -> None:
+    bare = one_machine(labs, "hwtest-hands")
     walker = Walker(bare)
     typed: list[str] = []
     for question in walker.questions():
