@@ -65,6 +65,7 @@ def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(labs: L
 
 def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_persons_own(labs: Labs) -> None:
     bare = one_machine(labs, "hwtest-hands")
+    bare.hardway("artifacts", "get", "--yes")
     walker = Walker(bare)
     typed: list[str] = []
     for question in walker.questions():
