@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from hardway.console.words import clean, counted, duration, machines, typed
+from hardway.console.words import clean, counted, duration, hanging, machines, typed
 from hardway.rules.diagnosis import Cause
 from hardway.views.doctor import Diagnosis
 
@@ -27,16 +27,16 @@ def doctor_page(found: Diagnosis, *, seconds: float, width: int = 80, inventory:
 
 def _cause(cause: Cause, found: Diagnosis, width: int, inventory: str) -> list[str]:
     who = machines(cause.machines, found.machines)
-    lines = _wrapped(f"{who}: ", cause.what, width, "  ")
-    lines += _wrapped(f"{_DEEP}why it matters  ", cause.why, width, " " * 20)
+    lines = hanging(f"{who}: ", cause.what, width, "  ")
+    lines += hanging(f"{_DEEP}why it matters  ", cause.why, width, " " * 20)
     for line in cause.evidence[:_EVIDENCE]:
-        lines += _wrapped(f"{_DEEP}| ", line, width, f"{_DEEP}| ")
+        lines += hanging(f"{_DEEP}| ", line, width, f"{_DEEP}| ")
     if len(cause.evidence) > _EVIDENCE:
         lines.append(f"{_DEEP}| … {len(cause.evidence) - _EVIDENCE} more in -o json")
     if cause.follows:
         for number, one in enumerate(cause.follows):
             head = f"{_DEEP}follows from it " if number == 0 else " " * 20
-            lines += _wrapped(head, f"{machines(one.machines, found.machines)}: {one.what}", width, " " * 20)
+            lines += hanging(head, f"{machines(one.machines, found.machines)}: {one.what}", width, " " * 20)
     lines += ["", "  Fix", *(f"{_DEEP}{typed(command, inventory)}" for command in cause.fix)]
     return lines
 
@@ -46,7 +46,7 @@ def _failed(found: Diagnosis, width: int) -> list[str]:
         return []
     lines = ["No known cause; these proofs do not hold:", ""]
     for one in found.failed:
-        lines += _wrapped(f"  {one.machine}: ", f"{one.what}: {one.evidence}", width, _DEEP)
+        lines += hanging(f"  {one.machine}: ", f"{one.what}: {one.evidence}", width, _DEEP)
     return [*lines, ""]
 
 
@@ -71,11 +71,5 @@ def faults_page(faults: Sequence[tuple[str, str, str]], width: int = 80) -> list
     """Name, role and summary of each fault that a lab can be given."""
     lines = []
     for name, role, summary in faults:
-        lines += _wrapped(f"{name:<21}{role:<14} ", summary, width, " " * 36)
+        lines += hanging(f"{name:<21}{role:<14} ", summary, width, " " * 36)
     return [*lines, "", "Break it:  hardway lab break NAME   then find it:  hardway doctor"]
-
-
-def _wrapped(head: str, text: str, width: int, indent: str) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    ) or [head.rstrip()]

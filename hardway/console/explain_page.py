@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 
-from hardway.console.words import counted, typed
+from hardway.console.words import counted, hanging, typed
 from hardway.views.explain.chapter import ChapterPage, Contents, Next, Row, Wrong
 
 _HEAD = 7
@@ -24,7 +23,7 @@ def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, inv
     everything = Next(typed(f"hardway explain {page.name} -v", inventory), "all, and what each is")
     asks = page.more if verbose else (*page.more, everything)
     proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
-    above = [*_title(page, width), "", *_wrapped("WHY", page.why, width), "", *_rows(page, width, verbose)]
+    above = [*_title(page, width), "", *hanging(f"{'WHY':<{_HEAD}}", page.why, width), "", *_rows(page, width, verbose)]
     below = [
         "",
         *following("MORE", asks, width),
@@ -94,19 +93,3 @@ def following(head: str, asks: Sequence[Next], width: int) -> list[str]:
     """Commands to type with what they give, below one heading."""
     rows = [(head if not number else "", one.command, one.gives) for number, one in enumerate(asks)]
     return aligned([("PROVE", "", ""), *rows], width)[1:] if rows else []
-
-
-def _wrapped(head: str, text: str, width: int) -> list[str]:
-    return hanging(f"{head:<{_HEAD}}", text, width)
-
-
-def hanging(head: str, text: str, width: int) -> list[str]:
-    """The text behind its head, and further lines below its own beginning; words are never cut."""
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=head,
-        subsequent_indent=" " * len(head),
-        break_long_words=False,
-        break_on_hyphens=False,
-    ) or [head.rstrip()]

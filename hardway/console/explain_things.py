@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hardway.console.explain_page import aligned, following, hanging, pitfall
-from hardway.console.words import counted, typed
+from hardway.console.explain_page import aligned, following, pitfall
+from hardway.console.words import counted, hanging, typed
 from hardway.views.explain.chapter import Cited, Next
 from hardway.views.explain.find import TermPage
 from hardway.views.explain.thing import Field, Lies, Reader, ThingPage

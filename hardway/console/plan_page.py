@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines, typed
+from hardway.console.words import clean, counted, duration, machines, typed, wrapped
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.items import Item
@@ -268,7 +268,4 @@ def _next(plan: Plan, inventory: str) -> list[str]:
 
 
 def _wrapped(head: str, text: str, width: int, indent: str) -> list[str]:
-    lines = textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
-    )
-    return [line.replace(_JOINED, " ") for line in lines] or [head.rstrip()]
+    return [line.replace(_JOINED, " ") for line in wrapped(head, text, width, indent)] or [head.rstrip()]

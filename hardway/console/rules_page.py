@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines, typed
+from hardway.console.words import clean, counted, duration, machines, typed, wrapped
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.agreement import Agreement
@@ -27,12 +27,12 @@ def rules_page(
     for finding, names in alike.items():
         lines += [*_finding(finding, machines(names, (*found.machines, OPERATOR)), width), ""]
     for name, what in found.saw.items() if verbose or found.made == "by hand" else ():
-        lines += _wrapped("saw      ", f"{name}: {what or 'nothing of a cluster yet'}", width)
+        lines += wrapped("saw      ", f"{name}: {what or 'nothing of a cluster yet'}", width, _DEEP)
     for unseen in found.unseen:
-        lines += _wrapped("unseen   ", f"{unseen.machine}: {unseen.what}: {unseen.why}", width)
+        lines += wrapped("unseen   ", f"{unseen.machine}: {unseen.what}: {unseen.why}", width, _DEEP)
     for gone in found.unobserved:
-        lines += _wrapped("not seen ", f"{gone.machine}: {gone.what}", width)
-        lines += _wrapped(_DEEP, gone.hint, width) if gone.hint else []
+        lines += wrapped("not seen ", f"{gone.machine}: {gone.what}", width, _DEEP)
+        lines += wrapped(_DEEP, gone.hint, width, _DEEP) if gone.hint else []
     if lines and lines[-1]:
         lines.append("")
     return [clean(line) for line in (*lines, *_end(found, seconds, width), *_next(found, inventory, again))]
@@ -46,10 +46,10 @@ def _elsewhere(one: Finding) -> Finding:
 def _finding(one: Finding, who: str, width: int) -> list[str]:
     return [
         f"{one.level:<8} {one.rule}  {who}",
-        *_wrapped(_DEEP, one.what, width),
-        *_wrapped("  why    ", one.why, width),
-        *(_wrapped("  met in ", one.met, width) if one.met else []),
-        *_wrapped("  fix    ", one.fix, width),
+        *wrapped(_DEEP, one.what, width, _DEEP),
+        *wrapped("  why    ", one.why, width, _DEEP),
+        *(wrapped("  met in ", one.met, width, _DEEP) if one.met else []),
+        *wrapped("  fix    ", one.fix, width, _DEEP),
     ]
 
 
@@ -76,9 +76,3 @@ def _next(found: Agreement, inventory: str, again: str) -> list[str]:
     if found.errors:
         return ["", "hardway init refuses to begin while there are errors."]
     return ["", f"What would it change?  {typed('hardway plan', inventory)}"]
-
-
-def _wrapped(head: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=_DEEP, break_long_words=False, break_on_hyphens=False
-    )

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from hardway.console.plan_page import command, counts, plan_page
-from hardway.console.words import clean, counted, duration, machines, typed
+from hardway.console.words import clean, counted, duration, machines, typed, wrapped
 from hardway.events import Proved
 from hardway.phases import CHAPTER_NAMES
 from hardway.views.verification import Verification
@@ -47,11 +47,11 @@ def _chapter(name: str, proofs: Sequence[Proved], everybody: Sequence[str], widt
             alike.setdefault(f"{one.machine}: {text}" if verbose else text, []).append(one.machine)
     for text, names in alike.items():
         line = f"  ok  {machines(names, everybody)}: {text}"
-        lines += _wrapped("  ok  ", text, width) if verbose else [_cut(line, width)]
+        lines += wrapped("  ok  ", text, width, _DEEP) if verbose else [_cut(line, width)]
     for one in proofs:
         if not one.holds:
-            lines += _wrapped("  NO  ", f"{one.machine}: {one.what}: {one.evidence}", width)
-            lines += _wrapped(_DEEP, f"why it matters: {one.why}", width) if one.why else []
+            lines += wrapped("  NO  ", f"{one.machine}: {one.what}: {one.evidence}", width, _DEEP)
+            lines += wrapped(_DEEP, f"why it matters: {one.why}", width, _DEEP) if one.why else []
     return lines
 
 
@@ -83,9 +83,3 @@ def _next(found: Verification, inventory: str) -> list[str]:
 
 def _cut(line: str, width: int) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
-
-
-def _wrapped(head: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=_DEEP, break_long_words=False, break_on_hyphens=False
-    )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import textwrap
 from collections.abc import Mapping, Sequence
 
 from hardway.console.failure import error
-from hardway.console.words import clean, counted, machines, typed
+from hardway.console.words import clean, counted, machines, typed, wrapped
 from hardway.errors import HardwayError
 from hardway.inventory.model import Cluster
 from hardway.rules import Finding
@@ -23,13 +22,13 @@ def opening(cluster: Cluster, place: Place, width: int) -> list[str]:
     head = f"WALK   {cluster.name} | {counted(len(cluster.machines), 'machine')} | inventory: {cluster.path.name}"
     if place.begun:
         where = f"You are at {_numbered(place.next)}." if place.next else "Every chapter is behind you."
-        return [head, "", *_wrapped("", f"{where} {behind(place.done)}".strip(), width)]
+        return [head, "", *wrapped("", f"{where} {behind(place.done)}".strip(), width)]
     text = (
         f"{len(STATIONS) - 1} chapters, from bare machines to a cluster. For each: why it is there, what it would "
         "change, your choice, the proof. Nothing is changed before you choose. Leave whenever you like: your place is "
         "kept, and hardway walk goes on there."
     )
-    return [head, "", *_wrapped("", text, width)]
+    return [head, "", *wrapped("", text, width)]
 
 
 def behind(done: Mapping[str, str]) -> str:
@@ -45,7 +44,7 @@ def behind(done: Mapping[str, str]) -> str:
 def left(place: Place, command: str, width: int) -> list[str]:
     """How to go on, for who leaves."""
     where = f"Your place is kept: {_numbered(place.next)}." if place.next else "Every chapter is behind you."
-    return [*_wrapped("", where, width), f"Go on:  {command}"]
+    return [*wrapped("", where, width), f"Go on:  {command}"]
 
 
 def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -> list[str]:
@@ -54,8 +53,8 @@ def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -
     for level in ("warning", "error"):
         for one in findings:
             if one.level == level:
-                lines += _wrapped(f"{level:<9}", f"{one.machine}: {one.what}", width)
-                lines += _wrapped(" " * 9, one.fix, width)
+                lines += wrapped(f"{level:<9}", f"{one.machine}: {one.what}", width)
+                lines += wrapped(" " * 9, one.fix, width)
     if not any(one.level == "error" for one in findings):
         lines.append("Nothing stands in the way.")
     return [clean(line) for line in lines]
@@ -75,15 +74,15 @@ def typing_lines(chapter: str, workspace: str, width: int) -> list[str]:
         "hint: one more hint. shell: what this project would type. files: the chapter's binaries, put into bin/ of "
         "your workspace. back: choose again."
     )
-    return [*_wrapped("", text, width), f"Keys and kubeconfigs belong below {workspace}"]
+    return [*wrapped("", text, width), f"Keys and kubeconfigs belong below {workspace}"]
 
 
 def hint_lines(hint: Hint, level: int, left_over: int, everybody: Sequence[str], width: int) -> list[str]:
     """One hint: at level 1 where, at 2 also what, at 3 how; `left_over` is how many others there are."""
     who = "your workspace" if hint.machines == ("operator",) else machines(hint.machines, everybody)
-    lines = _wrapped("Look at  ", f"{who}: {hint.where}" if who else hint.where, width)
+    lines = wrapped("Look at  ", f"{who}: {hint.where}" if who else hint.where, width)
     if level > 1:
-        lines += _wrapped("what     ", hint.what, width)
+        lines += wrapped("what     ", hint.what, width)
     if level > 2:
         lines += ["how", *(f"  {line}".rstrip() for line in hint.how or ("nothing more is known of it",))]
     if level == 1 and left_over:
@@ -97,7 +96,7 @@ def gain_lines(gains: Sequence[Gain], inventory: str, width: int) -> list[str]:
     """What is possible now, and what to try."""
     lines: list[str] = []
     for one in gains:
-        lines += _wrapped("NOW    ", one.text, width)
+        lines += wrapped("NOW    ", one.text, width)
         for number, command in enumerate(one.commands):
             lines.append(f"{'TRY' if number == 0 else '':<7}{typed(command, inventory)}")
     return lines
@@ -110,12 +109,12 @@ def unowned_lines(chapter: str, count: int, width: int) -> list[str]:
         "there: its ledgers do not know them. That is no fault. hardway reset would leave them, and no run overwrites "
         "them. Taken over (as hardway apply --adopt does), they are kept and taken away like all the rest."
     )
-    return _wrapped("", text, width)
+    return wrapped("", text, width)
 
 
 def ending(place: Place, lab: bool, inventory: str, width: int) -> list[str]:
     """After the last chapter."""
-    lines = ["THE END", "", *_wrapped("", behind(place.done), width)]
+    lines = ["THE END", "", *wrapped("", behind(place.done), width)]
     skipped = [name for name in STATIONS[1:] if place.done.get(name) == "skipped"]
     if skipped:
         lines += [f"What you skipped:  {typed(f'hardway walk --from {skipped[0]}', inventory)}"]
@@ -136,10 +135,3 @@ def _numbered(station: str) -> str:
     if station == PREFLIGHT:
         return PREFLIGHT
     return f"chapter {STATIONS.index(station)} of {len(STATIONS) - 1}, {station}"
-
-
-def _wrapped(head: str, text: str, width: int) -> list[str]:
-    return textwrap.wrap(
-        text, width, initial_indent=head, subsequent_indent=" " * len(head), break_long_words=False,
-        break_on_hyphens=False,
-    )  # fmt: skip

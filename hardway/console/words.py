@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -34,6 +35,22 @@ _NAMED = 3
 def clean(text: str) -> str:
     """The text without escape sequences and control characters, except newline and tab."""
     return _CONTROL.sub("", text.replace("\r\n", "\n"))
+
+
+def wrapped(head: str, text: str, width: int, indent: str | None = None) -> list[str]:
+    """The text behind its head; further lines below its own beginning, or behind `indent`. Words are never cut.
+
+    No line at all for an empty text.
+    """
+    below = " " * len(head) if indent is None else indent
+    return textwrap.wrap(
+        text, width, initial_indent=head, subsequent_indent=below, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def hanging(head: str, text: str, width: int, indent: str | None = None) -> list[str]:
+    """As `wrapped`; of an empty text the head remains."""
+    return wrapped(head, text, width, indent) or [head.rstrip()]
 
 
 def size(count: int) -> str:
