@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from hardway.errors import ProofFailed
 from hardway.events import Proved
 from hardway.phases.base import Proof
 from hardway.remote import quote
-from hardway.session import Session
+from hardway.session import Session, new_nonce
 
 QUERY_LIMIT = 20
 """Seconds for one query; one that hangs must not keep the others from being asked."""
@@ -126,7 +125,7 @@ def parse(output: str, nonce: str) -> dict[int, Answer]:
 
 
 def _ask(session: Session, asked: Sequence[tuple[int, Proof]]) -> dict[int, Answer]:
-    nonce = f"hardway-{secrets.token_hex(8)}"
+    nonce = new_nonce()
     by_machine: dict[str, list[tuple[int, Proof]]] = {}
     for number, proof in asked:
         by_machine.setdefault(proof.machine, []).append((number, proof))

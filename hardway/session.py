@@ -183,6 +183,11 @@ def stage(name: str, events: Sink) -> Iterator[None]:
     events(StageFinished(name, (datetime.now(UTC) - started).total_seconds()))
 
 
+def new_nonce() -> str:
+    """Parts the answers of one script: nothing that a machine says can look like it."""
+    return f"hardway-{secrets.token_hex(8)}"
+
+
 def observe(
     session: Session,
     declaration: Declaration,
@@ -195,7 +200,7 @@ def observe(
     `staged` holds, by machine, digests by (inode, size) that were checked there before a rename;
     `earlier` what this run saw before, whose digests hold for files that have not moved since.
     """
-    nonce = f"hardway-{secrets.token_hex(8)}"
+    nonce = new_nonce()
 
     def look(name: str) -> View:
         session.events(MachineProgress(name, "observe", "running"))

@@ -9,7 +9,7 @@ from hardway.inventory.model import API_PORT, Machine
 from hardway.phases.etcd import ETCDCTL
 from hardway.phases.paths import BIN
 from hardway.rules.model import Found, Rule, Scene
-from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, apply, case, drifts, lines, on, seen, start
+from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, apply, case, drifts, lines, on, seen
 from hardway.rules.surroundings import ports
 from hardway.rules.symptoms import Symptoms, UnitState
 from hardway.rules.symptoms_probe import units
@@ -96,9 +96,11 @@ def quorum(scene: Scene) -> Iterator[Found]:
     for machine, there in members.items():
         unit = _unit(there, "etcd")
         if machine.name not in running:
-            fix = start(machine, "etcd --no-block") if unit.stopped else apply(scene, machine, "etcd")
+            # Without waiting: it is up only when enough others are.
+            begin = on(machine, "systemctl start etcd --no-block")
+            fix = begin if unit.stopped else apply(scene, machine, "etcd")
             said = there.etcd.errors if there.etcd else ()
-            yield Found(machine.name, what, fix.replace("--no-block.service", "--no-block"),
+            yield Found(machine.name, what, fix,
                         lines(f"etcd.service: {unit.state}", said))  # fmt: skip
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hardway.rules.model import Found, Rule, Scene
-from hardway.rules.remedies import CONTROLLER, SYMPTOMS, case, lines, seen
+from hardway.rules.remedies import CONTROLLER, SYMPTOMS, WORKER, case, lines, seen
 from hardway.rules.symptoms_probe import units
-
-DNS = frozenset({"dns-unready"})
 
 
 def members_down(scene: Scene) -> Iterator[Found]:
@@ -84,14 +82,13 @@ RULES = (
     ),
     Rule(
         "unit-failing", SYMPTOMS, failing_units, "systemd starts it again and again", "", layer="control plane",
-        explains=frozenset({"api-not-ready", "node-not-ready", "etcd-member-down"}) - {"api-not-ready",
-        "etcd-member-down"}, reaches=DNS,
+        explains=frozenset({"node-not-ready"}), reaches=WORKER,
     ),
     Rule(
         "endpoint-unreachable", SYMPTOMS, endpoint_unreachable, "kubelet and kube-proxy hear nothing new", "",
-        layer="control plane", explains=frozenset({"node-not-ready"}), reaches=DNS,
+        layer="control plane", explains=frozenset({"node-not-ready"}), reaches=WORKER,
     ),
     Rule("node-not-ready", SYMPTOMS, nodes_not_ready, "it gets no pods, and loses those it has", "", layer="workers",
-         reaches=DNS),
+         reaches=WORKER),
     Rule("dns-unready", SYMPTOMS, dns_unready, "programs in pods find nothing by name", "", layer="add-ons"),
 )  # fmt: skip

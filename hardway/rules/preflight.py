@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -15,7 +14,7 @@ from hardway.rules import host as host_room
 from hardway.rules.host import Host
 from hardway.rules.model import Finding, Scene, examine
 from hardway.rules.registry import RULES
-from hardway.session import Session
+from hardway.session import Session, new_nonce
 from hardway.takeover import HINT, is_of
 
 NFTABLES = "nft list tables >/dev/null 2>&1 || ! command -v nft >/dev/null"
@@ -62,7 +61,7 @@ def _lost(name: str) -> Finding:
 
 def look(session: Session, name: str, cluster: Cluster) -> Host:
     """One script that changes nothing."""
-    nonce = f"hardway-{secrets.token_hex(8)}"
+    nonce = new_nonce()
     features = {name: f"{Module(name, sign).test} 2>/dev/null" for name, sign in MODULES.items()}
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES

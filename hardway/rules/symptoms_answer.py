@@ -227,15 +227,20 @@ def _node(node: Mapping[str, Any]) -> Node:
     ]
     return Node(
         node["metadata"]["name"],
-        any(one["type"] == "Ready" and one["status"] == "True" for one in conditions),
+        _is_ready(conditions),
         bool(node.get("spec", {}).get("unschedulable")),
         tuple(wrong),
     )
 
 
+def _is_ready(conditions: Iterable[Mapping[str, Any]]) -> bool:
+    """Of a node or a pod."""
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 def _pod(pod: Mapping[str, Any]) -> Pod:
     status = pod.get("status", {})
-    ready = any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
+    ready = _is_ready(status.get("conditions", ()))
     return Pod(
         pod["metadata"]["name"], pod["spec"].get("nodeName", ""), ready, "" if ready else "; ".join(_troubles(status))
     )

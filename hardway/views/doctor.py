@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -21,7 +20,7 @@ from hardway.rules.registry import RULES
 from hardway.rules.symptoms import Case, Drift, Objects, Symptoms
 from hardway.rules.symptoms_answer import objects, parse
 from hardway.rules.symptoms_probe import OBJECTS, script
-from hardway.session import Session
+from hardway.session import Session, new_nonce
 from hardway.views.plan import Plan
 from hardway.views.survey import Survey
 
@@ -84,7 +83,7 @@ def look(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> C
         machines=machines,
         unreached={name: _said(error) for name, error in {**found.failures, **lost}.items()},
         off=frozenset(off),
-        drift=tuple(Drift(*one) for one in _drift(found, plan)),
+        drift=tuple(_drift(found, plan)),
         objects=_objects(session, cluster, machines),
         trusted=_trusted(found.operator),
         now=median([view.facts.clock for view in found.views.values()] or [found.now.timestamp()]),
@@ -92,7 +91,7 @@ def look(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> C
 
 
 def _ask(session: Session, cluster: Cluster, name: str) -> Symptoms | HardwayError:
-    nonce = f"hardway-{secrets.token_hex(8)}"
+    nonce = new_nonce()
     try:
         answer = session.run(
             name, script(cluster, cluster.machine(name), nonce), what="ask what could be wrong", check=False
@@ -114,19 +113,11 @@ def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms
     return None
 
 
-def _drift(found: Survey, plan: Plan) -> list[tuple[str, str, str, str, str, tuple[str, ...]]]:
+def _drift(found: Survey, plan: Plan) -> Iterator[Drift]:
     diffs = {(item.machine, item.key): item.diff for item in plan.items}
-    return [
-        (
-            one.machine,
-            one.chapter,
-            one.key,
-            one.difference.verb,
-            one.difference.why,
-            diffs.get((one.machine, one.key), ()),
-        )
-        for one in found.changes
-    ]
+    for one in found.changes:
+        diff = diffs.get((one.machine, one.key), ())
+        yield Drift(one.machine, one.chapter, one.key, one.difference.verb, one.difference.why, diff)
 
 
 def _trusted(operator: Mapping[str, bytes]) -> dict[str, pki.Certificate]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from hardway.errors import HardwayError
 from hardway.phases.base import Model
 from hardway.plan import Change, Declaration, View, declare, differences
 from hardway.resources import Context
-from hardway.session import Session, observe
+from hardway.session import Session, new_nonce, observe
 from hardway.state import State, pending
 from hardway.supply import Supply
 from hardway.takeover import inferred
@@ -132,7 +131,7 @@ def _details(session: Session, name: str, found: Survey) -> Details:
     wanted = evidence.wanted(mine, found.views[name])
     if not wanted:
         return Details()
-    nonce = f"hardway-{secrets.token_hex(8)}"
+    nonce = new_nonce()
     try:
         answer = session.run(name, evidence.script(wanted, nonce), what="read what differs", check=False)
     except HardwayError:

@@ -17,7 +17,7 @@ from hardway.phases.base import Model
 from hardway.plan import Declaration, declare
 from hardway.views.explain.chapter import chapter_page, contents
 from hardway.views.explain.prose import chapter_prose
-from hardway.views.explain.things import things, uncovered
+from hardway.views.explain.things import covers, things
 
 WIDTH = 80
 Shape = tuple[Model, Declaration]
@@ -34,6 +34,17 @@ def pages(shapes: list[Shape]) -> Iterator[tuple[str, list[str], list[str]]]:
         for name in CHAPTER_NAMES:
             page = chapter_page(one, declaration, name)
             yield f"{one.cluster.name} {name}", chapter_lines(page, WIDTH), chapter_lines(page, WIDTH, verbose=True)
+
+
+def uncovered(model: Model, declaration: Declaration, chapter: str) -> Iterator[tuple[str, int]]:
+    """Each declared key and by how many entries it is covered, where that is not one."""
+    keys = [one.resource.key for one in declaration.placed if one.chapter == chapter]
+    keys += [one.key for name, one in declaration.local if name == chapter]
+    entries = chapter_prose(model, chapter).things
+    for key in dict.fromkeys(keys):
+        count = sum(covers(entry, key) for entry in entries)
+        if count != 1:
+            yield key, count
 
 
 def test_every_chapter_has_its_page() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
@@ -51,7 +51,7 @@ def network(text: str) -> IPv4Network | None:
     """A range, or None for what is none."""
     try:
         return IPv4Network(text.strip(), strict=False)
-    except (AddressValueError, NetmaskValueError, ValueError):
+    except ValueError:
         return None
 
 

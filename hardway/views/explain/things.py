@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -54,14 +53,3 @@ def things(model: Model, declaration: Declaration, chapter: str) -> tuple[Thing,
 def covers(entry: Entry, key: str) -> bool:
     """Whether one of the entry's patterns matches the key, or the name in it."""
     return any(fnmatchcase(key, one) or fnmatchcase(key.partition(":")[2], one) for one in entry.covers)
-
-
-def uncovered(model: Model, declaration: Declaration, chapter: str) -> Iterator[tuple[str, int]]:
-    """Each declared key and by how many entries it is covered, where that is not one."""
-    keys = [one.resource.key for one in declaration.placed if one.chapter == chapter]
-    keys += [one.key for name, one in declaration.local if name == chapter]
-    entries = chapter_prose(model, chapter).things
-    for key in dict.fromkeys(keys):
-        count = sum(covers(entry, key) for entry in entries)
-        if count != 1:
-            yield key, count
