@@ -9,6 +9,8 @@ from typing import Literal
 
 Role = Literal["controller", "worker", "load-balancer"]
 ROLES: tuple[Role, ...] = ("controller", "worker", "load-balancer")
+LabImage = Literal["debian-12", "debian-12-minimal", "debian-13", "debian-13-minimal"]
+"""Root file systems that `hardway lab up` can make; minimal: what boots and answers SSH, no more."""
 OPERATOR = "operator"
 """The name under which resources of the operator's own computer are placed."""
 

@@ -7,13 +7,14 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import split_flags
+from hardway.values import LabImage
 
 if TYPE_CHECKING:
     from hardway.lab.model import Lab
@@ -28,7 +29,8 @@ def _complete_faults(incomplete: str) -> list[str]:
     return [one.name for one in FAULTS if one.name.startswith(incomplete)]
 
 
-def lab_of(inventory: Path | None, workspace: Path | None) -> Lab:
+def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | None = None) -> Lab:
+    """The lab that an inventory describes; `image` for the machines that name none of their own."""
     from hardway.errors import LabError
     from hardway.inventory.find import find
     from hardway.inventory.load import load
@@ -38,13 +40,13 @@ def lab_of(inventory: Path | None, workspace: Path | None) -> Lab:
     cluster = load(find(str(inventory) if inventory else None, os.environ, Path.cwd()))
     if cluster.lab is None:
         raise LabError(f"{cluster.path} describes no lab", hint="hardway inventory new lab.yaml --shape lab")
-    machines = tuple(LabMachine(machine.name, machine.ip) for machine in cluster.machines)
+    usual = image or cluster.lab.image
+    machines = tuple(LabMachine(machine.name, machine.ip, machine.image or usual) for machine in cluster.machines)
     root = Workspace.of(cluster, workspace).root
     return Lab(
         cluster=cluster.name,
         network=cluster.lab.network,
         machines=machines,
-        image=cluster.lab.image,
         workspace=root,
         inner=(cluster.network.service_cidr, cluster.network.pod_cidr),
     )
@@ -59,7 +61,12 @@ def _as_root() -> None:
 
 @app.command()
 @flags(*opt.EVERY)
-def up(options: Options) -> None:
+def up(
+    options: Options,
+    image: Annotated[
+        LabImage | None, typer.Option(metavar="IMAGE", help=f"For new machines: {', '.join(get_args(LabImage))}")
+    ] = None,
+) -> None:
     """Boot the inventory's machines here; says first what it changes on this computer."""
     from hardway.cli.running import shown
     from hardway.console.words import counted
@@ -67,7 +74,7 @@ def up(options: Options) -> None:
     from hardway.lab.lab import up as raise_lab
 
     _as_root()
-    lab = lab_of(options.inventory, options.workspace)
+    lab = lab_of(options.inventory, options.workspace, image)
     with shown(options) as events:
         booted = raise_lab(lab, events)
         names = ", ".join(machine.name for machine in lab.machines)

@@ -131,6 +131,7 @@ def _machine(name: str, shape: MachineShape, whole: InventoryShape, path: Path) 
         pod_cidr=shape.pod_cidr,
         labels=dict(shape.labels),
         settings=_overlays(shape.settings),
+        image=shape.image,
     )
 
 

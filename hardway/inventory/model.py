@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hardway.errors import UsageError
-from hardway.values import ROLES, Role
+from hardway.values import ROLES, LabImage, Role
 
 Component = Literal[
     "etcd",
@@ -26,9 +26,6 @@ Component = Literal[
 ]
 """What `settings:` may overlay."""
 COMPONENTS: tuple[Component, ...] = get_args(Component)
-
-Image = Literal["debian-12", "debian-12-minimal"]
-"""Root file systems that `hardway lab up` can make; minimal: what boots and answers SSH, no more."""
 
 Settings = Mapping[str, Any]
 """One component's overlay: flag names, or the nested keys of its YAML or TOML configuration."""
@@ -91,6 +88,8 @@ class Machine:
     """None for what is no worker, and for a worker until `allot.allot_pod_cidrs`."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
+    image: LabImage | None = None
+    """What the lab boots it from; None: as the lab's other machines."""
 
     @property
     def is_controller(self) -> bool:
@@ -180,7 +179,7 @@ class LabSpec:
     """Machines on this computer, raised by `hardway lab up`."""
 
     network: IPv4Network
-    image: Image = "debian-12"
+    image: LabImage = "debian-12"
 
 
 @dataclass(frozen=True)

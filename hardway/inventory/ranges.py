@@ -117,6 +117,14 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
             yield Problem(loc, f"{machine.address} is {kept[machine.address]} in {cidr}; {right}")
 
 
+def lab_images(cluster: Cluster) -> Iterator[Problem]:
+    """Only what the lab boots has an image."""
+    for machine in cluster.machines:
+        if machine.image is not None and cluster.lab is None:
+            text = f"{machine.name} is no machine of a lab, so nothing boots it from an image; take it out, or add lab:"
+            yield Problem(("machines", machine.name, "image"), text)
+
+
 def pod_shares(cluster: Cluster) -> Iterator[Problem]:
     """Given shares are workers', inside the pod range, and overlap no other."""
     seen: list[Machine] = []

@@ -201,6 +201,7 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (ranges.unique_addresses, ()),
     (ranges.addresses_apart, (_PODS, _SERVICES)),
     (ranges.lab_addresses, (_LAB, _ADDRESS)),
+    (ranges.lab_images, (_LAB,)),
     (ranges.pod_shares, (_PODS, _ROLES)),
     (ranges.endpoint_address, (_PODS, _SERVICES)),
 )

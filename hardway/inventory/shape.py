@@ -25,10 +25,9 @@ from hardway.inventory.model import (
     DEFAULT_SERVICE_CIDR,
     Component,
     Endpoint,
-    Image,
 )
 from hardway.inventory.problems import quoted
-from hardway.values import Role
+from hardway.values import LabImage, Role
 
 
 class _Shape(BaseModel):
@@ -155,7 +154,7 @@ class LabShape(_Shape):
     """Machines that `hardway lab up` raises on this computer."""
 
     network: Cidr = Field(description="its first address is this computer's")
-    image: Image = "debian-12"
+    image: LabImage = "debian-12"
 
 
 class RoleShape(_Shape):
@@ -173,6 +172,7 @@ class MachineShape(_Shape):
     pod_cidr: Cidr | None = Field(default=None, description="a worker's share; by default the next free one")
     labels: dict[str, Annotated[str, _text(words.node_label_value)]] = {}
     settings: Overlay = {}
+    image: LabImage | None = Field(default=None, description="a lab machine's root file system; by default lab.image")
 
     @model_validator(mode="before")
     @classmethod

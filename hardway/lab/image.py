@@ -1,4 +1,4 @@
-"""The machines' root file system: Debian 12, made once by mmdebstrap and kept in the user's cache."""
+"""The machines' root file systems: Debian, made once by mmdebstrap and kept in the user's cache."""
 
 import fcntl
 import functools
@@ -13,10 +13,11 @@ from pathlib import Path
 
 from hardway.errors import LabError
 from hardway.events import Note, Sink
-from hardway.lab.model import Image
 from hardway.lab.user import Invoker
+from hardway.values import LabImage
 
-SUITE = "bookworm"
+SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+"""Debian's code names, by the image without `-minimal`."""
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 _BOOT = [
@@ -45,10 +46,15 @@ _PREPARED = [
     "ethtool",
     "iputils-ping",
 ]
-PACKAGES: dict[Image, list[str]] = {
-    "debian-12": sorted(_BOOT + _PREPARED),
-    "debian-12-minimal": sorted(_BOOT),
-}
+
+
+def suite(image: LabImage) -> str:
+    return SUITES[image.removesuffix("-minimal")]
+
+
+def packages(image: LabImage) -> list[str]:
+    return sorted(_BOOT if image.endswith("-minimal") else _BOOT + _PREPARED)
+
 
 # systemd-nspawn hands a machine its kernel interfaces read-only; kubelet, runc and sysctl(8) write to them.
 _INTERFACES_UNIT = """\
@@ -117,9 +123,9 @@ rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/var/cache/apt/*.b
 """
 
 
-def _key(image: Image, apt_options: list[str], mirrors: list[str]) -> str:
+def _key(image: LabImage, apt_options: list[str], mirrors: list[str]) -> str:
     """Names the cached root: everything that goes into making it."""
-    parts = [SUITE, *PACKAGES[image], _CUSTOMIZE, *apt_options, *mirrors]
+    parts = [suite(image), *packages(image), _CUSTOMIZE, *apt_options, *mirrors]
     return f"{image}-{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
 
 
@@ -127,12 +133,12 @@ def cache(invoker: Invoker) -> Path:
     return invoker.cache / "hardway" / "lab"
 
 
-def path(image: Image, invoker: Invoker) -> Path:
+def path(image: LabImage, invoker: Invoker) -> Path:
     """Where this image's root lies, or will lie."""
-    return cache(invoker) / _key(image, apt_options(), mirrors()) / "root"
+    return cache(invoker) / _key(image, apt_options(), mirrors(suite(image))) / "root"
 
 
-def is_made(image: Image, invoker: Invoker) -> bool:
+def is_made(image: LabImage, invoker: Invoker) -> bool:
     try:
         return path(image, invoker).is_dir()
     except PermissionError:
@@ -140,7 +146,7 @@ def is_made(image: Image, invoker: Invoker) -> bool:
         return True
 
 
-def ensure(image: Image, invoker: Invoker, events: Sink) -> Path:
+def ensure(image: LabImage, invoker: Invoker, events: Sink) -> Path:
     """The root folder, made now if the cache does not hold it (half a minute); raises LabError."""
     root = path(image, invoker)
     if root.is_dir():
@@ -150,7 +156,7 @@ def ensure(image: Image, invoker: Invoker, events: Sink) -> Path:
     with _locked(home.parent / ".lock") as lock:
         if root.is_dir():
             return root
-        events(Note(f"making a Debian 12 root with mmdebstrap, once: {root}"))
+        events(Note(f"making a root for {image} with mmdebstrap, once: {root}"))
         started = time.monotonic()
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(mode=0o700)
@@ -159,15 +165,15 @@ def ensure(image: Image, invoker: Invoker, events: Sink) -> Path:
     return root
 
 
-def _bootstrap(image: Image, home: Path, lock: int) -> None:
+def _bootstrap(image: LabImage, home: Path, lock: int) -> None:
     fresh, hook = home / "root.new", home / "customize"
     hook.write_text(_CUSTOMIZE)
     # Its mounts are its own: what sweeps up after a killed run must never find the host's /dev in there.
     argv = ["unshare", "--mount", "--propagation", "slave"]
     argv += ["mmdebstrap", "--quiet", "--variant=minbase", "--mode=root", "--format=directory"]
-    argv += [f"--include={','.join(PACKAGES[image])}"]
+    argv += [f"--include={','.join(packages(image))}"]
     argv += [f"--aptopt={option}" for option in apt_options()]
-    argv += [f'--customize-hook=sh "{hook}" "$1"', SUITE, str(fresh), *mirrors()]
+    argv += [f'--customize-hook=sh "{hook}" "$1"', suite(image), str(fresh), *mirrors(suite(image))]
     # It holds the lock too, so the next run waits for one whose parent was killed before it sweeps up.
     result = subprocess.run(
         argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, pass_fds=[lock]
@@ -175,7 +181,7 @@ def _bootstrap(image: Image, home: Path, lock: int) -> None:
     if result.returncode:
         raise LabError(
             "the root file system of the lab's machines could not be made",
-            tried="mmdebstrap " + SUITE,
+            tried=f"mmdebstrap {suite(image)}",
             said="\n".join(result.stderr.strip().splitlines()[-8:]),
             hint="see that `apt-get update` works on this computer, then run the same command again",
         )
@@ -202,21 +208,19 @@ def apt_options() -> list[str]:
 
 
 @functools.cache
-def mirrors() -> list[str]:
-    """Package sources: this computer's own where it runs the same Debian, else none: mmdebstrap has its own."""
+def mirrors(name: str) -> list[str]:
+    """A suite's package sources: this computer's archive where it runs Debian, else none: mmdebstrap has its own."""
     listed = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
         capture_output=True,
         text=True,
         check=False,
     )
-    found = {}
-    for line in listed.stdout.splitlines():
-        uri, _, release = line.strip().partition(" ")
-        if release == f"{SUITE}-security" or uri.rstrip("/").endswith("/debian"):
-            found[release] = uri.rstrip("/")
-    if SUITE not in found:
+    found = dict(line.split()[::-1] for line in listed.stdout.splitlines() if len(line.split()) == 2)
+    # An archive holds every suite, so the one that this computer runs on tells where the others lie.
+    main = next((uri for release, uri in found.items() if release in SUITES.values()), None)
+    if main is None:
         return []
-    return [
-        f"deb {found[name]} {name} main" for name in (SUITE, f"{SUITE}-updates", f"{SUITE}-security") if name in found
-    ]
+    security = next((uri for release, uri in found.items() if release.endswith("-security")), None)
+    sources = {name: main, f"{name}-updates": main} | ({f"{name}-security": security} if security else {})
+    return [f"deb {uri.rstrip('/')} {release} main" for release, uri in sources.items()]

@@ -44,13 +44,13 @@ def up(lab: Lab, events: Sink) -> list[str]:
         for machine in lab.machines:
             if machine not in absent:
                 disk.check(lab, machine)
-        if absent:
-            image.ensure(lab.image, caller, events)
+        for one in dict.fromkeys(machine.image for machine in absent):
+            image.ensure(one, caller, events)
         if missing:
             prepare_host(lab, events)
         key = access.ensure_operator_key(lab, caller)
         for machine in absent:
-            disk.create(lab, machine, image.path(lab.image, caller), key)
+            disk.create(lab, machine, image.path(machine.image, caller), key)
         for machine in lab.machines:
             disk.authorize(_file_system(lab, machine, alive), key)
         access.write_known_hosts(lab, caller)

@@ -5,20 +5,19 @@ import hashlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
-from typing import Literal
 
 from hardway.lab import marker
+from hardway.values import LabImage
 
 STATE = Path("/var/lib/hardway-lab")
 """Disks of the machines and the host's previous settings: on a real file system, kept over a reboot."""
-
-Image = Literal["debian-12", "debian-12-minimal"]
 
 
 @dataclass(frozen=True)
 class LabMachine:
     name: str
     address: IPv4Address
+    image: LabImage = "debian-12"
 
 
 @dataclass(frozen=True)
@@ -26,16 +25,14 @@ class Lab:
     """The machines of one cluster on this computer.
 
     `network` is their subnet, whose first address is this computer's; `workspace` is `.hardway/<cluster>/`,
-    where the SSH key and the known host keys are written; `debian-12-minimal` leaves out every package
-    that is not needed to boot and to answer SSH. `inner` are the ranges of Services and pods, which must never
-    be looked for outside.
+    where the SSH key and the known host keys are written. `inner` are the ranges of Services and pods, which
+    must never be looked for outside.
     """
 
     cluster: str
     network: IPv4Network
     machines: tuple[LabMachine, ...]
     workspace: Path
-    image: Image = "debian-12"
     inner: tuple[IPv4Network, ...] = ()
 
     @property

@@ -51,12 +51,13 @@ def _packages() -> Iterator[str]:
 
 
 def _disk(lab: Lab) -> Iterator[str]:
-    absent = sum(not lab.disk(machine.name).exists() for machine in lab.machines)
-    needs = {_existing(STATE): _MACHINE_SIZE * absent}
-    if absent and not image.is_made(lab.image, invoker()):
+    absent = [machine for machine in lab.machines if not lab.disk(machine.name).exists()]
+    needs = {_existing(STATE): _MACHINE_SIZE * len(absent)}
+    roots = [name for name in {machine.image for machine in absent} if not image.is_made(name, invoker())]
+    if roots:
         cache = _existing(image.cache(invoker()))
         same = next((path for path in needs if path.stat().st_dev == cache.stat().st_dev), cache)
-        needs[same] = needs.get(same, 0) + _ROOT_SIZE
+        needs[same] = needs.get(same, 0) + _ROOT_SIZE * len(roots)
     for folder, size in needs.items():
         free = shutil.disk_usage(folder).free
         if free < size:

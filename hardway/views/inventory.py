@@ -89,6 +89,7 @@ def _machine(machine: Machine) -> dict[str, Any]:
         "pod_cidr": str(machine.pods) if machine.is_worker else None,
         "labels": dict(machine.labels),
         "settings": _plain(machine.settings),
+        "image": machine.image,
     }
 
 

@@ -1,5 +1,6 @@
 """Other shapes of cluster, bare base images, and hardway as its wheel brings it."""
 
+import re
 import subprocess
 import sys
 import venv
@@ -11,10 +12,16 @@ from driving import REPOSITORY, Labs, renamed
 pytestmark = pytest.mark.lab
 
 
-def test_one_server_and_two_workers_from_nothing(labs: Labs) -> None:
-    site = labs.fresh(labs.make("hwtest-3", renamed("lab-small.yaml", "hwtest-3")))
+def test_one_server_and_two_workers_from_nothing_on_two_releases_of_debian(labs: Labs) -> None:
+    mixed = renamed("lab-small.yaml", "hwtest-3")
+    for name in ("server", "node-0"):
+        mixed, count = re.subn(rf"^(  {name}: {{)", r"\1image: debian-13, ", mixed, flags=re.MULTILINE)
+        assert count == 1
+    site = labs.fresh(labs.make("hwtest-3", mixed))
     site.init()
     assert set(site.nodes_ready()) == {"node-0", "node-1"}
+    releases = site.everywhere("cut -d. -f1 /etc/debian_version")
+    assert releases == {"server": "13\n", "node-0": "13\n", "node-1": "12\n"}
     site.unchanged("init")
 
 
@@ -79,7 +86,7 @@ endpoint: front
 lab: {network: 10.245.0.0/24, image: debian-12-minimal}
 machines:
   front: {role: load-balancer, address: 10.245.0.9}
-  node: {role: [controller, worker], address: 10.245.0.10}
+  node: {role: [controller, worker], address: 10.245.0.10, image: debian-13-minimal}
 """
 
 

@@ -175,6 +175,13 @@ WRONG = {
         f"hardway: '>=900'\ncluster: a\n{ONE}",
         ["1:10: hardway: this is hardway {version}, and the cluster wants >=900; install one of those"],
     ),
+    "an image for a machine that no lab boots": (
+        "cluster: a\nmachines: {k1: {role: [controller, worker], image: debian-13}}",
+        [
+            "2:52: machines.k1.image: k1 is no machine of a lab, so nothing boots it from an image; "
+            "take it out, or add lab:"
+        ],
+    ),
     "a number for a label": (
         "cluster: a\nmachines: {k1: {role: [controller, worker], labels: {rack: 12}}}",
         ["2:60: machines.k1.labels.rack: 12 is not a text for YAML; put it in quotes"],

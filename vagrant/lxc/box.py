@@ -14,9 +14,10 @@ from hardway.events import Note, Sink
 from hardway.lab import image
 from hardway.lab.disk import resolv_conf
 from hardway.lab.user import Invoker
+from hardway.values import LabImage
 
 HERE = Path(__file__).parent
-IMAGE: image.Image = "debian-12"
+IMAGE: LabImage = "debian-12"
 INSECURE_KEY = "usr/share/rubygems-integration/all/gems/vagrant-2*/keys/vagrant.pub"
 """What every box lets in until Vagrant, at the first boot, replaces it by a key of the machine's own."""
 
