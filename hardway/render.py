@@ -8,6 +8,7 @@ leaves a text as it is, byte for byte.
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,19 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(data.folder("templates")),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # units and configurations, not HTML
     )
+    environment.filters["yaml"] = _yaml
+    return environment
+
+
+def _yaml(text: str) -> str:
+    """A name as YAML reads it back: in quotes where it would be a number, a date or a truth value (`on`, `1e3`)."""
+    return text if yaml_text.document(text) == text else json.dumps(text)
 
 
 def render(template: str, **values: object) -> str:

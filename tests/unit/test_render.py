@@ -25,6 +25,17 @@ def test_a_missing_value_is_an_error() -> None:
         render("units/kubelet.service", name="w")
 
 
+@pytest.mark.parametrize("name", ["on", "123", "1e3", "2026-11-21", "null", "node-0", "a.b"])
+def test_a_name_stays_a_name_in_yaml(name: str) -> None:
+    text = render(
+        "configs/kubeconfig.yaml",
+        cluster=name, server="https://x", ca="x", user=name, certificate="x", key="x", context=name,
+    )  # fmt: skip
+    read = yaml.safe_load(text)
+    assert read["clusters"][0]["name"] == read["users"][0]["name"] == read["current-context"] == name
+    assert read["contexts"][0]["context"] == {"cluster": name, "user": name}
+
+
 def test_an_empty_overlay_leaves_a_text_as_it_is() -> None:
     yaml_text, toml_text = "# why\na:   1\n", "# why\na=1\n"
     assert merge_flags(UNIT, "thing", {}) == UNIT
