@@ -24,12 +24,23 @@ def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
 
 
 @flags(*opt.REACHING)
-def preflight(options: Options) -> None:
+def preflight(
+    options: Options,
+    ports: Annotated[
+        Literal["table", "nft", "ufw", "firewalld"] | None,
+        typer.Option(help="Who must reach whom, as a table or as firewall commands; contacts nobody"),
+    ] = None,
+) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
     from hardway.cli.running import look, refuse, shown
+    from hardway.console.terminal import page_width
+    from hardway.console.walk_page import finding_lines
     from hardway.console.words import counted
     from hardway.events import Found, RunFinished
 
+    if ports is not None:
+        _ports(options, ports)
+        return
     started = time.monotonic()
     here, findings = look(options, "preflight")
     if options.output == "json":
@@ -41,9 +52,25 @@ def preflight(options: Options) -> None:
         return
     for finding in findings:
         if finding.level == "warning":
-            print(f"warning  {finding.machine}: {finding.what}\n         {finding.fix}")
+            print("\n".join(finding_lines(finding, page_width())))
     refuse(findings)
     print(f"{counted(len(here.chosen), 'machine')}: nothing stands in the way of hardway init.")
+
+
+def _ports(options: Options, form: Literal["table", "nft", "ufw", "firewalld"]) -> None:
+    from hardway.cli.running import site
+    from hardway.console.ports_page import commands_page, ports_page
+    from hardway.console.terminal import page_width
+    from hardway.network.flows import flows
+
+    here = site(options, lab_must_run=False)
+    if options.output == "json":
+        names = {machine.name for machine in here.chosen}
+        print(json.dumps([asdict(one) for one in flows(here.cluster) if one.machine in names], indent=1))
+    elif form == "table":
+        print("\n".join(ports_page(here.cluster, here.chosen, page_width())))
+    else:
+        print("\n".join(commands_page(here.cluster, here.chosen, form)))
 
 
 @flags("yes", *opt.REACHING)

@@ -8,6 +8,7 @@ import os
 import platform
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -237,7 +238,8 @@ def disagreements(here: Site) -> tuple[Finding, ...]:
 def _warn(session: Session, findings: Sequence[Finding]) -> None:
     for finding in findings:
         if finding.level == "warning":
-            session.events(Note(f"{finding.machine}: {finding.what}; {finding.fix}", "warning"))
+            fix = "hardway preflight tells the commands" if "\n" in finding.fix else finding.fix
+            session.events(Note(f"{finding.machine}: {finding.what}; {fix}", "warning"))
 
 
 def refuse(
@@ -248,7 +250,7 @@ def refuse(
     """Raises with every error that was found, each with its fix."""
     errors = [finding for finding in findings if finding.level == "error"]
     if errors:
-        said = "\n".join(f"{finding.machine}: {finding.what}\n  {finding.fix}" for finding in errors)
+        said = "\n".join(f"{one.machine}: {one.what}\n{textwrap.indent(one.fix, '  ')}" for one in errors)
         raise HardwayError(what, said=said, hint=hint)
 
 

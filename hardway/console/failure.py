@@ -16,6 +16,7 @@ from hardway.errors import HardwayError, InventoryError
 from hardway.events import Failed
 
 _LABEL = 7
+_COMMAND = 4
 _RED, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
 
 
@@ -88,9 +89,9 @@ def _labelled(label: str, text: str | None, width: int) -> Iterable[str]:
     head = f"{label:<{_LABEL}}"
     for line in (text or "").strip().splitlines():
         indent = " " * (len(line) - len(line.lstrip()))
-        wrapped = textwrap.wrap(
-            line.strip(), width - _LABEL - len(indent), break_long_words=False, break_on_hyphens=False
-        )
+        # What is indented further is a command below its explanation, and is copied as it stands.
+        room = width - _LABEL - len(indent) if len(indent) < _COMMAND else len(line) + 1
+        wrapped = textwrap.wrap(line.strip(), room, break_long_words=False, break_on_hyphens=False)
         for piece in wrapped:
             yield f"{head}{indent}{piece}"
             head = " " * _LABEL

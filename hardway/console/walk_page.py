@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from hardway.console.failure import error
-from hardway.console.words import clean, counted, machines, typed, wrapped
+from hardway.console.words import clean, counted, machines, typed, with_commands, wrapped
 from hardway.errors import HardwayError
 from hardway.inventory.model import Cluster
 from hardway.rules import Finding
@@ -53,11 +53,19 @@ def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -
     for level in ("warning", "error"):
         for one in findings:
             if one.level == level:
-                lines += wrapped(f"{level:<9}", f"{one.machine}: {one.what}", width)
-                lines += wrapped(" " * 9, one.fix, width)
+                lines += finding_lines(one, width)
     if not any(one.level == "error" for one in findings):
         lines.append("Nothing stands in the way.")
     return [clean(line) for line in lines]
+
+
+def finding_lines(one: Finding, width: int) -> list[str]:
+    """What preflight found, and its fix."""
+    head = f"{one.level:<9}"
+    return [
+        *wrapped(head, f"{one.machine}: {one.what}", width, " " * len(head)),
+        *with_commands(" " * len(head), one.fix, width),
+    ]
 
 
 def failure_lines(failure: HardwayError, width: int) -> list[str]:

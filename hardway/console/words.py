@@ -48,6 +48,15 @@ def wrapped(head: str, text: str, width: int, indent: str | None = None) -> list
     )
 
 
+def with_commands(head: str, text: str, width: int) -> list[str]:
+    """Each line of the text wrapped behind its head, but those that begin with two spaces: commands, kept whole."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        lines += [" " * len(head) + line] if line.startswith("  ") else wrapped(head, line, width)
+        head = " " * len(head)
+    return lines
+
+
 def hanging(head: str, text: str, width: int, indent: str | None = None) -> list[str]:
     """As `wrapped`; of an empty text the head remains."""
     return wrapped(head, text, width, indent) or [head.rstrip()]

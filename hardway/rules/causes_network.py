@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hardway.inventory.model import API_PORT, Machine
+from hardway.inventory.model import Machine
 from hardway.network import BRIDGE, routed, routes
+from hardway.network.flows import open_ports
 from hardway.phases.workers import KUBELET_CONFIG
 from hardway.rules.model import Found, Rule, Scene
 from hardway.rules.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, case, lines, on, seen
@@ -100,7 +101,7 @@ def _kept_out(scene: Scene, machine: Machine, rule: str, dropped: set[int]) -> s
     are believed; where none of them was asked, a rule that excepts nobody.
     """
     found = set()
-    for port in dropped & needed(scene, machine):
+    for port in dropped & open_ports(scene.cluster, machine):
         answers = {
             symptoms.reach[str(machine.ip), port]
             for other, symptoms in seen(scene)
@@ -121,17 +122,10 @@ def blocked(scene: Scene) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def needed(scene: Scene, machine: Machine) -> set[int]:
-    """The ports of a machine that others must reach."""
-    ports = {API_PORT, 2379, 2380} if machine.is_controller else set()
-    ports |= {10250} if machine.is_worker else set()
-    return ports | ({scene.cluster.endpoint_port} if machine.is_load_balancer else set())
-
-
 def _dialled(scene: Scene, machine: Machine) -> list[str]:
     """Who did not get through to a port on which something listens there."""
     there = case(scene).machines[machine.name]
-    listening = {one.port for one in there.listening if one.port in needed(scene, machine)}
+    listening = {one.port for one in there.listening if one.port in open_ports(scene.cluster, machine)}
     return [
         f"{other.name} dials {machine.ip}:{port}: {answer}"
         for other, symptoms in seen(scene)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal, cast
 
 from hardway.remote import quote
 
@@ -20,6 +21,12 @@ TRACES = (
     "/var/snap/microk8s/current",
 )  # fmt: skip
 """What other ways to a cluster leave on a machine."""
+
+
+Reached = Literal["open", "refused", "silent", "rejected"]
+"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so."""
+DIAL_SECONDS = 2.5
+"""The kernel dials again after one second, so one lost packet is not taken for a firewall."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +54,22 @@ class Route:
 
 @dataclass(frozen=True)
 class Host:
-    """What was seen. `dropping` are the hooks (`input`, `forward`) whose packets a firewall drops by policy."""
+    """What was seen.
+
+    `dropping` are the hooks (`input`, `forward`) whose packets a firewall drops by policy, each with its chain as
+    nft names it (`inet filter input`), empty where iptables alone knows it. `ruleset` is what nft lists,
+    `manager` who writes it, empty where that is a person. `reached` are other machines' ports, by address.
+    """
 
     addresses: frozenset[IPv4Address] = frozenset()
     routes: tuple[Route, ...] = ()
     listening: tuple[Listener, ...] = ()
     units: Mapping[str, Unit] = field(default_factory=dict)
     traces: tuple[str, ...] = ()
-    dropping: frozenset[str] = frozenset()
+    dropping: Mapping[str, str] = field(default_factory=dict)
+    ruleset: str = field(default="", repr=False)
+    manager: Literal["", "ufw", "firewalld"] = ""
+    reached: Mapping[tuple[str, int], Reached] = field(default_factory=dict)
     cgroups: frozenset[str] = frozenset()
     missing_features: tuple[str, ...] = ()
     nameservers: tuple[str, ...] = ()
@@ -62,11 +77,11 @@ class Host:
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
 
 
-def script(features: Mapping[str, str], names: Sequence[str], nonce: str) -> str:
+def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials: Sequence[tuple[str, int]] = ()) -> str:
     """Looks and changes nothing, but that asking nft may have the kernel load nf_tables.
 
     `features` maps kernel modules to a condition in sh that holds when the feature is there; `names` are
-    to be resolved.
+    to be resolved; `dials` addresses and ports to be reached.
     """
     units = quote([f"{name}.service" for name in UNITS])
     checks = "\n".join(
@@ -81,8 +96,10 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str) -> str
         "units": f"systemctl show -p Id -p LoadState -p ActiveState -p FragmentPath -- {units} 2>/dev/null",
         "traces": f"for t in {quote(TRACES)}; do [ ! -e $t ] || echo $t; done",
         # iptables itself is asked only where its old tables are loaded: asking would load them.
-        "firewall": "nft list chains 2>/dev/null\n[ ! -s /proc/net/ip_tables_names ] || "
+        "firewall": "nft list ruleset 2>/dev/null\n[ ! -s /proc/net/ip_tables_names ] || "
         "{ iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null; } | grep '^-P'",
+        "manager": "grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && echo ufw",
+        "reached": _dial(dials) if dials else ":",
         "cgroups": "if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers\n"
         "else while read -r name h n on; do [ $on != 1 ] || echo $name; done </proc/cgroups; fi",
         "features": f"modules=/lib/modules/$(uname -r)\n{checks}",
@@ -92,6 +109,34 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str) -> str
     return (
         "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in sections.items()) + "\n"
     )
+
+
+_DIAL = rf"""command -v bash >/dev/null || exit 0
+dial() {{
+  said=$(LC_ALL=C timeout {DIAL_SECONDS} bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
+  case "$? $said" in
+    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";; *) echo "$1 $2 rejected";;
+  esac
+}}
+# A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
+unreachable() {{ sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp; }}
+before=$(unreachable)
+answers=$(%s
+wait)
+if [ "$before" = "$(unreachable)" ]; then echo "$answers"; exit 0; fi
+echo "$answers" | while read -r host port word; do
+  if [ "$word" = refused ]; then
+    before=$(unreachable)
+    set -- $(dial "$host" "$port")
+    [ "$before" = "$(unreachable)" ] && word=$3 || word=rejected
+  fi
+  echo "$host $port $word"
+done"""
+
+
+def _dial(dials: Sequence[tuple[str, int]]) -> str:
+    """All at once; a line of `HOST PORT WORD` for each. Without bash nothing is dialled."""
+    return _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials)
 
 
 def parse(output: str, nonce: str) -> Host:
@@ -104,13 +149,21 @@ def parse(output: str, nonce: str) -> Host:
     def lines(name: str) -> list[str]:
         return [line.strip() for line in parts.get(name, []) if line.strip()]
 
+    units = dict(_units("\n".join(parts.get("units", []))))
     return Host(
         addresses=frozenset(_addresses(lines("addresses"))),
         routes=tuple(_routes(lines("routes"))),
         listening=tuple(_listeners(lines("ports"))),
-        units=dict(_units("\n".join(parts.get("units", [])))),
+        units=units,
         traces=tuple(lines("traces")),
-        dropping=frozenset(_dropping(lines("firewall"))),
+        dropping=dict(_dropping(lines("firewall"))),
+        ruleset="\n".join(parts.get("firewall", [])),
+        manager="firewalld" if units.get("firewalld", Unit(False, "")).active else "ufw" if lines("manager") else "",
+        reached={
+            (words[0], int(words[1])): cast(Reached, words[2])
+            for line in lines("reached")
+            if len(words := line.split()) == 3
+        },
         cgroups=frozenset(" ".join(lines("cgroups")).split()),
         missing_features=tuple(lines("features")),
         nameservers=tuple(
@@ -155,9 +208,17 @@ def _units(text: str) -> Iterator[tuple[str, Unit]]:
             yield fields["Id"].removesuffix(".service"), Unit(active, fields.get("FragmentPath", ""))
 
 
-def _dropping(lines: Sequence[str]) -> Iterator[str]:
+def _dropping(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """iptables comes last, and says nothing new of a chain that nft listed."""
+    table = chain = ""
+    found = set()
     for line in lines:
+        if match := re.match(r"table (\w+ \S+) {", line):
+            table = match[1]
+        if match := re.match(r"chain (\S+) {", line):
+            chain = match[1]
         if match := re.search(r"hook (input|forward)\b.*policy drop", line):
-            yield match[1]
-        if match := re.match(r"-P (INPUT|FORWARD) (?:DROP|REJECT)", line):
-            yield match[1].lower()
+            found.add(match[1])
+            yield match[1], f"{table} {chain}"
+        if (match := re.match(r"-P (INPUT|FORWARD) (?:DROP|REJECT)", line)) and match[1].lower() not in found:
+            yield match[1].lower(), ""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from hardway.inventory.model import Cluster
 from hardway.ledger import FOLDER
+from hardway.network import flows
 from hardway.phases.hosts import MODULES
 from hardway.plan import View
 from hardway.resources import Module, Present
@@ -66,5 +67,9 @@ def look(session: Session, name: str, cluster: Cluster) -> Host:
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
-    answer = session.run(name, host_room.script(features, names, nonce), what="preflight")
+    dials = []
+    if cluster.hosts.firewall == "check":
+        asked = {str(machine.ip) for machine in cluster.machines if machine.name in session.machines}
+        dials = [one for one in flows.dials(cluster, cluster.machine(name)) if one[0] in asked]
+    answer = session.run(name, host_room.script(features, names, nonce, dials), what="preflight")
     return host_room.parse(answer.stdout.decode(errors="replace"), nonce)

@@ -8,6 +8,7 @@ from hardway.rules import (
     causes_trust,
     causes_workers,
     effects,
+    firewalls,
     machines,
     surroundings,
 )
@@ -16,6 +17,7 @@ from hardway.rules.model import Rule
 RULES: tuple[Rule, ...] = (
     *machines.RULES,
     *surroundings.RULES,
+    *firewalls.RULES,
     *across.RULES,
     *causes_machine.RULES,
     *causes_network.RULES,

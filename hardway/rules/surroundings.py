@@ -104,32 +104,6 @@ def overlapping_routes(scene: Scene) -> Iterator[Found]:
                 )
 
 
-def firewalls(scene: Scene) -> Iterator[Found]:
-    if scene.cluster.hosts.firewall == "ignore":
-        return
-    for machine, host in scene.bare():
-        if "forward" in host.dropping and machine.is_worker:
-            pods = scene.cluster.network.pod_cidr
-            yield Found(
-                machine.name,
-                "its firewall drops what is forwarded (FORWARD policy DROP): pods of different workers would not meet",
-                f"accept forwarding from and to {pods} in your firewall's own configuration",
-            )
-        if "input" in host.dropping:
-            needed = ", ".join(map(str, sorted(ports(machine, scene.cluster))))
-            yield Found(
-                machine.name,
-                "its firewall drops what comes in and is not allowed (INPUT policy DROP)",
-                f"allow TCP {needed} from the other machines" + (", and from pods" if machine.is_worker else ""),
-            )
-        if _runs(host, "firewalld"):
-            yield Found(
-                machine.name,
-                "firewalld runs here, and rejects what it was not told of",
-                "put the machines' interface into a zone that allows the cluster, or disable firewalld",
-            )
-
-
 def cgroups(scene: Scene) -> Iterator[Found]:
     for machine, host in scene.bare():
         missing = [name for name in WORKER_CGROUPS if name not in host.cgroups]
@@ -215,6 +189,5 @@ RULES = (
         "names", HOSTS, names_from_dns, "hosts.resolve: dns leaves names to DNS; each must lead to its machine",
         "mend these records in DNS, or set hosts.resolve: etc-hosts",
     ),
-    Rule("firewall", HOSTS, firewalls, "hardway never opens a firewall by itself", "open it", "warning"),
     Rule("resolver", HOSTS, resolvers, "CoreDNS asks the machines' resolvers about outside names", "", "warning"),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.network import flows
 from hardway.phases.control_plane import KUBECTL
 from hardway.phases.etcd import ETCDCTL
 from hardway.phases.load_balancer import UNIT as BALANCER
@@ -39,16 +40,10 @@ def units(machine: Machine) -> tuple[str, ...]:
 
 
 def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
-    """Whom a machine must reach: address and port."""
-    wanted: list[tuple[str, int]] = []
-    if machine.is_controller:
-        wanted += [(str(one.ip), port) for one in cluster.controllers for port in PORTS["controller"]]
-        wanted += [(str(one.ip), port) for one in cluster.workers for port in PORTS["worker"]]
-    if machine.is_worker or machine.is_load_balancer:
-        wanted += [(str(one.ip), API_PORT) for one in cluster.controllers]
-    if machine.is_worker:
-        wanted.append((cluster.endpoint_host, cluster.endpoint_port))
-    return list(dict.fromkeys(wanted))
+    """Whom a machine must reach, itself and a balancer of somebody else's included: address and port."""
+    own = [(str(machine.ip), port) for role, ports in PORTS.items() if role in machine.roles for port in ports]
+    endpoint = [(cluster.endpoint_host, cluster.endpoint_port)] if machine.is_worker else []
+    return list(dict.fromkeys((*own, *flows.dials(cluster, machine), *endpoint)))
 
 
 def script(cluster: Cluster, machine: Machine, nonce: str) -> str:

@@ -15,6 +15,7 @@ from hardway.inventory.schema import json_schema
 from hardway.inventory.starter import Started
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
+from hardway.network.flows import Flow
 from hardway.schemas import EVENTS, FOLDER
 from hardway.views.agreement import Agreement
 from hardway.views.doctor import Diagnosis
@@ -47,6 +48,7 @@ DOCUMENTS = {
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),
     "render": Document("hardway render", Rendered),
+    "ports": Document("hardway preflight --ports", list[Flow]),
     "artifacts": Document("hardway artifacts", list[Stock]),
     "inventory-new": Document("hardway inventory new", Started),
     "inventory-check": Document("hardway inventory check", Checked),

@@ -1,5 +1,6 @@
 """What the preflight script prints is read into values; and the script itself runs in any POSIX sh."""
 
+import socket
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
@@ -56,6 +57,13 @@ table ip filter {
 -P INPUT DROP
 -P OUTPUT DROP
 
+NONCE manager
+ufw
+
+NONCE reached
+192.0.2.10 6443 open
+192.0.2.10 2379 silent
+
 NONCE cgroups
 cpuset cpu io memory pids
 
@@ -93,7 +101,10 @@ def test_an_answer_is_read() -> None:
             "docker": Unit(False, "/lib/systemd/system/docker.service"),
         },
         traces=("/etc/kubernetes/admin.conf",),
-        dropping=frozenset({"forward", "input"}),
+        dropping={"forward": "ip filter FORWARD", "input": ""},
+        ruleset=ANSWER.partition("NONCE firewall\n")[2].partition("\nNONCE")[0].rstrip("\n"),
+        manager="ufw",
+        reached={("192.0.2.10", 6443): "open", ("192.0.2.10", 2379): "silent"},
         cgroups=frozenset({"cpuset", "cpu", "io", "memory", "pids"}),
         missing_features=("br_netfilter",),
         nameservers=("192.0.2.1",),
@@ -106,9 +117,14 @@ def test_an_empty_answer_is_a_machine_of_which_nothing_is_known() -> None:
 
 
 def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -> None:
-    script = host.script({"there": "true", "missing_one": "false"}, ["localhost", "no-such-host.invalid"], NONCE)
-    done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+        opened, closed = server.getsockname(), other.getsockname()
+        other.close()
+        names = ["localhost", "no-such-host.invalid"]
+        script = host.script({"there": "true", "missing_one": "false"}, names, NONCE, [opened, closed])
+        done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
     seen = host.parse(done.stdout, NONCE)
+    assert seen.reached == {opened: "open", closed: "refused"}
     assert (seen.missing_features, seen.names["localhost"]) == (("missing_one",), "127.0.0.1")
     assert seen.names["no-such-host.invalid"] == ""
     assert done.stderr == ""

@@ -96,6 +96,7 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
 ASKED = {
     "agreement": ("verify", "--offline"),
     "artifacts": ("artifacts",),
+    "ports": ("preflight", "--ports", "table"),
     "lab-status": ("lab", "status"),
     "lab-faults": ("lab", "break", "--list"),
 }

@@ -1,0 +1,102 @@
+"""The flows as commands for a machine's own firewall, to be typed by its owner: hardway opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from hardway.inventory.model import Cluster, Machine
+from hardway.network.flows import Flow, flows
+
+Tool = Literal["nft", "ufw", "firewalld"]
+
+NFT_CHAINS = {"input": "inet filter input", "forward": "inet filter forward"}
+"""Where Debian's own /etc/nftables.conf filters."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Ports that the same sources must reach; no source: anyone."""
+
+    ports: tuple[int, ...]
+    sources: tuple[str, ...]
+    """Addresses, and ranges of addresses."""
+
+
+def openings(cluster: Cluster, machine: Machine, ports: frozenset[int] | None = None) -> list[Opening]:
+    """What a machine must let in, ports with the same sources together; `ports`: these of them only."""
+    found: dict[tuple[str, ...], list[int]] = {}
+    for flow in flows(cluster):
+        if flow.machine == machine.name and (ports is None or flow.port in ports):
+            found.setdefault(_addresses(cluster, flow), []).append(flow.port)
+    # Who comes from nowhere in particular need not be named, nor need a port without callers be open.
+    return [Opening(tuple(numbers), sources) for sources, numbers in found.items()]
+
+
+def commands(
+    cluster: Cluster,
+    machine: Machine,
+    tool: Tool,
+    *,
+    ports: frozenset[int] | None = None,
+    forward: bool = True,
+    chains: dict[str, str] = NFT_CHAINS,
+) -> list[str]:
+    """Lines of shell for root on that machine. `chains`: where nft filters, `family table chain` by hook."""
+    opened = openings(cluster, machine, ports)
+    pods = str(cluster.network.pod_cidr) if forward and _routes_pods(cluster, machine) else ""
+    lines = {"nft": _nft, "ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods, chains)
+    return list(lines)
+
+
+def _addresses(cluster: Cluster, flow: Flow) -> tuple[str, ...]:
+    if flow.anyone:
+        return ()
+    addresses = [str(cluster.machine(name).ip) for name in flow.sources]
+    return (*addresses, *([str(cluster.network.pod_cidr)] if flow.pods else []))
+
+
+def _routes_pods(cluster: Cluster, machine: Machine) -> bool:
+    return machine.is_worker and cluster.network.plugin == "bridge"
+
+
+def _nft(opened: list[Opening], pods: str, chains: dict[str, str]) -> Iterator[str]:
+    """Inserted, not added: a chain often ends with a rule that rejects the rest."""
+    for one in opened:
+        sources = f"ip saddr {_set(one.sources)} " if one.sources else ""
+        yield f"nft 'insert rule {chains['input']} {sources}tcp dport {_set(one.ports)} accept'"
+    for side in ("saddr", "daddr") if pods else ():
+        yield f"nft 'insert rule {chains['forward']} ip {side} {pods} accept'"
+
+
+def _set(values: tuple[object, ...]) -> str:
+    return str(values[0]) if len(values) == 1 else f"{{ {', '.join(map(str, values))} }}"
+
+
+def _ufw(opened: list[Opening], pods: str, _: dict[str, str]) -> Iterator[str]:
+    for one in opened:
+        for source in one.sources or ("any",):
+            yield f"ufw allow proto tcp from {source} to any port {','.join(map(str, one.ports))}"
+    if pods:
+        yield f"ufw route allow from {pods}"
+        yield f"ufw route allow to {pods}"
+
+
+def _firewalld(opened: list[Opening], pods: str, _: dict[str, str]) -> Iterator[str]:
+    keep = "firewall-cmd --permanent"
+    for one in opened:
+        for port in one.ports:
+            for source in one.sources:
+                rule = f'rule family="ipv4" source address="{source}" port port="{port}" protocol="tcp" accept'
+                yield f"{keep} --add-rich-rule='{rule}'"
+            if not one.sources:
+                yield f"{keep} --add-port={port}/tcp"
+    if pods:
+        # What comes from pods is trusted, and forwarded within the zone and to the outside.
+        yield f"{keep} --zone=trusted --add-source={pods}"
+        yield f"{keep} --new-policy=hardway-pods"
+        yield f"{keep} --policy=hardway-pods --add-ingress-zone=ANY"
+        yield f"{keep} --policy=hardway-pods --add-egress-zone=trusted"
+        yield f"{keep} --policy=hardway-pods --set-target=ACCEPT"
+    yield "firewall-cmd --reload"

@@ -1,0 +1,152 @@
+"""Which ports must be open between machines, and the commands that open them."""
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardway.deciding import first_state
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
+from hardway.network.firewall import Opening, commands, openings
+from hardway.network.flows import KUBELET, dials, flows, open_ports
+from hardway.rules import firewalls
+from hardway.rules.host import Host
+from hardway.rules.model import Finding, Scene, examine
+from hardway.views.foresight import declared
+from hardway.views.map import Map, drawn
+
+ROOT = Path(__file__).parents[2]
+LB = Machine("lb", frozenset({"load-balancer"}), IPv4Address("192.0.2.9"))
+CONTROLLERS = tuple(Machine(f"c{n}", frozenset({"controller"}), IPv4Address(f"192.0.2.1{n}")) for n in range(3))
+W0, W1 = (Machine(f"w{n}", frozenset({"worker"}), IPv4Address(f"192.0.2.2{n}")) for n in range(2))
+WHOLE = Cluster("whole", (LB, *CONTROLLERS, W0, W1), endpoint=Endpoint("lb"))
+SMALL = Cluster("small", (CONTROLLERS[0], W0))
+STACKED = Cluster(
+    "stacked", tuple(replace(one, roles=frozenset({"controller", "worker"})) for one in CONTROLLERS),
+    endpoint=Endpoint("api.example.net"),
+)  # fmt: skip
+
+
+def shape(name: str) -> Cluster:
+    found = {"whole": WHOLE, "small": SMALL, "stacked": STACKED}.get(name)
+    return allot_pod_cidrs(found or load(ROOT / f"inventories/{name}.yaml"), {})
+
+
+def map_of(cluster: Cluster) -> Map:
+    return drawn(cluster, declared(cluster, first_state(cluster))[1])
+
+
+SHAPES = ("whole", "small", "stacked", "lab", "single")
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_connection_of_the_map_may_pass(name: str) -> None:
+    cluster = shape(name)
+    drawn_map = map_of(cluster)
+    names = {machine.name for machine in cluster.machines}
+    wanted = {
+        (one.caller.machine, one.server.machine, one.port)
+        for one in drawn_map.connections
+        if {one.caller.machine, one.server.machine} <= names
+        and one.caller.machine != one.server.machine
+        and one.server.component != "pods"
+    }
+    passing = {(source, one.machine, one.port) for one in flows(cluster) for source in one.sources}
+    assert wanted <= passing
+    assert len(wanted) > 1 or len(names) == 1
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_something_listens_on_every_port_that_is_opened(name: str) -> None:
+    cluster = shape(name)
+    listening = {
+        (machine.name, port.number)
+        for machine in map_of(cluster).machines
+        for component in machine.components
+        for port in component.ports
+        if not port.local
+    }
+    assert {(one.machine, one.port) for one in flows(cluster)} <= listening
+
+
+def test_only_where_people_dial_the_api_anyone_may_come() -> None:
+    assert {one.machine for one in flows(WHOLE) if one.anyone} == {"lb"}
+    assert {one.machine for one in flows(SMALL) if one.anyone} == {"c0"}
+    assert {one.machine for one in flows(STACKED) if one.anyone} == {"c0", "c1", "c2"}
+
+
+def test_a_machine_alone_opens_nothing_to_others() -> None:
+    alone = Cluster("one", (replace(W0, roles=frozenset({"controller", "worker"})),))
+    assert dials(alone, alone.machines[0]) == []
+    without_pods = replace(alone, network=Network(plugin="none"))
+    assert open_ports(without_pods, alone.machines[0]) == {6443}
+
+
+def test_ports_of_the_same_sources_go_together() -> None:
+    assert openings(WHOLE, CONTROLLERS[1])[0] == Opening((2379, 2380), ("192.0.2.10", "192.0.2.12"))
+    assert openings(WHOLE, CONTROLLERS[1], frozenset({6443}))[0].ports == (6443,)
+
+
+def test_nft_puts_its_rules_before_a_last_one_that_rejects() -> None:
+    assert commands(SMALL, W0, "nft", chains={"input": "ip mine in", "forward": "ip mine fwd"}) == [
+        "nft 'insert rule ip mine in ip saddr { 192.0.2.10, 10.200.0.0/16 } tcp dport 10250 accept'",
+        "nft 'insert rule ip mine fwd ip saddr 10.200.0.0/16 accept'",
+        "nft 'insert rule ip mine fwd ip daddr 10.200.0.0/16 accept'",
+    ]
+    assert commands(SMALL, CONTROLLERS[0], "nft") == ["nft 'insert rule inet filter input tcp dport 6443 accept'"]
+
+
+def test_ufw_and_firewalld_keep_what_they_are_told() -> None:
+    assert commands(SMALL, W0, "ufw") == [
+        "ufw allow proto tcp from 192.0.2.10 to any port 10250",
+        "ufw allow proto tcp from 10.200.0.0/16 to any port 10250",
+        "ufw route allow from 10.200.0.0/16",
+        "ufw route allow to 10.200.0.0/16",
+    ]
+    lines = commands(SMALL, CONTROLLERS[0], "firewalld")
+    assert lines == ["firewall-cmd --permanent --add-port=6443/tcp", "firewall-cmd --reload"]
+
+
+def test_with_another_plugin_pods_are_its_own_matter() -> None:
+    bare = replace(SMALL, network=Network(plugin="none"))
+    assert commands(bare, W0, "ufw") == ["ufw allow proto tcp from 192.0.2.10 to any port 10250"]
+
+
+def find(cluster: Cluster = SMALL, **hosts: dict[str, Any]) -> list[Finding]:
+    seen = {one.name: Host(**hosts.get(one.name, {})) for one in cluster.machines}
+    return examine(firewalls.RULES, Scene(cluster, hosts=seen))
+
+
+def test_a_port_on_which_nothing_listens_yet_is_open() -> None:
+    assert find(c0={"reached": {("192.0.2.20", KUBELET): "refused"}}) == []
+
+
+def test_closed_ports_are_told_with_who_dialled_and_what_opens_them() -> None:
+    [finding] = find(
+        c0={"reached": {("192.0.2.20", KUBELET): "silent"}},
+        w0={"dropping": {"input": "inet company in"}, "ruleset": "table inet company {"},
+    )
+    assert (finding.machine, finding.level) == ("w0", "error")
+    assert finding.what == "closed: TCP 10250 to c0 (no answer within 2.5 s)"
+    assert "  nft 'insert rule inet company in ip saddr { 192.0.2.10," in finding.fix
+
+
+def test_without_a_firewall_of_its_own_it_is_one_on_the_way() -> None:
+    [finding] = find(c0={"reached": {("192.0.2.20", KUBELET): "rejected"}})
+    assert finding.what == "closed: TCP 10250 to c0 (rejected by a firewall)"
+    assert finding.fix.startswith("open them in the firewall on the way")
+
+
+def test_a_ruleset_that_knows_the_pods_is_believed() -> None:
+    told = {"manager": "ufw", "ruleset": "ip saddr 10.200.0.0/16 counter accept"}
+    assert find(w0=told) == []
+    assert [one.level for one in find(w0=told | {"ruleset": "drop"})] == ["warning"]
+
+
+def test_a_firewall_is_nobody_s_business_where_the_inventory_says_so() -> None:
+    ignoring = replace(SMALL, hosts=Hosts(firewall="ignore"))
+    assert find(ignoring, c0={"reached": {("192.0.2.20", KUBELET): "silent"}}) == []
