@@ -12,12 +12,15 @@ from hardway import ledger
 from hardway.ledger import FOLDER
 from hardway.phases.base import Placed
 from hardway.plan import Change, View
+from hardway.platforms import RED_HAT
 from hardway.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
 from hardway.resources.base import STAGE, Absent, quote
 from hardway.resources.service import Check
 
 _RUNNING = (Service, Image, ApiObjects)
 """Kinds that need something to run; all others only lie on disk or in the kernel."""
+
+_RED_HAT_NAMES = " ".join(f"{debian}) set -- {name};;" for debian, name in RED_HAT.packages.items())
 
 PRELUDE = rf"""
 LEDGER={ledger.PATH}
@@ -34,7 +37,10 @@ put() {{
   else
     cp -p -- "$1" "$folder/.hardway-new" && mv -fT -- "$folder/.hardway-new" "$2" && rm -f -- "$1"
   fi
+  label "$2"
 }}
+# label FILE: what came by rename has the label of the folder that it came from, and SELinux would keep systemd from it.
+label() {{ ! command -v restorecon >/dev/null 2>&1 || restorecon -F -- "$1"; }}
 # put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
 put_block() {{
   [ -e "$1" ] || return 0
@@ -46,6 +52,7 @@ put_block() {{
   chmod --reference="$2" -- "$2.hardway-new"
   # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over.
   mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{ cat -- "$2.hardway-new" >"$2"; rm -f -- "$2.hardway-new"; }}
+  label "$2"
 }}
 # prune FOLDER: away with it and its parents while they are empty.
 prune() {{
@@ -106,6 +113,7 @@ install_package() {{
     [ -z "$3" ] || systemctl unmask --quiet -- "$3"
     [ -z "$3" ] || systemctl disable --quiet -- "$3" 2>/dev/null || true
   elif command -v dnf >/dev/null 2>&1; then
+    case $1 in {_RED_HAT_NAMES} esac
     dnf install -y -q -- "$1" >/dev/null
   else
     echo "no package manager that hardway knows: install $1 (it brings the command $2)" >&2; return 1

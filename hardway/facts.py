@@ -19,7 +19,8 @@ limit=/proc/sys/net/netfilter/nf_conntrack_max
 [ ! -e $limit ] || echo "conntrack-mode=$(stat -c %a $limit)"
 [ ! -e /run/systemd/resolve/resolv.conf ] || echo "resolved=yes"
 [ ! -d /run/systemd/system ] || echo "init=systemd"
-for c in zstd openssl; do if command -v $c >/dev/null 2>&1; then echo "has-$c=yes"; fi; done
+[ ! -r /sys/fs/selinux/enforce ] || { read -r v </sys/fs/selinux/enforce && echo "selinux=$v"; }
+for c in zstd openssl restorecon; do if command -v $c >/dev/null 2>&1; then echo "has-$c=yes"; fi; done
 [ ! -d /var/lib/etcd/member ] || echo "etcd-data=yes"
 set -- $(df -Pk /var/lib | tail -n 1); echo "free-kib=$4"
 """
@@ -66,6 +67,9 @@ class Facts:
     zstd: bool
     openssl: bool
     etcd_data: bool
+    selinux: bool = False
+    """Whether SELinux refuses what its policy does not allow."""
+    restorecon: bool = False
     holes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
@@ -89,6 +93,8 @@ def parse(output: str) -> Facts:
         zstd="has-zstd" in seen,
         openssl="has-openssl" in seen,
         etcd_data="etcd-data" in seen,
+        selinux=seen.get("selinux") == "1",
+        restorecon="has-restorecon" in seen,
         holes=_holes(seen, cgroup),
     )
 

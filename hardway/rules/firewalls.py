@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from hardway.inventory.model import Machine
 from hardway.network.firewall import NFT_CHAINS, Tool, commands
 from hardway.network.flows import flows
+from hardway.platforms import DEBIAN, platform
 from hardway.rules.host import DIAL_SECONDS, Host, Reached
 from hardway.rules.model import Found, Need, Rule, Scene
 
@@ -53,7 +54,10 @@ def _fix(scene: Scene, machine: Machine, ports: frozenset[int] | None) -> str:
     tool: Tool = host.manager or "nft"
     chains = NFT_CHAINS | {hook: chain for hook, chain in host.dropping.items() if chain}
     lines = commands(scene.cluster, machine, tool, ports=ports, chains=chains)
-    return "\n".join(("as root on it, and in your firewall's own configuration:", *(f"  {line}" for line in lines)))
+    facts = scene.facts.get(machine.name)
+    family = (platform(facts.os) if facts else None) or DEBIAN
+    kept = f", and for the next boot in {family.nftables}" if tool == "nft" else ""
+    return "\n".join((f"as root on it{kept}:", *(f"  {line}" for line in lines)))
 
 
 def firewalls(scene: Scene) -> Iterator[Found]:

@@ -8,6 +8,7 @@ from statistics import median
 
 from hardway.facts import Facts
 from hardway.inventory.model import Machine
+from hardway.platforms import platform
 from hardway.rules.model import Found, Need, Rule, Scene
 from hardway.values import OPERATOR
 
@@ -21,8 +22,6 @@ CLOCK_LIMIT = 30.0
 OPERATOR_CLOCK_LIMIT = 120.0
 """Seconds. Certificates are valid from five minutes before they are made."""
 NFTABLES_KERNEL, OLDEST_KERNEL = (5, 13), (4, 19)
-TRIED = {"debian": 12, "ubuntu": 22}
-"""Distributions, and the oldest release of each, with which hardway is tried."""
 
 FACTS: frozenset[Need] = frozenset({"facts"})
 FACTS_BEFORE: frozenset[Need] = frozenset({"facts", "hosts"})
@@ -52,16 +51,35 @@ def kernels(scene: Scene) -> Iterator[Found]:
 def distributions(scene: Scene) -> Iterator[Found]:
     for machine, facts in scene.seen():
         release = re.match(r"\d+", facts.os_version)
-        oldest = TRIED.get(facts.os)
-        if oldest is None or (release and int(release[0]) < oldest):
-            named = f"{facts.os} {facts.os_version}".strip()
-            yield Found(machine.name, f"{named} is not among what hardway is tried with")
+        family, named = platform(facts.os), f"{facts.os} {facts.os_version}".strip()
+        if family is None or (release and int(release[0]) < family.oldest[facts.os]):
+            yield Found(machine.name, f"{named} is not among what hardway knows")
+        elif not family.tried:
+            yield Found(
+                machine.name,
+                f"{named} is known from documentation: no cluster was made there by hardway's own tests",
+                "go on, and look at hardway verify afterwards",
+            )
 
 
 def init_system(scene: Scene) -> Iterator[Found]:
     for machine, facts in scene.seen():
         if not facts.systemd:
             yield Found(machine.name, "it was not booted with systemd")
+
+
+def selinux(scene: Scene) -> Iterator[Found]:
+    for machine, facts in scene.seen():
+        if facts.selinux and not facts.restorecon:
+            yield Found(
+                machine.name, "SELinux is enforcing, and nothing here labels files", "dnf install policycoreutils"
+            )
+        elif facts.selinux and machine.is_load_balancer and machine.name in scene.hosts:
+            yield Found(
+                machine.name,
+                "SELinux is enforcing: its policy lets HAProxy use no ports but web servers'",
+                "setsebool -P haproxy_connect_any 1, unless that was done",
+            )
 
 
 def memory(scene: Scene) -> Iterator[Found]:
@@ -144,7 +162,11 @@ RULES = (
     Rule("kernel", FACTS, kernels, "kubelet, runc and kube-proxy use what older kernels lack", "boot a newer kernel"),
     Rule(
         "distribution", FACTS, distributions, "package names and defaults differ between distributions",
-        "go on if you know it well; else Debian 12 or Ubuntu 22.04, or newer", "warning",
+        "go on if you know it well; else Debian 12 or 13", "warning",
+    ),
+    Rule(
+        "selinux", FACTS, selinux, "a file that came by rename has no label by which systemd would run or read it",
+        "install restorecon", "warning",
     ),
     Rule(
         "memory", FACTS, memory, "the kernel would kill components when memory runs out",

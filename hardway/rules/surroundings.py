@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.platforms import platform
 from hardway.rules.host import Host
 from hardway.rules.model import Found, Need, Rule, Scene
 
@@ -115,7 +116,13 @@ def kernel_features(scene: Scene) -> Iterator[Found]:
     for machine, host in scene.bare():
         if machine.is_worker and host.missing_features:
             names = ", ".join(host.missing_features)
-            yield Found(machine.name, f"its kernel has these neither built in nor as modules: {names}")
+            facts = scene.facts.get(machine.name)
+            family = platform(facts.os) if facts else None
+            yield Found(
+                machine.name,
+                f"its kernel has these neither built in nor as modules: {names}",
+                f"{family.install} {family.modules}, or another kernel" if family else "",
+            )
 
 
 def resolvers(scene: Scene) -> Iterator[Found]:
@@ -183,7 +190,7 @@ RULES = (
     ),
     Rule(
         "kernel-features", HOSTS, kernel_features, "containers and Services are made of them",
-        "install the kernel's full module package (linux-image, linux-modules-extra), or another kernel",
+        "install the kernel's full module package, or another kernel",
     ),
     Rule(
         "names", HOSTS, names_from_dns, "hosts.resolve: dns leaves names to DNS; each must lead to its machine",

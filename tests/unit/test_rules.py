@@ -92,8 +92,14 @@ def unit(active: bool = True) -> Unit:
             {"kernel": "5.10.0-28-amd64"},
             "its kernel is 5.10.0-28-amd64; kube-proxy's nftables mode needs 5.13",
         ),
-        ("distribution", {"os": "arch", "os_version": ""}, "arch is not among what hardway is tried with"),
-        ("distribution", {"os_version": "11"}, "debian 11 is not among what hardway is tried with"),
+        ("distribution", {"os": "arch", "os_version": ""}, "arch is not among what hardway knows"),
+        ("distribution", {"os_version": "11"}, "debian 11 is not among what hardway knows"),
+        (
+            "distribution",
+            {"os": "rocky", "os_version": "9.6"},
+            "rocky 9.6 is known from documentation: no cluster was made there by hardway's own tests",
+        ),
+        ("selinux", {"selinux": True}, "SELinux is enforcing, and nothing here labels files"),
         ("memory", {"memory_kib": 1000 * MIB}, "it has 1000 MiB of memory; a worker needs 1.0 GiB"),
         ("disk", {"free_kib": 2 * GIB}, "/var/lib has 2.0 GiB free; a worker needs 3.0 GiB"),
         ("clock", {"clock": NOW + 31}, "its clock is 31 s ahead of the other machines'"),
@@ -228,6 +234,32 @@ def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str,
 )
 def test_what_only_workers_need_is_not_missed_elsewhere(changes: Mapping[str, Any]) -> None:
     assert found(scene(there={"c0": changes, "lb": changes})) == []
+
+
+def test_a_balancer_under_selinux_wants_its_policy_told() -> None:
+    enforcing = {"selinux": True, "restorecon": True}
+    [finding] = examine(RULES, scene(seen={"lb": enforcing, "w0": enforcing}))
+    assert (finding.machine, finding.level) == ("lb", "warning")
+    assert finding.fix.startswith("setsebool -P haproxy_connect_any 1")
+
+
+@pytest.mark.parametrize(
+    ("os", "version", "fix"),
+    [
+        (
+            "debian",
+            "13",
+            "apt-get install -y --no-install-recommends linux-image-$(dpkg --print-architecture)",
+        ),
+        ("ubuntu", "24.04", "apt-get install -y --no-install-recommends linux-modules-extra-$(uname -r), or another"),
+        ("almalinux", "9.6", "dnf install -y kernel-modules-extra, or another"),
+        ("arch", "", "install the kernel's full module package, or another"),
+    ],
+)
+def test_a_missing_module_is_asked_for_by_its_distribution_s_package(os: str, version: str, fix: str) -> None:
+    what = scene(seen={"w0": {"os": os, "os_version": version}}, there={"w0": {"missing_features": ("overlay",)}})
+    [finding] = [one for one in examine(RULES, what) if one.rule == "kernel-features"]
+    assert finding.fix.startswith(fix)
 
 
 def test_controllers_need_more_memory_than_workers_and_a_balancer_any() -> None:
