@@ -73,7 +73,7 @@ class Board:
             case MachineProgress():
                 self._progress(event, now)
             case Transferred():
-                self.sent.take(event)
+                self.sent.take(event, now)
             case ArtifactProgress():
                 self._artifact(event, now)
             case Changed():

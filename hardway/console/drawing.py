@@ -115,13 +115,15 @@ def _row(board: Board, row: Row, layout: Layout, now: float, marks: dict[State, 
     if layout.time:
         seconds = row.seconds(now)
         line.append(f"{clock(seconds) if seconds else '':>{layout.time}}")
-    return line.append(f"  {_doing(board, row)}"[: layout.doing + 2] if layout.doing else "", "cyan")
+    return line.append(f"  {_doing(board, row, now)}"[: layout.doing + 2] if layout.doing else "", "cyan")
 
 
-def _doing(board: Board, row: Row) -> str:
+def _doing(board: Board, row: Row, now: float) -> str:
     under_way = board.sent.under_way(row.name)
     if row.doing and under_way and board.stage == "stage":
-        return f"{row.doing} {under_way[0] * 100 // max(under_way[1], 1)} %"
+        rate = board.sent.rate(row.name, now)
+        share = f"{row.doing} {under_way[0] * 100 // max(under_way[1], 1)} %"
+        return share if rate is None else f"{share} {size(int(rate))}/s"
     return "failed" if row.failed and not row.doing else row.doing
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TextIO
 
 from hardway.console.lines import dated, spoken
-from hardway.console.tally import Summary, Tally
+from hardway.console.tally import Sent, Summary, Tally
 from hardway.console.words import counted, duration, grouped, machines, ranges, size
 from hardway.console.writer import Writer
 from hardway.events import (
@@ -51,7 +51,7 @@ class Plain:
         self._stage = ""
         self._heard: dict[str, None] = {}
         self._busy: dict[str, None] = {}
-        self._sent_before = 0
+        self._sent = Sent()
         self._changes: list[Changed] = []
         self._proved: list[Proved] = []
         self._artifacts = _Artifacts(ticks)
@@ -72,7 +72,7 @@ class Plain:
             case StageStarted():
                 self._flush_changes(None)
                 self._stage, self._heard, self._busy = event.stage, {}, {}
-                self._sent_before = self._tally.sent.total
+                self._sent = Sent()
             case StageFinished():
                 self._finish(event)
             case MachineProgress():
@@ -86,6 +86,7 @@ class Plain:
                 self._proved.append(event)
             case Transferred():
                 self._heard[event.machine] = None
+                self._sent.take(event, self._ticks())
             case ArtifactProgress():
                 if line := self._artifacts.take(event):
                     self._say("artifacts", line)
@@ -101,8 +102,9 @@ class Plain:
             self._say(event.stage, f"{self._artifacts.summary()} {took}")
         elif not self._proved:
             who = machines(self._heard or self._tally.machines, self._tally.machines)
-            sent = self._tally.sent.total - self._sent_before
-            bytes_sent = f", {size(sent)} sent" if event.stage == "stage" and sent else ""
+            sent = self._sent.total
+            rate = f", {size(int(sent / event.seconds))}/s" if event.seconds >= 1 else ""
+            bytes_sent = f", {size(sent)} sent{rate}" if sent else ""
             self._say(event.stage, f"{who}{bytes_sent} {took}")
         if self._proved:
             held = sum(proof.holds for proof in self._proved)
@@ -140,9 +142,20 @@ class Plain:
         with self._lock:
             if self._ticks() - self._last < SILENCE:
                 return
-            waiting = self._artifacts.waiting() or machines(self._busy, self._tally.machines)
+            waiting = self._artifacts.waiting() or self._sending() or machines(self._busy, self._tally.machines)
             if self._stage:
                 self._say(self._stage, f"still at work{': ' if waiting else ''}{waiting}")
+
+    def _sending(self) -> str:
+        """How far each machine's stream is, and how fast."""
+        told = []
+        for machine in self._busy:
+            if under_way := self._sent.under_way(machine):
+                sent, total = under_way
+                rate = self._sent.rate(machine, self._ticks())
+                at = f" at {size(int(rate))}/s" if rate is not None else ""
+                told.append(f"{machine} has {size(sent)} of {size(total)}{at}")
+        return ", ".join(told)
 
     def broke_off(self) -> None:
         """The run ended without saying so."""

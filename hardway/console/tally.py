@@ -38,12 +38,22 @@ class Sent:
     def __init__(self) -> None:
         self._before: Counter[str] = Counter()
         self._now: dict[str, Transferred] = {}
+        self._began: dict[str, tuple[float, int]] = {}
 
-    def take(self, event: Transferred) -> None:
+    def take(self, event: Transferred, now: float = 0.0) -> None:
+        """`now` in seconds, for the rate."""
         last = self._now.get(event.machine)
-        if last and (event.total != last.total or event.sent < last.sent):
-            self._before[event.machine] += last.sent
+        if last is None or event.total != last.total or event.sent < last.sent:
+            self._before[event.machine] += last.sent if last else 0
+            self._began[event.machine] = now, event.sent
         self._now[event.machine] = event
+
+    def rate(self, machine: str, now: float) -> float | None:
+        """Bytes a second since this machine's stream began; None within its first second."""
+        if machine not in self._began:
+            return None
+        began, first = self._began[machine]
+        return (self._now[machine].sent - first) / (now - began) if now - began >= 1 else None
 
     def of(self, machine: str) -> int:
         now = self._now.get(machine)

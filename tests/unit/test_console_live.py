@@ -102,6 +102,14 @@ def test_a_stream_tells_its_share():
     assert row.split()[-5:] == ["82", "MB", "stage", "50", "%"]
 
 
+def test_a_stream_that_lasts_tells_its_rate_since_it_began_anew():
+    made = board(StageStarted("stage"), MachineProgress("worker-0", "stage", "running"))
+    for sent, now in ((0, 10.0), (50_000_000, 20.0), (0, 30.0), (4_000_000, 32.0)):
+        made.take(Transferred("worker-0", sent, 100_000_000), now)
+    (row,) = [line for line in draw(made, 100, 24, 34.0).plain.splitlines() if line.startswith(" worker-0")]
+    assert row.endswith("stage 4 % 1.0 MB/s")
+
+
 def test_artifacts_on_their_way_have_a_line_each_and_many_are_counted():
     made = Board()
     for number in range(6):

@@ -90,7 +90,7 @@ def test_a_stage_tells_who_took_part_and_how_much_was_sent():
         Transferred("lb-0", 12_000_000, 12_000_000),
         StageFinished("stage", 4.6),
     )
-    assert told[1:] == ["stage           lb-0 worker-0, 175 MB sent (4.6 s)"]
+    assert told[1:] == ["stage           lb-0 worker-0, 175 MB sent, 38 MB/s (4.6 s)"]
 
 
 def test_artifacts_are_told_as_they_come_and_together():
@@ -180,6 +180,17 @@ def test_a_log_that_is_silent_says_what_is_waited_for():
     log.sink.still()
     log.sink.still()
     assert log.lines()[1:] == ["etcd            still at work: controller-0 controller-2"]
+
+
+def test_a_long_silence_while_sending_tells_how_far_it_is():
+    log = Log()
+    log.sink(StageStarted("stage"))
+    log.sink(MachineProgress("worker-0", "stage", "running"))
+    log.sink(Transferred("worker-0", 0, 163_000_000))
+    log.seconds += 20
+    log.sink(Transferred("worker-0", 20_000_000, 163_000_000))
+    log.sink.still()
+    assert log.lines() == ["stage           still at work: worker-0 has 20 MB of 163 MB at 1.0 MB/s"]
 
 
 @pytest.mark.parametrize(
