@@ -31,7 +31,24 @@ def ssh_config(model: Model) -> str:
     given += [] if model.cluster.lab else ["~/.ssh/config"]
     # Last, since what ssh reads first counts; and for all hosts, or it would belong to the last machine's block.
     included = "".join(f'\nMatch all\nInclude "{path}"\n' for path in given)
-    return head + "".join(_host(model, machine) for machine in model.cluster.machines) + included
+    hosts = "".join(_host(model, machine) for machine in model.cluster.machines)
+    return head + hosts + "".join(_bastion(model, name) for name in _bastions(model)) + included
+
+
+def _bastions(model: Model) -> list[str]:
+    """Jump hosts that are no machines of the cluster, as they are named after -J, without user and port."""
+    jumps = ",".join(machine.ssh.jump for machine in model.cluster.machines if machine.ssh.jump)
+    names = (hop.rpartition("@")[2].partition(":")[0] for hop in jumps.split(",") if hop)
+    return sorted(set(names) - {machine.name for machine in model.cluster.machines} - {"none"})
+
+
+def _bastion(model: Model, name: str) -> str:
+    return f"\nHost {name}\n  UserKnownHostsFile {_known_hosts(model)}\n  StrictHostKeyChecking yes\n"
+
+
+def _known_hosts(model: Model) -> str:
+    """The operator's own count, too, where machines are not a lab's."""
+    return f'"{WORKSPACE}/known_hosts"' + ("" if model.cluster.lab else " ~/.ssh/known_hosts")
 
 
 def _host(model: Model, machine: Machine) -> str:
@@ -44,7 +61,7 @@ def _host(model: Model, machine: Machine) -> str:
         "IdentityFile": f'"{key}"' if key else None,
         "IdentitiesOnly": "yes" if model.cluster.lab else None,
         "ProxyJump": ssh.jump,
-        "UserKnownHostsFile": f'"{WORKSPACE}/known_hosts"',
+        "UserKnownHostsFile": _known_hosts(model),
         "StrictHostKeyChecking": "yes",
     }
     lines = (f"  {name} {value}\n" for name, value in options.items() if value)
