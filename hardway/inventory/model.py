@@ -249,6 +249,10 @@ class Cluster:
     def api_url(self) -> str:
         return f"https://{self.endpoint_host}:{self.endpoint_port}"
 
+    def controller_for(self, number: int) -> Machine:
+        """Who is asked the number-th of the questions that any controller can answer: each in its turn."""
+        return self.controllers[number % len(self.controllers)]
+
     def machine(self, name: str) -> Machine:
         """The machine of that name; raises UsageError that lists those there are."""
         for machine in self.machines:

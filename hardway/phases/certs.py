@@ -203,10 +203,10 @@ def _proof(
     machine: Machine, ca: str, name: str, purpose: Literal["sslserver", "sslclient"], more: str, why: str
 ) -> Proof:
     crt, key = f"{PKI}/{name}.crt", f"{PKI}/{name}.key"
-    query = (
-        f"openssl verify -x509_strict -CAfile {PKI}/{ca} -purpose {purpose} {more} {crt} && "
-        f'[ "$(openssl x509 -noout -pubkey -in {crt})" = "$(openssl pkey -pubout -in {key})" ]'
-    )
+    query = f"openssl verify -x509_strict -CAfile {PKI}/{ca} -purpose {purpose} {more} {crt}"
+    # Of a pair that is both, the key is compared once.
+    if (name, purpose) not in (("etcd/server", "sslclient"), ("etcd/peer", "sslclient")):
+        query += f' && [ "$(openssl x509 -noout -pubkey -in {crt})" = "$(openssl pkey -pubout -in {key})" ]'
     return Proof(machine.name, f"{name}.crt is a good {purpose.removeprefix('ssl')} certificate", query, why)
 
 

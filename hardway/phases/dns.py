@@ -35,9 +35,8 @@ def manifest(model: Model) -> str:
 
 def proofs(model: Model) -> Iterator[Proof]:
     network = model.cluster.network
-    first = model.cluster.controllers[0].name
     yield Proof(
-        first,
+        model.cluster.controller_for(1).name,
         "Service kube-dns has the address that kubelets give to pods",
         f"{KUBECTL} -n kube-system get service kube-dns -o jsonpath='{{.spec.clusterIP}}'",
         "pods ask this address, whatever the Service says",
@@ -46,7 +45,7 @@ def proofs(model: Model) -> Iterator[Proof]:
     )
     if network.plugin == "bridge":
         yield Proof(
-            first,
+            model.cluster.controller_for(2).name,
             "CoreDNS is available",
             f"{KUBECTL} -n kube-system get deployment coredns "
             "-o jsonpath='{.status.conditions[?(@.type==\"Available\")].status}'",

@@ -21,9 +21,8 @@ def resources(model: Model) -> Iterator[Declared]:
 
 def proofs(model: Model) -> Iterator[Proof]:
     cluster = model.cluster
-    first = cluster.controllers[0].name
     yield Proof(
-        first,
+        cluster.controller_for(1).name,
         "Service kubernetes has the first service address",
         f"{KUBECTL} get service kubernetes -o jsonpath='{{.spec.clusterIP}}'",
         "the API server's certificate holds this address, and pods dial it",
@@ -31,7 +30,7 @@ def proofs(model: Model) -> Iterator[Proof]:
         str(cluster.first_service_address),
     )
     yield Proof(
-        first,
+        cluster.controller_for(2).name,
         "Service kubernetes leads to every controller",
         f"{KUBECTL} get endpointslices -l kubernetes.io/service-name=kubernetes "
         "-o jsonpath='{.items[*].endpoints[*].addresses[*]}' | tr ' ' '\\n' | sort | tr '\\n' ' '",

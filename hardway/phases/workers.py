@@ -202,7 +202,7 @@ def proofs(model: Model) -> Iterator[Proof]:
 
 def _node_is_ready(model: Model, machine: Machine) -> Proof:
     return Proof(
-        model.cluster.controllers[0].name,
+        model.cluster.controller_for(model.cluster.workers.index(machine)).name,
         f"node {machine.name} is Ready with the version asked for",
         f"{KUBECTL} get node {machine.name} -o "
         "jsonpath='{.status.nodeInfo.kubeletVersion} "

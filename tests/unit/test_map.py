@@ -320,7 +320,7 @@ def test_a_connection_is_as_good_as_its_worse_end(lab: Map) -> None:
         ("lb-0", "load-balancer", "controller-1 is ready behind it", {"controller-1/kube-apiserver"}),
         ("worker-2", "kubeconfigs", "/etc/kubernetes/proxy.conf dials the endpoint", {"worker-2/kube-proxy"}),
         ("worker-2", "workers", "the kubelet serves with a certificate of this cluster", {"worker-2/kubelet"}),
-        ("controller-0", "workers", "node worker-1 is Ready with the version asked for", {"worker-1/kubelet"}),
+        ("controller-1", "workers", "node worker-1 is Ready with the version asked for", {"worker-1/kubelet"}),
         ("worker-1", "hosts", "no swap", set()),
     ],
 )
