@@ -1,6 +1,7 @@
 """Every fault that a lab can be given: doctor names it first, and its fix, typed as it is printed, heals it.
 
-One cluster for all of them: three controllers, so that one may fail; two of them workers, too.
+Two clusters, one after the other: what breaks a worker or an add-on breaks a small one, whose components leave more
+of this computer to what is tried; the others have three controllers, so that one may fail.
 """
 
 import json
@@ -18,42 +19,43 @@ from hardway.lab.faults import FAULTS, Fault
 
 pytestmark = pytest.mark.lab
 
-INVENTORY = f"""\
+THREE = f"""\
 cluster: hwtest-break
 endpoint: front
 lab: {{network: {NETWORK}.0.0/24}}
 machines:
   front: {{role: load-balancer, address: {NETWORK}.0.9}}
   one: {{role: controller, address: {NETWORK}.0.10}}
-  two: {{role: [controller, worker], address: {NETWORK}.0.11}}
+  two: {{role: controller, address: {NETWORK}.0.11}}
   three: {{role: [controller, worker], address: {NETWORK}.0.12}}
 """
+SMALL = f"""\
+cluster: hwtest-small
+lab: {{network: {NETWORK}.0.0/24}}
+machines:
+  one: {{role: controller, address: {NETWORK}.0.10}}
+  two: {{role: worker, address: {NETWORK}.0.11}}
+  three: {{role: worker, address: {NETWORK}.0.12}}
+"""
+IN_SMALL = [fault for fault in FAULTS if fault.role == "worker" or fault.name.startswith("dns-")]
+IN_THREE = [fault for fault in FAULTS if fault not in IN_SMALL]
 SHOWING, HEALING = 45.0, 60.0
 """Seconds until a fault shows in what doctor looks at, and until all has come up again after its fix."""
 
 
-@pytest.fixture
-def site(labs: Labs) -> Site:
-    """The cluster, healthy: where a test left it broken, it is made anew."""
-    made = labs.make("hwtest-break", INVENTORY)
-    if labs.only(made).hardway("init", "--yes", code=None).code != 0:
-        labs.fresh(made)
-        made.init()
-    return made
-
-
 @pytest.fixture(scope="module")
-def kept() -> dict[str, bool]:
-    """Whether the test before left the cluster healthy: `init` need not look at it again."""
-    return {"healthy": False}
+def kept() -> dict[str, str]:
+    """`healthy`: the inventory whose cluster the test before left so: `init` need not look at it again."""
+    return {"healthy": ""}
 
 
-@pytest.fixture
-def cluster(request: pytest.FixtureRequest, kept: dict[str, bool], labs: Labs) -> Site:
-    if kept["healthy"]:
-        return labs.make("hwtest-break", INVENTORY)
-    found: Site = request.getfixturevalue("site")
-    return found
+def healthy(labs: Labs, kept: dict[str, str], inventory: str) -> Site:
+    """A healthy cluster: where a test left it broken, it is made anew."""
+    site = labs.make(inventory.split()[1], inventory)
+    if kept["healthy"] != inventory and labs.only(site).hardway("init", "--yes", code=None).code != 0:
+        labs.fresh(site)
+        site.init()
+    return site
 
 
 def causes(ran: Ran) -> list[dict[str, Any]]:
@@ -90,19 +92,34 @@ def heals(site: Site) -> None:
         assert time.monotonic() < deadline, ran.out
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_doctor_names_the_fault_first_and_its_fix_heals_it(cluster: Site, kept: dict[str, bool], fault: Fault) -> None:
-    kept["healthy"] = False
+def breaks_and_heals(labs: Labs, kept: dict[str, str], inventory: str, fault: Fault) -> None:
+    cluster = healthy(labs, kept, inventory)
+    kept["healthy"] = ""
     told = cluster.hardway("lab", "break", fault.name).out
     assert fault.summary in told
     cause = named(cluster, fault)
     for command in cause["fix"]:
         typed(cluster, command)
     heals(cluster)
-    kept["healthy"] = True
+    kept["healthy"] = inventory
 
 
-def test_doctor_of_a_healthy_cluster_finds_and_writes_nothing(cluster: Site) -> None:
+@pytest.mark.parametrize("fault", IN_SMALL, ids=lambda fault: fault.name)
+def test_doctor_names_what_is_wrong_on_a_node_first_and_its_fix_heals_it(
+    labs: Labs, kept: dict[str, str], fault: Fault
+) -> None:
+    breaks_and_heals(labs, kept, SMALL, fault)
+
+
+@pytest.mark.parametrize("fault", IN_THREE, ids=lambda fault: fault.name)
+def test_doctor_names_what_is_wrong_in_the_control_plane_first_and_its_fix_heals_it(
+    labs: Labs, kept: dict[str, str], fault: Fault
+) -> None:
+    breaks_and_heals(labs, kept, THREE, fault)
+
+
+def test_doctor_of_a_healthy_cluster_finds_and_writes_nothing(labs: Labs, kept: dict[str, str]) -> None:
+    cluster = healthy(labs, kept, THREE)
     before = cluster.writings()
     ran = cluster.hardway("doctor")
     assert "Nothing is wrong that is known to go wrong." in ran.out
@@ -111,8 +128,9 @@ def test_doctor_of_a_healthy_cluster_finds_and_writes_nothing(cluster: Site) -> 
     assert cluster.writings() == before
 
 
-def test_something_broken_at_random_is_found(cluster: Site, kept: dict[str, bool]) -> None:
-    kept["healthy"] = False
+def test_something_broken_at_random_is_found(labs: Labs, kept: dict[str, str]) -> None:
+    cluster = healthy(labs, kept, THREE)
+    kept["healthy"] = ""
     told = cluster.hardway("lab", "break", "--random").out
     assert told == "Something is broken.\nFind it:  hardway doctor\n"
     deadline = time.monotonic() + SHOWING
@@ -124,4 +142,4 @@ def test_something_broken_at_random_is_found(cluster: Site, kept: dict[str, bool
         for command in found[0]["fix"]:
             typed(cluster, command)
     heals(cluster)
-    kept["healthy"] = True
+    kept["healthy"] = THREE
