@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from hardway import __version__
 from hardway.inventory import ranges, words
@@ -29,8 +30,8 @@ RUNS_ON: Mapping[str, Role] = {
 
 
 def tool_version(cluster: Cluster) -> Iterator[Problem]:
-    """An uninstalled source tree has no version of its own and is let through."""
-    if cluster.hardway is None or __version__ == "0+unknown":
+    """A source tree that knows of no release before it (`0+unknown`, `0.post1.dev7+…`) has no place in any range."""
+    if cluster.hardway is None or not any(Version(__version__).release):
         return
     if not SpecifierSet(cluster.hardway).contains(__version__, prereleases=True):
         text = f"this is hardway {__version__}, and the cluster wants {cluster.hardway}; install one of those"
