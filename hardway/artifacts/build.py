@@ -110,6 +110,11 @@ def check_tools(build: Build) -> None:
     """Raises ArtifactError, with what to install, where this build's C compiler or library is missing."""
     if not build.release.recipe.cgo:
         return
+    if platform.system() != "Linux":
+        raise ArtifactError(
+            f"{build.release.component} is built with a C compiler for Linux, and this is {platform.system()}",
+            hint="use `--source download` or a mirror, or build on Linux",
+        )
     compiler = build.environment.get("CC", "gcc")
     missing = [tool for tool in (compiler, "pkg-config") if shutil.which(tool) is None]
     if not missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -53,7 +54,14 @@ def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | Non
 
 
 def _as_root() -> None:
-    """Only the lab needs root; it asks for it by itself."""
+    """Only the lab needs root; it asks for it by itself. Raises LabError where no lab can be."""
+    if platform.system() != "Linux":
+        from hardway.errors import LabError
+
+        raise LabError(
+            f"a lab's machines are containers and need Linux; this is {platform.system()}",
+            hint="machines made by Vagrant (docs/operate/vagrant.md): make vagrant-up; or machines of your own",
+        )
     if os.geteuid() != 0:
         kept = "PATH,HARDWAY_INVENTORY,XDG_CACHE_HOME,HOME"
         os.execvp("sudo", ["sudo", f"--preserve-env={kept}", sys.executable, "-m", "hardway", *sys.argv[1:]])

@@ -148,7 +148,7 @@ def _get(
     from hardway.events import Note
 
     cluster = inventory(options)
-    own: Literal["amd64", "arm64"] = "arm64" if platform.machine() == "aarch64" else "amd64"
+    own: Literal["amd64", "arm64"] = "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
     with shown(options) as events:
         wanted = supply(options, cluster, default_store(), events)
         names = names_of(cluster.kubernetes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -75,9 +76,9 @@ def kubectl(
     folder = offer_kubectl(here.workspace, supply(options, here.cluster, default_store(), discard), default_store())
     program = str(folder / "kubectl") if folder else shutil.which("kubectl")
     if program is None:
-        raise HardwayError(
-            "no kubectl on PATH, and none in the cache", hint="install kubectl, or hardway artifacts get"
-        )
+        # The cache has kubectl for the machines, which are Linux.
+        get = "hardway artifacts get" if platform.system() == "Linux" else "on a Mac: brew install kubectl"
+        raise HardwayError("no kubectl on PATH, and none in the cache", hint=f"install kubectl, or {get}")
     argv = [program, f"--kubeconfig={here.workspace.kubeconfig}"]
     host, port = here.cluster.endpoint_host, here.cluster.endpoint_port
     if _reachable(host, port):

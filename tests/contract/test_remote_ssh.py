@@ -475,3 +475,14 @@ def test_a_stream_that_is_cut_off_is_a_lost_connection(connect: Connect, sshd: S
 def test_a_killed_command_is_no_lost_connection(connect: Connect) -> None:
     with pytest.raises(CommandFailed, match="stage: killed by a signal"):
         connect().stream([b"x"], "kill -9 $$", what="stage")
+
+
+# elsewhere than on Linux
+
+
+def test_a_computer_without_linuxs_socket_options_connects_too(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(socket, "TCP_QUICKACK")
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    assert whoami(connect()) == "root"

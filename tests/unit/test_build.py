@@ -109,6 +109,14 @@ class TestCommand:
             run_build(build, store, discard)
         assert "gcc-aarch64-linux-gnu pkg-config libseccomp-dev:arm64" in (failed.value.hint or "")
 
+    def test_where_there_is_no_linux_what_is_built_with_c_is_refused(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        monkeypatch.setattr("platform.system", lambda: "Darwin")
+        with pytest.raises(ArtifactError, match="runc is built with a C compiler for Linux, and this is Darwin") as it:
+            run_build(Build(RELEASES["runc"], "amd64", tmp_path, "go1.26.8"), store, discard)
+        assert it.value.hint == "use `--source download` or a mirror, or build on Linux"
+
 
 class TestGo:
     def test_a_missing_go_is_said(self, tmp_path: Path) -> None:

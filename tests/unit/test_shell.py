@@ -167,7 +167,7 @@ def test_a_certificate_tells_what_its_names_are_for() -> None:
 
 def test_a_file_with_holes_names_the_command_that_fills_them() -> None:
     local: Local = WorkspaceFile("kubeconfig", f"ca: {Hole('pki/ca.crt', 'base64')}\nprice: $1\n")
-    assert document(local.shell({}).text) == ["<<EOF", "ca: $(base64 -w0 <pki/ca.crt)", "price: \\$1", "EOF"]
+    assert document(local.shell({}).text) == ["<<EOF", "ca: $(openssl base64 -A -in pki/ca.crt)", "price: \\$1", "EOF"]
     assert PublicKey("pki/sa.pub", "pki/sa.key").shell({}).command.startswith("openssl pkey -in pki/sa.key -pubout")
 
 

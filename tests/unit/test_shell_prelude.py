@@ -96,3 +96,14 @@ def test_machines_are_met_first_by_the_way_that_is_configured_and_jump_hosts_bef
 def test_the_host_keys_of_a_lab_are_known(tmp_path: Path, fakes: Path) -> None:
     typed(tmp_path, replace(cluster(k1=Ssh(user="root")), lab=LabSpec(IPv4Network("10.0.8.0/24"))))
     assert met(tmp_path) == []
+
+
+def test_where_openssl_is_another_one_nothing_is_typed(tmp_path: Path, fakes: Path) -> None:
+    (fakes / "openssl").write_text("#!/bin/sh\necho LibreSSL 3.3.6\n")
+    (fakes / "openssl").chmod(0o755)
+    with pytest.raises(subprocess.CalledProcessError) as caught:
+        typed(tmp_path, cluster(k1=Ssh()), "echo typed", k1=0)
+    assert caught.value.stdout == ""
+    assert caught.value.stderr.startswith("this needs bash 4 and OpenSSL 3, or newer; here are bash ")
+    assert caught.value.stderr.endswith("and LibreSSL 3.3.6\n")
+    assert not (tmp_path / "workspace").exists()

@@ -36,6 +36,16 @@ ARCH = r"""
 # arch_of MACHINE: as publishers name it
 arch_of() { ssh "$1" uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/'; }"""
 
+TOOLS = (
+    "# A Mac needs more than what Apple ships: brew install bash openssl@3 coreutils gnu-tar, and first in PATH",
+    "# openssl@3/bin, coreutils/libexec/gnubin and gnu-tar/libexec/gnubin, which are below $(brew --prefix)/opt",
+    "if ((BASH_VERSINFO[0] < 4)) || ! openssl version | grep -q '^OpenSSL [3-9]'; then",
+    '  echo "this needs bash 4 and OpenSSL 3, or newer; here are bash $BASH_VERSION and $(openssl version)" >&2',
+    "  exit 1",
+    "fi",
+)
+"""Apple has bash 3.2, LibreSSL and BSD's tar."""
+
 
 def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[str]:
     """`first`: nothing was typed yet, so the way to the machines is written down, too."""
@@ -43,6 +53,7 @@ def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[s
         "#!/usr/bin/env bash",
         f"# {title}",
         "# For machines that hold no cluster yet. Read it, then: bash THIS-FILE",
+        *TOOLS,
         "set -euo pipefail",
         "umask 077",
     ]
@@ -74,7 +85,8 @@ def _ssh(cluster: Cluster) -> list[str]:
     shared = '-o ControlMaster=auto -o ControlPersist=60 -o "ControlPath=$sockets/%C"'
     plain = f"command ssh -F ssh_config {shared}"
     lines = [
-        "sockets=$(mktemp -d)",
+        # Not in $TMPDIR: on a Mac that is so long a path that no socket can be made below it.
+        "sockets=$(mktemp -d /tmp/hardway.XXXXXX)",
         "close() {",
         '  for socket in "$sockets"/*; do command ssh -o "ControlPath=$socket" -O exit - 2>/dev/null || true; done',
         '  rm -rf "$sockets"',

@@ -73,7 +73,7 @@ def given(hole: Hole) -> str:
         return f"${name.replace('-', '_')}"
     if hole.name == "workspace/path":
         return "$(pwd)"
-    return f"$(base64 -w0 <{hole.name})" if hole.form == "base64" else f"$(cat {hole.name})"
+    return f"$(openssl base64 -A -in {hole.name})" if hole.form == "base64" else f"$(cat {hole.name})"
 
 
 def asked(text: str, who: Who) -> list[str]:
