@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import hardway
 from hardway import ledger as ledger_room
 from hardway.activation import begin, bookkeeping
-from hardway.ledger import Ledger
-from hardway.plan import Change, Declaration, View, by_machine
+from hardway.inventory.model import Cluster
+from hardway.ledger import DIGITS, Declared, Ledger
+from hardway.plan import Change, Declaration, View, by_machine, digest
 from hardway.resources import Context, Present
 from hardway.resources.files import Stat
 from hardway.session import Session
@@ -50,6 +52,20 @@ def note_intents(
         session.run(name, script, what="note the intents")
 
     session.each(mine, note)
+
+
+def declared_anew(cluster: Cluster, declaration: Declaration, views: Mapping[str, View]) -> dict[str, View]:
+    """The machines whose ledgers note something else as declared last, with what is declared now.
+
+    To be asked once nothing differs any more.
+    """
+    told = {}
+    for name, view in views.items():
+        digests = {one.resource.key: digest(one.resource)[:DIGITS] for one in declaration.on(name)}
+        now = Declared(hardway.__version__, cluster.written, digests)
+        if now != view.ledger.declared:
+            told[name] = replace(view, ledger=replace(view.ledger, declared=now))
+    return told
 
 
 def keep_books(session: Session, state: State, views: Mapping[str, View], touched: set[str]) -> None:

@@ -3,14 +3,15 @@
 Lines of JSON in /var/lib/hardway/ledger.jsonl, only appended to while a run is under way: `intent`
 before the first rename of a chapter, `done` after its last step, `gone` after a removal. At the end
 of a run it is written anew in one piece, with an index from (size, mtime, ctime, inode) to digest,
-so that a file that nobody touched is not hashed again. It is bookkeeping, not a resource.
+so that a file that nobody touched is not hashed again, and with a digest of what was declared, so that
+what another version of hardway declares can be told from what somebody changed. It is bookkeeping, not a resource.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import hardway
@@ -19,7 +20,22 @@ FOLDER = "/var/lib/hardway"
 PATH = f"{FOLDER}/ledger.jsonl"
 STATE_PATH = f"{FOLDER}/state.json"
 
+DIGITS = 16
+"""Of each digest of what was declared: enough to tell two from each other."""
+
 Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What was declared for a machine when all of it was last seen to be so: digests by key.
+
+    `by` is hardway's version and `inventory` the digest of what the inventory said.
+    """
+
+    by: str
+    inventory: str
+    digests: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -29,6 +45,7 @@ class Ledger:
     entries: Mapping[str, Entry] = field(default_factory=dict)
     open: frozenset[str] = frozenset()
     index: Mapping[str, tuple[list[Any], str]] = field(default_factory=dict)
+    declared: Declared | None = None
 
     def digest(self, path: str, identity: list[Any]) -> str | None:
         """The digest of a file that has not moved since it was noted."""
@@ -41,6 +58,7 @@ def read(text: str) -> Ledger:
     entries: dict[str, Entry] = {}
     begun: set[str] = set()
     index: dict[str, tuple[list[Any], str]] = {}
+    declared: Declared | None = None
     for line in text.splitlines():
         try:
             record = json.loads(line)
@@ -60,7 +78,9 @@ def read(text: str) -> Ledger:
                 begun.discard(key)
             case "index":
                 index[record["path"]] = (record["identity"], record["digest"])
-    return Ledger(entries, frozenset(begun), index)
+            case "declared":
+                declared = Declared(record["by"], record["inventory"], record["digests"])
+    return Ledger(entries, frozenset(begun), index, declared)
 
 
 def intent(key: str, chapter: str, entry: Entry) -> str:
@@ -83,6 +103,8 @@ def written(ledger: Ledger, stats: Iterable[tuple[str, list[Any], str]]) -> str:
         if key not in ledger.open:
             lines.append(done(key))
     lines += [_line({"op": "index", "path": path, "identity": who, "digest": what}) for path, who, what in stats]
+    if ledger.declared is not None:
+        lines.append(_line({"op": "declared", **asdict(ledger.declared)}))
     return "\n".join(lines) + "\n"
 
 

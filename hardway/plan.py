@@ -6,9 +6,10 @@ answer (`read_answer`). The difference is a list of `Change` in the order in whi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from hardway import facts as facts_room
@@ -19,6 +20,7 @@ from hardway.phases import CHAPTERS
 from hardway.phases.base import Chapter, Model, Placed, Proof, placed
 from hardway.resources import KINDS, Context, Difference, Local, Observed, Present, Resource, Service
 from hardway.resources.files import Binary, File, Stat, parse_stat, stat_probe
+from hardway.values import sha256
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,11 @@ class Change:
     @property
     def restarts(self) -> bool:
         return self.difference.verb in ("start", "restart", "reload")
+
+
+def digest(thing: Any) -> str:
+    """SHA-256 of a declared value; the same in every process (sets have no order of their own)."""
+    return sha256(json.dumps(asdict(thing), sort_keys=True, default=sorted).encode())
 
 
 def probe_script(resources: Sequence[Resource], nonce: str) -> str:

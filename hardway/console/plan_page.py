@@ -11,6 +11,7 @@ from hardway.console.words import clean, counted, duration, machines, typed, wra
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.items import Item
+from hardway.views.origin import Origin
 from hardway.views.plan import SHORT, Plan, Unobserved
 
 _SIGNS = {"make": "+", "change": "~", "remove": "-"}
@@ -69,13 +70,13 @@ def _who(names: Sequence[str], plan: Plan) -> str:
 def _blocks(items: Sequence[Item], width: int, verbose: bool) -> list[Block]:
     """What differs with evidence has a block of its own; what is simply made is told folder by folder."""
     found: list[Block] = []
-    simple: dict[tuple[str, str, tuple[str, ...]], list[Item]] = {}
+    simple: dict[tuple[str, str, tuple[str, ...], Origin | None], list[Item]] = {}
     for item in items:
         if item.evidence or item.diff or verbose:
             found.append(_detailed(item, width))
         else:
-            simple.setdefault((_sign(item), _folder(item), item.known_after), []).append(item)
-    told = [_listed(sign, folder, after, some, width) for (sign, folder, after), some in simple.items()]
+            simple.setdefault((_sign(item), _folder(item), item.known_after, item.origin), []).append(item)
+    told = [_listed(sign, folder, after, some, width) for (sign, folder, after, _), some in simple.items()]
     return told + found
 
 
@@ -102,7 +103,8 @@ def _listed(sign: str, folder: str, after: Sequence[str], items: Sequence[Item],
     if len({version.rpartition(" ")[2] for version in versions}) == 1 and versions:
         note = versions[0].rpartition(" ")[2]
     names += [f"({note})".replace(" ", _JOINED)] if note else []
-    return tuple(_wrapped(f"  {sign} {folder}  ", " ".join(names), width, _DEEP))
+    lines = _wrapped(f"  {sign} {folder}  ", " ".join(names), width, _DEEP)
+    return (*lines, *_origin(items[0], width))
 
 
 def _short(item: Item) -> str:
@@ -125,6 +127,7 @@ def _detailed(item: Item, width: int) -> Block:
     lines = [f"  {_sign(item)} {title}{verb}"]
     for phrase in filter(None, item.evidence):
         lines += _wrapped(_DEEP, phrase, width, _DEEP)
+    lines += _origin(item, width)
     if item.known_after:
         lines += _wrapped(_DEEP, f"known after {', '.join(item.known_after)}", width, _DEEP)
     if item.kind == "binary" and item.before:
@@ -134,6 +137,16 @@ def _detailed(item: Item, width: int) -> Block:
     for line in item.diff:
         lines += _diff_line(line, width)
     return (*lines, "")
+
+
+def _origin(item: Item, width: int) -> list[str]:
+    return _wrapped(_DEEP, f"from {_whence(item.origin)}", width, _DEEP) if item.origin else []
+
+
+def _whence(origin: Origin) -> str:
+    if origin.inventory:
+        return f"hardway {origin.version} or the inventory: both differ from what {origin.before} applied last"
+    return f"hardway {origin.version}, which differs from {origin.before} that applied this last"
 
 
 def _pair(item: Item, width: int) -> list[str]:
@@ -214,8 +227,18 @@ def _end(plan: Plan, seconds: float, width: int, inventory: str) -> list[str]:
     return [
         *_wrapped("", others + observed, width, ""),
         *_wrapped("", counts(plan), width, ""),
+        *_origins(plan, width),
         *_next(plan, inventory),
     ]
+
+
+def _origins(plan: Plan, width: int) -> list[str]:
+    """How many of the changes another version of hardway brings along."""
+    lines: list[str] = []
+    for origin, count in Counter(item.origin for item in plan.items if item.origin).items():
+        verb = "comes" if count == 1 else "come"
+        lines += _wrapped("", f"{count} of these {verb} from {_whence(origin)}.", width, "")
+    return lines
 
 
 def counts(plan: Plan) -> str:

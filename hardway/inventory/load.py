@@ -1,5 +1,6 @@
 """An inventory file to the model of the cluster that is wanted."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hardway.inventory.model import (
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
 from hardway.inventory.shape import InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
+from hardway.values import sha256
 
 
 def load(path: Path) -> Cluster:
@@ -109,7 +111,14 @@ def _cluster(shape: InventoryShape, read: Document, path: Path) -> Cluster:
         path=path,
         hardway=shape.hardway,
         places={dotted(loc): place for loc, place in read.places.items()},
+        written=_digest(read),
     )
+
+
+def _digest(read: Document) -> str:
+    """The same for the same values, however they are written down; a new version's defaults are none of it."""
+    said = {key: value for key, value in read.data.items() if key != "hardway"}
+    return sha256(json.dumps(said, sort_keys=True, default=str).encode())
 
 
 def _network(shape: NetworkShape) -> Network:

@@ -204,6 +204,8 @@ class Cluster:
     """Which versions of this tool may touch the cluster, such as `>=1.4,<2`."""
     places: Mapping[str, Place] = field(default_factory=dict, compare=False, repr=False)
     """Where each value stands in the file, by its path: `network.pod_cidr`, `machines.k1.address`."""
+    written: str = field(default="", compare=False, repr=False)
+    """Digest of what the file says, without what defaults add to it and without its pin of hardway's version."""
 
     @property
     def controllers(self) -> tuple[Machine, ...]:

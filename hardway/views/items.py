@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import hardway
 from hardway import pki
 from hardway.artifacts.lock import Entry
+from hardway.inventory.model import Cluster
 from hardway.plan import Change
 from hardway.resources import Binary, Certificate, File, Present, Service, Sysctl
 from hardway.resources.files import Stat
@@ -18,6 +19,7 @@ from hardway.resources.service import Running
 from hardway.values import OPERATOR, fill, holes, sha256, show
 from hardway.views.evidence import runs_with
 from hardway.views.foresight import ToMake
+from hardway.views.origin import Origin, origins
 from hardway.views.survey import Survey
 
 CONTEXT_LINES = 1
@@ -25,7 +27,10 @@ CONTEXT_LINES = 1
 
 @dataclass(frozen=True)
 class Item:
-    """`evidence` is one phrase each; `known_after` names the chapters that make what the content needs first."""
+    """`evidence` is one phrase each; `known_after` names the chapters that make what the content needs first.
+
+    `origin` is there for what another version of hardway declares otherwise.
+    """
 
     machine: str
     chapter: str
@@ -36,6 +41,7 @@ class Item:
     after: str = ""
     diff: tuple[str, ...] = ()
     known_after: tuple[str, ...] = ()
+    origin: Origin | None = None
 
     @property
     def kind(self) -> str:
@@ -53,8 +59,9 @@ class Item:
 class Teller:
     """Puts the changes of one survey into words."""
 
-    def __init__(self, found: Survey, lock: Sequence[Entry]) -> None:
+    def __init__(self, cluster: Cluster, found: Survey, lock: Sequence[Entry]) -> None:
         self._found = found
+        self._origins = origins(cluster, found.changes, found.views)
         self._lock = lock
         self._operator = found.operator
         self._local = {one.path: (chapter, one) for chapter, one in found.declaration.local}
@@ -64,7 +71,7 @@ class Teller:
         for one in self._found.to_make:
             yield self._local_item(one)
         for change in self._found.changes:
-            yield self._item(change)
+            yield replace(self._item(change), origin=self._origins.get((change.machine, change.key)))
 
     def _local_item(self, one: ToMake) -> Item:
         there = self._operator.get(one.local.path)
@@ -133,6 +140,8 @@ class Teller:
         if entry.get("digest") != there.digest:
             return f"not as hardway wrote it; {when}"
         by = str(entry.get("by", ""))
+        if (change.machine, change.key) in self._origins:
+            return f"as hardway {by} wrote it"
         return f"as hardway {by} wrote it" + (
             f"; {hardway.__version__} declares it otherwise" if by != hardway.__version__ else ", and declared anew"
         )

@@ -10,7 +10,7 @@ from typing import Any
 from hardway.errors import HardwayError, PlanChanged
 from hardway.inventory.model import Cluster
 from hardway.phases import CHAPTER_NAMES
-from hardway.plan import foreign
+from hardway.plan import digest, foreign
 from hardway.resources import Binary, Block, File, Present, Resource, Service, Unseen
 from hardway.rules import Finding, Scene, across, examine
 from hardway.setup.declared import declared_setup
@@ -105,7 +105,7 @@ def planned(cluster: Cluster, machines: Sequence[str], found: Survey, supply: Su
         limited=len(machines) < len(cluster.machines),
         chapters=found.chapters,
         formed=formed,
-        items=tuple(Teller(found, supply.lock.entries()).items()),
+        items=tuple(Teller(cluster, found, supply.lock.entries()).items()),
         pending=found.pending,
         refusals=tuple(_refusals(found)),
         foreign=_foreign(found),
@@ -131,14 +131,14 @@ def _disagreements(cluster: Cluster, found: Survey) -> tuple[Finding, ...]:
 def identifier(found: Survey) -> str:
     """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
     made: list[Any] = [
-        [OPERATOR, one.chapter, one.local.key, sha256(found.operator.get(one.local.path, b"")), _digest(one.local)]
+        [OPERATOR, one.chapter, one.local.key, sha256(found.operator.get(one.local.path, b"")), digest(one.local)]
         for one in found.to_make
     ]
     for change in found.changes:
         resource = change.resource
         content = resource.content(found.contexts[change.machine]) if isinstance(resource, File) else None
         before = "" if isinstance(resource, Service) else change.difference.before
-        wanted = [_digest(resource) if resource else "", sha256(content) if content is not None else ""]
+        wanted = [digest(resource) if resource else "", sha256(content) if content is not None else ""]
         made.append([change.machine, change.chapter, change.key, change.difference.verb, before, *wanted])
     return sha256(json.dumps(sorted(made)).encode())
 
@@ -150,11 +150,6 @@ def expect(wanted: str, actual: str) -> None:
             f"the plan is {actual[:SHORT]} now, not {wanted}: something has changed since; nothing was done",
             hint="hardway plan",
         )
-
-
-def _digest(thing: Any) -> str:
-    """Of a declared value; the same in every process (sets have no order of their own)."""
-    return sha256(json.dumps(asdict(thing), sort_keys=True, default=sorted).encode())
 
 
 def _refusals(found: Survey) -> list[Refusal]:

@@ -33,6 +33,7 @@ _SYSCTLS = {
     "vm/panic_on_oom": "0",
     "kernel/panic": "0",
     "kernel/panic_on_oops": "1",
+    "kernel/panic_on_warn": "0",
     "kernel/keys/root_maxkeys": "200",
     "kernel/keys/root_maxbytes": "20000",
     "fs/inotify/max_user_watches": "8192",

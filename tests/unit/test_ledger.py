@@ -1,10 +1,12 @@
 """The ledger's lines, folded; whatever was cut off."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway import ledger
-from hardway.ledger import Ledger, done, gone, intent, read, written
+from hardway.ledger import Declared, Ledger, done, gone, intent, read, written
 
 words = st.text("abc:/.", min_size=1, max_size=6)
 lines = st.lists(
@@ -42,9 +44,9 @@ def test_a_last_line_that_was_cut_off_is_passed_over(all_lines: list[str], lengt
     assert read(cut) == read("\n".join(whole))
 
 
-@given(lines)
-def test_written_anew_it_says_the_same(all_lines: list[str]) -> None:
-    folded = read("\n".join(all_lines))
+@given(lines, st.builds(Declared, words, words, st.dictionaries(words, words)) | st.none())
+def test_written_anew_it_says_the_same(all_lines: list[str], declared: Declared | None) -> None:
+    folded = replace(read("\n".join(all_lines)), declared=declared)
     assert read(written(folded, [])) == folded
 
 
