@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import typer.main
+import yaml
 
 from hardway.cli.app import app
 from hardway.cli.chapters import SUMMARIES
@@ -121,6 +122,15 @@ def test_every_command_in_the_text_exists_with_its_flags(line: str) -> None:
     assert {word for word in before_dashes if word.startswith("-")} <= known
     if hasattr(command, "commands"):
         assert not rest or rest[0].startswith("-") or rest[0].isupper(), f"{command.name} has no {rest[0]}"
+
+
+def test_hosted_ci_types_what_the_readme_tells_people_to_type() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]
+    run = [line for job in jobs.values() for step in job["steps"] for line in step.get("run", "").splitlines()]
+    told = {" ".join(line.partition("  #")[0].split()) for _, block in FENCE.findall((ROOT / "README.md").read_text())
+            for line in block.splitlines()}  # fmt: skip
+    assert "make test" in run
+    assert [line for line in run if line not in told] == []
 
 
 def keys(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
