@@ -72,7 +72,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     """The command `hardway` of a clean environment that knows the wheel and not this source tree."""
     folder = tmp_path_factory.mktemp("wheel")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--quiet", "--no-deps", f"--wheel-dir={folder}", str(REPOSITORY)], check=True)
+    subprocess.run(
+        [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}", str(REPOSITORY)],
+        check=True,
+    )
     [wheel] = folder.glob("hardway-*.whl")
     venv.create(folder / "env", with_pip=False, symlinks=True)
     python = str(folder / "env" / "bin" / "python")
