@@ -18,7 +18,7 @@ from hardway.deciding import decided, guard, refuse_lost_keys
 from hardway.errors import NotConverged
 from hardway.events import Changed, MachineProgress, Note
 from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model, Placed
+from hardway.phases.base import Model
 from hardway.plan import Change, Declaration, View, by_machine, declare, differences, foreign
 from hardway.resources import Context, Local, Unseen
 from hardway.rolling import activate
@@ -40,10 +40,6 @@ class Choice:
 
     def has(self, change: Change) -> bool:
         return change.chapter in self.chapters and change.machine in self.machines
-
-    def is_whole(self, wanted: Sequence[Placed]) -> bool:
-        """Whether nothing of what is declared for a machine is left out."""
-        return all(one.chapter in self.chapters and one.machine in self.machines for one in wanted)
 
 
 @dataclass
@@ -125,8 +121,8 @@ def converge(
     taken = _adopted(session, declaration, views, supply, choice)
     outcome.adopted = sum(len(view.ledger.entries) - len(views[name].ledger.entries) for name, view in taken.items())
     views = {**views, **taken}
-    whole = {name: view for name, view in views.items() if choice.is_whole(declaration.on(name))}
-    told = declared_anew(session.cluster, declaration, whole)
+    mine = {name: view for name, view in views.items() if name in choice.machines}
+    told = declared_anew(session.cluster, declaration, mine, _contexts(session, mine, supply))
     views = {**views, **told}
     outcome.state, outcome.views, outcome.declaration = state, views, declaration
     keep_books(session, state, views, {change.machine for change in outcome.changes} | taken.keys() | told.keys())

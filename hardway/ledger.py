@@ -28,7 +28,7 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Declared:
-    """What was declared for a machine when all of it was last seen to be so: digests by key.
+    """What was declared for a machine when all of it was last found to be so: digests by key.
 
     `by` is hardway's version and `inventory` the digest of what the inventory said.
     """

@@ -15,7 +15,7 @@ from hardway.resources.files import Stat
 
 @dataclass(frozen=True)
 class Origin:
-    """Why something is declared otherwise than on the last whole run: `version` runs now, `before` ran then.
+    """Why something is declared otherwise than when all was last in order: `version` runs now, `before` ran then.
 
     `inventory`: that differs, too, and it cannot be told which of the two it comes from.
     """

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake.cluster import PAIR, FakeCluster
+from fake.cluster import ONE, PAIR, FakeCluster
 from test_views_plan import API, built, item, page, plan
 
 import hardway
 from hardway import data, render
+from hardway.phases import CHAPTER_NAMES
 from hardway.views.origin import Origin
 from hardway.views.plan import Plan
 
@@ -123,6 +124,18 @@ def test_a_chapter_that_the_newer_version_ran_leaves_the_others_to_come_from_it(
     head = cluster.machines["head"]
     head.write(API, head.read(API) + "# mine\n")
     assert told(plan(cluster))[f"head file:{API}"] is None
+
+
+def test_a_machine_is_noted_when_all_of_it_is_as_declared_whatever_run_did_the_last_of_it(
+    new_cluster: NewCluster, newer: Newer
+) -> None:
+    cluster = new_cluster(ONE)
+    cluster.init([name for name in CHAPTER_NAMES if name not in ("routes", "smoke-test")])
+    ledger = cluster.machines["solo"].root / "var/lib/hardway/ledger.jsonl"
+    assert '"op":"declared"' not in ledger.read_text()
+    cluster.init(("routes",))
+    newer(**DEBUG)
+    assert told(plan(cluster))[f"solo file:{CRICTL}"] == Origin("99.0", BEFORE)
 
 
 def test_the_same_version_brings_nothing_along(built: NewCluster) -> None:
