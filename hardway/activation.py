@@ -14,7 +14,7 @@ from hardway.phases.base import Placed
 from hardway.plan import Change, View
 from hardway.platforms import RED_HAT
 from hardway.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
-from hardway.resources.base import STAGE, Absent, quote
+from hardway.resources.base import REPOSITORY, STAGE, Absent, quote
 from hardway.resources.service import Check
 
 _RUNNING = (Service, Image, ApiObjects)
@@ -102,14 +102,31 @@ swap_back() {{
   if [ -f /etc/fstab ]; then sed -i 's/^#hardway# //' /etc/fstab; fi
   systemctl daemon-reload; swapon -a || true
 }}
+SENT={STAGE}/{REPOSITORY}
+# apt_sent NAME: apt with the packages that were sent as its only source; of them it takes what is missing here.
+apt_sent() {{
+  set -- "$1" -o "Dir::Etc::sourcelist=$SENT/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+    -o "Dir::State::lists=$SENT/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root
+  name=$1; shift
+  if [ ! -d "$SENT/lists" ]; then
+    printf 'deb [trusted=yes] file:%s ./\n' "$SENT" >"$SENT/sources.list"
+    mkdir -p "$SENT/lists/partial"
+    apt-get -qq "$@" update >&2
+  fi
+  apt-get -y -qq "$@" --no-install-recommends -o DPkg::Lock::Timeout=120 install -- "$name" >/dev/null
+}}
 # install_package NAME COMMAND UNIT: with the distribution's own tool; UNIT must not start by that.
 install_package() {{
   command -v "$2" >/dev/null 2>&1 && return 0
   if command -v apt-get >/dev/null 2>&1; then
     [ -z "$3" ] || systemctl mask --quiet -- "$3"
     export DEBIAN_FRONTEND=noninteractive
-    find /var/lib/apt/lists -name '*_Packages*' -mmin -1440 2>/dev/null | grep -q . || apt-get update -qq >&2
-    apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 -- "$1" >/dev/null
+    if [ -e "$SENT/Packages" ]; then
+      apt_sent "$1"
+    else
+      find /var/lib/apt/lists -name '*_Packages*' -mmin -1440 2>/dev/null | grep -q . || apt-get update -qq >&2
+      apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 -- "$1" >/dev/null
+    fi
     [ -z "$3" ] || systemctl unmask --quiet -- "$3"
     [ -z "$3" ] || systemctl disable --quiet -- "$3" 2>/dev/null || true
   elif command -v dnf >/dev/null 2>&1; then

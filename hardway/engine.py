@@ -233,10 +233,12 @@ def _stage(
     """Everything that all chosen chapters need goes to every machine before anything there changes."""
     mine = by_machine(changes)
     blobs = supply.blobs(changes, {name: view.facts.arch for name, view in views.items()})
+    repositories = {name: supply.repository(name, of, views[name].facts) for name, of in mine.items()}
 
     def send(name: str) -> dict[tuple[int, int], str]:
         session.events(MachineProgress(name, "stage", "running"))
-        checked = staging.stage(session, name, mine[name], views[name], contexts[name], blobs, store)
+        of, view, context = mine[name], views[name], contexts[name]
+        checked = staging.stage(session, name, of, view, context, blobs, store, repositories[name])
         session.events(MachineProgress(name, "stage", "done"))
         return checked
 

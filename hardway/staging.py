@@ -22,6 +22,7 @@ from hardway.events import Note, Transferred
 from hardway.plan import Change, View
 from hardway.remote import ConnectionLost, Result
 from hardway.resources import Binary, Context, Image
+from hardway.resources.base import REPOSITORY
 from hardway.session import Session
 from hardway.supply import FileKey
 from hardway.values import sha256
@@ -44,10 +45,12 @@ def stage(
     context: Context,
     blobs: Mapping[FileKey, Blob],
     store: Store,
+    repository: Mapping[str, Blob] | None = None,
 ) -> dict[tuple[int, int], str]:
     """Sends what these changes need. Returns the digests that were checked there, by (inode, size).
 
-    `blobs` is by (file, version, architecture). Raises CommandFailed where the disk is full or a
+    `blobs` is by (file, version, architecture); `repository` by file name the distribution's packages that come
+    along, with their index. Raises CommandFailed where the disk is full or a
     digest is wrong; nothing that runs has been touched then.
     """
     codec: Codec = "zstd" if view.facts.zstd else "gzip"
@@ -66,6 +69,10 @@ def stage(
                 sums[path] = blob.digest
         else:
             small.update(resource.staged(context))
+    for package, blob in (repository or {}).items():
+        path = f"{REPOSITORY}/{package}"
+        frames.append(store.frame(blob, name=path, mode=0o644, codec=codec))
+        sums[path] = blob.digest
     if not small and not frames:
         return {}
     sums.update({path: sha256(content) for path, content in small.items()})

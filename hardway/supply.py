@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, releases_for
-from hardway.artifacts.get import Ask, Need, Source, ensure, needs_for
+from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Blob, Store
 from hardway.errors import ArtifactError
 from hardway.events import Sink, discard
+from hardway.facts import Facts
 from hardway.plan import Change, Declaration
-from hardway.resources import Binary, Image
+from hardway.resources import Binary, Image, Package
 
 FileKey = tuple[str, str, str]
 """Name, version, architecture."""
@@ -20,7 +22,10 @@ FileKey = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Supply:
-    """`source` and `mirror` as the inventory or the command line say; `ask` asks on a terminal, where there is one."""
+    """`source` and `mirror` as the inventory or the command line say; `ask` asks on a terminal, where there is one.
+
+    With a `bundle` nothing is got from anywhere else, packages of the distribution included.
+    """
 
     kubernetes: str
     store: Store
@@ -28,6 +33,7 @@ class Supply:
     source: Source = "auto"
     mirror: str | None = None
     require_pinned: bool = False
+    bundle: Bundle | None = None
     ask: Ask | None = None
     events: Sink = discard
 
@@ -42,10 +48,25 @@ class Supply:
         `architectures` is by machine. Nothing is got where the lock already accepts a digest: what
         is installed may be just that.
         """
-        needs = self._needs([(one.resource, architectures.get(one.machine)) for one in declaration.placed])
+        wanted = [(one.machine, one.resource) for one in declaration.placed if one.machine in architectures]
+        needs = self._needs(wanted, architectures)
         accepted = {(entry.name, entry.version, entry.arch) for entry in self.lock.entries()}
-        if any((need.name, need.version, need.arch) not in accepted for need in needs):
-            self._ensure(needs)
+        missing = {need: machine for need, machine in needs.items() if _key(need) not in accepted}
+        if missing:
+            self._refuse_unbundled(missing)
+            self._ensure(list(needs))
+
+    def everything(self, arches: Iterable[Arch], *, with_images: bool = False) -> dict[Need, tuple[Blob, str]]:
+        """All of the catalogue for these architectures, each with what the lock says of its origin.
+
+        `with_images`: images are built where the source has none as files; else they may be absent.
+        """
+        names = names_of(self.kubernetes)
+        needs = [need for arch in arches for need in needs_for(self.kubernetes, arch, names)]
+        have = self._ensure(needs)
+        if with_images and (images := [need for need in needs if need not in have]):
+            replace(self, source="build")._ensure(images)
+        return at_hand(needs, self.source, self.store, self.lock, self.require_pinned)
 
     def accepted(self, arch: str) -> dict[tuple[str, str], frozenset[str]]:
         """The digests that may be installed, by file and version."""
@@ -58,23 +79,60 @@ class Supply:
 
     def blobs(self, changes: Sequence[Change], architectures: Mapping[str, str]) -> dict[FileKey, Blob]:
         """What these changes install, in the cache and whole."""
-        needs = self._needs([(change.resource, architectures[change.machine]) for change in changes])
-        have = self._ensure(needs) if needs else {}
-        return {(need.name, need.version, need.arch): blob for need, blob in have.items()}
+        needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
+        have = self._ensure(list(needs)) if needs else {}
+        return {_key(need): blob for need, blob in have.items()}
 
-    def _needs(self, wanted: Sequence[tuple[object, str | None]]) -> list[Need]:
-        names: dict[Arch, list[str]] = {}
-        for resource, arch in wanted:
-            if arch is None or not isinstance(resource, Binary | Image):
+    def repository(self, machine: str, changes: Iterable[Change], facts: Facts) -> Mapping[str, Blob]:
+        """The bundle's packages that a machine is sent, by file name: all for its system, where it lacks one.
+
+        Raises ArtifactError where the bundle has none for it. Without a bundle machines have their own sources.
+        """
+        lacking = [change.resource.package for change in changes if isinstance(change.resource, Package)]
+        if self.bundle is None or not lacking:
+            return {}
+        distribution = f"{facts.os}-{facts.os_version}"
+        digests = self.bundle.packages.get((distribution, facts.arch))
+        if digests is None:
+            raise ArtifactError(
+                f"{self.bundle.path} has no packages for {distribution} {facts.arch}, "
+                f"and {', '.join(lacking)} {'is' if len(lacking) == 1 else 'are'} not installed",
+                machine=machine,
+                hint=f"make the bundle with --packages {distribution} --arch {facts.arch}, or install them there; "
+                "where the machine has a package source of its own: hardway hosts, without --bundle",
+            )
+        if any(self.store.blob(digest) is None for digest in digests.values()):
+            self._unpack(self.bundle)
+        blobs = {name: self.store.blob(digest) for name, digest in digests.items()}
+        return {name: blob for name, blob in blobs.items() if blob is not None}
+
+    def _needs(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, str]:
+        """What these resources of machines need, each with the first machine that needs it."""
+        names: dict[Arch, dict[str, str]] = {}
+        for machine, resource in wanted:
+            if not isinstance(resource, Binary | Image):
                 continue
+            arch = architectures[machine]
             if arch not in ARCHES:
                 raise ArtifactError(
-                    f"there are no components for the architecture {arch}", hint="amd64 or arm64 machines"
+                    f"there are no components for its architecture, {arch}",
+                    machine=machine,
+                    hint="put an amd64 or arm64 machine in its place, or take it out of the inventory",
                 )
-            names.setdefault(arch, []).append(resource.file)
-        return [need for arch, files in sorted(names.items()) for need in needs_for(self.kubernetes, arch, files)]
+            names.setdefault(arch, {}).setdefault(resource.file, machine)
+        return {
+            need: of[need.name] for arch, of in sorted(names.items()) for need in needs_for(self.kubernetes, arch, of)
+        }
+
+    def _refuse_unbundled(self, needs: Mapping[Need, str]) -> None:
+        """Raises ArtifactError, with a machine that needs it, for what the bundle does not hold."""
+        for need, machine in needs.items():
+            if self.bundle is not None and not self.bundle.has(*_key(need)):
+                raise _unbundled(self.bundle, need, machine)
 
     def _ensure(self, needs: Sequence[Need]) -> dict[Need, Blob]:
+        if self.bundle is not None:
+            return self._from_bundle(self.bundle, needs)
         return ensure(
             needs,
             source=self.source,
@@ -85,3 +143,30 @@ class Supply:
             events=self.events,
             ask=self.ask,
         )
+
+    def _from_bundle(self, bundle: Bundle, needs: Sequence[Need]) -> dict[Need, Blob]:
+        if set(needs) - self._at_hand(needs).keys():
+            self._unpack(bundle)
+        have = self._at_hand(needs)
+        if missing := [need for need in needs if need not in have]:
+            raise _unbundled(bundle, missing[0])
+        return have
+
+    def _unpack(self, bundle: Bundle) -> None:
+        unpack(bundle, self.store.telling(self.events), self.lock, self.events)
+
+    def _at_hand(self, needs: Sequence[Need]) -> dict[Need, Blob]:
+        found = at_hand(needs, self.source, self.store, self.lock, self.require_pinned)
+        return {need: blob for need, (blob, _) in found.items()}
+
+
+def _key(need: Need) -> FileKey:
+    return need.name, need.version, need.arch
+
+
+def _unbundled(bundle: Bundle, need: Need, machine: str | None = None) -> ArtifactError:
+    return ArtifactError(
+        f"{bundle.path} has no {need.name} {need.version} for {need.arch}",
+        machine=machine,
+        hint=f"make the bundle for this inventory, with --arch {need.arch}: hardway artifacts bundle",
+    )

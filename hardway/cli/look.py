@@ -1,4 +1,4 @@
-"""`preflight`, `reset`, `artifacts` and `inventory`."""
+"""`preflight` and `reset`; `artifacts` and `inventory` join them here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.artifacts import app as _artifacts
 from hardway.cli.inventory import app as _inventory
 from hardway.cli.options import Options, flags
 
@@ -93,72 +94,3 @@ def reset(options: Options) -> None:
         if here.everywhere:
             here.workspace.forget_state()
         session.events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))
-
-
-_artifacts = typer.Typer(invoke_without_command=True)
-
-
-@_artifacts.callback()
-@flags(*opt.EVERY, "source", "mirror")
-def _table(
-    options: Options,
-    context: typer.Context,
-    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: both")] = None,
-) -> None:
-    """Every component: version, architecture, source, digest, size, state."""
-    if context.invoked_subcommand:
-        return
-    from hardway.artifacts.catalogue import ARCHES
-    from hardway.artifacts.get import names_of, needs_for
-    from hardway.artifacts.get import table as rows_of
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, supply
-    from hardway.console.tables import table
-    from hardway.events import discard
-    from hardway.views.stock import stock
-
-    cluster = inventory(options)
-    wanted = supply(options, cluster, default_store(), discard)
-    kubernetes = cluster.kubernetes
-    needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
-    rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
-    if options.output == "json":
-        print(json.dumps([asdict(stock(one)) for one in rows], indent=1))
-        return
-    lines = [
-        (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:8] or "-",
-         f"{r.size / 2**20:.0f} MB" if r.size else "-", r.state)
-        for r in rows
-    ]  # fmt: skip
-    print(table(("NAME", "VERSION", "ARCH", "SOURCE", "SHA256", "SIZE", "STATE"), lines))
-
-
-@_artifacts.command("get")
-@flags("yes", *opt.EVERY, *opt.GETTING)
-def _get(
-    options: Options,
-    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: this computer's")] = None,
-) -> None:
-    """Get everything now, so that init finds it in the cache."""
-    import platform
-
-    from hardway.artifacts.get import ensure, names_of, needs_for
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, shown, supply
-    from hardway.events import Note
-
-    cluster = inventory(options)
-    own: Literal["amd64", "arm64"] = "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
-    with shown(options) as events:
-        wanted = supply(options, cluster, default_store(), events)
-        names = names_of(cluster.kubernetes)
-        have = ensure(
-            needs_for(cluster.kubernetes, arch or own, names), source=wanted.source, mirror=wanted.mirror,
-            store=wanted.store, lock=wanted.lock, require_pinned=wanted.require_pinned, events=events, ask=wanted.ask,
-        )  # fmt: skip
-        size = sum(blob.size for blob in have.values())
-        told = f"{len(have)} of {len(names)} files in the cache, {size / 2**20:.0f} MB."
-        if options.output == "json":
-            events(Note(told))
-    if options.output == "text":
-        print(told)

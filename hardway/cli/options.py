@@ -86,6 +86,10 @@ SourceOption = Annotated[
     typer.Option("--source", envvar="HARDWAY_SOURCE", help="Where binaries come from. Default: as the inventory says"),
 ]
 Mirror = Annotated[str | None, typer.Option("--mirror", metavar="FOLDER|URL", help="For --source mirror")]
+BundleFile = Annotated[
+    Path | None,
+    typer.Option("--bundle", metavar="FILE", help="All from this file: no network but SSH (artifacts bundle)"),
+]
 RequirePinned = Annotated[bool, typer.Option("--require-pinned", help="Refuse files without a digest in the catalogue")]
 Adopt = Annotated[bool, typer.Option("--adopt", help="Take over files that hardway did not put there")]
 Expect = Annotated[
@@ -110,6 +114,7 @@ class Options:
     workspace: WorkspaceFolder = None
     source: SourceOption = None
     mirror: Mirror = None
+    bundle: BundleFile = None
     require_pinned: RequirePinned = False
     adopt: Adopt = False
     expect: Expect = None
@@ -125,7 +130,7 @@ EVERY = ("inventory", "verbose", "output", "workspace")
 """The flags of every command; docs/decisions/flags.md says which are left out, and where."""
 REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host_keys", "workspace")
 """The flags of a command that connects to machines."""
-GETTING = ("source", "mirror", "require_pinned")
+GETTING = ("source", "mirror", "bundle", "require_pinned")
 """The flags of a command that may have to get binaries."""
 CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep")
 """The flags of a command that changes machines."""

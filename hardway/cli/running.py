@@ -17,6 +17,8 @@ from pathlib import Path
 
 from hardway import proving
 from hardway.actions.smoke import smoke_test
+from hardway.artifacts.bundle import Bundle
+from hardway.artifacts.bundle import read as read_bundle
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
@@ -24,7 +26,7 @@ from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
-from hardway.errors import HardwayError, LabError, UsageError
+from hardway.errors import ArtifactError, HardwayError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
@@ -135,9 +137,23 @@ def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Su
         source=options.source or cluster.artifacts.source,
         mirror=options.mirror or cluster.artifacts.mirror,
         require_pinned=options.require_pinned,
+        bundle=bundled(options, cluster),
         ask=_asker(options, events),
         events=events,
     )
+
+
+def bundled(options: Options, cluster: Cluster) -> Bundle | None:
+    """What `--bundle` names. Raises ArtifactError where that is no bundle, or one for another release."""
+    if options.bundle is None:
+        return None
+    bundle = read_bundle(options.bundle)
+    if bundle.kubernetes != cluster.kubernetes:
+        raise ArtifactError(
+            f"{bundle.path} is for Kubernetes {bundle.kubernetes}, and the inventory wants {cluster.kubernetes}",
+            hint=f"in the inventory: kubernetes: {bundle.kubernetes}; or make the bundle with this inventory",
+        )
+    return bundle
 
 
 def _asker(options: Options, events: Sink) -> Callable[[str], bool] | None:
@@ -184,6 +200,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
     here = site(options)
     # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
     refuse_pending(here.state, here.cluster)
+    bundled(options, here.cluster)
     if "smoke-test" in chapters and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     findings = disagreements(here)

@@ -21,6 +21,9 @@ Verb = Literal["make", "change", "remove", "start", "restart", "reload", "enable
 STAGE = "/var/lib/hardway/stage"
 """Where a machine keeps what has been sent and not yet put in place."""
 
+REPOSITORY = "packages"
+"""Below it, packages of the distribution for a machine that reaches no package source, and their index."""
+
 
 @dataclass(frozen=True)
 class Absent:

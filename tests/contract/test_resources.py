@@ -389,6 +389,27 @@ def test_a_package_that_was_installed_does_not_start_its_own_service(fake: Bench
     assert not machine.has("/fake/masked/haproxy.service")
 
 
+def test_packages_that_were_sent_are_the_only_ones_that_apt_knows(fake: Bench) -> None:
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    package = Package("thing", "thing")
+    view = fake.look(package)
+    changes, context = fake.changes(view, package), fake.context(view)
+    repository = {name: fake.store.add([name.encode()]) for name in ("Packages", "thing_1_all.deb")}
+    staging.stage(fake.session, fake.name, changes, view, context, {}, fake.store, repository)
+    fake.session.run(fake.name, activation(changes, view, context), what="hosts")
+    sent = f"{FOLDER}/stage/packages"
+    assert fake.sh(f"cat {sent}/Packages {sent}/thing_1_all.deb") == "Packagesthing_1_all.deb"
+    assert machine.read(f"{sent}/sources.list") == f"deb [trusted=yes] file:{sent} ./\n"
+    update, install = machine.read("/fake/apt").splitlines()[-2:]
+    for command in (update, install):
+        assert f"Dir::Etc::sourcelist={sent}/sources.list -o Dir::Etc::sourceparts=/dev/null" in command
+        assert f"Dir::State::lists={sent}/lists" in command
+    assert update.endswith(" update")
+    assert install.endswith(" install -- thing")
+    assert isinstance(fake.look(package).observed[package.key], Present)
+
+
 def test_a_service_that_does_not_settle_shows_its_journal(fake: Bench) -> None:
     machine = fake.machine
     assert isinstance(machine, FakeMachine)

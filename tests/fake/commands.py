@@ -191,8 +191,9 @@ while [ $# -gt 1 ]; do shift; done
 sed -i "/^$1:/d" /etc/passwd /etc/group
 """,
     "apt-get": r"""#!/bin/sh
+echo "$*" >>/fake/apt
 for word; do :; done
-[ "$1" = update ] || { printf '#!/bin/sh\n' >"/fake/bin/$word"; chmod 0755 "/fake/bin/$word"; }
+[ "$word" = update ] || { printf '#!/bin/sh\n' >"/fake/bin/$word"; chmod 0755 "/fake/bin/$word"; }
 """,
     # Waiting is for real machines.
     "sleep": "#!/bin/sh\nexec /usr/bin/sleep 0.02\n",

@@ -207,7 +207,8 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
 ) -> None:
     from tests.unit.test_cli_flags import COMMANDS
 
-    asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"]}
+    asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
+              "artifacts bundle": ["out"]}  # fmt: skip
     needless = {"schema", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():

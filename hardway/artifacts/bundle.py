@@ -1,0 +1,212 @@
+"""One file with everything that a cluster without a network needs: `hardway artifacts bundle`, `--bundle`.
+
+A tar, compressed with zstd: `manifest.json`, then each content once, by its digest. The same contents give the same
+bytes. Nothing in it is used without its digest; who hands the file on compares the digest of the whole.
+"""
+
+import hashlib
+import json
+import os
+import re
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from hardway.artifacts import frames
+from hardway.artifacts.get import Need
+from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.store import CHUNK, Blob, Store, read_chunks
+from hardway.errors import ArtifactError
+from hardway.events import ArtifactProgress, Sink
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+_BLOBS = "blobs/sha256/"
+_ORIGIN = "bundle, "
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
+_AGAIN = "copy the file again and compare `sha256sum` on both sides, or make it anew: hardway artifacts bundle"
+
+System = tuple[str, str]
+"""A distribution such as `debian-12`, and an architecture."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What a bundle says that it holds: accepted digests, and digests of packages by system and file name."""
+
+    path: Path
+    kubernetes: str
+    entries: tuple[Entry, ...]
+    packages: Mapping[System, Mapping[str, str]]
+
+    @property
+    def digests(self) -> frozenset[str]:
+        packages = (digest for files in self.packages.values() for digest in files.values())
+        return frozenset((*(entry.digest for entry in self.entries), *packages))
+
+    def has(self, name: str, version: str, arch: str) -> bool:
+        return any((one.name, one.version, one.arch) == (name, version, arch) for one in self.entries)
+
+
+def write(
+    path: Path,
+    kubernetes: str,
+    files: Mapping[Need, tuple[Blob, str]],
+    packages: Mapping[System, Mapping[str, Blob]],
+    events: Sink,
+) -> str:
+    """Writes a bundle by rename, and returns its sha256. With each file comes what the lock says of its origin.
+
+    Raises ArtifactError where the file cannot be written.
+    """
+    entries = [Entry(n.name, n.version, n.arch, blob.digest, origin) for n, (blob, origin) in files.items()]
+    listed = {system: {name: blob.digest for name, blob in of.items()} for system, of in packages.items()}
+    manifest = _manifest_text(Bundle(path, kubernetes, tuple(entries), listed))
+    blobs = {blob.digest: blob for blob in (*(blob for blob, _ in files.values()), *_all(packages))}
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error.strerror}") from error
+    fresh, digest = Path(name), hashlib.sha256()
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            for chunk in _archive(manifest, [blobs[key] for key in sorted(blobs)], path.name, events):
+                digest.update(chunk)
+                file.write(chunk)
+            os.fchmod(file.fileno(), 0o644)
+        fresh.replace(path)
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error.strerror}", hint=f"see `df -h {path.parent}`") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+    return digest.hexdigest()
+
+
+def read(path: Path) -> Bundle:
+    """What a bundle says of itself: its beginning is enough. Raises ArtifactError where it is none, or damaged."""
+    with _members(path) as members:
+        for member, archive in members:
+            if member.name != _MANIFEST:
+                break
+            return _parsed(path, b"".join(_content(archive, member)))
+    raise ArtifactError(f"{path} is no bundle of hardway", hint="hardway artifacts bundle makes one")
+
+
+def unpack(bundle: Bundle, store: Store, lock: Lock, events: Sink) -> None:
+    """Everything of it into the cache, each file held against its digest; then its binaries and images are accepted.
+
+    What the cache has already is left alone. Raises ArtifactError, and accepts nothing, where the file is
+    damaged or ends too early.
+    """
+    missing = {digest for digest in bundle.digests if store.blob(digest) is None}
+    done = 0
+    if missing:
+        with _members(bundle.path) as members:
+            for member, archive in members:
+                digest = member.name.removeprefix(_BLOBS)
+                if digest in missing:
+                    # Under its own digest it would do no harm; under the promised one it must not be found.
+                    if store.add(_content(archive, member)).digest != digest:
+                        raise _damaged(bundle.path, f"{member.name} has another content")
+                    missing.remove(digest)
+                    done += member.size
+                    events(ArtifactProgress(bundle.path.name, "copy", done, 0 if missing else done))
+    if missing:
+        raise _damaged(bundle.path, f"it ends before {_BLOBS}{min(missing)}")
+    lock.add(*(Entry(e.name, e.version, e.arch, e.digest, _from_bundle(e.source)) for e in bundle.entries))
+
+
+def _from_bundle(origin: str) -> str:
+    return f"{_ORIGIN}{origin.removeprefix(_ORIGIN)}"
+
+
+def _all(packages: Mapping[System, Mapping[str, Blob]]) -> Iterator[Blob]:
+    return (blob for of in packages.values() for blob in of.values())
+
+
+def _manifest_text(bundle: Bundle) -> bytes:
+    packages = [
+        {"distribution": distribution, "arch": arch, "files": dict(files)}
+        for (distribution, arch), files in sorted(bundle.packages.items())
+    ]
+    files = sorted((asdict(entry) for entry in bundle.entries), key=lambda one: (one["name"], one["arch"]))
+    tree = {"format": FORMAT, "kubernetes": bundle.kubernetes, "files": files, "packages": packages}
+    return json.dumps(tree, indent=1, sort_keys=True).encode()
+
+
+def _parsed(path: Path, text: bytes) -> Bundle:
+    try:
+        tree: dict[str, Any] = json.loads(text)
+        if tree["format"] != FORMAT:
+            raise ArtifactError(
+                f"{path} has format {tree['format']}, and this hardway reads format {FORMAT}",
+                hint="make it anew with this version: hardway artifacts bundle",
+            )
+        bundle = Bundle(
+            path,
+            tree["kubernetes"],
+            tuple(Entry(**one) for one in tree["files"]),
+            {(one["distribution"], one["arch"]): one["files"] for one in tree["packages"]},
+        )
+        names = [name for files in bundle.packages.values() for name in files]
+        # Both become paths, here and on machines.
+        wrong = [one for one in bundle.digests if not _DIGEST.fullmatch(one)]
+        wrong += [one for one in names if not _FILE.fullmatch(one)]
+        if wrong:
+            raise ValueError(f"neither a digest nor a file's name: {wrong[0]!r}")
+        return bundle
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(path, f"its manifest cannot be read: {error}") from error
+
+
+def _archive(manifest: bytes, blobs: Iterable[Blob], name: str, events: Sink) -> Iterator[bytes]:
+    """The bundle's bytes: a frame for each member, so that the manifest can be read without the rest."""
+    blobs = list(blobs)
+    total, done = sum(blob.size for blob in blobs), 0
+    yield from frames.compress(frames.member(_MANIFEST, 0o644, len(manifest), [manifest]), "zstd")
+    for blob in blobs:
+        member = frames.member(f"{_BLOBS}{blob.digest}", 0o644, blob.size, read_chunks(blob.path))
+        yield from frames.compress(member, "zstd")
+        done += blob.size
+        events(ArtifactProgress(name, "compress", done, total))
+    yield from frames.compress([bytes(1024)], "zstd")
+
+
+Members = Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]
+
+
+@contextmanager
+def _members(path: Path) -> Iterator[Members]:
+    """The members in their order. What is wrong with the file while they are read is an ArtifactError that names it."""
+    try:
+        with (
+            path.open("rb") as file,
+            zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as plain,
+            tarfile.open(fileobj=plain, mode="r|") as archive,
+        ):
+            yield ((member, archive) for member in archive)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"there is no bundle {path}", hint="hardway artifacts bundle makes one") from error
+    except (zstandard.ZstdError, tarfile.TarError, EOFError) as error:
+        raise _damaged(path, str(error)) from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Iterator[bytes]:
+    file = archive.extractfile(member)
+    if file is None:
+        return
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def _damaged(path: Path, why: str) -> ArtifactError:
+    return ArtifactError(f"{path} is damaged, or no bundle of hardway", said=why, hint=_AGAIN)

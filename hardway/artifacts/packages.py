@@ -1,0 +1,124 @@
+"""Packages of the machines' distribution, for machines that reach no package source: got by this computer's apt.
+
+It works in a root of its own, as if nothing were installed there, so that every dependency comes along; what the
+machines have already they leave out. The signatures of the archive are checked here.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from hardway.artifacts.catalogue import Arch
+from hardway.artifacts.store import Blob, Store
+from hardway.artifacts.text import without_credentials
+from hardway.errors import ArtifactError
+
+SUITES: Mapping[str, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
+"""Distributions whose packages can be got, by os-release's ID and VERSION_ID, with the archive's name for each."""
+
+INDEX = "Packages"
+"""The file beside the packages in which apt looks them up."""
+
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_MAIN, _SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
+
+
+def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> Mapping[str, Blob]:
+    """These packages and all that they depend on, by file name, and their index. Raises ArtifactError."""
+    suite = SUITES[distribution]
+    _refuse_without_tools()
+    with store.temporary() as root:
+        apt = _Apt(root, arch)
+        (root / "sources.list").write_text(sources(suite, arch, *_archives()))
+        apt("apt-get", "-qq", "update")
+        apt("apt-get", "-qq", "--yes", "--no-install-recommends", "--download-only", "install", *sorted(names))
+        got = sorted(path.name.partition("_")[0] for path in (root / "archives").glob("*.deb"))
+        said = apt("apt-cache", "show", "--no-all-versions", *got)
+        # The index says where in the archive each lies; here they all lie beside it.
+        stanzas = sorted(_stanza(text) for text in said.strip().split("\n\n"))
+        debs = {name: store.add(root / "archives" / cached, expected=sha) for name, cached, sha, _ in stanzas}
+        index = "\n\n".join(text for _, _, _, text in stanzas) + "\n"
+        return {**debs, INDEX: store.add([index.encode()])}
+
+
+def sources(suite: str, arch: Arch, main: str, security: str) -> str:
+    """apt's list of sources for one release of Debian."""
+    options = f"[arch={arch} signed-by={_KEYRING}]"
+    places = ((main, suite), (main, f"{suite}-updates"), (security, f"{suite}-security"))
+    return "".join(f"deb {options} {uri} {name} main\n" for uri, name in places)
+
+
+def _stanza(text: str) -> tuple[str, str, str, str]:
+    """One paragraph of the index: the package's file, its name in apt's cache, its digest, the paragraph anew."""
+    fields = dict(line.partition(": ")[::2] for line in text.splitlines() if not line.startswith(" "))
+    version = fields["Version"].replace(":", "%3a")
+    cached = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"
+    name = fields["Filename"].rpartition("/")[2]
+    return name, cached, fields["SHA256"], text.replace(f"Filename: {fields['Filename']}", f"Filename: ./{name}")
+
+
+def _refuse_without_tools() -> None:
+    if shutil.which("apt-get") is None:
+        raise ArtifactError(
+            "this computer has no apt, which gets the machines' packages",
+            hint="make the bundle on a Debian or Ubuntu computer; or --packages none, and install them by hand",
+        )
+    if not _KEYRING.exists():
+        raise ArtifactError(
+            f"{_KEYRING} is missing, by which Debian's signatures are checked",
+            hint="apt-get install debian-archive-keyring",
+        )
+
+
+def _archives() -> tuple[str, str]:
+    """Where this computer gets Debian and its security updates from, or where all do."""
+    argv = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    own = [line.split() for line in said.splitlines() if line.startswith("Debian ") and len(line.split()) == 3]
+    uris = {release.endswith("-security"): uri.rstrip("/") for _, release, uri in own}
+    return uris.get(False, _MAIN), uris.get(True, _SECURITY)
+
+
+class _Apt:
+    """apt's commands over a root of their own. This computer's proxies hold for them, its packages do not."""
+
+    def __init__(self, root: Path, arch: Arch) -> None:
+        for folder in ("archives/partial", "lists/partial", "state", "cache"):
+            (root / folder).mkdir(parents=True)
+        (root / "status").touch()
+        self._options = [
+            f"APT::Architecture={arch}",
+            f"APT::Architectures={arch}",
+            "APT::Sandbox::User=root",
+            "Acquire::Languages=none",
+            f"Dir::State={root}/state",
+            f"Dir::State::lists={root}/lists",
+            f"Dir::State::status={root}/status",
+            f"Dir::Cache={root}/cache",
+            f"Dir::Cache::archives={root}/archives",
+            f"Dir::Etc::sourcelist={root}/sources.list",
+            "Dir::Etc::sourceparts=/dev/null",
+            "Dir::Etc::preferences=/dev/null",
+            "Dir::Etc::preferencesparts=/dev/null",
+        ]
+
+    def __call__(self, command: str, *words: str) -> str:
+        options = [word for option in self._options for word in ("-o", option)]
+        ran = subprocess.run(
+            [command, *options, *words],
+            env={**os.environ, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            raise ArtifactError(
+                "the machines' packages could not be got",
+                tried=" ".join([command, *words]),
+                said="\n".join(without_credentials(ran.stderr).splitlines()[-8:]),
+                hint="see that this computer reaches the archive of Debian; or --packages none",
+            )
+        return ran.stdout

@@ -1,0 +1,173 @@
+"""`artifacts`: the cluster's binaries and images; what there is, getting it, and taking it where no network is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.options import Options, flags
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hardway.artifacts.bundle import System
+    from hardway.artifacts.catalogue import Arch
+    from hardway.artifacts.store import Blob
+    from hardway.inventory.model import Cluster
+    from hardway.supply import Supply
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+@flags(*opt.EVERY, "source", "mirror")
+def _table(
+    options: Options,
+    context: typer.Context,
+    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: both")] = None,
+) -> None:
+    """Every component: version, architecture, source, digest, size, state."""
+    if context.invoked_subcommand:
+        return
+    from hardway.artifacts.catalogue import ARCHES
+    from hardway.artifacts.get import names_of, needs_for
+    from hardway.artifacts.get import table as rows_of
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import inventory, supply
+    from hardway.console.tables import table
+    from hardway.events import discard
+    from hardway.views.stock import stock
+
+    cluster = inventory(options)
+    wanted = supply(options, cluster, default_store(), discard)
+    kubernetes = cluster.kubernetes
+    needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
+    rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
+    if options.output == "json":
+        print(json.dumps([asdict(stock(one)) for one in rows], indent=1))
+        return
+    lines = [
+        (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:8] or "-",
+         f"{r.size / 2**20:.0f} MB" if r.size else "-", r.state)
+        for r in rows
+    ]  # fmt: skip
+    print(table(("NAME", "VERSION", "ARCH", "SOURCE", "SHA256", "SIZE", "STATE"), lines))
+
+
+@app.command("get")
+@flags("yes", *opt.EVERY, *opt.GETTING)
+def _get(
+    options: Options,
+    arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: this computer's")] = None,
+) -> None:
+    """Get everything now, so that init finds it in the cache."""
+    from hardway.artifacts.get import names_of
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import inventory, shown, supply
+    from hardway.events import Note
+
+    cluster = inventory(options)
+    with shown(options) as events:
+        wanted = supply(options, cluster, default_store(), events)
+        have = wanted.everything([arch or _own()])
+        size = sum(blob.size for blob, _ in have.values())
+        told = f"{len(have)} of {len(names_of(cluster.kubernetes))} files in the cache, {size / 2**20:.0f} MB."
+        if options.output == "json":
+            events(Note(told))
+    if options.output == "text":
+        print(told)
+
+
+@app.command("bundle")
+@flags("yes", *opt.EVERY, "source", "mirror", "require_pinned")
+def _bundle(
+    options: Options,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Such as site.tar.zst")],
+    arch: Annotated[
+        str | None,
+        typer.Option("--arch", metavar="ARCH,…", help="The machines': amd64, arm64. Default: this computer's"),
+    ] = None,
+    packages: Annotated[
+        str | None,
+        typer.Option("--packages", metavar="SYSTEM,…", help="debian-12, debian-13; or none. Default: the lab's image"),
+    ] = None,
+) -> None:
+    """Binaries, images and the distribution's packages in one file: init --bundle FILE needs no network."""
+    from hardway.artifacts.bundle import write
+    from hardway.artifacts.packages import fetch
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import inventory, shown, supply
+    from hardway.events import Note
+
+    cluster = inventory(options)
+    systems, arches = _systems(cluster, packages), _arches(arch)
+    with shown(options) as events:
+        wanted = supply(options, cluster, default_store(), events)
+        files = wanted.everything(arches, with_images=True)
+        names = _packages(cluster, wanted)
+        debs: dict[System, Mapping[str, Blob]] = {
+            (one, of): fetch(one, of, names, wanted.store) for one in systems for of in arches
+        }
+        digest = write(file, cluster.kubernetes, files, debs, events)
+        told = [
+            f"{file}: {file.stat().st_size / 2**20:.0f} MB, sha256 {digest}",
+            f"{len(files)} binaries and images of Kubernetes {cluster.kubernetes} for {' and '.join(arches)}; "
+            + (f"packages of {', '.join(systems)}." if systems else "no packages of any distribution."),
+        ]
+        if options.output == "json":
+            for line in told:
+                events(Note(line))
+    if options.output == "text":
+        print("\n".join(told))
+
+
+def _own() -> Arch:
+    import platform
+
+    return "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
+
+
+def _arches(given: str | None) -> list[Arch]:
+    from hardway.artifacts.catalogue import ARCHES
+    from hardway.errors import UsageError
+
+    named = [_own()] if given is None else given.split(",")
+    if unknown := [one for one in named if one not in ARCHES]:
+        raise UsageError(f"there are no components for {', '.join(unknown)}", hint=f"--arch {','.join(ARCHES)}")
+    return [one for one in ARCHES if one in named]
+
+
+def _systems(cluster: Cluster, given: str | None) -> list[str]:
+    """The distributions whose packages are asked for; a lab's image says which one it is."""
+    from hardway.artifacts.packages import SUITES
+    from hardway.errors import UsageError
+
+    if given is None and cluster.lab is not None:
+        given = cluster.lab.image.removesuffix("-minimal")
+    if given is None:
+        raise UsageError(
+            "which distribution's packages the machines may lack is not said",
+            hint=f"--packages {','.join(SUITES)} (those that they have), or --packages none",
+        )
+    systems = [] if given == "none" else list(dict.fromkeys(given.split(",")))
+    if unknown := [one for one in systems if one not in SUITES]:
+        raise UsageError(
+            f"no packages can be got for {', '.join(unknown)}",
+            hint=f"one of {', '.join(SUITES)}; on other machines, install them by hand: --packages none",
+        )
+    return systems
+
+
+def _packages(cluster: Cluster, supply: Supply) -> set[str]:
+    """What chapter `hosts` would install on one machine or another."""
+    from hardway.deciding import first_state
+    from hardway.phases.base import Model
+    from hardway.phases.hosts import packages
+
+    model = Model(cluster, first_state(cluster), supply.versions)
+    return {one.package for machine in cluster.machines for one in packages(model, machine)}
