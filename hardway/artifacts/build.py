@@ -25,6 +25,8 @@ from hardway.events import ArtifactProgress, Sink
 
 _HOST_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 _CROSS_COMPILER = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+_ELF_MACHINES = {"amd64": 62, "arm64": 183}
+"""EM_X86_64 and EM_AARCH64."""
 _GO_HINT = "install Go from https://go.dev/dl/ and put it on PATH, or use `--source download` or a mirror"
 
 
@@ -100,6 +102,8 @@ def run_build(build: Build, store: Store, events: Sink) -> Mapping[str, Blob]:
         events(ArtifactProgress(component, "build", 0, 1))
         with store.temporary() as folder:
             _go_build(build, folder)
+            for _, package in build.release.recipe.packages:
+                refuse_other_machine(folder / output_name(package), build.arch)
             blobs = {name: store.add(folder / output_name(package)) for name, package in build.release.recipe.packages}
         store.note(f"build-{build.key}", {name: blob.digest for name, blob in blobs.items()})
         events(ArtifactProgress(component, "build", 1, 1))
@@ -135,6 +139,19 @@ def check_tools(build: Build) -> None:
         f"{' and '.join(missing)} not found",
         hint=install,
     )
+
+
+def refuse_other_machine(binary: Path, arch: Arch) -> None:
+    """Raises ArtifactError where a binary's ELF header names another processor than this architecture's."""
+    with binary.open("rb") as file:
+        header = file.read(20)
+    machine = int.from_bytes(header[18:20], "little")
+    if header[:4] != b"\x7fELF" or machine != _ELF_MACHINES[arch]:
+        made = f"an ELF file for machine {machine}" if header[:4] == b"\x7fELF" else "no ELF file"
+        raise ArtifactError(
+            f"the build of {binary.name} for {arch} made {made}",
+            hint=f"see whether the `go` on PATH is Go's own and builds for GOARCH={arch}",
+        )
 
 
 def _go_build(build: Build, output: Path) -> None:

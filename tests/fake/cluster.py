@@ -47,15 +47,17 @@ def room() -> Path:
     return Path(tempfile.mkdtemp(prefix="hardway-test-", dir=memory if memory.is_dir() else None))
 
 
-def stocked(store: Store, lock: Lock, kubernetes: str) -> None:
-    """Accepts a tiny program for each component."""
+def stocked(store: Store, lock: Lock, kubernetes: str, arch: Arch = ARCH) -> None:
+    """Accepts a tiny program for each component, another one for each architecture."""
     entries = []
-    for need in needs_for(kubernetes, ARCH, names_of(kubernetes)):
+    for need in needs_for(kubernetes, arch, names_of(kubernetes)):
         text = BINARIES.get(need.name, f"#!/bin/sh\n# {need.name} {need.version}\n")
         if need.is_image:
             text = f"{IMAGES[need.name].ref}\n"
+        elif arch != ARCH:
+            text += f"# {arch}\n"
         blob = store.add([text.encode()])
-        entries.append(Entry(need.name, need.version, ARCH, blob.digest, "build"))
+        entries.append(Entry(need.name, need.version, arch, blob.digest, "build"))
     lock.add(*entries)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from hardway.artifacts.build import Build, built, go_version, plan_build, run_build
+from hardway.artifacts.build import Build, built, go_version, plan_build, refuse_other_machine, run_build
 from hardway.artifacts.catalogue import Arch, Recipe, Release, releases_for
-from hardway.artifacts.store import Store
+from hardway.artifacts.store import Store, default_store
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Event, discard
 
@@ -161,8 +161,29 @@ class TestBuilding:
         blob = run_build(build_of(module, word="there"), store, discard)["hello"]
         assert b"there" in blob.path.read_bytes()
         other = run_build(build_of(module, arch="arm64"), store, discard)["hello"]
-        with other.path.open("rb") as file:
-            assert file.read(20)[18] == 183  # e_machine: EM_AARCH64
+        refuse_other_machine(other.path, "arm64")
+        with pytest.raises(ArtifactError, match="for amd64 made an ELF file for machine 183"):
+            refuse_other_machine(other.path, "amd64")
+
+    def test_what_was_built_for_another_processor_is_refused_and_not_kept(
+        self, store: Store, module: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        go = Path(fake_go(tmp_path / "bin", "")) / "go"
+        go.write_text('#!/bin/sh\nfor word; do case $word in */) to=$word;; esac; done\nprintf script >"${to}hello"\n')
+        monkeypatch.setenv("PATH", f"{go.parent}:{os.environ['PATH']}")
+        with pytest.raises(ArtifactError, match="the build of hello for arm64 made no ELF file") as failed:
+            run_build(build_of(module, arch="arm64"), store, discard)
+        assert "GOARCH=arm64" in (failed.value.hint or "")
+        assert built(build_of(module, arch="arm64"), store) is None
+
+    @pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="needs qemu-user")
+    def test_what_was_built_for_arm64_runs_there(self) -> None:
+        # In the user's own cache: cold it is half a minute, and the next `make test` has it.
+        plugins = run_build(plan_build(RELEASES["cni-plugins"], "arm64"), default_store(), discard)
+        for name in ("bridge", "host-local", "loopback", "portmap"):
+            argv = ["qemu-aarch64", str(plugins[name].path)]
+            said = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stderr
+            assert said.startswith(f"CNI {name} plugin v1.9.1\n")
 
     def test_the_callers_settings_do_not_change_it(
         self, store: Store, module: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
