@@ -115,9 +115,10 @@ apt_sent() {{
   fi
   apt-get -y -qq "$@" --no-install-recommends -o DPkg::Lock::Timeout=120 install -- "$name" >/dev/null
 }}
-# install_package NAME COMMAND UNIT: with the distribution's own tool; UNIT must not start by that.
+# install_package NAME COMMAND UNIT PROXY: with the distribution's own tool; UNIT must not start by that.
 install_package() {{
   command -v "$2" >/dev/null 2>&1 && return 0
+  [ -z "$4" ] || export http_proxy="$4" https_proxy="$4"
   if command -v apt-get >/dev/null 2>&1; then
     [ -z "$3" ] || systemctl mask --quiet -- "$3"
     export DEBIAN_FRONTEND=noninteractive

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from hardway.artifacts.bundle import Bundle, unpack
-from hardway.artifacts.catalogue import ARCHES, Arch, releases_for
+from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
 from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Blob, Store
@@ -36,11 +36,17 @@ class Supply:
     bundle: Bundle | None = None
     ask: Ask | None = None
     events: Sink = discard
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Versions of components in place of the catalogue's."""
+
+    @property
+    def releases(self) -> Mapping[str, Release]:
+        """The releases that go with this Kubernetes, by component."""
+        return releases_for(self.kubernetes, self.others)
 
     @property
     def versions(self) -> dict[str, str]:
-        """The version of each component that goes with this Kubernetes."""
-        return {name: release.version for name, release in releases_for(self.kubernetes).items()}
+        return {name: release.version for name, release in self.releases.items()}
 
     def prepare(self, declaration: Declaration, architectures: Mapping[str, str]) -> None:
         """Makes sure that something is accepted for every declared file. Raises ArtifactError.
@@ -56,13 +62,17 @@ class Supply:
             self._refuse_unbundled(missing)
             self._ensure(list(needs))
 
+    def all_needs(self, arches: Iterable[Arch]) -> list[Need]:
+        """All of the catalogue for these architectures."""
+        names = names_of(self.kubernetes)
+        return [need for arch in arches for need in needs_for(self.kubernetes, arch, names, self.others)]
+
     def everything(self, arches: Iterable[Arch], *, with_images: bool = False) -> dict[Need, tuple[Blob, str]]:
         """All of the catalogue for these architectures, each with what the lock says of its origin.
 
         `with_images`: images are built where the source has none as files; else they may be absent.
         """
-        names = names_of(self.kubernetes)
-        needs = [need for arch in arches for need in needs_for(self.kubernetes, arch, names)]
+        needs = self.all_needs(arches)
         have = self._ensure(needs)
         if with_images and (images := [need for need in needs if need not in have]):
             replace(self, source="build")._ensure(images)
@@ -121,7 +131,9 @@ class Supply:
                 )
             names.setdefault(arch, {}).setdefault(resource.file, machine)
         return {
-            need: of[need.name] for arch, of in sorted(names.items()) for need in needs_for(self.kubernetes, arch, of)
+            need: of[need.name]
+            for arch, of in sorted(names.items())
+            for need in needs_for(self.kubernetes, arch, of, self.others)
         }
 
     def _refuse_unbundled(self, needs: Mapping[Need, str]) -> None:

@@ -80,6 +80,11 @@ class Build:
 
 def plan_build(release: Release, arch: Arch) -> Build:
     """What building a release here would be. Raises ArtifactError where Go is missing or too old for it."""
+    if not release.catalogued:
+        raise ArtifactError(
+            f"{release.component} {release.version} cannot be built: components/ pins another version",
+            hint="--source download, or a mirror; or pin it as components/README.md says",
+        )
     folder = data.folder("components") / release.recipe.module
     return Build(release, arch, folder, go_version(_wanted_go(folder), os.environ.get("PATH", "")))
 

@@ -255,14 +255,26 @@ def _for_images() -> tuple[Release, ...]:
     )
 
 
-@cache
-def releases_for(kubernetes_version: str) -> Mapping[str, Release]:
-    """The releases that go with a Kubernetes version, by component. Raises ArtifactError for another one."""
-    if kubernetes_version not in KUBERNETES_VERSIONS:
+def releases_for(kubernetes_version: str, others: Mapping[str, str] | None = None) -> Mapping[str, Release]:
+    """The releases that go with a Kubernetes version, by component; `others` are versions in place of the catalogue's.
+
+    Another patch release of a minor release that is known has the same companions. Raises ArtifactError for any other.
+    """
+    known = next((one for one in KUBERNETES_VERSIONS if _minor(one) == _minor(kubernetes_version)), None)
+    if known is None:
+        lines = " or ".join(_minor(one) for one in KUBERNETES_VERSIONS)
         raise ArtifactError(
             f"Kubernetes {kubernetes_version} is not in this hardway's catalogue",
-            hint=f"in the inventory: kubernetes: {' or '.join(KUBERNETES_VERSIONS)}",
+            hint=f"in the inventory: kubernetes: {' or '.join(KUBERNETES_VERSIONS)}; "
+            f"or, after `hardway artifacts lock`, another release of {lines}",
         )
+    base = kubernetes_version if kubernetes_version in KUBERNETES_VERSIONS else known
+    wanted = {"kubernetes": kubernetes_version, **(others or {})}
+    return {name: one.at(wanted.get(name, one.version)) for name, one in _catalogued(base).items()}
+
+
+@cache
+def _catalogued(kubernetes_version: str) -> Mapping[str, Release]:
     releases = (
         _kubernetes(kubernetes_version),
         _etcd(),
@@ -275,11 +287,16 @@ def releases_for(kubernetes_version: str) -> Mapping[str, Release]:
     return {release.component: release for release in releases}
 
 
+def _minor(version: str) -> str:
+    return version.rpartition(".")[0]
+
+
 @cache
 def release(component: str, version: str) -> Release:
-    """One release of the catalogue; raises ArtifactError where there is none."""
-    for kubernetes_version in KUBERNETES_VERSIONS:
-        found = releases_for(kubernetes_version).get(component)
-        if found and found.version == version:
-            return found
-    raise ArtifactError(f"{component} {version} is not in this hardway's catalogue")
+    """One release of a component. Raises ArtifactError where there is none: of an unknown component, or an image's."""
+    if component == "kubernetes":
+        return releases_for(version)[component]
+    found = releases_for(DEFAULT_KUBERNETES).get(component)
+    if found is None or (found.version != version and not found.files):
+        raise ArtifactError(f"{component} {version} is not in this hardway's catalogue")
+    return found.at(version)

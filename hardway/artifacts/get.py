@@ -59,9 +59,14 @@ def names_of(kubernetes_version: str) -> tuple[str, ...]:
     return (*(name for r in releases if r.files for name in r.binaries), *IMAGES)
 
 
-def needs_for(kubernetes_version: str, arch: Arch, names: Iterable[str]) -> list[Need]:
-    """The needs of these names, in their order, each once. Raises ArtifactError for an unknown name."""
-    releases = releases_for(kubernetes_version)
+def needs_for(
+    kubernetes_version: str, arch: Arch, names: Iterable[str], others: Mapping[str, str] | None = None
+) -> list[Need]:
+    """The needs of these names, in their order, each once; `others` are versions in place of the catalogue's.
+
+    Raises ArtifactError for an unknown name.
+    """
+    releases = releases_for(kubernetes_version, others)
     components = {name: r.component for r in releases.values() if r.files for name in r.binaries}
     components |= {name: image.component for name, image in IMAGES.items()}
     unknown = sorted(set(names := list(names)) - set(components))
@@ -178,17 +183,20 @@ class _Getter:
         self, needs: Sequence[Need], source: Literal["download", "mirror"], mirror: str | None
     ) -> dict[Need, Blob]:
         """From the publishers or a mirror, several at once; images from a mirror only."""
-        publisher = _publisher(source, mirror)
+        from hardway.artifacts.recording import refuse_unlocked
+
         wanted = _files_of([need for need in needs if not need.is_image])
+        refuse_unlocked({need.release for of in wanted.values() for need in of}, self.lock)
+        origin = publisher(source, mirror)
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
-            futures = {pool.submit(self._obtain, file, publisher): of for file, of in wanted.items()}
+            futures = {pool.submit(self._obtain, file, origin): of for file, of in wanted.items()}
             try:
                 have = {need: future.result()[need.name] for future, of in futures.items() for need in of}
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
         images = [need for need in needs if need.is_image]
-        return have | self._from_mirror(images, publisher) if source == "mirror" else have
+        return have | self._from_mirror(images, origin) if source == "mirror" else have
 
     def _obtain(self, file: "Wanted", publisher: "Publisher") -> Mapping[str, Blob]:
         from hardway.artifacts.published import obtain
@@ -228,7 +236,7 @@ class _Getter:
     def built_before(self, needs: Sequence[Need]) -> dict[Need, Blob]:
         """What the cache has from earlier builds with this Go; nothing where there is no Go."""
         try:
-            builds = _builds_of(needs)
+            builds = _builds_of(need for need in needs if need.release.catalogued)
         except ArtifactError:
             return {}
         have: dict[Need, Blob] = {}
@@ -259,7 +267,7 @@ class _Getter:
             self.events(ArtifactProgress(name, "ready", blob.size, blob.size))
 
 
-def _publisher(source: Literal["download", "mirror"], mirror: str | None) -> "Publisher":
+def publisher(source: Literal["download", "mirror"], mirror: str | None) -> "Publisher":
     # Imported here: httpx takes a tenth of a second, and most runs have everything.
     from hardway.artifacts.download import Web
     from hardway.artifacts.mirror import mirror_at

@@ -34,9 +34,13 @@ class Wanted:
         return self.expand(self.file.url)
 
     @property
+    def file_name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
     def name(self) -> str:
         """As a person would name it: `kubelet` alone says neither version nor architecture."""
-        name = self.url.rpartition("/")[2]
+        name = self.file_name
         return name if self.version in name else f"{name} {self.version} {self.arch}"
 
     @property
@@ -60,7 +64,7 @@ def obtain(
     it cannot be had.
     """
     with store.locked(hashlib.sha256(wanted.url.encode()).hexdigest()):
-        expected, how = _expected(wanted, publisher, lock, require_pinned, events)
+        expected, how = expected_digest(wanted, publisher, lock, require_pinned, events)
         key = _key(wanted, expected)
         blobs = store.recorded(key)
         if blobs is None:
@@ -70,11 +74,13 @@ def obtain(
             path.unlink()
         source = f"{publisher.name}, {how}"
         entries = [Entry(n, wanted.version, wanted.arch, b.digest, source) for n, b in blobs.items()]
-        lock.add(*entries, Entry(_file_name(wanted), wanted.version, wanted.arch, expected, source))
+        lock.add(*entries, Entry(wanted.file_name, wanted.version, wanted.arch, expected, source))
         return blobs
 
 
-def _expected(wanted: Wanted, publisher: Publisher, lock: Lock, require_pinned: bool, events: Sink) -> tuple[str, str]:
+def expected_digest(
+    wanted: Wanted, publisher: Publisher, lock: Lock, require_pinned: bool, events: Sink
+) -> tuple[str, str]:
     """The digest that the file must have, and whose word that is."""
     if pin := wanted.file.pin(wanted.arch):
         return pin, PINNED
@@ -83,7 +89,7 @@ def _expected(wanted: Wanted, publisher: Publisher, lock: Lock, require_pinned: 
             f"no digest of {wanted.name} is pinned in this hardway",
             hint="without --require-pinned the publisher's own digest is used; or `--source build`",
         )
-    known = lock.accepted(_file_name(wanted), wanted.version, wanted.arch)
+    known = lock.accepted(wanted.file_name, wanted.version, wanted.arch)
     stated = [digest for digest, source in known.items() if source.endswith(STATED)]
     if stated:
         return stated[0], STATED
@@ -170,7 +176,3 @@ def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Iterator[bytes
 
 def _key(wanted: Wanted, digest: str) -> str:
     return hashlib.sha256(f"{wanted.file.url} {digest}".encode()).hexdigest()
-
-
-def _file_name(wanted: Wanted) -> str:
-    return wanted.url.rpartition("/")[2]

@@ -1,6 +1,6 @@
 """What a release is: published files with their digests, and how `go build` makes the same binaries."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Arch = Literal["amd64", "arm64"]
@@ -40,12 +40,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Release:
-    """One version of one component. `files` is empty where the publisher offers an image only."""
+    """One version of one component. `files` is empty where the publisher offers an image only.
+
+    Where it is not `catalogued`, an inventory names it: it cannot be built here, and its digests are the lock's.
+    """
 
     component: str
     version: str
     recipe: Recipe
     files: tuple[PublishedFile, ...] = ()
+    catalogued: bool = True
 
     @property
     def binaries(self) -> tuple[str, ...]:
@@ -54,6 +58,13 @@ class Release:
     def file_with(self, binary: str) -> PublishedFile | None:
         """The published file that is or holds this binary."""
         return next((file for file in self.files if binary in dict(file.members)), None)
+
+    def at(self, version: str) -> "Release":
+        """This version of the component, or itself where that is its own."""
+        if version == self.version:
+            return self
+        files = tuple(replace(file, pins=()) for file in self.files)
+        return replace(self, version=version, files=files, catalogued=False)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,6 @@ def _table(
     if context.invoked_subcommand:
         return
     from hardway.artifacts.catalogue import ARCHES
-    from hardway.artifacts.get import names_of, needs_for
     from hardway.artifacts.get import table as rows_of
     from hardway.artifacts.store import default_store
     from hardway.cli.running import inventory, supply
@@ -45,8 +44,7 @@ def _table(
 
     cluster = inventory(options)
     wanted = supply(options, cluster, default_store(), discard)
-    kubernetes = cluster.kubernetes
-    needs = [n for a in ARCHES if arch in (None, a) for n in needs_for(kubernetes, a, names_of(kubernetes))]
+    needs = wanted.all_needs([one for one in ARCHES if arch in (None, one)])
     rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
     if options.output == "json":
         print(json.dumps([asdict(stock(one)) for one in rows], indent=1))
@@ -124,6 +122,37 @@ def _bundle(
                 events(Note(line))
     if options.output == "text":
         print("\n".join(told))
+
+
+@app.command("lock")
+@flags(*opt.EVERY, "source", "mirror", "require_pinned")
+def _lock(
+    options: Options,
+    arch: Annotated[str | None, typer.Option("--arch", metavar="ARCH,…", help="amd64, arm64. Default: both")] = None,
+) -> None:
+    """Record every file's digest in artifacts.lock, without the files: for versions beyond the catalogue, too."""
+    from hardway.artifacts.catalogue import ARCHES
+    from hardway.artifacts.get import publisher
+    from hardway.artifacts.recording import record
+    from hardway.artifacts.store import default_store
+    from hardway.cli.running import inventory, shown, supply
+    from hardway.errors import UsageError
+    from hardway.events import Note
+
+    cluster = inventory(options)
+    with shown(options) as events:
+        wanted = supply(options, cluster, default_store(), events)
+        if wanted.source == "build":
+            raise UsageError("what is built here has no publisher's digest", hint="--source download, or a mirror")
+        before, arches = len(wanted.lock.entries()), _arches(arch or ",".join(ARCHES))
+        source = publisher("mirror" if wanted.source == "mirror" else "download", wanted.mirror)
+        found = record(wanted.releases.values(), arches, source, wanted.lock, wanted.require_pinned, events)
+        new = len(wanted.lock.entries()) - before
+        told = f"{len(found)} digests for {' and '.join(arches)} in {wanted.lock.path}, {new} of them new."
+        if options.output == "json":
+            events(Note(told))
+    if options.output == "text":
+        print(told)
 
 
 def _own() -> Arch:

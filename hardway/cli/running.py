@@ -19,6 +19,7 @@ from hardway import proving
 from hardway.actions.smoke import smoke_test
 from hardway.artifacts.bundle import Bundle
 from hardway.artifacts.bundle import read as read_bundle
+from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
@@ -32,6 +33,7 @@ from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
+from hardway.network.proxy import environment as proxy_environment
 from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, View, declare
@@ -130,17 +132,40 @@ def access(options: Options, events: Sink) -> Access:
 
 
 def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Supply:
+    """Where a run's files come from; what is got is got through the inventory's proxy."""
+    _go_through_proxy(cluster)
     return Supply(
         kubernetes=cluster.kubernetes,
         store=store,
-        lock=Lock(cluster.path.resolve().parent / "artifacts.lock"),
+        lock=_lock_of(cluster),
         source=options.source or cluster.artifacts.source,
         mirror=options.mirror or cluster.artifacts.mirror,
         require_pinned=options.require_pinned,
         bundle=bundled(options, cluster),
         ask=_asker(options, events),
         events=events,
+        others=cluster.artifacts.versions,
     )
+
+
+def refuse_unlocked(options: Options, cluster: Cluster) -> None:
+    """Raises ArtifactError for a version that nothing vouches for. With a bundle the digests are its own."""
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
+    if options.bundle is None and (others := [one for one in releases if not one.catalogued]):
+        from hardway.artifacts.recording import refuse_unlocked
+
+        refuse_unlocked(others, _lock_of(cluster))
+
+
+def _go_through_proxy(cluster: Cluster) -> None:
+    """Downloads, Go and apt take it from the environment; what the operator's own says comes first."""
+    for name, value in proxy_environment(cluster).items():
+        if name not in os.environ and name.lower() not in os.environ:
+            os.environ[name] = os.environ[name.lower()] = value
+
+
+def _lock_of(cluster: Cluster) -> Lock:
+    return Lock(cluster.path.resolve().parent / "artifacts.lock")
 
 
 def bundled(options: Options, cluster: Cluster) -> Bundle | None:
@@ -201,6 +226,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
     # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
     refuse_pending(here.state, here.cluster)
     bundled(options, here.cluster)
+    refuse_unlocked(options, here.cluster)
     if "smoke-test" in chapters and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     findings = disagreements(here)

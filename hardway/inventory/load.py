@@ -21,7 +21,14 @@ from hardway.inventory.model import (
     Ssh,
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
-from hardway.inventory.shape import InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
+from hardway.inventory.shape import (
+    ArtifactsShape,
+    InventoryShape,
+    MachineShape,
+    MachineSshShape,
+    NetworkShape,
+    Overlay,
+)
 from hardway.values import sha256
 
 
@@ -104,7 +111,8 @@ def _cluster(shape: InventoryShape, read: Document, path: Path) -> Cluster:
         hosts=Hosts(**shape.hosts.model_dump()),
         certs=Certs(**shape.certs.model_dump()),
         encryption=Encryption(**shape.encryption.model_dump()),
-        artifacts=Artifacts(shape.artifacts.source, _mirror(shape.artifacts.mirror, path)),
+        artifacts=_artifacts(shape.artifacts, path),
+        proxy=shape.proxy,
         settings=_overlays(shape.settings),
         role_settings={role: _overlays(of.settings) for role, of in shape.roles.items()},
         lab=LabSpec(**shape.lab.model_dump()) if shape.lab else None,
@@ -157,6 +165,11 @@ def _ssh(own: MachineSshShape, whole: InventoryShape, path: Path) -> Ssh:
         if given in merged:
             merged[given] = _beside(path, merged[given])
     return Ssh(**merged)
+
+
+def _artifacts(shape: ArtifactsShape, path: Path) -> Artifacts:
+    versions = {str(component): version for component, version in shape.versions.items()}
+    return Artifacts(shape.source, _mirror(shape.mirror, path), versions)
 
 
 def _mirror(text: str | None, path: Path) -> str | None:

@@ -27,6 +27,9 @@ Component = Literal[
 """What `settings:` may overlay."""
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
+Published = Literal["etcd", "containerd", "runc", "cni-plugins", "cri-tools"]
+"""Components whose publishers offer files, and whose version `artifacts.versions` may name."""
+
 Settings = Mapping[str, Any]
 """One component's overlay: flag names, or the nested keys of its YAML or TOML configuration."""
 
@@ -172,6 +175,8 @@ class Artifacts:
 
     source: Literal["auto", "download", "build", "mirror"] = "auto"
     mirror: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Of components, where they are not the catalogue's."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +201,8 @@ class Cluster:
     certs: Certs = Certs()
     encryption: Encryption = Encryption()
     artifacts: Artifacts = Artifacts()
+    proxy: str | None = None
+    """The URL of an HTTP proxy to the outside, for this computer and the machines."""
     settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
     role_settings: Mapping[Role, Mapping[str, Settings]] = field(default_factory=dict, hash=False)
     lab: LabSpec | None = None

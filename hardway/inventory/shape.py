@@ -25,6 +25,7 @@ from hardway.inventory.model import (
     DEFAULT_SERVICE_CIDR,
     Component,
     Endpoint,
+    Published,
 )
 from hardway.inventory.problems import quoted
 from hardway.values import LabImage, Role
@@ -49,6 +50,12 @@ def _version(value: object) -> str:
     # YAML reads 1.36 as a number, and quotes would not make it a version.
     if isinstance(value, str | float):
         return words.version(str(value))
+    raise ValueError(not_a_text(value))
+
+
+def _component_version(value: object) -> str:
+    if isinstance(value, str | float):
+        return words.version(str(value), "", "3.6.15")
     raise ValueError(not_a_text(value))
 
 
@@ -148,6 +155,9 @@ class ArtifactsShape(_Shape):
 
     source: Literal["auto", "download", "build", "mirror"] = "auto"
     mirror: Annotated[str, _text(words.mirror)] | None = Field(default=None, description="a folder or a base URL")
+    versions: dict[Published, Annotated[str, BeforeValidator(_component_version)]] = Field(
+        default={}, description="in place of the catalogue's; their digests come from `hardway artifacts lock`"
+    )
 
 
 class LabShape(_Shape):
@@ -199,6 +209,9 @@ class InventoryShape(_Shape):
     certs: CertsShape = CertsShape()
     encryption: EncryptionShape = EncryptionShape()
     artifacts: ArtifactsShape = ArtifactsShape()
+    proxy: Annotated[str, _text(words.proxy)] | None = Field(
+        default=None, description="http://HOST:PORT through which this computer and the machines reach the outside"
+    )
     settings: Overlay = Field(default={}, description="laid over the rendered flags and files, per component")
     roles: dict[Role, RoleShape] = Field(default={}, description="settings that hold for a role only")
     lab: LabShape | None = None

@@ -104,11 +104,11 @@ def ssh_jump(text: str) -> str:
     return text
 
 
-def version(text: str) -> str:
-    """A Kubernetes version."""
+def version(text: str, of: str = "Kubernetes ", such_as: str = "1.36.4") -> str:
+    """A version of Kubernetes, or of one of the components."""
     if not re.fullmatch(r"(0|[1-9][0-9]{0,3})(\.(0|[1-9][0-9]{0,3})){2}", text):
-        right = text[1:] if re.fullmatch(r"v\d+\.\d+\.\d+", text) else "three numbers such as 1.36.4"
-        raise ValueError(f"{quoted(text)} is no Kubernetes version; right: {right}")
+        right = text[1:] if re.fullmatch(r"v\d+\.\d+\.\d+", text) else f"three numbers such as {such_as}"
+        raise ValueError(f"{quoted(text)} is no {of}version; right: {right}")
     return text
 
 
@@ -140,6 +140,16 @@ def mirror(text: str) -> str:
     if url.password is not None or url.username is not None:
         raise ValueError("holds a user or password; right: the plain URL, and those in ~/.netrc")
     return text
+
+
+def proxy(text: str) -> str:
+    """An HTTP proxy; never one with a password, since inventories are shared and every machine is told."""
+    url = urlsplit(text)
+    if url.username is not None or url.password is not None:
+        raise ValueError("holds a user or password, and every machine would be told; right: a proxy that asks for none")
+    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query:
+        raise ValueError("is no proxy's URL; right: http://HOST:PORT, such as http://proxy.example.net:3128")
+    return text.rstrip("/")
 
 
 def node_label_key(text: str) -> str:

@@ -1,6 +1,7 @@
 """Chapter hosts: names, kernel, packages; what a machine must be before Kubernetes comes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from hardway.inventory.model import Machine
 from hardway.phases.base import Chapter, Declared, Model, Proof
@@ -48,7 +49,7 @@ def packages(model: Model, machine: Machine) -> list[Package]:
             wanted["iptables"] = Package("iptables", "iptables")
     if machine.is_load_balancer:
         wanted["haproxy"] = Package("haproxy", "haproxy", keep_service_off="haproxy.service")
-    return list(wanted.values())
+    return [replace(package, proxy=model.cluster.proxy or "") for package in wanted.values()]
 
 
 def hosts_block(model: Model) -> str:

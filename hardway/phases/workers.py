@@ -7,6 +7,7 @@ import yaml
 from hardway.artifacts.catalogue import IMAGES
 from hardway.inventory.model import Machine
 from hardway.network import BRIDGE, CNI_CONFIG, cni_config, plugins
+from hardway.network.proxy import direct
 from hardway.phases.base import Chapter, Declared, Model, Proof, fact_hole
 from hardway.phases.control_plane import KUBECTL
 from hardway.phases.paths import ADMIN_CONF, BIN, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
@@ -14,6 +15,7 @@ from hardway.render import merge_toml, merge_yaml, render
 from hardway.resources import ApiObjects, Binary, Check, Directory, File, Image, Resource, Service
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+CONTAINERD_PROXY = f"{unit_path('containerd')}.d/10-proxy.conf"
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 PROXY_CONFIG = "/var/lib/kube-proxy/kube-proxy-config.yaml"
 REMOVE_PODS = f"""\
@@ -70,6 +72,11 @@ def _runtime(model: Model, machine: Machine) -> Iterator[Resource]:
     yield File(CONTAINERD_CONFIG, containerd_config(model, machine))
     yield File("/etc/crictl.yaml", render("configs/crictl.yaml"))
     yield File(unit_path("containerd"), render("units/containerd.service"), mode=0o600)
+    if model.cluster.proxy:
+        no_proxy = ",".join(direct(model.cluster))
+        yield File(
+            CONTAINERD_PROXY, render("units/containerd-proxy.conf", proxy=model.cluster.proxy, no_proxy=no_proxy)
+        )
 
 
 def _network(model: Model, machine: Machine) -> Iterator[Resource]:
@@ -101,9 +108,10 @@ def _services(model: Model) -> Iterator[Service | Image]:
     # containerd watches for network configurations that are written or removed, and overlooks one that is
     # renamed into place.
     network = (CNI_CONFIG,) if model.cluster.network.plugin == "bridge" else ()
+    proxy = (CONTAINERD_PROXY,) if model.cluster.proxy else ()
     yield Service(
         "containerd.service",
-        inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network),
+        inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network, *proxy),
         group="containerd",
         ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
         after_stop=KILL_CONTAINERS,

@@ -15,12 +15,14 @@ class Package(Resource):
 
     A command, or the path of a file, that exists on every distribution where the package does, so looking
     needs no package manager. `keep_service_off`: the package's own unit must not start by being installed.
+    `proxy` is the URL through which the package manager reaches its sources, unless it has one of its own.
     """
 
     kind: ClassVar[str] = "package"
     package: str
     command: str
     keep_service_off: str = ""
+    proxy: str = ""
 
     @property
     def name(self) -> str:
@@ -40,11 +42,13 @@ class Package(Resource):
         return Difference("make", "is not installed") if isinstance(observed, Absent) else None
 
     def steps(self, difference: Difference, context: Context) -> str:
-        return f"install_package {quote(self.package, self.command, self.keep_service_off)}"
+        return f"install_package {quote(self.package, self.command, self.keep_service_off, self.proxy)}"
 
     def shell(self) -> tuple[Typed, ...]:
         there = f"[ -e {self.command} ]" if self.command.startswith("/") else f"command -v {quote(self.command)}"
-        install = f"{there} >/dev/null || apt-get install -y --no-install-recommends {quote(self.package)} </dev/null"
+        proxy = f"http_proxy={self.proxy} https_proxy={self.proxy} " if self.proxy else ""
+        get = f"{proxy}apt-get install -y --no-install-recommends {quote(self.package)} </dev/null"
+        install = f"{there} >/dev/null || {get}"
         off = f"systemctl disable --now {quote(self.keep_service_off)}" if self.keep_service_off else ""
         return tuple(Typed(line) for line in (install, off) if line)
 

@@ -36,7 +36,8 @@ def unbegun(state: State) -> State:
 
 def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
     """What a run of all chapters would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
-    versions = {name: release.version for name, release in releases_for(cluster.kubernetes).items()}
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions)
+    versions = {name: release.version for name, release in releases.items()}
     model = Model(cluster, foreseen(state, CHAPTER_NAMES), versions)
     return model, declare(model)
 

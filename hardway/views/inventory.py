@@ -71,6 +71,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "certs": _plain(asdict(cluster.certs)),
         "encryption": asdict(cluster.encryption),
         "artifacts": asdict(cluster.artifacts),
+        "proxy": cluster.proxy,
         "settings": _plain(cluster.settings),
         "roles": {role: {"settings": _plain(settings)} for role, settings in cluster.role_settings.items()},
         "lab": _plain(asdict(cluster.lab)) if cluster.lab else None,

@@ -63,7 +63,11 @@ sections = st.fixed_dictionaries(
             },
         ),
         "encryption": st.fixed_dictionaries({"provider": st.sampled_from(["secretbox", "aescbc"])}),
-        "artifacts": st.fixed_dictionaries({"source": st.sampled_from(["auto", "download", "build"])}),
+        "artifacts": st.fixed_dictionaries(
+            {"source": st.sampled_from(["auto", "download", "build"])},
+            optional={"versions": st.fixed_dictionaries({"etcd": st.sampled_from(["3.6.14", "3.6.15"])})},
+        ),
+        "proxy": st.sampled_from(["http://proxy.example.net:3128", "http://192.0.2.9:8080"]),
         "settings": st.fixed_dictionaries(
             {},
             optional={

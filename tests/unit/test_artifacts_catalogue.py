@@ -63,12 +63,32 @@ def test_an_unknown_kubernetes_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ArtifactError) as refused:
         releases_for("1.2.3")
     assert "1.36.4 or 1.35.6" in (refused.value.hint or "")
+    assert "hardway artifacts lock" in (refused.value.hint or "")
+
+
+def test_another_patch_release_has_the_companions_of_the_one_that_is_known() -> None:
+    known, other = releases_for("1.36.4"), releases_for("1.36.5")
+    assert {name: one for name, one in other.items() if one != known[name]}.keys() == {"kubernetes"}
+    assert other["kubernetes"].version == "1.36.5"
+    assert not other["kubernetes"].catalogued
+    assert all(file.pin(arch) is None for file in other["kubernetes"].files for arch in ARCHES)
+
+
+def test_other_versions_take_the_place_of_the_catalogues() -> None:
+    found = releases_for("1.36.4", {"etcd": "3.6.15", "runc": "1.4.3"})
+    assert (found["etcd"].version, found["etcd"].catalogued) == ("3.6.15", False)
+    assert found["runc"] == releases_for("1.36.4")["runc"]
+    [need] = needs_for("1.36.4", "arm64", ["etcdctl"], {"etcd": "3.6.15"})
+    file = need.release.file_with("etcdctl")
+    assert file is not None
+    assert Wanted(file, need.version, need.arch).url.endswith("/v3.6.15/etcd-v3.6.15-linux-arm64.tar.gz")
 
 
 def test_a_release_is_found_by_component_and_version() -> None:
     assert release("kubernetes", "1.35.6").recipe.module == "kubernetes-1.35.6"
-    with pytest.raises(ArtifactError):
-        release("kubernetes", "1.0.0")
+    for component, version in (("kubernetes", "1.0.0"), ("coredns", "9.9.9"), ("kubeadm", "1.36.4")):
+        with pytest.raises(ArtifactError):
+            release(component, version)
 
 
 def test_urls_are_the_publishers_own() -> None:

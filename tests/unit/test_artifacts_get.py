@@ -100,7 +100,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     def publisher(source: str, mirror: str | None) -> Publisher:
         return Web("http://127.0.0.1:1", connect=1.0)
 
-    monkeypatch.setattr(get, "_publisher", publisher)
+    monkeypatch.setattr(get, "publisher", publisher)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def unreached(monkeypatch: pytest.MonkeyPatch) -> None:
     def publisher(source: str, mirror: str | None) -> Publisher:
         raise AssertionError("asked a publisher")
 
-    monkeypatch.setattr(get, "_publisher", publisher)
+    monkeypatch.setattr(get, "publisher", publisher)
 
 
 @pytest.fixture

@@ -251,6 +251,12 @@ def name_of(pid: int) -> str:
     return Path(f"/proc/{pid}/comm").read_text().strip()
 
 
+def test_a_version_beyond_the_catalogue_is_not_built() -> None:
+    with pytest.raises(ArtifactError, match=r"etcd 3\.6\.15 cannot be built: components/ pins another") as failed:
+        plan_build(RELEASES["etcd"].at("3.6.15"), "amd64")
+    assert "--source download" in (failed.value.hint or "")
+
+
 def test_a_module_missing_from_the_installation_is_said() -> None:
     release = replace(RELEASES["pause"], recipe=replace(RELEASES["pause"].recipe, module="none"))
     with pytest.raises(ArtifactError, match=r"none/go\.mod is missing"):

@@ -3,13 +3,12 @@
 import io
 import socket
 import tarfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from fake.publisher import Answer, Handler, Site, serving
 
 from hardway.artifacts.catalogue import PublishedFile
 from hardway.artifacts.download import Absent, Unavailable, Web
@@ -23,65 +22,12 @@ from hardway.values import sha256
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 KUBELET = "/dl.k8s.io/v9.9.9/bin/linux/amd64/kubelet"
-Answer = Callable[["Handler"], None]
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers from the site's files, unless the site has a special answer for the next request."""
-
-    site: "Site"
-
-    def do_GET(self) -> None:
-        self.site.asked.append((self.path, self.headers.get("Range")))
-        special = self.site.answers.get(self.path)
-        content = self.site.files.get(self.path)
-        if special:
-            special.pop(0)(self)
-        elif content is not None:
-            self.whole_or_range(content)
-        else:
-            self.send_error(404)
-
-    def whole_or_range(self, content: bytes) -> None:
-        start = 0
-        asked = self.headers.get("Range")
-        if asked and self.headers.get("If-Range") == f'"{sha256(content)}"':
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        else:
-            self.send_response(200)
-        self.send_header("Content-Length", str(len(content) - start))
-        self.send_header("ETag", f'"{sha256(content)}"')
-        self.end_headers()
-        self.wfile.write(content[start:])
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-@dataclass
-class Site:
-    url: str
-    files: dict[str, bytes] = field(default_factory=dict)
-    answers: dict[str, list[Answer]] = field(default_factory=dict)
-    asked: list[tuple[str, str | None]] = field(default_factory=list)
-    released: threading.Event = field(default_factory=threading.Event)
 
 
 @pytest.fixture
 def site() -> Iterator[Site]:
-    handler = type("SiteHandler", (Handler,), {})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    site = Site(f"http://127.0.0.1:{server.server_address[1]}")
-    handler.site = site  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield site
-    site.released.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving() as site:
+        yield site
 
 
 @dataclass

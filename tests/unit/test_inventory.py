@@ -34,7 +34,8 @@ hosts:
   resolve: dns
   firewall: check
 certs: {key: ecdsa-p256, extra_sans: [203.0.113.7]}
-artifacts: {source: download, mirror: https://mirror.example.net/hardway}
+artifacts: {source: download, mirror: https://mirror.example.net/hardway, versions: {etcd: 3.6.15}}
+proxy: http://proxy.example.net:3128
 settings:
   kubelet: {maxPods: 60, evictionHard: {memory.available: 100Mi}}
   kube-apiserver: {audit-log-maxage: 90}
@@ -77,7 +78,7 @@ def test_settings_merge_cluster_under_role_under_machine_at_any_depth(prod: Clus
 
 def test_every_value_knows_its_place_in_the_file(prod: Cluster) -> None:
     assert prod.places["network.service_cidr"] == Place(8, 17)
-    assert prod.places["machines.k4.labels.disk"] == Place(27, 57)
+    assert prod.places["machines.k4.labels.disk"] == Place(28, 57)
 
 
 def test_a_limit_selects_machines_and_roles_in_inventory_order(prod: Cluster) -> None:
@@ -233,7 +234,7 @@ def test_a_kept_pod_range_that_no_longer_fits_is_refused(prod: Cluster) -> None:
     with pytest.raises(InventoryError) as caught:
         allot_pod_cidrs(prod, {"k4": IPv4Network("10.99.0.0/24")})
     assert str(caught.value) == (
-        f"{prod.path}:27:7: machines.k4.pod_cidr: 10.99.0.0/24 is not inside network.pod_cidr 10.200.0.0/16"
+        f"{prod.path}:28:7: machines.k4.pod_cidr: 10.99.0.0/24 is not inside network.pod_cidr 10.200.0.0/16"
     )
 
 

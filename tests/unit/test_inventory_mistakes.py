@@ -81,7 +81,7 @@ WRONG = {
         f"cluster: a\n<<: {{}}\n{ONE}",
         [
             '2:1: "<<": unknown key; known are: artifacts, certs, cluster, domain, encryption, endpoint, '
-            "hardway, hosts, kubernetes, lab, machines, network, roles, settings, ssh"
+            "hardway, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
         ],
     ),
     "a misspelt key": (
@@ -209,6 +209,22 @@ WRONG = {
     "a mirror that is not named": (
         f"cluster: a\nartifacts: {{source: mirror}}\n{ONE}",
         ["2:12: artifacts.mirror: is missing, with source: mirror; right: a folder or base URL"],
+    ),
+    "a version of a component that is none": (
+        f"cluster: a\nartifacts: {{versions: {{etcd: v3.6.15}}}}\n{ONE}",
+        ['2:30: artifacts.versions.etcd: "v3.6.15" is no version; right: 3.6.15'],
+    ),
+    "a version of what has no files": (
+        f"cluster: a\nartifacts: {{versions: {{coredns: 1.14.7}}}}\n{ONE}",
+        ["2:24: artifacts.versions.coredns: unknown key; known are: etcd, containerd, runc, cni-plugins, cri-tools"],
+    ),
+    "a proxy with a password, which is not repeated": (
+        f"cluster: a\nproxy: 'http://me:canary@proxy:3128'\n{ONE}",
+        ["2:8: proxy: holds a user or password, and every machine would be told; right: a proxy that asks for none"],
+    ),
+    "a proxy that is no URL": (
+        f"cluster: a\nproxy: proxy.example.net:3128\n{ONE}",
+        ["2:8: proxy: is no proxy's URL; right: http://HOST:PORT, such as http://proxy.example.net:3128"],
     ),
     "a certificate that outlives its CA": (
         f"cluster: a\ncerts: {{ca_days: 30, leaf_days: 90}}\n{ONE}",

@@ -53,7 +53,7 @@ def artifact_lines(cluster: Cluster, resources: Iterable[Resource]) -> list[str]
     wanted = list(dict.fromkeys(one.file for one in resources if isinstance(one, Binary | Image)))
     if not wanted:
         return []
-    releases = releases_for(cluster.kubernetes).values()
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
     binaries = {release: [name for name in release.binaries if name in wanted] for release in releases if release.files}
     images = [IMAGES[name] for name in wanted if name in IMAGES]
     build = cluster.artifacts.source == "build"

@@ -1,0 +1,63 @@
+"""`hardway artifacts lock`: the digests of published files, recorded without the files themselves.
+
+For a version that the catalogue does not pin, they are what makes it acceptable at all.
+"""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from hardway.artifacts.catalogue import ARCHES, Arch, Release
+from hardway.artifacts.download import Absent, Publisher
+from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.published import Wanted, expected_digest
+from hardway.errors import ArtifactError
+from hardway.events import Sink
+
+_PARALLEL = 8
+"""Digests are small files: what takes time is each one's way."""
+
+
+def record(
+    releases: Iterable[Release],
+    arches: Iterable[Arch],
+    publisher: Publisher,
+    lock: Lock,
+    require_pinned: bool,
+    events: Sink,
+) -> Sequence[Entry]:
+    """The digest of every file of these releases: the catalogue's pin, the lock's, or what its publisher states now.
+
+    All of them go into the lock, or none. Raises ArtifactError.
+    """
+    arches = list(arches)
+    files = [(one, Wanted(file, one.version, arch)) for one in releases for file in one.files for arch in arches]
+
+    def digest(release: Release, wanted: Wanted) -> Entry:
+        try:
+            found, how = expected_digest(wanted, publisher, lock, require_pinned, events)
+        except Absent as error:
+            raise ArtifactError(
+                f"{release.component} {release.version} is not there: its publisher has no digest of it",
+                said=error.what,
+                hint="correct it in the inventory: kubernetes, or artifacts.versions",
+            ) from error
+        return Entry(wanted.file_name, wanted.version, wanted.arch, found, f"{publisher.name}, {how}")
+
+    with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="digest") as pool:
+        entries = list(pool.map(digest, *zip(*files, strict=True)))
+    lock.add(*entries)
+    return entries
+
+
+def refuse_unlocked(releases: Iterable[Release], lock: Lock) -> None:
+    """Raises ArtifactError for a release of whose files neither the catalogue nor the lock has a digest."""
+    known = {(entry.name, entry.version) for entry in lock.entries()}
+    for one in releases:
+        names = {Wanted(file, one.version, arch).file_name for file in one.files for arch in ARCHES}
+        # A bundle brings binaries, and nothing of the archives that they were in.
+        if not one.catalogued and not any((name, one.version) in known for name in (*names, *one.binaries)):
+            raise ArtifactError(
+                f"{one.component} {one.version} is not in this hardway's catalogue, "
+                f"and {lock.path.name} has no digest of it",
+                hint="hardway artifacts lock records what its publisher states",
+            )

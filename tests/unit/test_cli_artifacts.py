@@ -1,0 +1,234 @@
+"""`artifacts lock`, `bundle` and a proxy, as commands: against a site on loopback and nothing else."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fake.publisher import Site, serving
+
+from hardway.artifacts import bundle
+from hardway.artifacts.catalogue import ARCHES, releases_for
+from hardway.artifacts.get import ensure, needs_for
+from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.published import Wanted
+from hardway.artifacts.store import Store
+from hardway.events import discard
+from hardway.inventory.load import load
+from hardway.network.proxy import environment
+from hardway.values import sha256
+
+INVENTORY = """\
+cluster: prod
+kubernetes: 1.36.5
+artifacts: {versions: {etcd: 3.6.15}}
+machines:
+  one: {role: [controller, worker], address: 192.0.2.10, ssh: {host: 127.0.0.2, port: 1}}
+"""
+NAMES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
+VARIABLES = {*NAMES, *(name.lower() for name in NAMES)}
+
+
+def path_of(url: str) -> str:
+    return f"/{url.removeprefix('https://')}"
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    """Every file of the inventory's releases that nothing pins; an archive is a text here."""
+    with serving() as site:
+        for release in releases_for("1.36.5", {"etcd": "3.6.15"}).values():
+            for file in release.files if not release.catalogued else ():
+                for arch in ARCHES:
+                    wanted = Wanted(file, release.version, arch)
+                    content = f"{wanted.file_name} {arch}".encode()
+                    site.files[path_of(wanted.url)] = content
+                    sums = path_of(wanted.expand(file.checksums))
+                    # One list for both architectures, or a file for each.
+                    line = f"{sha256(content)}  {wanted.file_name}\n".encode()
+                    site.files[sums] = site.files.get(sums, b"") + line
+        yield site
+
+
+@pytest.fixture
+def hardway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in this process, in a folder with the inventory, and without any proxy."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hardway.yaml").write_text(INVENTORY)
+    for name, value in {"HOME": tmp_path, "XDG_CACHE_HOME": tmp_path / "cache", "COLUMNS": 200, "NO_COLOR": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")  # so that what a command sets is gone after the test
+        monkeypatch.delenv(name)
+
+    def run(*words: str) -> Ran:
+        from hardway.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["hardway", *words])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        return Ran(code if isinstance(code, int) else int(code is not None), said.out, said.err)
+
+    return run
+
+
+def locked(folder: Path) -> list[Entry]:
+    return list(Lock(folder / "artifacts.lock").entries())
+
+
+class TestLock:
+    def test_digests_come_without_the_files(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        ran = hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url)
+        assert ran.code == 0, ran.err
+        assert "for amd64 and arm64" in ran.out
+        found = {(one.name, one.arch): (one.digest, one.source) for one in locked(tmp_path)}
+        word = "mirror, publisher's digest"
+        assert found["kubelet", "arm64"] == (sha256(b"kubelet arm64"), word)
+        archive = "etcd-v3.6.15-linux-amd64.tar.gz"
+        assert found[archive, "amd64"] == (sha256(f"{archive} amd64".encode()), word)
+        pin = releases_for("1.36.4")["runc"].files[0].pin("amd64")
+        assert found["runc.amd64", "amd64"] == (pin, "mirror, pinned")
+        assert all(path.endswith((".sha256", "SHA256SUMS")) for path, _ in site.asked)
+
+    def test_what_was_recorded_is_what_is_held_to(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        place = ("--source", "mirror", "--mirror", site.url)
+        hardway("artifacts", "lock", *place)
+        before = locked(tmp_path)
+        for path in [path for path in site.files if path.endswith("/kubelet.sha256")]:
+            site.files[path] = sha256(b"another").encode()
+        assert "0 of them new" in hardway("artifacts", "lock", *place).out
+        assert locked(tmp_path) == before
+        [need] = needs_for("1.36.5", "amd64", ["kubelet"])
+        have = ensure(
+            [need], source="mirror", mirror=site.url, store=Store(tmp_path / "c"),
+            lock=Lock(tmp_path / "artifacts.lock"), require_pinned=False, events=discard,
+        )  # fmt: skip
+        assert have[need].path.read_bytes() == b"kubelet amd64"
+
+    @pytest.mark.parametrize("words", [("init",), ("apply", "etcd"), ("artifacts", "get", "--source", "download")])
+    def test_without_them_the_version_is_refused_and_nobody_contacted(
+        self, hardway: Run, tmp_path: Path, words: tuple[str, ...]
+    ) -> None:
+        ran = hardway(*words)
+        assert ran.code == 1
+        assert "Kubernetes 1.36.5" in ran.err or "kubernetes 1.36.5 is not in this hardway's catalogue" in ran.err
+        assert "hardway artifacts lock" in ran.err
+        assert not (tmp_path / ".hardway").exists()
+
+    def test_a_version_that_its_publisher_does_not_have_is_said(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        (tmp_path / "hardway.yaml").write_text(INVENTORY.replace("3.6.15", "3.6.99"))
+        ran = hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url)
+        assert ran.code == 1
+        assert "etcd 3.6.99 is not there" in ran.err
+        assert "artifacts.versions" in ran.err
+        assert locked(tmp_path) == []
+
+    def test_another_minor_release_is_none_that_it_could_know(self, hardway: Run, tmp_path: Path) -> None:
+        (tmp_path / "hardway.yaml").write_text(INVENTORY.replace("1.36.5", "1.99.0"))
+        ran = hardway("artifacts", "lock", "--source", "download")
+        assert ran.code == 1
+        assert "another release of 1.36 or 1.35" in ran.err
+
+    def test_what_is_built_has_no_publisher(self, hardway: Run) -> None:
+        ran = hardway("artifacts", "lock", "--source", "build")
+        assert ran.code == 2
+        assert "--source download" in ran.err
+
+
+class TestBundle:
+    def test_which_packages_must_be_said(self, hardway: Run) -> None:
+        ran = hardway("artifacts", "bundle", "site.tar.zst")
+        assert ran.code == 2
+        assert "--packages debian-12,debian-13" in ran.err
+        assert "--packages none" in ran.err
+
+    def test_packages_of_other_families_are_refused(self, hardway: Run) -> None:
+        ran = hardway("artifacts", "bundle", "site.tar.zst", "--packages", "debian-12,rocky-9")
+        assert ran.code == 2
+        assert "no packages can be got for rocky-9" in ran.err
+
+    def test_an_architecture_that_is_none_is_refused(self, hardway: Run) -> None:
+        ran = hardway("artifacts", "bundle", "site.tar.zst", "--packages", "none", "--arch", "amd64,riscv64")
+        assert ran.code == 2
+        assert "no components for riscv64" in ran.err
+
+    def test_one_for_another_release_is_refused_before_anybody_is_contacted(self, hardway: Run, tmp_path: Path) -> None:
+        bundle.write(tmp_path / "old.tar.zst", "1.35.6", {}, {}, discard)
+        for words in (("init",), ("etcd",), ("artifacts", "get")):
+            ran = hardway(*words, "--bundle", "old.tar.zst")
+            assert ran.code == 1
+            assert "old.tar.zst is for Kubernetes 1.35.6, and the inventory wants 1.36.5" in ran.err
+            assert "kubernetes: 1.35.6" in ran.err
+        assert not (tmp_path / ".hardway").exists()
+
+    def test_what_is_no_bundle_is_refused_before_anybody_is_contacted(self, hardway: Run, tmp_path: Path) -> None:
+        ran = hardway("init", "--bundle", "hardway.yaml")
+        assert ran.code == 1
+        assert "hardway.yaml is damaged, or no bundle" in ran.err
+        assert not (tmp_path / ".hardway").exists()
+
+
+class TestProxy:
+    """The loopback site stands in for the proxy."""
+
+    def inventory(self, folder: Path, proxy: str) -> None:
+        (folder / "hardway.yaml").write_text(INVENTORY + f"proxy: {proxy}\n")
+
+    def test_downloads_go_through_it(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        self.inventory(tmp_path, site.url)
+        ran = hardway("artifacts", "lock", "--source", "mirror", "--mirror", "http://mirror.test")
+        assert ran.code == 0, ran.err
+        assert set(site.proxied) == {"mirror.test"}
+
+    def test_so_do_those_with_tls(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        self.inventory(tmp_path, site.url)
+        ran = hardway("artifacts", "lock", "--source", "download")
+        assert ran.code == 1
+        assert set(site.proxied) <= {"dl.k8s.io:443", "github.com:443"}
+        assert site.proxied
+        assert "cannot be reached" in ran.err
+
+    def test_what_the_environment_says_comes_first(
+        self, hardway: Run, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.inventory(tmp_path, "http://127.0.0.1:1")
+        monkeypatch.setenv("http_proxy", site.url)
+        assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", "http://mirror.test").code == 0
+
+    def test_what_is_near_is_reached_without_it(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        self.inventory(tmp_path, "http://127.0.0.1:1")
+        assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url).code == 0
+        assert site.proxied == []
+
+    def test_the_model_says_what_is_near(self, tmp_path: Path) -> None:
+        path = tmp_path / "hardway.yaml"
+        path.write_text(
+            "cluster: a\nproxy: http://proxy:3128\nendpoint: api.example.net\ndomain: example.net\n"
+            "machines: {k1: {role: [controller, worker], address: 10.0.8.10}, k2: worker}\n"
+        )
+        assert environment(load(path)) == {
+            "HTTP_PROXY": "http://proxy:3128",
+            "HTTPS_PROXY": "http://proxy:3128",
+            "NO_PROXY": "localhost,127.0.0.1,10.0.8.10,api.example.net,10.32.0.0/24,10.200.0.0/16,"
+            ".cluster.local,.example.net",
+        }
+
+    def test_without_one_nothing_is_set(self, hardway: Run, site: Site) -> None:
+        hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url)
+        assert not VARIABLES & os.environ.keys()
