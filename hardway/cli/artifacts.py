@@ -107,6 +107,8 @@ def _bundle(
     with shown(options) as events:
         wanted = supply(options, cluster, default_store(), events)
         files = wanted.everything(arches, with_images=True)
+        if systems:
+            events(Note(f"getting packages of {', '.join(systems)} with apt"))
         names = _packages(cluster, wanted)
         debs: dict[System, Mapping[str, Blob]] = {
             (one, of): fetch(one, of, names, wanted.store) for one in systems for of in arches

@@ -20,7 +20,7 @@ NETWORK = "10.245"
 """Of every lab that these tests raise, one after the other; the shipped inventories have others."""
 CLUSTERS = (
     "hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
-    "hwtest-hands", "hwtest-own", "hwtest-small",
+    "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap",
     "hwtest-hand", "hwtest-hand7",
 )  # fmt: skip
 """A folder of that name holds the inventory; so whoever has other machines has another name."""
