@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
@@ -70,12 +70,15 @@ class Supply:
     def everything(self, arches: Iterable[Arch], *, with_images: bool = False) -> dict[Need, tuple[Blob, str]]:
         """All of the catalogue for these architectures, each with what the lock says of its origin.
 
-        `with_images`: images are built where the source has none as files; else they may be absent.
+        `with_images`: images are pulled where the source has none as files; else they may be absent.
         """
         needs = self.all_needs(arches)
         have = self._ensure(needs)
         if with_images and (images := [need for need in needs if need not in have]):
-            replace(self, source="build")._ensure(images)
+            from hardway.artifacts.download import Web
+            from hardway.artifacts.registry import pull_all
+
+            pull_all(images, Web(), self.store, self.lock, self.require_pinned, self.events)
         return at_hand(needs, self.source, self.store, self.lock, self.require_pinned)
 
     def accepted(self, arch: str) -> dict[tuple[str, str], frozenset[str]]:

@@ -56,9 +56,9 @@ class Web:
             headers={"User-Agent": f"hardway/{__version__}", "Accept-Encoding": "identity"},
         )
 
-    def read(self, url: str) -> bytes:
+    def read(self, url: str, accept: str = "*/*") -> bytes:
         at = self._address(url)
-        return self._tried(at, lambda: self._small(at))
+        return self._tried(at, lambda: self._small(at, accept))
 
     def fetch(self, url: str, destination: Path, progress: Progress) -> None:
         at = self._address(url)
@@ -79,8 +79,8 @@ class Web:
             hint="run the same command again: it goes on where the download stopped",
         ) from broken
 
-    def _small(self, at: str) -> bytes:
-        answer = self._client.get(at)
+    def _small(self, at: str, accept: str) -> bytes:
+        answer = self._client.get(at, headers={"Accept": accept})
         _check_status(answer, at)
         # A digest is only as good as the way it came.
         if at.startswith("https:") and answer.url.scheme != "https":

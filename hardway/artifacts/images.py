@@ -1,4 +1,4 @@
-"""Container images made from one static binary, as OCI archives that `ctr images import` takes.
+"""Container images as OCI archives that `ctr images import` takes: made from one static binary, or pulled.
 
 The same binary gives the same bytes: one uncompressed layer (the stream to the machines is compressed
 as a whole), everything dated 0 and root's. Format: OCI image layout 1.0 in a tar.
@@ -7,7 +7,7 @@ as a whole), everything dated 0 and root's. Format: OCI image layout 1.0 in a ta
 import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hardway.artifacts.catalogue import Arch, Image
@@ -38,13 +38,25 @@ def oci_archive(image: Image, binary: Blob, arch: Arch) -> Iterator[bytes]:
             "layers": [{"mediaType": _LAYER, "digest": f"sha256:{layer}", "size": size}],
         }
     )
+    yield from _beginning(image, arch, manifest, config)
+    yield from member(f"blobs/sha256/{layer}", 0o644, size, _layer(image, binary))
+    yield _END
+
+
+def pulled_archive(image: Image, arch: Arch, manifest: bytes, config: bytes, layers: Sequence[Blob]) -> Iterator[bytes]:
+    """The bytes of an archive with an image as its registry has it."""
+    yield from _beginning(image, arch, manifest, config)
+    for layer in {layer.digest: layer for layer in layers}.values():
+        yield from member(f"blobs/sha256/{layer.digest}", 0o644, layer.size, read_chunks(layer.path))
+    yield _END
+
+
+def _beginning(image: Image, arch: Arch, manifest: bytes, config: bytes) -> Iterator[bytes]:
     index = _json({"schemaVersion": 2, "mediaType": _INDEX, "manifests": [_named(image, arch, manifest)]})
     yield from _file("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
     yield from _file("index.json", index)
     for content in (manifest, config):
         yield from _file(f"blobs/sha256/{hashlib.sha256(content).hexdigest()}", content)
-    yield from member(f"blobs/sha256/{layer}", 0o644, size, _layer(image, binary))
-    yield _END
 
 
 def _layer(image: Image, binary: Blob) -> Iterator[bytes]:
@@ -72,7 +84,8 @@ def _config(image: Image, arch: Arch, layer: str) -> dict[str, Any]:
 
 
 def _named(image: Image, arch: Arch, manifest: bytes) -> dict[str, Any]:
-    return _descriptor(_MANIFEST, manifest) | {
+    media_type = json.loads(manifest).get("mediaType", _MANIFEST)
+    return _descriptor(media_type, manifest) | {
         "platform": {"architecture": arch, "os": "linux"},
         "annotations": {
             "io.containerd.image.name": image.ref,
