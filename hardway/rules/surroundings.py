@@ -132,8 +132,8 @@ def resolvers(scene: Scene) -> Iterator[Found]:
         if not host.nameservers:
             yield Found(
                 machine.name,
-                "it has no nameserver: pods will find the cluster's names only",
-                "put a nameserver into /etc/resolv.conf if pods need outside names",
+                "it has no nameserver: CoreDNS has nobody to ask for outside names, and does not start",
+                "put one into /etc/resolv.conf; where the site has none, an address that is nobody's: 192.0.2.1",
             )
         elif all(is_loopback(server) for server in host.nameservers):
             yield Found(
@@ -196,5 +196,5 @@ RULES = (
         "names", HOSTS, names_from_dns, "hosts.resolve: dns leaves names to DNS; each must lead to its machine",
         "mend these records in DNS, or set hosts.resolve: etc-hosts",
     ),
-    Rule("resolver", HOSTS, resolvers, "CoreDNS asks the machines' resolvers about outside names", "", "warning"),
+    Rule("resolver", HOSTS, resolvers, "CoreDNS asks the machines' resolvers about outside names", ""),
 )  # fmt: skip

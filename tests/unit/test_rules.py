@@ -186,7 +186,11 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
             {"manager": "firewalld"},
             "its firewall (firewalld) drops what is forwarded: pods of different workers would not meet",
         ),
-        ("resolver", {"nameservers": ()}, "it has no nameserver: pods will find the cluster's names only"),
+        (
+            "resolver",
+            {"nameservers": ()},
+            "it has no nameserver: CoreDNS has nobody to ask for outside names, and does not start",
+        ),
         (
             "resolver",
             {"nameservers": ("127.0.0.53", "::1")},
