@@ -174,12 +174,13 @@ def _arches(given: str | None) -> list[Arch]:
 
 
 def _systems(cluster: Cluster, given: str | None) -> list[str]:
-    """The distributions whose packages are asked for; a lab's image says which one it is."""
+    """The distributions whose packages are asked for; a lab's images say which they are."""
     from hardway.artifacts.packages import SUITES
     from hardway.errors import UsageError
 
     if given is None and cluster.lab is not None:
-        given = cluster.lab.image.removesuffix("-minimal")
+        images = (machine.image or cluster.lab.image for machine in cluster.machines)
+        given = ",".join(sorted({image.removesuffix("-minimal") for image in images}))
     if given is None:
         raise UsageError(
             "which distribution's packages the machines may lack is not said",

@@ -38,13 +38,13 @@ def ran(folder: Path, tools: Path, script: str) -> list[str]:
 )
 def test_dnf_is_asked_by_red_hat_s_names(tmp_path: Path, package: str, installed: str) -> None:
     tools = played(tmp_path, "dnf")
-    assert ran(tmp_path, tools, f"install_package {package} no-such-command ''") == [
+    assert ran(tmp_path, tools, f"install_package {package} no-such-command '' ''") == [
         f"dnf install -y -q -- {installed}"
     ]
 
 
 def test_apt_is_asked_by_debian_s_names(tmp_path: Path) -> None:
-    calls = ran(tmp_path, played(tmp_path, "apt-get"), "install_package procps no-such-command ''")
+    calls = ran(tmp_path, played(tmp_path, "apt-get"), "install_package procps no-such-command '' ''")
     assert calls[-1].endswith("-- procps")
 
 
