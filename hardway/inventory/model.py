@@ -36,6 +36,9 @@ Settings = Mapping[str, Any]
 API_PORT = 6443
 """Where every kube-apiserver listens, and where an endpoint listens unless it says otherwise."""
 
+PLAIN_MTU = 1500
+"""Bytes: what an Ethernet interface takes unless it is told otherwise, and a pod's too."""
+
 DEFAULT_DOMAIN = "kubernetes.local"
 DEFAULT_KUBERNETES = "1.36.4"
 DEFAULT_SERVICE_CIDR = IPv4Network("10.32.0.0/24")
@@ -142,6 +145,8 @@ class Network:
     cluster_domain: str = "cluster.local"
     plugin: Literal["bridge", "none"] = "bridge"
     proxy_mode: Literal["nftables", "iptables"] = "nftables"
+    mtu: int | None = None
+    """Of pods' interfaces, in bytes; None: as the kernel has it, PLAIN_MTU."""
 
 
 @dataclass(frozen=True)

@@ -123,6 +123,7 @@ class NetworkShape(_Shape):
     cluster_domain: DnsName = "cluster.local"
     plugin: Literal["bridge", "none"] = Field(default="bridge", description="none: bring your own")
     proxy_mode: Literal["nftables", "iptables"] = "nftables"
+    mtu: int | None = Field(default=None, ge=1280, le=65535, description="of pods' interfaces; the kernel's by default")
 
 
 class HostsShape(_Shape):

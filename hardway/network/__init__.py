@@ -19,7 +19,8 @@ def plugins(cluster: Cluster) -> tuple[str, ...]:
 
 def cni_config(cluster: Cluster, machine: Machine) -> str:
     """The network configuration list of one worker."""
-    return render("configs/10-bridge.conflist", pod_cidr=machine.pods, backend=cluster.network.proxy_mode)
+    network = cluster.network
+    return render("configs/10-bridge.conflist", pod_cidr=machine.pods, backend=network.proxy_mode, mtu=network.mtu or 0)
 
 
 def routed(cluster: Cluster) -> tuple[Machine, ...]:

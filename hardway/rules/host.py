@@ -62,6 +62,8 @@ class Host:
     """
 
     addresses: frozenset[IPv4Address] = frozenset()
+    mtus: Mapping[IPv4Address, int] = field(default_factory=dict)
+    """Of the interface that holds each address, in bytes."""
     routes: tuple[Route, ...] = ()
     listening: tuple[Listener, ...] = ()
     units: Mapping[str, Unit] = field(default_factory=dict)
@@ -91,6 +93,7 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials:
     resolver = "/run/systemd/resolve/resolv.conf"
     sections = {
         "addresses": "ip -o -4 addr show",
+        "links": "ip -o link show",
         "routes": "ip -4 route show table main",
         "ports": "ss -Hltnp 2>/dev/null",
         "units": f"systemctl show -p Id -p LoadState -p ActiveState -p FragmentPath -- {units} 2>/dev/null",
@@ -151,7 +154,8 @@ def parse(output: str, nonce: str) -> Host:
 
     units = dict(_units("\n".join(parts.get("units", []))))
     return Host(
-        addresses=frozenset(_addresses(lines("addresses"))),
+        addresses=frozenset(address for _, address in _addresses(lines("addresses"))),
+        mtus=_mtus(lines("links"), lines("addresses")),
         routes=tuple(_routes(lines("routes"))),
         listening=tuple(_listeners(lines("ports"))),
         units=units,
@@ -173,10 +177,17 @@ def parse(output: str, nonce: str) -> Host:
     )
 
 
-def _addresses(lines: Sequence[str]) -> Iterator[IPv4Address]:
+def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, IPv4Address]]:
+    """With the interface that each is on."""
     for line in lines:
-        if match := re.search(r"\sinet (\S+)", line):
-            yield IPv4Interface(match[1]).ip
+        if match := re.match(r"\d+: (\S+)\s+inet (\S+)", line):
+            yield match[1], IPv4Interface(match[2]).ip
+
+
+def _mtus(links: Sequence[str], addresses: Sequence[str]) -> dict[IPv4Address, int]:
+    found = (re.match(r"\d+: ([^\s:@]+)[@:].* mtu (\d+)", line) for line in links)
+    by_name = {match[1]: int(match[2]) for match in found if match}
+    return {address: by_name[name] for name, address in _addresses(addresses) if name in by_name}
 
 
 def _routes(lines: Sequence[str]) -> Iterator[Route]:

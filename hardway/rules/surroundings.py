@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
-from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.model import API_PORT, PLAIN_MTU, Cluster, Machine
 from hardway.platforms import platform
 from hardway.rules.host import Host
 from hardway.rules.model import Found, Need, Rule, Scene
@@ -105,6 +105,20 @@ def overlapping_routes(scene: Scene) -> Iterator[Found]:
                 )
 
 
+def small_packets(scene: Scene) -> Iterator[Found]:
+    if scene.cluster.network.plugin != "bridge":
+        return
+    pods = scene.cluster.network.mtu or PLAIN_MTU
+    for machine, host in scene.bare():
+        own = host.mtus.get(machine.ip, pods)
+        if machine.is_worker and own < pods:
+            yield Found(
+                machine.name,
+                f"its interface takes packets of {own} bytes, and pods would send {pods}",
+                f"network: {{mtu: {own}}} in the inventory, or a larger MTU on its interface",
+            )
+
+
 def cgroups(scene: Scene) -> Iterator[Found]:
     for machine, host in scene.bare():
         missing = [name for name in WORKER_CGROUPS if name not in host.cgroups]
@@ -195,6 +209,10 @@ RULES = (
     Rule(
         "names", HOSTS, names_from_dns, "hosts.resolve: dns leaves names to DNS; each must lead to its machine",
         "mend these records in DNS, or set hosts.resolve: etc-hosts",
+    ),
+    Rule(
+        "mtu", HOSTS, small_packets, "what is larger is refused or vanishes: small answers come, large ones hang",
+        "set network.mtu", "warning",
     ),
     Rule("resolver", HOSTS, resolvers, "CoreDNS asks the machines' resolvers about outside names", ""),
 )  # fmt: skip

@@ -161,6 +161,11 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
             "network.service_cidr 10.32.0.0/24 overlaps with where it has routes: 10.32.0.128/25 via 192.0.2.9",
         ),
         (
+            "mtu",
+            {"mtus": {IPv4Address("192.0.2.20"): 1420}},
+            "its interface takes packets of 1420 bytes, and pods would send 1500",
+        ),
+        (
             "cgroups",
             {"cgroups": frozenset({"cpu", "cpuset", "pids"})},
             "its kernel does not offer the cgroup controllers memory",
@@ -220,6 +225,7 @@ def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[st
         {"listening": (Listener(6443, "*", "nginx (pid 1)"),)},
         {"units": {"etcd": unit(), "docker": unit(False), "firewalld": unit(False)}},
         {"nameservers": ("127.0.0.53", "192.0.2.1")},
+        {"mtus": {IPv4Address("192.0.2.20"): 9000, IPv4Address("198.51.100.1"): 1280}},
         {"routes": (Route(IPv4Network("0.0.0.0/0"), "0.0.0.0/0 dev eth0"),)},
     ],
 )

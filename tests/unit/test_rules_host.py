@@ -14,6 +14,10 @@ NONCE addresses
 1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever
 2: eth0    inet 192.0.2.20/24 brd 192.0.2.255 scope global eth0\\       valid_lft forever preferred_lft forever
 
+NONCE links
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536 qdisc noqueue state UNKNOWN\\    link/loopback
+2: eth0@if5: <BROADCAST,UP> mtu 1420 qdisc noqueue state UP\\    link/ether
+
 NONCE routes
 default via 192.0.2.1 dev eth0 proto static
 192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.20
@@ -85,6 +89,7 @@ w0.example.net
 def test_an_answer_is_read() -> None:
     assert host.parse(ANSWER, NONCE) == host.Host(
         addresses=frozenset({IPv4Address("127.0.0.1"), IPv4Address("192.0.2.20")}),
+        mtus={IPv4Address("127.0.0.1"): 65536, IPv4Address("192.0.2.20"): 1420},
         routes=(
             Route(IPv4Network("192.0.2.0/24"), "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.20"),
             Route(IPv4Network("10.99.0.0/16"), "blackhole 10.99.0.0/16"),
