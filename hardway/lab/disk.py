@@ -11,6 +11,7 @@ from hardway.lab import access
 from hardway.lab.model import Lab, LabMachine, interface_name, marker_path, nspawn_name
 from hardway.lab.supervisor import Spec
 
+RESOLVED = "usr/lib/systemd/systemd-resolved"
 REAL_FOLDERS = ("var/lib/containerd", "var/lib/kubelet", "var/lib/etcd")
 """overlayfs refuses another overlay as its upper layer, and the kubelet measures what it stands on."""
 
@@ -32,7 +33,7 @@ def create(lab: Lab, machine: LabMachine, lower: Path, operator_key: bytes) -> N
     (fresh / "upper").chmod(0o755)
     (fresh / "data/var/lib/kubelet").chmod(0o700)
     (fresh / "data/var/lib/etcd").chmod(0o700)
-    _write_identity(fresh / "upper", lab, machine)
+    _write_identity(fresh / "upper", lab, machine, resolved=(lower / RESOLVED).exists())
     authorize(fresh / "upper", operator_key)
     # A disk only fits the root it was made over, also when there is a newer one by the time it boots again.
     (fresh / "lower").write_text(str(lower))
@@ -57,7 +58,7 @@ def _address(lab: Lab, machine: LabMachine) -> str:
     return f"{machine.address}/{lab.network.prefixlen}"
 
 
-def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
+def _write_identity(upper: Path, lab: Lab, machine: LabMachine, *, resolved: bool) -> None:
     etc = upper / "etc"
     for folder in ("ssh", "systemd/network"):
         (etc / folder).mkdir(parents=True)
@@ -66,23 +67,31 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine) -> None:
     (etc / "hostname").write_text(f"{machine.name}\n")
     # A name server that cannot be reached would cost every sudo its time-out, were the own name not here.
     (etc / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {machine.name}\n::1 localhost ip6-localhost\n")
-    (etc / "resolv.conf").write_text(resolv_conf())
+    if resolved:
+        (etc / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
+    else:
+        (etc / "resolv.conf").write_text(resolv_conf())
     # Below 80, or Debian's 80-container-host0.network comes first.
     (etc / "systemd/network/10-lab.network").write_text(
         f"[Match]\nName=host0\n\n[Network]\nAddress={_address(lab, machine)}\n"
         f"Gateway={lab.gateway.ip}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n"
+        + "".join(f"DNS={server}\n" for server in nameservers())
     )
 
 
 def resolv_conf() -> str:
-    """The host's name servers; those behind a local stub (127.0.0.53) by their own addresses."""
+    return "".join(f"nameserver {server}\n" for server in nameservers()) + "options timeout:2 attempts:2\n"
+
+
+def nameservers() -> list[str]:
+    """The host's, three at most; those behind a local stub (127.0.0.53) by their own addresses."""
     servers: list[str] = []
     for file in ("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"):
         if Path(file).exists():
             words = [line.split() for line in Path(file).read_text().splitlines()]
             servers += [line[1] for line in words if line[:1] == ["nameserver"] and len(line) > 1]
     outside = [server for server in dict.fromkeys(servers) if not server.startswith("127.") and server != "::1"]
-    return "".join(f"nameserver {server}\n" for server in outside[:3]) + "options timeout:2 attempts:2\n"
+    return outside[:3]
 
 
 def authorize(root: Path, operator_key: bytes) -> None:

@@ -149,7 +149,9 @@ NETWORK = (
           _DROP.format(port=6443)),
     Fault(
         "resolver-loop", "CoreDNS on one node crashes again and again", "worker", "dns-loop",
-        _forget_dns("echo nameserver 127.0.0.1 >/etc/resolv.conf"),
+        _forget_dns(
+            "f=/run/systemd/resolve/resolv.conf; [ -e $f ] || f=/etc/resolv.conf; echo nameserver 127.0.0.1 >$f"
+        ),
     ),
 )  # fmt: skip
 

@@ -53,7 +53,10 @@ def suite(image: LabImage) -> str:
 
 
 def packages(image: LabImage) -> list[str]:
-    return sorted(_BOOT if image.endswith("-minimal") else _BOOT + _PREPARED)
+    """Debian 13 comes with systemd-resolved, so that both ways of finding names are met in the lab."""
+    if image.endswith("-minimal"):
+        return sorted(_BOOT)
+    return sorted(_BOOT + _PREPARED + (["systemd-resolved"] if image == "debian-13" else []))
 
 
 # systemd-nspawn hands a machine its kernel interfaces read-only; kubelet, runc and sysctl(8) write to them.
