@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hardway.artifacts.catalogue import ARCHES, Arch, Release
-from hardway.artifacts.download import Absent, Publisher
+from hardway.artifacts.download import Absent, Publisher, Unavailable
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.published import Wanted, expected_digest
 from hardway.errors import ArtifactError
@@ -41,6 +41,9 @@ def record(
                 said=error.what,
                 hint="correct it in the inventory: kubernetes, or artifacts.versions",
             ) from error
+        except Unavailable as error:
+            error.hint = "check the network and HTTPS_PROXY, or name a mirror: --source mirror --mirror FOLDER|URL"
+            raise
         return Entry(wanted.file_name, wanted.version, wanted.arch, found, f"{publisher.name}, {how}")
 
     with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="digest") as pool:
@@ -50,14 +53,17 @@ def record(
 
 
 def refuse_unlocked(releases: Iterable[Release], lock: Lock) -> None:
-    """Raises ArtifactError for a release of whose files neither the catalogue nor the lock has a digest."""
+    """Raises ArtifactError for releases of whose files neither the catalogue nor the lock has a digest."""
     known = {(entry.name, entry.version) for entry in lock.entries()}
+    unlocked = []
     for one in releases:
         names = {Wanted(file, one.version, arch).file_name for file in one.files for arch in ARCHES}
         # A bundle brings binaries, and nothing of the archives that they were in.
         if not one.catalogued and not any((name, one.version) in known for name in (*names, *one.binaries)):
-            raise ArtifactError(
-                f"{one.component} {one.version} is not in this hardway's catalogue, "
-                f"and {lock.path.name} has no digest of it",
-                hint="hardway artifacts lock records what its publisher states",
-            )
+            unlocked.append(f"{one.component} {one.version}")
+    if unlocked:
+        verb = "is" if len(unlocked) == 1 else "are"
+        raise ArtifactError(
+            f"{' and '.join(unlocked)} {verb} not in this hardway's catalogue, and {lock.path.name} has no digest",
+            hint="hardway artifacts lock records what the publishers state",
+        )
