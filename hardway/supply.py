@@ -11,7 +11,7 @@ from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, 
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Blob, Store
 from hardway.errors import ArtifactError
-from hardway.events import Sink, discard
+from hardway.events import ArtifactProgress, Sink, discard
 from hardway.facts import Facts
 from hardway.plan import Change, Declaration
 from hardway.resources import Binary, Image, Package
@@ -160,9 +160,12 @@ class Supply:
         )
 
     def _from_bundle(self, bundle: Bundle, needs: Sequence[Need]) -> dict[Need, Blob]:
-        if set(needs) - self._at_hand(needs).keys():
-            self._unpack(bundle)
         have = self._at_hand(needs)
+        if set(needs) - have.keys():
+            self._unpack(bundle)
+            have = self._at_hand(needs)
+            for need, blob in have.items():
+                self.events(ArtifactProgress(need.name, "ready", blob.size, blob.size))
         if missing := [need for need in needs if need not in have]:
             raise _unbundled(bundle, missing[0])
         return have

@@ -24,6 +24,7 @@ from hardway.supply import Supply
 from hardway.values import sha256
 
 KUBERNETES = "1.36.4"
+[KUBELET] = needs_for(KUBERNETES, "amd64", ["kubelet"])
 DEBIAN = replace(facts.parse("machine=x86_64"), os="debian", os_version="12")
 
 
@@ -209,6 +210,7 @@ class TestARun:
     def test_it_takes_all_from_the_bundle(self, there: Site, file: Path) -> None:
         supply = there.supply(read(file))
         supply.prepare(declared("k1"), {"k1": "amd64"})
+        assert ArtifactProgress("kubelet", "ready", len(content(KUBELET)), len(content(KUBELET))) in there.events
         change = Change("k1", "workers", "binary:kubelet", Difference("make", ""), declared("k1").placed[0].resource)
         [blob] = supply.blobs([change], {"k1": "amd64"}).values()
         assert blob.path.read_bytes().startswith(b"kubelet")
