@@ -17,23 +17,19 @@ from pathlib import Path
 
 from hardway import proving
 from hardway.actions.smoke import smoke_test
-from hardway.artifacts.bundle import Bundle
-from hardway.artifacts.bundle import read as read_bundle
-from hardway.artifacts.catalogue import releases_for
-from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
+from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
 from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
-from hardway.errors import ArtifactError, HardwayError, LabError, UsageError
+from hardway.errors import HardwayError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
-from hardway.network.proxy import environment as proxy_environment
 from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, View, declare
@@ -133,11 +129,11 @@ def access(options: Options, events: Sink) -> Access:
 
 def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Supply:
     """Where a run's files come from; what is got is got through the inventory's proxy."""
-    _go_through_proxy(cluster)
+    go_through_proxy(cluster)
     return Supply(
         kubernetes=cluster.kubernetes,
         store=store,
-        lock=_lock_of(cluster),
+        lock=lock_of(cluster),
         source=options.source or cluster.artifacts.source,
         mirror=options.mirror or cluster.artifacts.mirror,
         require_pinned=options.require_pinned,
@@ -146,39 +142,6 @@ def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Su
         events=events,
         others=cluster.artifacts.versions,
     )
-
-
-def refuse_unlocked(options: Options, cluster: Cluster) -> None:
-    """Raises ArtifactError for a version that nothing vouches for. With a bundle the digests are its own."""
-    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
-    if options.bundle is None and (others := [one for one in releases if not one.catalogued]):
-        from hardway.artifacts.recording import refuse_unlocked
-
-        refuse_unlocked(others, _lock_of(cluster))
-
-
-def _go_through_proxy(cluster: Cluster) -> None:
-    """Downloads, Go and apt take it from the environment; what the operator's own says comes first."""
-    for name, value in proxy_environment(cluster).items():
-        if name not in os.environ and name.lower() not in os.environ:
-            os.environ[name] = os.environ[name.lower()] = value
-
-
-def _lock_of(cluster: Cluster) -> Lock:
-    return Lock(cluster.path.resolve().parent / "artifacts.lock")
-
-
-def bundled(options: Options, cluster: Cluster) -> Bundle | None:
-    """What `--bundle` names. Raises ArtifactError where that is no bundle, or one for another release."""
-    if options.bundle is None:
-        return None
-    bundle = read_bundle(options.bundle)
-    if bundle.kubernetes != cluster.kubernetes:
-        raise ArtifactError(
-            f"{bundle.path} is for Kubernetes {bundle.kubernetes}, and the inventory wants {cluster.kubernetes}",
-            hint=f"in the inventory: kubernetes: {bundle.kubernetes}; or make the bundle with this inventory",
-        )
-    return bundle
 
 
 def _asker(options: Options, events: Sink) -> Callable[[str], bool] | None:

@@ -1,0 +1,46 @@
+"""What a run's files come from, as the inventory and the command line say: before anybody is contacted."""
+
+from __future__ import annotations
+
+import os
+
+from hardway.artifacts.bundle import Bundle, read
+from hardway.artifacts.catalogue import releases_for
+from hardway.artifacts.lock import Lock
+from hardway.cli.options import Options
+from hardway.errors import ArtifactError
+from hardway.inventory.model import Cluster
+from hardway.network.proxy import environment
+
+
+def refuse_unlocked(options: Options, cluster: Cluster) -> None:
+    """Raises ArtifactError for a version that nothing vouches for. With a bundle the digests are its own."""
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
+    if options.bundle is None and (others := [one for one in releases if not one.catalogued]):
+        from hardway.artifacts.recording import refuse_unlocked
+
+        refuse_unlocked(others, lock_of(cluster))
+
+
+def go_through_proxy(cluster: Cluster) -> None:
+    """Downloads, Go and apt take it from the environment; what the operator's own says comes first."""
+    for name, value in environment(cluster).items():
+        if name not in os.environ and name.lower() not in os.environ:
+            os.environ[name] = os.environ[name.lower()] = value
+
+
+def lock_of(cluster: Cluster) -> Lock:
+    return Lock(cluster.path.resolve().parent / "artifacts.lock")
+
+
+def bundled(options: Options, cluster: Cluster) -> Bundle | None:
+    """What `--bundle` names. Raises ArtifactError where that is no bundle, or one for another release."""
+    if options.bundle is None:
+        return None
+    bundle = read(options.bundle)
+    if bundle.kubernetes != cluster.kubernetes:
+        raise ArtifactError(
+            f"{bundle.path} is for Kubernetes {bundle.kubernetes}, and the inventory wants {cluster.kubernetes}",
+            hint=f"in the inventory: kubernetes: {bundle.kubernetes}; or make the bundle with this inventory",
+        )
+    return bundle
