@@ -16,12 +16,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 
 from hardway import proving
-from hardway.actions.smoke import smoke_test
+from hardway.actions.smoke import smoke_test, without_network
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.options import Options
 from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
 from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
+from hardway.console.words import ranges
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, Outcome, converge
 from hardway.errors import HardwayError, LabError, UsageError
@@ -210,7 +211,7 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
         )
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
         if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
-            _prove(session, here, outcome, chapters, wanted.versions)
+            _prove(session, here, outcome, chapters, wanted.versions, whole=whole)
         following = _next_lines(here, wanted, store, outcome)
         changed = len(outcome.changes) + len(outcome.made) + outcome.adopted
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
@@ -277,6 +278,8 @@ def _prove(
     outcome: Outcome,
     chapters: Sequence[str],
     versions: Mapping[str, str],
+    *,
+    whole: bool,
 ) -> None:
     """The chapters' proofs on the machines of this run, then the trials of the smoke test.
 
@@ -291,10 +294,20 @@ def _prove(
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
     if "smoke-test" in chapters and not here.everywhere:
         session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
+    elif "smoke-test" in chapters and (waiting := without_network(session, here.cluster)):
+        what = f"{ranges(waiting)} wait for a network: the inventory says network.plugin: none"
+        _put_off(session, what, "install your network plugin, then: hardway smoke-test", whole=whole)
     elif "smoke-test" in chapters:
         proving.require(smoke_test(session, here.cluster, versions))
         if set(chapters) == set(CHAPTER_NAMES):
             here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
+
+
+def _put_off(session: Session, what: str, hint: str, *, whole: bool) -> None:
+    """What a run does without, an error where it was what was asked for."""
+    if not whole:
+        raise HardwayError(what, hint=hint)
+    session.events(Note(f"no smoke test: {what}; {hint}", "warning"))
 
 
 def _next_lines(here: Site, wanted: Supply, store: Store, outcome: Outcome) -> tuple[str, ...]:

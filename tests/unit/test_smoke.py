@@ -3,10 +3,10 @@
 import json
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
@@ -15,7 +15,7 @@ from hardway.actions import smoke, trials
 from hardway.actions.trials import Echo, Pod
 from hardway.errors import CommandFailed, HardwayError
 from hardway.events import Event, Note, Proved
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Cluster, Machine, Network
 from hardway.phases.base import Proof
 from hardway.remote import ConnectionLost, Result
 from hardway.session import Session
@@ -326,3 +326,30 @@ def test_failing_to_clean_up_after_success_is_an_error(monkeypatch: pytest.Monke
 
     with pytest.raises(CommandFailed):
         try_out(monkeypatch, tmp_path, api, going_down)
+
+
+@dataclass
+class Asked:
+    """A controller that answers the same to everything."""
+
+    name: str
+    answer: str
+
+    def run(self, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
+        return Result(0, self.answer.encode(), b"", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "answer", "waiting"),
+    [
+        ("none", "worker-0 True\nworker-1 False\n", ["worker-1", "worker-2"]),
+        ("none", "worker-0 True\nworker-1 True\nworker-2 True\n", []),
+        ("bridge", "worker-0 False\n", []),
+    ],
+)
+def test_nodes_wait_for_a_network_only_where_their_owner_brings_it(
+    tmp_path: Path, plugin: Literal["bridge", "none"], answer: str, waiting: list[str]
+) -> None:
+    cluster = replace(SEVEN, network=Network(plugin=plugin))
+    machines: Any = {"controller-0": Asked("controller-0", answer)}
+    assert smoke.without_network(Session(cluster, Workspace(tmp_path), machines), cluster) == waiting
