@@ -15,6 +15,7 @@ from hardway.plan import Change, View
 from hardway.platforms import RED_HAT
 from hardway.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
 from hardway.resources.base import REPOSITORY, STAGE, Absent, quote
+from hardway.resources.kernel import SWAP_SERVICES
 from hardway.resources.service import Check
 
 _RUNNING = (Service, Image, ApiObjects)
@@ -92,6 +93,9 @@ settle() {{
   done
 }}
 swap_off() {{
+  for unit in {quote(*SWAP_SERVICES)}; do
+    case $(systemctl is-enabled "$unit" 2>/dev/null) in enabled*) systemctl mask --quiet --now -- "$unit";; esac
+  done
   swapoff -a
   if [ -f /etc/fstab ]; then sed -i 's/^\([^#]\S*\s\+\S\+\s\+swap\s.*\)$/#hardway# \1/' /etc/fstab; fi
   systemctl list-units --all --plain --no-legend --type=swap 2>/dev/null | while read -r unit rest; do

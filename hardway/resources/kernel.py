@@ -108,11 +108,16 @@ class Module(Resource):
         return (Typed(f"{self.test} || modprobe {quote(self.module)}"),)
 
 
+SWAP_SERVICES = ("zramswap.service", "zram-config.service", "dphys-swapfile.service")
+"""Of Debian's zram-tools, of Ubuntu's zram-config, and of Raspberry Pi OS: each calls swapon by itself."""
+
+
 @dataclass(frozen=True)
 class SwapOff(Resource):
     """No swap in use, and none after a reboot.
 
-    Lines of /etc/fstab are commented with a mark; swap units of systemd (partitions found by type, zram) are masked.
+    Lines of /etc/fstab are commented with a mark; swap units of systemd (partitions found by type, zram of its
+    generator) are masked, and so are services that make swap at each boot.
     """
 
     kind: ClassVar[str] = "swap"
@@ -128,7 +133,9 @@ class SwapOff(Resource):
             "sed -n '/^[^#]\\S*\\s\\+\\S\\+\\s\\+swap\\s/s/^/fstab /p' /etc/fstab 2>/dev/null\n"
             "systemctl list-units --all --plain --no-legend --type=swap 2>/dev/null |"
             " while read -r u rest; do"
-            ' case $(systemctl is-enabled "$u" 2>/dev/null) in masked*) ;; *) echo "unit $u";; esac; done'
+            ' case $(systemctl is-enabled "$u" 2>/dev/null) in masked*) ;; *) echo "unit $u";; esac; done\n'
+            f"for u in {quote(*SWAP_SERVICES)}; do"
+            ' case $(systemctl is-enabled "$u" 2>/dev/null) in enabled*) echo "unit $u";; esac; done'
         )
 
     @classmethod
@@ -146,7 +153,9 @@ class SwapOff(Resource):
 
     def shell(self) -> tuple[Typed, ...]:
         units = "systemctl list-units --all --plain --no-legend --type=swap | cut -d' ' -f1"
+        services = f"systemctl list-unit-files --state=enabled --no-legend {quote(*SWAP_SERVICES)} | cut -d' ' -f1"
         return (
+            Typed(f"{services} | xargs -r systemctl mask --now"),
             Typed("swapoff -a"),
             Typed(r"""[ ! -e /etc/fstab ] || sed -i '/^[^#]\S*\s\+\S\+\s\+swap\s/s/^/#/' /etc/fstab"""),
             Typed(f"{units} | xargs -r systemctl mask"),

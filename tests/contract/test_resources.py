@@ -339,7 +339,8 @@ PLAYED: list[tuple[Resource, str, bool]] = [
     (Module("br_netfilter", "/proc/sys/net/bridge/bridge-nf-call-iptables"), "rm -r /proc/sys/net/bridge", False),
     (
         SwapOff(),
-        "echo '/dev/vda3 partition 9 0 -2' >>/proc/swaps; echo '/dev/vda3 none swap sw 0 0' >>/etc/fstab",
+        "echo '/dev/vda3 partition 9 0 -2' >>/proc/swaps; echo '/dev/vda3 none swap sw 0 0' >>/etc/fstab; "
+        ": >/fake/enabled/zramswap.service",
         False,
     ),
     (Hostname("solo"), "hostnamectl set-hostname debian; echo debian >/etc/hostname", True),
