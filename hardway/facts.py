@@ -19,8 +19,9 @@ limit=/proc/sys/net/netfilter/nf_conntrack_max
 [ ! -e $limit ] || echo "conntrack-mode=$(stat -c %a $limit)"
 [ ! -e /run/systemd/resolve/resolv.conf ] || echo "resolved=yes"
 [ ! -d /run/systemd/system ] || echo "init=systemd"
-[ ! -r /sys/fs/selinux/enforce ] || { read -r v </sys/fs/selinux/enforce && echo "selinux=$v"; }
-for c in zstd openssl restorecon; do if command -v $c >/dev/null 2>&1; then echo "has-$c=yes"; fi; done
+selinux() { [ ! -r "$1" ] || { v=; read -r v <"$1" || :; echo "selinux=$v"; }; }
+selinux /sys/fs/selinux/enforce
+for c in bash zstd openssl restorecon; do if command -v $c >/dev/null 2>&1; then echo "has-$c=yes"; fi; done
 [ ! -d /var/lib/etcd/member ] || echo "etcd-data=yes"
 set -- $(df -Pk /var/lib | tail -n 1); echo "free-kib=$4"
 """
@@ -67,6 +68,7 @@ class Facts:
     zstd: bool
     openssl: bool
     etcd_data: bool
+    bash: bool = True
     selinux: bool = False
     """Whether SELinux refuses what its policy does not allow."""
     restorecon: bool = False
@@ -93,6 +95,7 @@ def parse(output: str) -> Facts:
         zstd="has-zstd" in seen,
         openssl="has-openssl" in seen,
         etcd_data="etcd-data" in seen,
+        bash="has-bash" in seen,
         selinux=seen.get("selinux") == "1",
         restorecon="has-restorecon" in seen,
         holes=_holes(seen, cgroup),

@@ -28,10 +28,6 @@ class Platform:
     install: str
     packages: Mapping[str, str] = field(default_factory=dict)
 
-    def package(self, debian: str) -> str:
-        """This family's name for a package."""
-        return self.packages.get(debian, debian)
-
 
 DEBIAN = Platform(
     name="Debian",

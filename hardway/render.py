@@ -39,9 +39,16 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
+_PLAIN_NAME = re.compile(r"[a-z][a-z0-9-]+([.:@][a-z0-9-]+)*")
+_NO_NAMES = {"yes", "no", "on", "off", "true", "false", "null"}
+
+
 def _yaml(text: str) -> str:
-    """A name as YAML reads it back: in quotes where it would be a number, a date or a truth value (`on`, `1e3`)."""
-    return text if yaml_text.document(text) == text else json.dumps(text)
+    """A name as every YAML reader takes it: in quotes where one might read a number, a date or a truth value.
+
+    Readers differ: to Kubernetes' own `y` is true and `1e3` a number, and to Python's they are texts.
+    """
+    return text if _PLAIN_NAME.fullmatch(text) and text not in _NO_NAMES else json.dumps(text)
 
 
 def render(template: str, **values: object) -> str:

@@ -28,7 +28,7 @@ def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
 def preflight(
     options: Options,
     ports: Annotated[
-        Literal["table", "nft", "ufw", "firewalld"] | None,
+        Literal["table", "nft", "iptables", "ufw", "firewalld"] | None,
         typer.Option(help="Who must reach whom, as a table or as firewall commands; contacts nobody"),
     ] = None,
 ) -> None:
@@ -58,7 +58,7 @@ def preflight(
     print(f"{counted(len(here.chosen), 'machine')}: nothing stands in the way of hardway init.")
 
 
-def _ports(options: Options, form: Literal["table", "nft", "ufw", "firewalld"]) -> None:
+def _ports(options: Options, form: Literal["table", "nft", "iptables", "ufw", "firewalld"]) -> None:
     from hardway.cli.running import site
     from hardway.console.ports_page import commands_page, ports_page
     from hardway.console.terminal import page_width

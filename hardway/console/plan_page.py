@@ -146,7 +146,7 @@ def _origin(item: Item, width: int) -> list[str]:
 def _whence(origin: Origin) -> str:
     if origin.inventory:
         return f"hardway {origin.version} or the inventory: both differ from what {origin.before} applied last"
-    return f"hardway {origin.version}, which differs from {origin.before} that applied this last"
+    return f"hardway {origin.version}, which declares this otherwise than {origin.before} did"
 
 
 def _pair(item: Item, width: int) -> list[str]:

@@ -35,7 +35,7 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
         *table(("PORT", "ON", "FROM"), rows, width).splitlines(), "",
         *(line for port, why in kinds for line in wrapped(f"{port:<10} ", why, width, " " * 11)), "",
         *wrapped("", pods, width, ""), *wrapped("", node_ports, width, ""), "",
-        "As commands for firewalls:  hardway preflight --ports nft|ufw|firewalld",
+        "As commands for firewalls:  hardway preflight --ports nft|iptables|ufw|firewalld",
     ]  # fmt: skip
 
 

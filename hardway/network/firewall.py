@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from hardway.inventory.model import Cluster, Machine
 from hardway.network.flows import Flow, flows
 
-Tool = Literal["nft", "ufw", "firewalld"]
+Tool = Literal["nft", "iptables", "ufw", "firewalld"]
 
-NFT_CHAINS = {"input": "inet filter input", "forward": "inet filter forward"}
-"""Where Debian's own /etc/nftables.conf filters."""
+NFT_CHAINS = {"input": ("inet filter input",), "forward": ("inet filter forward",)}
+"""Where Debian's own /etc/nftables.conf filters, by hook."""
+Chains = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,14 @@ def commands(
     *,
     ports: frozenset[int] | None = None,
     forward: bool = True,
-    chains: dict[str, str] = NFT_CHAINS,
+    chains: Chains = NFT_CHAINS,
 ) -> list[str]:
-    """Lines of shell for root on that machine. `chains`: where nft filters, `family table chain` by hook."""
+    """Lines of shell for root on that machine. `chains`: where nft filters, as `family table chain`."""
     opened = openings(cluster, machine, ports)
     pods = str(cluster.network.pod_cidr) if forward and _routes_pods(cluster, machine) else ""
-    lines = {"nft": _nft, "ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods, chains)
-    return list(lines)
+    if tool == "nft":
+        return list(_nft(opened, pods, chains))
+    return list({"iptables": _iptables, "ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods))
 
 
 def _addresses(cluster: Cluster, flow: Flow) -> tuple[str, ...]:
@@ -61,20 +63,30 @@ def _routes_pods(cluster: Cluster, machine: Machine) -> bool:
     return machine.is_worker and cluster.network.plugin == "bridge"
 
 
-def _nft(opened: list[Opening], pods: str, chains: dict[str, str]) -> Iterator[str]:
-    """Inserted, not added: a chain often ends with a rule that rejects the rest."""
-    for one in opened:
-        sources = f"ip saddr {_set(one.sources)} " if one.sources else ""
-        yield f"nft 'insert rule {chains['input']} {sources}tcp dport {_set(one.ports)} accept'"
-    for side in ("saddr", "daddr") if pods else ():
-        yield f"nft 'insert rule {chains['forward']} ip {side} {pods} accept'"
+def _nft(opened: list[Opening], pods: str, chains: Chains) -> Iterator[str]:
+    """Inserted, not added: a chain often ends with a rule that rejects the rest. A packet has to pass every chain."""
+    for chain in chains["input"]:
+        for one in opened:
+            sources = f"ip saddr {_set(one.sources)} " if one.sources else ""
+            yield f"nft 'insert rule {chain} {sources}tcp dport {_set(one.ports)} accept'"
+    for chain in chains["forward"] if pods else ():
+        for side in ("saddr", "daddr"):
+            yield f"nft 'insert rule {chain} ip {side} {pods} accept'"
 
 
 def _set(values: tuple[object, ...]) -> str:
     return str(values[0]) if len(values) == 1 else f"{{ {', '.join(map(str, values))} }}"
 
 
-def _ufw(opened: list[Opening], pods: str, _: dict[str, str]) -> Iterator[str]:
+def _iptables(opened: list[Opening], pods: str) -> Iterator[str]:
+    for one in opened:
+        sources = f" -s {','.join(one.sources)}" if one.sources else ""
+        yield f"iptables -I INPUT -p tcp -m multiport --dports {','.join(map(str, one.ports))}{sources} -j ACCEPT"
+    for side in ("-s", "-d") if pods else ():
+        yield f"iptables -I FORWARD {side} {pods} -j ACCEPT"
+
+
+def _ufw(opened: list[Opening], pods: str) -> Iterator[str]:
     for one in opened:
         for source in one.sources or ("any",):
             yield f"ufw allow proto tcp from {source} to any port {','.join(map(str, one.ports))}"
@@ -83,7 +95,7 @@ def _ufw(opened: list[Opening], pods: str, _: dict[str, str]) -> Iterator[str]:
         yield f"ufw route allow to {pods}"
 
 
-def _firewalld(opened: list[Opening], pods: str, _: dict[str, str]) -> Iterator[str]:
+def _firewalld(opened: list[Opening], pods: str) -> Iterator[str]:
     keep = "firewall-cmd --permanent"
     for one in opened:
         for port in one.ports:

@@ -56,8 +56,8 @@ def _into(cluster: Cluster, machine: Machine) -> Iterator[Flow]:
 
     routed = cluster.network.plugin == "bridge"
     controllers, workers, balancers = cluster.controllers, cluster.workers, cluster.load_balancers
-    # Where no balancer of the inventory's is dialled, the API servers themselves are.
-    dialled = cluster.endpoint_machine is None or cluster.endpoint_machine is machine
+    # Without a balancer of the inventory's people dial the API servers themselves, or a balancer of their own does.
+    dialled = cluster.endpoint_machine is machine if cluster.endpoint_machine else not balancers
     if machine.is_controller and len(controllers) > 1:
         yield Flow(machine.name, ETCD_CLIENTS, others(controllers), "every API server asks every etcd member")
         yield Flow(machine.name, ETCD_PEERS, others(controllers), "etcd's members agree among themselves")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from hardway.inventory.model import Machine
-from hardway.network.firewall import NFT_CHAINS, Tool, commands
+from hardway.network.firewall import Chains, Tool, commands
 from hardway.network.flows import flows
 from hardway.platforms import DEBIAN, platform
 from hardway.rules.host import DIAL_SECONDS, Host, Reached
 from hardway.rules.model import Found, Need, Rule, Scene
 
 HOSTS: frozenset[Need] = frozenset({"hosts"})
+_IPTABLES = ("", "ip filter INPUT", "ip filter FORWARD")
 _SAID: dict[Reached, str] = {
     "silent": f"no answer within {DIAL_SECONDS:g} s",
     "rejected": "rejected by a firewall",
@@ -23,41 +25,60 @@ def closed_ports(scene: Scene) -> Iterator[Found]:
     if scene.cluster.hosts.firewall == "ignore":
         return
     for machine in scene.cluster.machines:
-        kept_out: dict[tuple[str, ...], set[int]] = {}
-        answers: dict[str, Reached] = {}
+        kept_out: dict[tuple[tuple[str, ...], Reached], list[int]] = {}
         for flow in (one for one in flows(scene.cluster) if one.machine == machine.name):
             found = {name: _answer(scene, name, machine, flow.port) for name in flow.sources}
-            closed = {name: answer for name, answer in found.items() if answer in _SAID}
-            answers |= closed
-            if closed:
-                kept_out.setdefault(tuple(closed), set()).add(flow.port)
+            for said in _SAID:
+                if names := tuple(name for name, answer in found.items() if answer == said):
+                    kept_out.setdefault((names, said), []).append(flow.port)
         if kept_out:
-            ports = frozenset().union(*kept_out.values())
-            closed_to = "; ".join(
-                f"TCP {_numbers(numbers)} to {', '.join(names)} ({_SAID[answers[names[0]]]})"
-                for names, numbers in kept_out.items()
+            ports = frozenset(port for numbers in kept_out.values() for port in numbers)
+            closed = "; ".join(
+                f"TCP {', '.join(map(str, sorted(numbers)))} to {', '.join(names)} ({_SAID[said]})"
+                for (names, said), numbers in kept_out.items()
             )
-            yield Found(machine.name, f"closed: {closed_to}", _fix(scene, machine, ports))
+            yield Found(machine.name, f"closed: {closed}", _fix(scene, machine, ports))
+
+
+def unrouted(scene: Scene) -> Iterator[Found]:
+    for machine in scene.cluster.machines:
+        gone = {host for (host, _), said in scene.reached.get(machine.name, {}).items() if said == "unrouted"}
+        others = [f"{one.name} ({one.ip})" for one in scene.cluster.machines if str(one.ip) in gone]
+        if others:
+            yield Found(machine.name, f"it has no route to {', '.join(others)}")
 
 
 def _answer(scene: Scene, source: str, machine: Machine, port: int) -> Reached | None:
     """None where that source was not asked."""
-    host = scene.hosts.get(source)
-    return host.reached.get((str(machine.ip), port)) if host else None
+    return scene.reached.get(source, {}).get((str(machine.ip), port))
 
 
 def _fix(scene: Scene, machine: Machine, ports: frozenset[int] | None) -> str:
     """Commands for the machine's own firewall, where it has one; else it is one on the way."""
-    host = scene.hosts.get(machine.name, Host())
-    if not (host.manager or host.ruleset.strip() or host.dropping):
+    host = scene.hosts.get(machine.name)
+    if host is None:
+        printed = f"hardway preflight --ports nft|iptables|ufw|firewalld -l {machine.name}"
+        return f"open them in its own firewall, or in one on the way; the commands:\n  {printed}"
+    if not host.manager and not re.search(r"\b(drop|reject)\b", host.ruleset, re.IGNORECASE):
         return "open them in the firewall on the way; hardway preflight --ports table lists all that must be open"
-    tool: Tool = host.manager or "nft"
-    chains = NFT_CHAINS | {hook: chain for hook, chain in host.dropping.items() if chain}
-    lines = commands(scene.cluster, machine, tool, ports=ports, chains=chains)
+    lines = [line for tool, chains in _tools(host) for line in commands(
+        scene.cluster, machine, tool, ports=ports, chains=chains)]  # fmt: skip
     facts = scene.facts.get(machine.name)
     family = (platform(facts.os) if facts else None) or DEBIAN
-    kept = f", and for the next boot in {family.nftables}" if tool == "nft" else ""
+    kept = "" if host.manager else f", and for the next boot in what loads its rules ({family.nftables}, iptables-save)"
     return "\n".join((f"as root on it{kept}:", *(f"  {line}" for line in lines)))
+
+
+def _tools(host: Host) -> Iterator[tuple[Tool, Chains]]:
+    """By which tools, and in which chains: what iptables has made is only its own to change."""
+    if host.manager:
+        yield host.manager, {}
+        return
+    if any(one.chain in _IPTABLES for one in host.filters):
+        yield "iptables", {}
+    others = [one for one in host.filters if one.chain not in _IPTABLES]
+    if others:
+        yield "nft", {hook: tuple(one.chain for one in others if one.hook == hook) for hook in ("input", "forward")}
 
 
 def firewalls(scene: Scene) -> Iterator[Found]:
@@ -73,14 +94,15 @@ def firewalls(scene: Scene) -> Iterator[Found]:
         needed = any(one.pods and not one.anyone and one.machine == machine.name for one in flows(scene.cluster))
         if pods in host.ruleset or not needed or machine.name in told:
             continue
-        if machine.is_worker and ("forward" in host.dropping or host.manager):
+        dropping = {one.hook for one in host.filters if one.drops}
+        if machine.is_worker and ("forward" in dropping or host.manager):
             yield Found(
                 machine.name,
                 f"its firewall ({host.manager or 'FORWARD policy DROP'}) drops what is forwarded: pods of different "
                 "workers would not meet",
                 _fix(scene, machine, frozenset()),
             )
-        elif "input" in host.dropping or host.manager:
+        elif "input" in dropping or host.manager:
             yield Found(
                 machine.name,
                 f"its firewall ({host.manager or 'INPUT policy DROP'}) drops what it was not told of; it was told "
@@ -89,14 +111,14 @@ def firewalls(scene: Scene) -> Iterator[Found]:
             )
 
 
-def _numbers(numbers: set[int]) -> str:
-    return ", ".join(map(str, sorted(numbers)))
-
-
 RULES = (
     Rule(
         "ports-closed", HOSTS, closed_ports,
         "components dial each other there; hardway never opens a firewall by itself", "open them",
+    ),
+    Rule(
+        "unrouted", HOSTS, unrouted, "components dial each other at these addresses",
+        "address: in the inventory as the other machines reach it, or a route there",
     ),
     Rule("firewall", HOSTS, firewalls, "hardway never opens a firewall by itself", "open it", "warning"),
 )  # fmt: skip

@@ -23,8 +23,10 @@ TRACES = (
 """What other ways to a cluster leave on a machine."""
 
 
-Reached = Literal["open", "refused", "silent", "rejected"]
-"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so."""
+Reached = Literal["open", "refused", "silent", "rejected", "unrouted"]
+"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so;
+`unrouted`: whoever dialled knows no way there."""
+Hook = Literal["input", "forward"]
 DIAL_SECONDS = 2.5
 """The kernel dials again after one second, so one lost packet is not taken for a firewall."""
 
@@ -47,6 +49,16 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class Filter:
+    """A chain that IPv4 packets pass, as nft names it (`inet filter input`); empty where iptables alone knows it."""
+
+    hook: Hook
+    chain: str
+    drops: bool
+    """Whether what no rule accepts is dropped by policy."""
+
+
+@dataclass(frozen=True)
 class Route:
     to: IPv4Network
     text: str
@@ -56,9 +68,8 @@ class Route:
 class Host:
     """What was seen.
 
-    `dropping` are the hooks (`input`, `forward`) whose packets a firewall drops by policy, each with its chain as
-    nft names it (`inet filter input`), empty where iptables alone knows it. `ruleset` is what nft lists,
-    `manager` who writes it, empty where that is a person. `reached` are other machines' ports, by address.
+    `ruleset` is what nft and iptables list, `manager` who writes it, empty where that is a person. `reached` are
+    other machines' ports, by address.
     """
 
     addresses: frozenset[IPv4Address] = frozenset()
@@ -68,7 +79,7 @@ class Host:
     listening: tuple[Listener, ...] = ()
     units: Mapping[str, Unit] = field(default_factory=dict)
     traces: tuple[str, ...] = ()
-    dropping: Mapping[str, str] = field(default_factory=dict)
+    filters: tuple[Filter, ...] = ()
     ruleset: str = field(default="", repr=False)
     manager: Literal["", "ufw", "firewalld"] = ""
     reached: Mapping[tuple[str, int], Reached] = field(default_factory=dict)
@@ -77,6 +88,29 @@ class Host:
     nameservers: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
+
+
+def _sections(texts: Mapping[str, str], nonce: str) -> str:
+    return "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in texts.items()) + "\n"
+
+
+def _parts(output: str, nonce: str) -> dict[str, list[str]]:
+    found = {}
+    for part in output.split(f"\n{nonce} ")[1:]:
+        name, _, text = part.partition("\n")
+        found[name] = text.splitlines()
+    return found
+
+
+def dial_script(dials: Sequence[tuple[str, int]], nonce: str) -> str:
+    """Dials these addresses and ports, and asks nothing else."""
+    return _sections({"reached": _dial(dials)}, nonce)
+
+
+def parse_dialled(output: str, nonce: str) -> dict[tuple[str, int], Reached]:
+    """The answer to `dial_script`, and that part of the answer to `script`."""
+    lines = (line.split() for line in _parts(output, nonce).get("reached", []))
+    return {(words[0], int(words[1])): cast(Reached, words[2]) for words in lines if len(words) == 3}
 
 
 def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials: Sequence[tuple[str, int]] = ()) -> str:
@@ -109,16 +143,15 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials:
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
         "names": f"for n in {quote(names)}; do set -- $(getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":",
     }
-    return (
-        "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in sections.items()) + "\n"
-    )
+    return _sections(sections, nonce)
 
 
 _DIAL = rf"""command -v bash >/dev/null || exit 0
 dial() {{
   said=$(LC_ALL=C timeout {DIAL_SECONDS} bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
   case "$? $said" in
-    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";; *) echo "$1 $2 rejected";;
+    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";;
+    *"Network is unreachable"*) echo "$1 $2 unrouted";; *) echo "$1 $2 rejected";;
   esac
 }}
 # A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
@@ -144,10 +177,7 @@ def _dial(dials: Sequence[tuple[str, int]]) -> str:
 
 def parse(output: str, nonce: str) -> Host:
     """The answer to `script`."""
-    parts: dict[str, list[str]] = {}
-    for part in output.split(f"\n{nonce} ")[1:]:
-        name, _, text = part.partition("\n")
-        parts[name] = text.splitlines()
+    parts = _parts(output, nonce)
 
     def lines(name: str) -> list[str]:
         return [line.strip() for line in parts.get(name, []) if line.strip()]
@@ -160,14 +190,10 @@ def parse(output: str, nonce: str) -> Host:
         listening=tuple(_listeners(lines("ports"))),
         units=units,
         traces=tuple(lines("traces")),
-        dropping=dict(_dropping(lines("firewall"))),
+        filters=tuple(_filters(lines("firewall"))),
         ruleset="\n".join(parts.get("firewall", [])),
         manager="firewalld" if units.get("firewalld", Unit(False, "")).active else "ufw" if lines("manager") else "",
-        reached={
-            (words[0], int(words[1])): cast(Reached, words[2])
-            for line in lines("reached")
-            if len(words := line.split()) == 3
-        },
+        reached=parse_dialled(output, nonce),
         cgroups=frozenset(" ".join(lines("cgroups")).split()),
         missing_features=tuple(lines("features")),
         nameservers=tuple(
@@ -219,8 +245,8 @@ def _units(text: str) -> Iterator[tuple[str, Unit]]:
             yield fields["Id"].removesuffix(".service"), Unit(active, fields.get("FragmentPath", ""))
 
 
-def _dropping(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """iptables comes last, and says nothing new of a chain that nft listed."""
+def _filters(lines: Sequence[str]) -> Iterator[Filter]:
+    """iptables comes last, and says nothing new of a hook whose chain nft listed."""
     table = chain = ""
     found = set()
     for line in lines:
@@ -228,8 +254,8 @@ def _dropping(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
             table = match[1]
         if match := re.match(r"chain (\S+) {", line):
             chain = match[1]
-        if match := re.search(r"hook (input|forward)\b.*policy drop", line):
+        if (match := re.match(r"type filter hook (input|forward)\b", line)) and table.split()[0] in ("ip", "inet"):
             found.add(match[1])
-            yield match[1], f"{table} {chain}"
-        if (match := re.match(r"-P (INPUT|FORWARD) (?:DROP|REJECT)", line)) and match[1].lower() not in found:
-            yield match[1].lower(), ""
+            yield Filter(cast(Hook, match[1]), f"{table} {chain}", "policy drop" in line)
+        if (match := re.match(r"-P (INPUT|FORWARD) (\w+)", line)) and match[1].lower() not in found:
+            yield Filter(cast(Hook, match[1].lower()), "", match[2] in ("DROP", "REJECT"))

@@ -68,6 +68,12 @@ def init_system(scene: Scene) -> Iterator[Found]:
             yield Found(machine.name, "it was not booted with systemd")
 
 
+def shells(scene: Scene) -> Iterator[Found]:
+    for machine, facts in scene.seen():
+        if not facts.bash:
+            yield Found(machine.name, "it has no bash")
+
+
 def selinux(scene: Scene) -> Iterator[Found]:
     for machine, facts in scene.seen():
         if facts.selinux and not facts.restorecon:
@@ -158,6 +164,10 @@ RULES = (
     Rule(
         "init", FACTS, init_system, "every component is a systemd unit",
         "use a machine, or a system container, whose PID 1 is systemd",
+    ),
+    Rule(
+        "bash", FACTS, shells, "ports are dialled with it, and the proof that etcd refuses plaintext is asked with it",
+        "install the package bash",
     ),
     Rule("kernel", FACTS, kernels, "kubelet, runc and kube-proxy use what older kernels lack", "boot a newer kernel"),
     Rule(

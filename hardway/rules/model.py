@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Machine
-from hardway.rules.host import Host
+from hardway.rules.host import Host, Reached
 from hardway.rules.symptoms import Case
 from hardway.setup.model import Setup
 
@@ -23,7 +23,8 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 class Scene:
     """What is known when rules are asked, by machine name.
 
-    `facts` come with every probe. `hosts` are what machines were before hardway put anything there.
+    `facts` come with every probe. `hosts` are what machines were before hardway put anything there, `reached` which
+    ports of others each got through to.
     `case` is a cluster that does not work, as doctor saw it. `clock` is the operator's, in seconds since
     the epoch, at the time of the facts.
     """
@@ -34,6 +35,7 @@ class Scene:
     clock: float | None = None
     case: Case | None = None
     setup: Setup | None = None
+    reached: Mapping[str, Mapping[tuple[str, int], Reached]] = field(default_factory=dict)
 
     @property
     def has(self) -> frozenset[Need]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from hardway.inventory.model import Cluster
 from hardway.ledger import FOLDER
@@ -12,7 +12,7 @@ from hardway.phases.hosts import MODULES
 from hardway.plan import View
 from hardway.resources import Module, Present
 from hardway.rules import host as host_room
-from hardway.rules.host import Host
+from hardway.rules.host import Host, Reached
 from hardway.rules.model import Finding, Scene, examine
 from hardway.rules.registry import RULES
 from hardway.session import Session, new_nonce
@@ -36,8 +36,9 @@ def preflight(
     ours = {name for name in unknown if is_of(session, views[name])}
     bare = [name for name in unknown if name not in ours]
     hosts = session.each(bare, lambda name: look(session, name, cluster))
+    reached = {name: host.reached for name, host in hosts.items()} | _dialled(session, cluster, set(views), set(bare))
     facts = {name: view.facts for name, view in views.items()}
-    findings = examine(RULES, Scene(cluster, facts, hosts, clock))
+    findings = examine(RULES, Scene(cluster, facts, hosts, clock=clock, reached=reached))
     if adopting:
         return findings
     lost = [_lost(one.name) for one in cluster.machines if one.name in ours and _runs(views[one.name])]
@@ -60,6 +61,28 @@ def _lost(name: str) -> Finding:
     )
 
 
+def _dials(cluster: Cluster, name: str, to: Collection[str]) -> list[tuple[str, int]]:
+    """What a machine dials on these others."""
+    if cluster.hosts.firewall != "check":
+        return []
+    asked = {str(machine.ip) for machine in cluster.machines if machine.name in to}
+    return [one for one in flows.dials(cluster, cluster.machine(name)) if one[0] in asked]
+
+
+def _dialled(
+    session: Session, cluster: Cluster, seen: set[str], bare: set[str]
+) -> dict[str, Mapping[tuple[str, int], Reached]]:
+    """Which ports of bare machines the others reach: a new worker's firewall is in their way, too."""
+    dials = {name: wanted for name in seen - bare if (wanted := _dials(cluster, name, bare))}
+
+    def dial(name: str) -> Mapping[tuple[str, int], Reached]:
+        nonce = new_nonce()
+        answer = session.run(name, host_room.dial_script(dials[name], nonce), what="dial new machines")
+        return host_room.parse_dialled(answer.stdout.decode(errors="replace"), nonce)
+
+    return session.each(dials, dial)
+
+
 def look(session: Session, name: str, cluster: Cluster) -> Host:
     """One script that changes nothing."""
     nonce = new_nonce()
@@ -67,9 +90,6 @@ def look(session: Session, name: str, cluster: Cluster) -> Host:
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
-    dials = []
-    if cluster.hosts.firewall == "check":
-        asked = {str(machine.ip) for machine in cluster.machines if machine.name in session.machines}
-        dials = [one for one in flows.dials(cluster, cluster.machine(name)) if one[0] in asked]
+    dials = _dials(cluster, name, set(session.machines))
     answer = session.run(name, host_room.script(features, names, nonce, dials), what="preflight")
     return host_room.parse(answer.stdout.decode(errors="replace"), nonce)

@@ -1,12 +1,14 @@
 """What a machine says of itself, and the holes that follow."""
 
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from fake.cluster import ONE, FakeCluster
 
 from hardway import facts
-from hardway.facts import parse
+from hardway.facts import SCRIPT, parse
 
 NewCluster = Callable[[str], FakeCluster]
 
@@ -78,3 +80,17 @@ def test_the_script_asks_a_real_shell(new_cluster: NewCluster) -> None:
     assert seen.clock > 1_600_000_000
     assert min(seen.memory_kib, seen.free_kib) > 0
     assert not seen.etcd_data
+
+
+@pytest.mark.parametrize(("content", "enforcing"), [("1", True), ("0", False), ("1\n", True)])
+def test_selinux_is_seen_in_a_file_without_an_end_of_line(tmp_path: Path, content: str, enforcing: bool) -> None:
+    (tmp_path / "enforce").write_text(content)
+    script = SCRIPT.replace("/sys/fs/selinux/enforce", str(tmp_path / "enforce"))
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert parse(done.stdout).selinux is enforcing
+
+
+def test_without_selinux_nothing_is_enforced(tmp_path: Path) -> None:
+    script = SCRIPT.replace("/sys/fs/selinux/enforce", str(tmp_path / "enforce"))
+    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    assert not parse(done.stdout).selinux

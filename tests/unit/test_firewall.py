@@ -1,5 +1,6 @@
 """Which ports must be open between machines, and the commands that open them."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -14,7 +15,7 @@ from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.network.firewall import Opening, commands, openings
 from hardway.network.flows import KUBELET, dials, flows, open_ports
 from hardway.rules import firewalls
-from hardway.rules.host import Host
+from hardway.rules.host import Filter, Host, Reached
 from hardway.rules.model import Finding, Scene, examine
 from hardway.views.foresight import declared
 from hardway.views.map import Map, drawn
@@ -73,6 +74,11 @@ def test_something_listens_on_every_port_that_is_opened(name: str) -> None:
     assert {(one.machine, one.port) for one in flows(cluster)} <= listening
 
 
+def test_a_name_before_a_balancer_of_the_inventory_opens_no_controller_to_anyone() -> None:
+    named = replace(WHOLE, endpoint=Endpoint("api.example.net"))
+    assert {one.machine for one in flows(named) if one.anyone} == {"lb"}
+
+
 def test_only_where_people_dial_the_api_anyone_may_come() -> None:
     assert {one.machine for one in flows(WHOLE) if one.anyone} == {"lb"}
     assert {one.machine for one in flows(SMALL) if one.anyone} == {"c0"}
@@ -92,7 +98,7 @@ def test_ports_of_the_same_sources_go_together() -> None:
 
 
 def test_nft_puts_its_rules_before_a_last_one_that_rejects() -> None:
-    assert commands(SMALL, W0, "nft", chains={"input": "ip mine in", "forward": "ip mine fwd"}) == [
+    assert commands(SMALL, W0, "nft", chains={"input": ("ip mine in",), "forward": ("ip mine fwd",)}) == [
         "nft 'insert rule ip mine in ip saddr { 192.0.2.10, 10.200.0.0/16 } tcp dport 10250 accept'",
         "nft 'insert rule ip mine fwd ip saddr 10.200.0.0/16 accept'",
         "nft 'insert rule ip mine fwd ip daddr 10.200.0.0/16 accept'",
@@ -111,34 +117,95 @@ def test_ufw_and_firewalld_keep_what_they_are_told() -> None:
     assert lines == ["firewall-cmd --permanent --add-port=6443/tcp", "firewall-cmd --reload"]
 
 
+def test_iptables_has_its_own_way() -> None:
+    assert commands(SMALL, W0, "iptables") == [
+        "iptables -I INPUT -p tcp -m multiport --dports 10250 -s 192.0.2.10,10.200.0.0/16 -j ACCEPT",
+        "iptables -I FORWARD -s 10.200.0.0/16 -j ACCEPT",
+        "iptables -I FORWARD -d 10.200.0.0/16 -j ACCEPT",
+    ]
+
+
 def test_with_another_plugin_pods_are_its_own_matter() -> None:
     bare = replace(SMALL, network=Network(plugin="none"))
     assert commands(bare, W0, "ufw") == ["ufw allow proto tcp from 192.0.2.10 to any port 10250"]
 
 
-def find(cluster: Cluster = SMALL, **hosts: dict[str, Any]) -> list[Finding]:
+Answers = Mapping[str, Reached]
+
+
+def find(
+    cluster: Cluster = SMALL, reached: Mapping[str, Answers] | None = None, **hosts: dict[str, Any]
+) -> list[Finding]:
+    """`reached`: by who dialled, what `ADDRESS:PORT` answered."""
     seen = {one.name: Host(**hosts.get(one.name, {})) for one in cluster.machines}
-    return examine(firewalls.RULES, Scene(cluster, hosts=seen))
+    answers = {
+        name: {(address, int(port)): said for text, said in of.items() for address, _, port in [text.partition(":")]}
+        for name, of in (reached or {}).items()
+    }
+    return examine(firewalls.RULES, Scene(cluster, hosts=seen, reached=answers))
+
+
+OWN = {"filters": (Filter("input", "inet company in", True),), "ruleset": "policy drop"}
 
 
 def test_a_port_on_which_nothing_listens_yet_is_open() -> None:
-    assert find(c0={"reached": {("192.0.2.20", KUBELET): "refused"}}) == []
+    assert find(reached={"c0": {f"192.0.2.20:{KUBELET}": "refused"}}) == []
 
 
 def test_closed_ports_are_told_with_who_dialled_and_what_opens_them() -> None:
-    [finding] = find(
-        c0={"reached": {("192.0.2.20", KUBELET): "silent"}},
-        w0={"dropping": {"input": "inet company in"}, "ruleset": "table inet company {"},
-    )
+    [finding] = find(reached={"c0": {f"192.0.2.20:{KUBELET}": "silent"}}, w0=OWN)
     assert (finding.machine, finding.level) == ("w0", "error")
     assert finding.what == "closed: TCP 10250 to c0 (no answer within 2.5 s)"
     assert "  nft 'insert rule inet company in ip saddr { 192.0.2.10," in finding.fix
 
 
-def test_without_a_firewall_of_its_own_it_is_one_on_the_way() -> None:
-    [finding] = find(c0={"reached": {("192.0.2.20", KUBELET): "rejected"}})
-    assert finding.what == "closed: TCP 10250 to c0 (rejected by a firewall)"
-    assert finding.fix.startswith("open them in the firewall on the way")
+def test_each_answer_is_told_with_those_who_got_it() -> None:
+    answers: dict[str, dict[str, Reached]] = {
+        "c0": {"192.0.2.11:2379": "silent", "192.0.2.11:2380": "rejected", "192.0.2.11:6443": "silent"},
+        "c2": {"192.0.2.11:2379": "silent"},
+    }
+    [finding] = find(WHOLE, answers)
+    assert finding.what == (
+        "closed: TCP 2379 to c0, c2 (no answer within 2.5 s); TCP 2380 to c0 (rejected by a firewall); "
+        "TCP 6443 to c0 (no answer within 2.5 s)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("there", "fix"),
+    [
+        ({}, "open them in the firewall on the way"),
+        (
+            {"filters": (Filter("forward", "ip filter FORWARD", False),), "ruleset": "accept"},
+            "open them in the firewall on",
+        ),
+        (OWN, "nft 'insert rule inet company in ip saddr"),
+        (
+            {"filters": (Filter("input", "", True),), "ruleset": "-P INPUT DROP"},
+            "iptables -I INPUT -p tcp -m multiport",
+        ),
+        ({"filters": (Filter("input", "ip filter INPUT", False),), "ruleset": "reject"}, "iptables -I INPUT -p tcp"),
+        ({"manager": "ufw"}, "ufw allow proto tcp from 192.0.2.10 to any port 10250"),
+        ({"manager": "firewalld"}, "firewall-cmd --permanent --add-rich-rule="),
+    ],
+)
+def test_what_opens_a_port_is_said_for_what_closes_it(there: dict[str, Any], fix: str) -> None:
+    [finding] = find(reached={"c0": {f"192.0.2.20:{KUBELET}": "rejected"}}, w0=there)
+    assert fix in finding.fix
+
+
+def test_of_a_machine_that_was_not_looked_at_nothing_is_claimed() -> None:
+    scene = Scene(SMALL, reached={"w0": {("192.0.2.10", 6443): "silent"}}, hosts={"w0": Host()})
+    [finding] = examine(firewalls.RULES, scene)
+    assert (finding.machine, finding.fix.splitlines()[0]) == (
+        "c0",
+        "open them in its own firewall, or in one on the way; the commands:",
+    )
+
+
+def test_who_knows_no_way_is_not_told_of_a_firewall() -> None:
+    [finding] = find(reached={"c0": {f"192.0.2.20:{KUBELET}": "unrouted"}})
+    assert (finding.rule, finding.machine, finding.what) == ("unrouted", "c0", "it has no route to w0 (192.0.2.20)")
 
 
 def test_a_ruleset_that_knows_the_pods_is_believed() -> None:
@@ -149,4 +216,4 @@ def test_a_ruleset_that_knows_the_pods_is_believed() -> None:
 
 def test_a_firewall_is_nobody_s_business_where_the_inventory_says_so() -> None:
     ignoring = replace(SMALL, hosts=Hosts(firewall="ignore"))
-    assert find(ignoring, c0={"reached": {("192.0.2.20", KUBELET): "silent"}}) == []
+    assert find(ignoring, {"c0": {f"192.0.2.20:{KUBELET}": "silent"}}) == []

@@ -25,15 +25,24 @@ def test_a_missing_value_is_an_error() -> None:
         render("units/kubelet.service", name="w")
 
 
-@pytest.mark.parametrize("name", ["on", "123", "1e3", "2026-11-21", "null", "node-0", "a.b"])
-def test_a_name_stays_a_name_in_yaml(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        *(
+            (name, f'"{name}"')
+            for name in ("on", "no", "true", "null", "y", "n", "123", "1e3", "0o17", "2026-11-21", ".5")
+        ),
+        *((name, name) for name in ("node-0", "on-call", "lab", "n1", "cluster.local", "system:node:worker-0")),
+    ],
+)
+def test_a_name_stays_a_name_for_every_reader_of_yaml(name: str, written: str) -> None:
     text = render(
         "configs/kubeconfig.yaml",
         cluster=name, server="https://x", ca="x", user=name, certificate="x", key="x", context=name,
     )  # fmt: skip
+    assert f"current-context: {written}\n" in text
     read = yaml.safe_load(text)
     assert read["clusters"][0]["name"] == read["users"][0]["name"] == read["current-context"] == name
-    assert read["contexts"][0]["context"] == {"cluster": name, "user": name}
 
 
 def test_an_empty_overlay_leaves_a_text_as_it_is() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.rules import RULES, Finding, Found, Rule, Scene, examine
-from hardway.rules.host import Host, Listener, Route, Unit
+from hardway.rules.host import Filter, Host, Listener, Route, Unit
 from hardway.rules.machines import GIB, MIB
 from hardway.values import OPERATOR, Role
 
@@ -99,6 +99,7 @@ def unit(active: bool = True) -> Unit:
             {"os": "rocky", "os_version": "9.6"},
             "rocky 9.6 is known from documentation: no cluster was made there by hardway's own tests",
         ),
+        ("bash", {"bash": False}, "it has no bash"),
         ("selinux", {"selinux": True}, "SELinux is enforcing, and nothing here labels files"),
         ("memory", {"memory_kib": 1000 * MIB}, "it has 1000 MiB of memory; a worker needs 1.0 GiB"),
         ("disk", {"free_kib": 2 * GIB}, "/var/lib has 2.0 GiB free; a worker needs 3.0 GiB"),
@@ -177,12 +178,12 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
         ),
         (
             "firewall",
-            {"dropping": {"forward": "ip filter FORWARD"}},
+            {"filters": (Filter("forward", "ip filter FORWARD", True),)},
             "its firewall (FORWARD policy DROP) drops what is forwarded: pods of different workers would not meet",
         ),
         (
             "firewall",
-            {"dropping": {"input": "inet filter input"}},
+            {"filters": (Filter("input", "inet filter input", True),)},
             "its firewall (INPUT policy DROP) drops what it was not told of; "
             "it was told nothing of pods (10.200.0.0/16)",
         ),
@@ -236,7 +237,7 @@ def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str,
 @pytest.mark.parametrize(
     "changes",
     [
-        {"dropping": {"forward": "ip filter FORWARD"}},
+        {"filters": (Filter("forward", "ip filter FORWARD", True),)},
         {"missing_features": ("overlay",)},
         {"cgroups": frozenset()},
         {"nameservers": ()},
@@ -321,11 +322,16 @@ def test_iptables_mode_takes_an_older_kernel() -> None:
 
 def test_a_firewall_is_ignored_where_the_inventory_says_so() -> None:
     ignoring = replace(CLUSTER, hosts=Hosts(firewall="ignore"))
-    assert found(scene(ignoring, there={"w0": {"dropping": {"forward": "", "input": ""}}})) == []
+    assert (
+        found(scene(ignoring, there={"w0": {"filters": (Filter("forward", "", True), Filter("input", "", True))}}))
+        == []
+    )
 
 
 def test_errors_come_before_warnings_and_each_finding_has_its_fix() -> None:
-    what = scene(seen={"c0": {"os": "arch"}, "w0": {"arch": "mips"}}, there={"w0": {"dropping": {"forward": ""}}})
+    what = scene(
+        seen={"c0": {"os": "arch"}, "w0": {"arch": "mips"}}, there={"w0": {"filters": (Filter("forward", "", True),)}}
+    )
     findings = examine(RULES, what)
     assert [(one.level, one.rule) for one in findings] == [
         ("error", "architecture"),

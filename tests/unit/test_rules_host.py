@@ -5,7 +5,7 @@ import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
 from hardway.rules import host
-from hardway.rules.host import Listener, Route, Unit
+from hardway.rules.host import Filter, Listener, Route, Unit
 
 NONCE = "NONCE"
 
@@ -106,7 +106,7 @@ def test_an_answer_is_read() -> None:
             "docker": Unit(False, "/lib/systemd/system/docker.service"),
         },
         traces=("/etc/kubernetes/admin.conf",),
-        dropping={"forward": "ip filter FORWARD", "input": ""},
+        filters=(Filter("input", "ip filter INPUT", False), Filter("forward", "ip filter FORWARD", True)),
         ruleset=ANSWER.partition("NONCE firewall\n")[2].partition("\nNONCE")[0].rstrip("\n"),
         manager="ufw",
         reached={("192.0.2.10", 6443): "open", ("192.0.2.10", 2379): "silent"},
@@ -133,3 +133,38 @@ def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -
     assert (seen.missing_features, seen.names["localhost"]) == (("missing_one",), "127.0.0.1")
     assert seen.names["no-such-host.invalid"] == ""
     assert done.stderr == ""
+
+
+CHAINS = """
+NONCE firewall
+table inet filter {
+	chain input {
+		type filter hook input priority filter; policy accept;
+		reject
+	}
+	chain output {
+		type filter hook output priority filter; policy drop;
+	}
+}
+table ip6 filter {
+	chain INPUT {
+		type filter hook input priority filter; policy drop;
+	}
+}
+table ip nat {
+	chain INPUT {
+		type nat hook input priority 100; policy accept;
+	}
+}
+"""
+
+
+def test_only_chains_that_ipv4_packets_pass_count() -> None:
+    assert host.parse(CHAINS, NONCE).filters == (Filter("input", "inet filter input", False),)
+
+
+def test_without_nft_iptables_says_what_it_drops() -> None:
+    assert host.parse("\nNONCE firewall\n-P INPUT ACCEPT\n-P FORWARD DROP\n", NONCE).filters == (
+        Filter("input", "", False),
+        Filter("forward", "", True),
+    )

@@ -58,8 +58,8 @@ def test_what_a_newer_version_declares_otherwise_is_said_to_come_from_it(built: 
     assert told(found) == {f"head file:{API}": origin, "head service:kube-apiserver.service": origin}
     assert item(found, f"file:{API}").evidence[0] == f"as hardway {BEFORE} wrote it"
     text = " ".join(page(found).split())
-    assert text.count(f"from hardway 99.0, which differs from {BEFORE} that applied this last") == 3
-    assert f"2 of these come from hardway 99.0, which differs from {BEFORE} that applied this last." in text
+    assert text.count(f"from hardway 99.0, which declares this otherwise than {BEFORE} did") == 3
+    assert f"2 of these come from hardway 99.0, which declares this otherwise than {BEFORE} did." in text
 
     cluster.init()
     assert plan(cluster).items == ()
