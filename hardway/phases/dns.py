@@ -46,12 +46,11 @@ def proofs(model: Model) -> Iterator[Proof]:
     if network.plugin == "bridge":
         yield Proof(
             model.cluster.controller_for(2).name,
-            "CoreDNS is available",
-            f"{KUBECTL} -n kube-system get deployment coredns "
-            "-o jsonpath='{.status.conditions[?(@.type==\"Available\")].status}'",
+            "all of CoreDNS' pods are ready",
+            f"set -- $({KUBECTL} -n kube-system get deployment coredns "
+            "-o jsonpath='{.spec.replicas} {.status.readyReplicas}'); "
+            'echo "${2:-0} of ${1:-0} are ready"; [ "${1:-0}" -gt 0 ] && [ "${2:-0}" = "$1" ]',
             "without DNS most programs find nothing in the cluster",
-            "equals",
-            "True",
             within=120,
         )
 
