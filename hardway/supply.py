@@ -60,7 +60,7 @@ class Supply:
         missing = {need: machine for need, machine in needs.items() if _key(need) not in accepted}
         if missing:
             self._refuse_unbundled(missing)
-            self._ensure(list(needs))
+            self._ensure(needs)
 
     def all_needs(self, arches: Iterable[Arch]) -> list[Need]:
         """All of the catalogue for these architectures."""
@@ -73,7 +73,7 @@ class Supply:
         `with_images`: images are pulled where the source has none as files; else they may be absent.
         """
         needs = self.all_needs(arches)
-        have = self._ensure(needs)
+        have = self._ensure(dict.fromkeys(needs))
         if with_images and (images := [need for need in needs if need not in have]):
             from hardway.artifacts.download import Web
             from hardway.artifacts.registry import pull_all
@@ -93,7 +93,7 @@ class Supply:
     def blobs(self, changes: Sequence[Change], architectures: Mapping[str, str]) -> dict[FileKey, Blob]:
         """What these changes install, in the cache and whole."""
         needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
-        have = self._ensure(list(needs)) if needs else {}
+        have = self._ensure(needs) if needs else {}
         return {_key(need): blob for need, blob in have.items()}
 
     def repository(self, machine: str, changes: Iterable[Change], facts: Facts) -> Mapping[str, Blob]:
@@ -119,7 +119,7 @@ class Supply:
         blobs = {name: self.store.blob(digest) for name, digest in digests.items()}
         return {name: blob for name, blob in blobs.items() if blob is not None}
 
-    def _needs(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, str]:
+    def _needs(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, str | None]:
         """What these resources of machines need, each with the first machine that needs it."""
         names: dict[Arch, dict[str, str]] = {}
         for machine, resource in wanted:
@@ -139,17 +139,18 @@ class Supply:
             for need in needs_for(self.kubernetes, arch, of, self.others)
         }
 
-    def _refuse_unbundled(self, needs: Mapping[Need, str]) -> None:
+    def _refuse_unbundled(self, needs: Mapping[Need, str | None]) -> None:
         """Raises ArtifactError, with a machine that needs it, for what the bundle does not hold."""
         for need, machine in needs.items():
             if self.bundle is not None and not self.bundle.has(*_key(need)):
                 raise _unbundled(self.bundle, need, machine)
 
-    def _ensure(self, needs: Sequence[Need]) -> dict[Need, Blob]:
+    def _ensure(self, needs: Mapping[Need, str | None]) -> dict[Need, Blob]:
+        """The blobs of needs, each with a machine that has it, where it is one."""
         if self.bundle is not None:
             return self._from_bundle(self.bundle, needs)
         return ensure(
-            needs,
+            list(needs),
             source=self.source,
             mirror=self.mirror,
             store=self.store,
@@ -159,21 +160,22 @@ class Supply:
             ask=self.ask,
         )
 
-    def _from_bundle(self, bundle: Bundle, needs: Sequence[Need]) -> dict[Need, Blob]:
+    def _from_bundle(self, bundle: Bundle, needs: Mapping[Need, str | None]) -> dict[Need, Blob]:
         have = self._at_hand(needs)
         if set(needs) - have.keys():
             self._unpack(bundle)
             have = self._at_hand(needs)
             for need, blob in have.items():
                 self.events(ArtifactProgress(need.name, "ready", blob.size, blob.size))
-        if missing := [need for need in needs if need not in have]:
-            raise _unbundled(bundle, missing[0])
+        for need, machine in needs.items():
+            if need not in have:
+                raise _unbundled(bundle, need, machine)
         return have
 
     def _unpack(self, bundle: Bundle) -> None:
         unpack(bundle, self.store.telling(self.events), self.lock, self.events)
 
-    def _at_hand(self, needs: Sequence[Need]) -> dict[Need, Blob]:
+    def _at_hand(self, needs: Iterable[Need]) -> dict[Need, Blob]:
         found = at_hand(needs, self.source, self.store, self.lock, self.require_pinned)
         return {need: blob for need, (blob, _) in found.items()}
 
@@ -182,7 +184,7 @@ def _key(need: Need) -> FileKey:
     return need.name, need.version, need.arch
 
 
-def _unbundled(bundle: Bundle, need: Need, machine: str | None = None) -> ArtifactError:
+def _unbundled(bundle: Bundle, need: Need, machine: str | None) -> ArtifactError:
     return ArtifactError(
         f"{bundle.path} has no {need.name} {need.version} for {need.arch}",
         machine=machine,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fake.commands import BINARIES
 from fake.machine import FakeMachine
+from hardway.artifacts.bundle import Bundle
 from hardway.artifacts.catalogue import IMAGES, Arch
 from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
@@ -69,6 +70,7 @@ class FakeCluster:
     inventory: Path
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    bundle: Bundle | None = None
 
     @classmethod
     def new(cls, root: Path, inventory: str) -> "FakeCluster":
@@ -114,7 +116,7 @@ class FakeCluster:
         return found
 
     def supply(self) -> Supply:
-        return Supply(self.cluster.kubernetes, self.store, self.lock, source="build")
+        return Supply(self.cluster.kubernetes, self.store, self.lock, source="build", bundle=self.bundle)
 
     def session(self, events: Sink = discard, names: Sequence[str] = ()) -> Session:
         chosen = {name: one for name, one in self.machines.items() if not names or name in names}

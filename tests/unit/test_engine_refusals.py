@@ -1,12 +1,14 @@
 """What makes a run stop before it acts: everything by which a cluster or its keys could be lost."""
 
+import re
 import shutil
 from collections.abc import Callable
 
 import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
 
-from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.artifacts.bundle import Bundle
+from hardway.errors import ArtifactError, HardwayError, UsageError, WorkspaceError
 from hardway.state import State, advanced
 
 NewCluster = Callable[[str], FakeCluster]
@@ -149,3 +151,26 @@ def test_a_limit_without_all_controllers_cannot_begin_etcd(new_cluster: NewClust
         made.init(names=["hand"])
     assert made.init(["hosts"], names=["hand"]).changes
     assert made.workspace().load_state() is not None
+
+
+class TestABundle:
+    """What it lacks is found before a ledger says that the run has begun: else the machine were bare no more."""
+
+    @pytest.fixture
+    def bare(self, new_cluster: NewCluster) -> FakeCluster:
+        """Two machines of which one lacks a package, an inventory's own lock, and a bundle with nothing in it."""
+        bare = new_cluster(PAIR)
+        (bare.machines["hand"].root / "etc/protocols").unlink()
+        bare.bundle = Bundle(bare.root / "site.tar.zst", bare.cluster.kubernetes, (), {})
+        return bare
+
+    def test_a_package_that_it_lacks_leaves_the_machines_as_they_were(self, bare: FakeCluster) -> None:
+        error = refused(bare, ArtifactError)
+        assert error.machine == "hand"
+        assert "has no packages for debian-12" in error.what
+
+    def test_so_does_a_file_that_the_lock_knows_and_nobody_has(self, bare: FakeCluster) -> None:
+        shutil.rmtree(bare.store.root)
+        error = refused(bare, ArtifactError)
+        assert error.machine in bare.machines
+        assert re.search(r"site\.tar\.zst has no \S+ [0-9.]+ for ", error.what)
