@@ -20,7 +20,7 @@ import zstandard
 
 from hardway.artifacts import frames
 from hardway.artifacts.get import Need
-from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.lock import FROM_BUNDLE, Entry, Lock
 from hardway.artifacts.store import CHUNK, Blob, Store, read_chunks
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Sink
@@ -28,7 +28,6 @@ from hardway.events import ArtifactProgress, Sink
 FORMAT = 1
 _MANIFEST = "manifest.json"
 _BLOBS = "blobs/sha256/"
-_ORIGIN = "bundle, "
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _AGAIN = "copy the file again and compare `sha256sum` on both sides, or make it anew: hardway artifacts bundle"
@@ -124,7 +123,7 @@ def unpack(bundle: Bundle, store: Store, lock: Lock, events: Sink) -> None:
 
 
 def _from_bundle(origin: str) -> str:
-    return f"{_ORIGIN}{origin.removeprefix(_ORIGIN)}"
+    return f"{FROM_BUNDLE}{origin.removeprefix(FROM_BUNDLE)}"
 
 
 def _all(packages: Mapping[System, Mapping[str, Blob]]) -> Iterator[Blob]:

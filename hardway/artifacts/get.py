@@ -119,7 +119,7 @@ def at_hand(
     for need in needs:
         entries = accepted.get((need.name, need.version, need.arch), [])
         for entry in sorted(entries, key=lambda e: not e.source.startswith(source)):
-            if require_pinned and entry.source.endswith(_UNPINNED):
+            if require_pinned and (entry.is_bundled or entry.source.endswith(_UNPINNED)):
                 continue
             if (blob := store.blob(entry.digest)) is not None:
                 found[need] = blob, entry.source

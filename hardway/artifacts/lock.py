@@ -23,6 +23,7 @@ _HEAD = """\
 # Written by hardway: the sha256 digests that this cluster's files may have, and where each came from.
 # Commit it with the inventory. Take a line out, and the file is got or built anew.
 """
+FROM_BUNDLE = "bundle, "
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,6 +36,11 @@ class Entry:
     arch: str
     digest: str
     source: str
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether a bundle brought it: the rest of its source is then the bundle's own word."""
+        return self.source.startswith(FROM_BUNDLE)
 
 
 class Lock:
@@ -69,11 +75,18 @@ class Lock:
         }
 
     def add(self, *new: Entry) -> None:
-        """Accept these digests too. Writes by rename, and only where something is new."""
+        """Accept these digests too. Writes by rename, and only where something is new.
+
+        The first source stays, so what is built again gives no new line; but what was got or built here comes
+        before a bundle's word of it.
+        """
         with self._held():
             known = {_identity(entry): entry for entry in self.entries()}
-            # The first source stays: what is built again gives the same digest, and the file no new line.
-            merged = {_identity(entry): entry for entry in new} | known
+            merged = dict(known)
+            for entry in new:
+                first = merged.get(_identity(entry))
+                if first is None or (first.is_bundled and not entry.is_bundled):
+                    merged[_identity(entry)] = entry
             if merged == known:
                 return
             tree: dict[str, Any] = {}

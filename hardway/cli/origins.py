@@ -8,7 +8,7 @@ from hardway.artifacts.bundle import Bundle, read
 from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.lock import Lock
 from hardway.cli.options import Options
-from hardway.errors import ArtifactError
+from hardway.errors import ArtifactError, UsageError
 from hardway.inventory.model import Cluster
 from hardway.network.proxy import environment
 
@@ -34,9 +34,17 @@ def lock_of(cluster: Cluster) -> Lock:
 
 
 def bundled(options: Options, cluster: Cluster) -> Bundle | None:
-    """What `--bundle` names. Raises ArtifactError where that is no bundle, or one for another release."""
+    """What `--bundle` names.
+
+    Raises ArtifactError where that is no bundle, or one for another release; UsageError where pins are asked for.
+    """
     if options.bundle is None:
         return None
+    if options.require_pinned:
+        raise UsageError(
+            "a bundle vouches for itself: what it says of its files is no digest in the catalogue",
+            hint="leave it out here; with `artifacts bundle --require-pinned` only pinned files go in",
+        )
     bundle = read(options.bundle)
     if bundle.kubernetes != cluster.kubernetes:
         raise ArtifactError(

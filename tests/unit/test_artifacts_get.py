@@ -149,6 +149,12 @@ class TestAtHand:
         built = room.accept(NEEDS[0], b"built", "build go1.26.8")
         assert room.ensure("download", NEEDS[:1], require_pinned=True) == {NEEDS[0]: built}
 
+    def test_nor_is_what_a_bundle_says_of_itself(self, room: Room) -> None:
+        for number in range(8):
+            room.accept(NEEDS[0], b"other %d" % number, "bundle, download, pinned")
+        built = room.accept(NEEDS[0], b"built", "build go1.26.8")
+        assert room.ensure("download", NEEDS[:1], require_pinned=True) == {NEEDS[0]: built}
+
     def test_a_damaged_blob_is_named_and_made_again(self, room: Room) -> None:
         blob = room.ensure("build")[NEEDS[0]]
         blob.path.chmod(0o755)

@@ -61,6 +61,12 @@ def test_nothing_new_writes_nothing(lock: Lock) -> None:
     assert lock.path.stat().st_ino == written.st_ino
 
 
+def test_what_was_got_here_comes_before_the_word_of_a_bundle(lock: Lock) -> None:
+    for source in ("bundle, download, pinned", "bundle, build", "download, pinned", "bundle, build", "mirror, pinned"):
+        lock.add(kubelet(ONE, source))
+    assert lock.accepted("kubelet", "1.36.4", "amd64") == {ONE: "download, pinned"}
+
+
 def test_many_at_once_lose_nothing(lock: Lock) -> None:
     entries = [Entry(f"file-{n}", "1", "amd64", sha256(bytes([n])), "build") for n in range(32)]
     with ThreadPoolExecutor(8) as pool:

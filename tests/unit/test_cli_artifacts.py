@@ -178,6 +178,14 @@ class TestBundle:
             assert "kubernetes: 1.35.6" in ran.err
         assert not (tmp_path / ".hardway").exists()
 
+    def test_its_own_word_is_no_pin(self, hardway: Run, tmp_path: Path) -> None:
+        bundle.write(tmp_path / "site.tar.zst", "1.36.5", {}, {}, discard)
+        for words in (("init",), ("etcd",), ("artifacts", "get")):
+            ran = hardway(*words, "--bundle", "site.tar.zst", "--require-pinned")
+            assert ran.code == 2
+            assert "vouches for itself" in ran.err
+        assert not (tmp_path / ".hardway").exists()
+
     def test_what_is_no_bundle_is_refused_before_anybody_is_contacted(self, hardway: Run, tmp_path: Path) -> None:
         ran = hardway("init", "--bundle", "hardway.yaml")
         assert ran.code == 1
