@@ -149,6 +149,10 @@ class Supply:
         """The blobs of needs, each with a machine that has it, where it is one."""
         if self.bundle is not None:
             return self._from_bundle(self.bundle, needs)
+        if self.source != "build" and any(not need.release.catalogued for need in needs):
+            from hardway.artifacts.recording import refuse_unlocked
+
+            refuse_unlocked(needs, self.lock)
         return ensure(
             list(needs),
             source=self.source,

@@ -183,10 +183,7 @@ class _Getter:
         self, needs: Sequence[Need], source: Literal["download", "mirror"], mirror: str | None
     ) -> dict[Need, Blob]:
         """From the publishers or a mirror, several at once; images from a mirror only."""
-        from hardway.artifacts.recording import refuse_unlocked
-
         wanted = _files_of([need for need in needs if not need.is_image])
-        refuse_unlocked(dict.fromkeys(need.release for of in wanted.values() for need in of), self.lock)
         origin = publisher(source, mirror)
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
             futures = {pool.submit(self._obtain, file, origin): of for file, of in wanted.items()}

@@ -6,8 +6,9 @@ For a version that the catalogue does not pin, they are what makes it acceptable
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from hardway.artifacts.catalogue import ARCHES, Arch, Release
+from hardway.artifacts.catalogue import Arch, Release
 from hardway.artifacts.download import Absent, Publisher, Unavailable
+from hardway.artifacts.get import Need
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.published import Wanted, expected_digest
 from hardway.errors import ArtifactError
@@ -52,18 +53,31 @@ def record(
     return entries
 
 
-def refuse_unlocked(releases: Iterable[Release], lock: Lock) -> None:
-    """Raises ArtifactError for releases of whose files neither the catalogue nor the lock has a digest."""
-    known = {(entry.name, entry.version) for entry in lock.entries()}
-    unlocked = []
-    for one in releases:
-        names = {Wanted(file, one.version, arch).file_name for file in one.files for arch in ARCHES}
+def unlocked(needs: Iterable[Need], lock: Lock) -> list[Need]:
+    """The binaries beyond the catalogue for which the lock has no digest, of their own or of the file they come in."""
+    known = {(entry.name, entry.version, entry.arch) for entry in lock.entries()}
+    found = []
+    for need in needs:
+        release = need.release
+        if release.catalogued or (file := release.file_with(need.name)) is None:
+            continue
         # A bundle brings binaries, and nothing of the archives that they were in.
-        if not one.catalogued and not any((name, one.version) in known for name in (*names, *one.binaries)):
-            unlocked.append(f"{one.component} {one.version}")
-    if unlocked:
-        verb = "is" if len(unlocked) == 1 else "are"
+        names = (Wanted(file, need.version, need.arch).file_name, need.name)
+        if not any((name, need.version, need.arch) in known for name in names):
+            found.append(need)
+    return found
+
+
+def refuse_unlocked(needs: Iterable[Need], lock: Lock) -> None:
+    """Raises ArtifactError for binaries of which neither the catalogue nor the lock has a digest."""
+    missing = unlocked(needs, lock)
+    if missing:
+        releases = list(dict.fromkeys(f"{need.component} {need.version}" for need in missing))
+        arches = " and ".join(dict.fromkeys(need.arch for need in missing))
+        verb = "is" if len(releases) == 1 else "are"
         raise ArtifactError(
-            f"{' and '.join(unlocked)} {verb} not in this hardway's catalogue, and {lock.path.name} has no digest",
+            f"{' and '.join(releases)} {verb} not in this hardway's catalogue, "
+            f"and {lock.path.name} has not every digest for {arches}",
+            said=f"without one: {', '.join(dict.fromkeys(need.name for need in missing))}",
             hint="hardway artifacts lock records what the publishers state",
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from hardway.artifacts.bundle import Bundle, read
-from hardway.artifacts.catalogue import releases_for
+from hardway.artifacts.catalogue import ARCHES, releases_for
+from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Lock
 from hardway.cli.options import Options
 from hardway.errors import ArtifactError, UsageError
@@ -14,12 +15,17 @@ from hardway.network.proxy import environment
 
 
 def refuse_unlocked(options: Options, cluster: Cluster) -> None:
-    """Raises ArtifactError for a version that nothing vouches for. With a bundle the digests are its own."""
-    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
-    if options.bundle is None and (others := [one for one in releases if not one.catalogued]):
-        from hardway.artifacts.recording import refuse_unlocked
+    """Raises ArtifactError for versions that nothing vouches for. With a bundle the digests are its own.
 
-        refuse_unlocked(others, lock_of(cluster))
+    Which architecture the machines have nobody knows yet: here all of one is enough.
+    """
+    kubernetes, others = cluster.kubernetes, cluster.artifacts.versions
+    if options.bundle is None and any(not one.catalogued for one in releases_for(kubernetes, others).values()):
+        from hardway.artifacts.recording import refuse_unlocked, unlocked
+
+        lock = lock_of(cluster)
+        each = [needs_for(kubernetes, arch, names_of(kubernetes), others) for arch in ARCHES]
+        refuse_unlocked(min(each, key=lambda needs: len(unlocked(needs, lock))), lock)
 
 
 def go_through_proxy(cluster: Cluster) -> None:

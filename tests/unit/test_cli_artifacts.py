@@ -132,6 +132,30 @@ class TestLock:
         assert "hardway artifacts lock" in ran.err
         assert not (tmp_path / ".hardway").exists()
 
+    def test_one_digest_vouches_for_no_other_file(self, hardway: Run, tmp_path: Path) -> None:
+        Lock(tmp_path / "artifacts.lock").add(
+            Entry("kubectl", "1.36.5", "amd64", sha256(b""), "download, publisher's digest")
+        )
+        ran = hardway("init")
+        assert ran.code == 1
+        said = " ".join(ran.err.split())
+        assert "artifacts.lock has not every digest for amd64" in said
+        assert "kube-apiserver" in said
+        assert "kubectl" not in said.partition("without one")[2]
+
+    def test_one_architecture_vouches_for_no_other(self, hardway: Run, site: Site, tmp_path: Path) -> None:
+        place = ("--source", "mirror", "--mirror", site.url)
+        assert hardway("artifacts", "lock", "--arch", "amd64", *place).code == 0
+        before, asked = locked(tmp_path), len(site.asked)
+        ran = hardway("artifacts", "get", "--arch", "arm64", *place)
+        assert ran.code == 1
+        assert "has not every digest for arm64" in " ".join(ran.err.split())
+        assert (locked(tmp_path), len(site.asked)) == (before, asked)
+
+    def test_those_of_one_architecture_let_a_run_begin(self, hardway: Run, site: Site) -> None:
+        assert hardway("artifacts", "lock", "--arch", "arm64", "--source", "mirror", "--mirror", site.url).code == 0
+        assert "ssh to root@127.0.0.2 port 1" in hardway("init").err
+
     def test_a_version_that_its_publisher_does_not_have_is_said(self, hardway: Run, site: Site, tmp_path: Path) -> None:
         (tmp_path / "hardway.yaml").write_text(INVENTORY.replace("3.6.15", "3.6.99"))
         ran = hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url)
