@@ -13,15 +13,12 @@ from pathlib import Path
 from hardway.artifacts.catalogue import Arch
 from hardway.artifacts.store import Blob, Store
 from hardway.artifacts.text import without_credentials
+from hardway.debian import KEYRING, SUITES, archives
 from hardway.errors import ArtifactError
-
-SUITES: Mapping[str, str] = {"debian-12": "bookworm", "debian-13": "trixie"}
-"""Distributions whose packages can be got, by os-release's ID and VERSION_ID, with the archive's name for each."""
 
 INDEX = "Packages"
 """The file beside the packages in which apt looks them up."""
 
-_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _MAIN, _SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian-security"
 
 
@@ -31,7 +28,8 @@ def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> 
     _refuse_without_tools()
     with store.temporary() as root:
         apt = _Apt(root, arch)
-        (root / "sources.list").write_text(sources(suite, arch, *_archives()))
+        main, security = archives()
+        (root / "sources.list").write_text(sources(suite, arch, main or _MAIN, security or _SECURITY))
         apt("apt-get", "-qq", "update")
         apt("apt-get", "-qq", "--yes", "--no-install-recommends", "--download-only", "install", *sorted(names))
         got = sorted(path.name.partition("_")[0] for path in (root / "archives").glob("*.deb"))
@@ -45,7 +43,7 @@ def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> 
 
 def sources(suite: str, arch: Arch, main: str, security: str) -> str:
     """apt's list of sources for one release of Debian."""
-    options = f"[arch={arch} signed-by={_KEYRING}]"
+    options = f"[arch={arch} signed-by={KEYRING}]"
     places = ((main, suite), (main, f"{suite}-updates"), (security, f"{suite}-security"))
     return "".join(f"deb {options} {uri} {name} main\n" for uri, name in places)
 
@@ -65,20 +63,11 @@ def _refuse_without_tools() -> None:
             "this computer has no apt, which gets the machines' packages",
             hint="make the bundle on a Debian or Ubuntu computer; or --packages none, and install them by hand",
         )
-    if not _KEYRING.exists():
+    if not KEYRING.exists():
         raise ArtifactError(
-            f"{_KEYRING} is missing, by which Debian's signatures are checked",
+            f"{KEYRING} is missing, by which Debian's signatures are checked",
             hint="apt-get install debian-archive-keyring",
         )
-
-
-def _archives() -> tuple[str, str]:
-    """Where this computer gets Debian and its security updates from, or where all do."""
-    argv = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    own = [line.split() for line in said.splitlines() if line.startswith("Debian ") and len(line.split()) == 3]
-    uris = {release.endswith("-security"): uri.rstrip("/") for _, release, uri in own}
-    return uris.get(False, _MAIN), uris.get(True, _SECURITY)
 
 
 class _Apt:

@@ -175,7 +175,7 @@ def _arches(given: str | None) -> list[Arch]:
 
 def _systems(cluster: Cluster, given: str | None) -> list[str]:
     """The distributions whose packages are asked for; a lab's images say which they are."""
-    from hardway.artifacts.packages import SUITES
+    from hardway.debian import SUITES
     from hardway.errors import UsageError
 
     if given is None and cluster.lab is not None:

@@ -11,14 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hardway.debian import SUITES, archives
 from hardway.errors import LabError
 from hardway.events import Note, Sink
 from hardway.lab.user import Invoker
 from hardway.values import LabImage
-
-SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
-"""Debian's code names, by the image without `-minimal`."""
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 _BOOT = [
     "systemd",
@@ -213,17 +210,8 @@ def apt_options() -> list[str]:
 @functools.cache
 def mirrors(name: str) -> list[str]:
     """A suite's package sources: this computer's archive where it runs Debian, else none: mmdebstrap has its own."""
-    listed = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = dict(line.split()[::-1] for line in listed.stdout.splitlines() if len(line.split()) == 2)
-    # An archive holds every suite, so the one that this computer runs on tells where the others lie.
-    main = next((uri for release, uri in found.items() if release in SUITES.values()), None)
+    main, security = archives()
     if main is None:
         return []
-    security = next((uri for release, uri in found.items() if release.endswith("-security")), None)
     sources = {name: main, f"{name}-updates": main} | ({f"{name}-security": security} if security else {})
-    return [f"deb {uri.rstrip('/')} {release} main" for release, uri in sources.items()]
+    return [f"deb {uri} {release} main" for release, uri in sources.items()]

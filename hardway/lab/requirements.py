@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
+from hardway.debian import KEYRING
 from hardway.lab import cgroups, image
 from hardway.lab.model import STATE, Lab
 from hardway.lab.user import invoker
@@ -44,7 +45,7 @@ def _identity() -> Iterator[str]:
 
 def _packages() -> Iterator[str]:
     missing = {package for program, package in _PROGRAMS.items() if not shutil.which(program)}
-    if not image.KEYRING.exists():
+    if not KEYRING.exists():
         missing.add("debian-archive-keyring")
     if missing:
         yield f"packages are missing: sudo apt-get install {' '.join(sorted(missing))}"

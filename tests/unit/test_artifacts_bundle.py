@@ -13,8 +13,9 @@ from hardway.artifacts import frames
 from hardway.artifacts.bundle import Bundle, read, unpack, write
 from hardway.artifacts.get import Need, names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
-from hardway.artifacts.packages import SUITES, fetch, sources
+from hardway.artifacts.packages import fetch, sources
 from hardway.artifacts.store import Blob, Store
+from hardway.debian import SUITES
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Event, discard
 from hardway.phases.base import Placed

@@ -11,7 +11,7 @@ import hardway
 ROOT = Path(hardway.__file__).parent
 LAYERS = (
     {"hardway", "values", "errors", "events", "platforms", "yaml_text"},
-    {"data"},
+    {"data", "debian"},
     {"inventory", "openssl", "pki", "render"},
     {"kube", "network", "resources", "artifacts", "state", "facts", "ledger", "remote"},
     {"workspace"},
@@ -35,7 +35,7 @@ DOING = {
     "subprocess", "socket", "os", "shutil", "tempfile", "fcntl", "threading", "concurrent", "asyncio", "urllib",
     "http", "httpx", "fabric", "paramiko", "invoke",
     "hardway.remote", "hardway.workspace", "hardway.session", "hardway.artifacts.store", "hardway.artifacts.get",
-    "hardway.artifacts.download", "hardway.artifacts.build", "hardway.lab", "hardway.data",
+    "hardway.artifacts.download", "hardway.artifacts.build", "hardway.lab", "hardway.data", "hardway.debian",
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_the_lab_is_a_neighbour_and_no_part_of_the_engine() -> None:
     for module in MODULES:
         if room(module) == "lab":
             rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
-            assert rooms <= {"lab", "errors", "events", "data", "values", "hardway"}, module
+            assert rooms <= {"lab", "errors", "events", "data", "debian", "values", "hardway"}, module
 
 
 def printed(path: Path) -> list[int]:
