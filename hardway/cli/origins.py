@@ -29,10 +29,18 @@ def refuse_unlocked(options: Options, cluster: Cluster) -> None:
 
 
 def go_through_proxy(cluster: Cluster) -> None:
-    """Downloads, Go and apt take it from the environment; what the operator's own says comes first."""
-    for name, value in environment(cluster).items():
-        if name not in os.environ and name.lower() not in os.environ:
-            os.environ[name] = os.environ[name.lower()] = value
+    """Downloads, Go, apt and kubectl take it from the environment; what the operator's own says comes first.
+
+    Where the way is the inventory's, his own exceptions are not all: they know nothing of this cluster.
+    """
+    ways = environment(cluster)
+    near = ways.pop("NO_PROXY", "")
+    taken = {name: way for name, way in ways.items() if not {name, name.lower()} & os.environ.keys()}
+    if taken:
+        own = os.environ.get("no_proxy") or os.environ.get("NO_PROXY")
+        taken["NO_PROXY"] = f"{own},{near}" if own else near
+    for name, value in taken.items():
+        os.environ[name] = os.environ[name.lower()] = value
 
 
 def lock_of(cluster: Cluster) -> Lock:

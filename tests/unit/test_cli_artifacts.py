@@ -245,6 +245,27 @@ class TestProxy:
         monkeypatch.setenv("http_proxy", site.url)
         assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", "http://mirror.test").code == 0
 
+    @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+    def test_the_operators_exceptions_are_kept_beside_the_clusters(
+        self, hardway: Run, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        self.inventory(tmp_path, "http://127.0.0.1:1")
+        monkeypatch.setenv(name, "localhost,.corp.example")
+        assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url).code == 0
+        near = environment(load(tmp_path / "hardway.yaml"))["NO_PROXY"]
+        assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == f"localhost,.corp.example,{near}"
+
+    def test_beside_a_proxy_of_the_operators_his_exceptions_are_his(
+        self, hardway: Run, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.inventory(tmp_path, "http://127.0.0.1:1")
+        for name in ("http_proxy", "https_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:2")
+        monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+        assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url).code == 0
+        assert os.environ["no_proxy"] == "localhost,127.0.0.1"
+        assert "NO_PROXY" not in os.environ
+
     def test_what_is_near_is_reached_without_it(self, hardway: Run, site: Site, tmp_path: Path) -> None:
         self.inventory(tmp_path, "http://127.0.0.1:1")
         assert hardway("artifacts", "lock", "--source", "mirror", "--mirror", site.url).code == 0
