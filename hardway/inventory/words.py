@@ -2,7 +2,7 @@
 that says what is wrong and what would be right."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +15,9 @@ _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
 _SSH_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
 _JUMP = re.compile(r"(?:[A-Za-z0-9_.\\-]+@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9]{1,5})?")
+_PROXY = re.compile(
+    r"https?://(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)(:(?P<port>[0-9]{1,5}))?/?"
+)
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -143,12 +146,21 @@ def mirror(text: str) -> str:
 
 
 def proxy(text: str) -> str:
-    """An HTTP proxy; never one with a password, since inventories are shared and every machine is told."""
-    url = urlsplit(text)
-    if url.username is not None or url.password is not None:
+    """An HTTP proxy; never one with a password, since inventories are shared and every machine is told.
+
+    It stands in units, in shell and in the environment as it is: so nothing that means something there.
+    """
+    if "@" in text:
         raise ValueError("holds a user or password, and every machine would be told; right: a proxy that asks for none")
-    if url.scheme not in ("http", "https") or not url.hostname or url.path.strip("/") or url.query:
-        raise ValueError("is no proxy's URL; right: http://HOST:PORT, such as http://proxy.example.net:3128")
+    parts = _PROXY.fullmatch(text)
+    try:
+        if parts is None or not 0 < int(parts["port"] or 80) < 65536:
+            raise ValueError(text)
+        IPv6Address(parts["v6"] or "::1")
+        IPv4Address(parts["v4"] or "127.0.0.1")
+    except ValueError:
+        right = "http://HOST:PORT, such as http://proxy.example.net:3128"
+        raise ValueError(f"is no proxy's URL; right: {right}") from None
     return text.rstrip("/")
 
 

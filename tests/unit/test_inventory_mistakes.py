@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from hardway.errors import USAGE, InventoryError
+from hardway.inventory import words
 from hardway.inventory.load import load
 
 NAME = "is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
@@ -309,3 +310,37 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
     assert str(caught.value) == f"{tmp_path}/none.yaml: cannot be read: No such file or directory"
     assert caught.value.exit_code == USAGE
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy.example.net:31x28",
+        "http://proxy:99999",
+        "http://proxy:0",
+        "http://proxy:",
+        "http://pro xy:3128",
+        "http://p%41:3128",
+        "http://p;id:3128",
+        "http://proxy:3128#x",
+        "http://proxy:3128?x",
+        "http://proxy:3128/path",
+        "http://$(id):3128",
+        "http://[::1:3128",
+        "http://:3128",
+        "http://[:::]:3128",
+        "http://a..b:3128",
+        "http://10.0.0.999:3128",
+        "ftp://proxy:3128",
+    ],
+)
+def test_a_proxy_that_would_not_do_is_no_proxy(proxy: str) -> None:
+    with pytest.raises(ValueError, match=r"^is no proxy's URL; right: http://HOST:PORT"):
+        words.proxy(proxy)
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://proxy", "https://10.0.0.1:3128", "http://[fd00::1]:8080", "http://p-1.net:1/"]
+)
+def test_a_proxy_is_taken_as_it_is(proxy: str) -> None:
+    assert words.proxy(proxy) == proxy.rstrip("/")
