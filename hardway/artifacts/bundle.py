@@ -27,6 +27,8 @@ from hardway.events import ArtifactProgress, Sink
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
+_MANIFEST_LIMIT = 1 << 20
+"""Bytes: ten times what two architectures and two distributions take."""
 _BLOBS = "blobs/sha256/"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
@@ -94,6 +96,8 @@ def read(path: Path) -> Bundle:
         for member, archive in members:
             if member.name != _MANIFEST:
                 break
+            if member.size > _MANIFEST_LIMIT:
+                raise _damaged(path, f"its manifest has {member.size} bytes")
             return _parsed(path, b"".join(_content(archive, member)))
     raise ArtifactError(f"{path} is no bundle of hardway", hint="hardway artifacts bundle makes one")
 
@@ -148,21 +152,33 @@ def _parsed(path: Path, text: bytes) -> Bundle:
                 f"{path} has format {tree['format']}, and this hardway reads format {FORMAT}",
                 hint="make it anew with this version: hardway artifacts bundle",
             )
-        bundle = Bundle(
-            path,
-            tree["kubernetes"],
-            tuple(Entry(**one) for one in tree["files"]),
-            {(one["distribution"], one["arch"]): one["files"] for one in tree["packages"]},
+        return _checked(
+            Bundle(
+                path,
+                tree["kubernetes"],
+                tuple(Entry(**one) for one in tree["files"]),
+                {(one["distribution"], one["arch"]): one["files"] for one in tree["packages"]},
+            )
         )
-        names = [name for files in bundle.packages.values() for name in files]
-        # Both become paths, here and on machines.
-        wrong = [one for one in bundle.digests if not _DIGEST.fullmatch(one)]
-        wrong += [one for one in names if not _FILE.fullmatch(one)]
-        if wrong:
-            raise ValueError(f"neither a digest nor a file's name: {wrong[0]!r}")
-        return bundle
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"its manifest cannot be read: {error}") from error
+
+
+def _checked(bundle: Bundle) -> Bundle:
+    """It, where all in it is of its type, and what becomes paths, here and on machines, can be one."""
+    for files in bundle.packages.values():
+        if not isinstance(files, dict):
+            raise ValueError(f"no files by name: {files!r}")
+    texts = [bundle.kubernetes, *(text for entry in bundle.entries for text in asdict(entry).values())]
+    texts += [text for system, files in bundle.packages.items() for text in (*system, *files.values())]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ValueError(f"no text: {text!r}")
+    wrong = [one for one in bundle.digests if not _DIGEST.fullmatch(one)]
+    wrong += [name for files in bundle.packages.values() for name in files if not _FILE.fullmatch(name)]
+    if wrong:
+        raise ValueError(f"neither a digest nor a file's name: {wrong[0]!r}")
+    return bundle
 
 
 def _archive(manifest: bytes, blobs: Iterable[Blob], name: str, events: Sink) -> Iterator[bytes]:

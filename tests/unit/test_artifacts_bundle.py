@@ -118,6 +118,10 @@ def test_a_bundle_of_a_bundle_says_the_same(there: Site, file: Path, tmp_path: P
     assert {entry.source for entry in third.lock.entries()} == {"bundle, build go1.26.8"}
 
 
+def entry(digest: str) -> dict[str, object]:
+    return {"name": "kubelet", "version": KUBERNETES, "arch": "amd64", "digest": digest, "source": "build"}
+
+
 class TestDamage:
     @pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.9, 0.995])
     def test_a_truncated_one_is_named_and_nothing_is_accepted(self, there: Site, file: Path, share: float) -> None:
@@ -168,12 +172,28 @@ class TestDamage:
             {"files": "none"},
             {"packages": [{"distribution": "debian-12", "arch": "amd64", "files": {"../../etc/x": "0" * 64}}]},
             {"packages": [{"distribution": "debian-12", "arch": "amd64", "files": {"x.deb": "../../../etc/shadow"}}]},
+            {"packages": [{"distribution": "debian-12", "arch": "amd64", "files": []}]},
+            {"packages": [{"distribution": "debian-12", "arch": "amd64", "files": ["ab"]}]},
+            {"packages": [{"distribution": 12, "arch": "amd64", "files": {}}]},
+            {"packages": {"debian-12": {}}},
+            {"files": [entry("0" * 64) | {"version": 1}]},
+            {"files": [entry("0" * 64) | {"source": None}]},
+            {"files": [entry("0" * 64) | {"digest": 64 * [0]}]},
+            {"kubernetes": 1.36},
         ],
-        ids=["lacks fields", "no list", "a path for a name", "a path for a digest"],
     )
     def test_a_strange_manifest_is_refused(self, tmp_path: Path, wrong: dict[str, object]) -> None:
         with pytest.raises(ArtifactError, match="is damaged, or no bundle"):
             read(made(tmp_path, manifest(**wrong), {}))
+
+    def test_nesting_without_end_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ArtifactError, match="is damaged, or no bundle"):
+            read(made(tmp_path, manifest()[:-1] + b', "more": ' + b"[" * 100_000, {}))
+
+    def test_a_manifest_without_end_is_not_read(self, tmp_path: Path) -> None:
+        with pytest.raises(ArtifactError, match="is damaged, or no bundle") as failed:
+            read(made(tmp_path, manifest() + b" " * (1 << 20), {}))
+        assert failed.value.said == f"its manifest has {len(manifest()) + (1 << 20)} bytes"
 
     def test_a_place_that_cannot_be_written_is_said(self, here: Site, tmp_path: Path) -> None:
         with pytest.raises(ArtifactError, match="cannot be written: No such file or directory"):
@@ -183,10 +203,6 @@ class TestDamage:
 def manifest(**changed: object) -> bytes:
     tree: dict[str, object] = {"format": 1, "kubernetes": KUBERNETES, "files": [], "packages": []}
     return json.dumps(tree | changed).encode()
-
-
-def entry(digest: str) -> dict[str, str]:
-    return {"name": "kubelet", "version": KUBERNETES, "arch": "amd64", "digest": digest, "source": "build"}
 
 
 def made(folder: Path, text: bytes | None, files: Mapping[str, bytes]) -> Path:
