@@ -13,7 +13,7 @@ from hardway.artifacts.catalogue import IMAGES, Arch, Image
 from hardway.artifacts.download import Web
 from hardway.artifacts.get import Need
 from hardway.artifacts.images import pulled_archive
-from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.lock import FROM_BUNDLE, Entry, Lock
 from hardway.artifacts.published import STATED
 from hardway.artifacts.store import Blob, Store, file_digest
 from hardway.errors import ArtifactError
@@ -30,7 +30,10 @@ _INDEXES = (
 
 
 def pull_all(needs: Iterable[Need], web: Web, store: Store, lock: Lock, require_pinned: bool, events: Sink) -> None:
-    """Pulls these images and accepts their archives. Raises as `pull`, and where only pinned digests will do."""
+    """Pulls these images and accepts their archives.
+
+    Raises as `pull`, where only pinned digests will do, and where a tag names another image than it once did.
+    """
     for need in needs:
         if require_pinned:
             raise ArtifactError(
@@ -38,8 +41,21 @@ def pull_all(needs: Iterable[Need], web: Web, store: Store, lock: Lock, require_
                 hint="without --require-pinned its registry's own digests are used; or `--source build`",
             )
         blob = pull(IMAGES[need.name], need.arch, web, store, events)
-        lock.add(Entry(need.name, need.version, need.arch, blob.digest, f"{web.name}, {STATED}"))
+        source = f"{web.name}, {STATED}"
+        _refuse_moved(need, blob, source, lock)
+        lock.add(Entry(need.name, need.version, need.arch, blob.digest, source))
         events(ArtifactProgress(need.name, "ready", blob.size, blob.size))
+
+
+def _refuse_moved(need: Need, blob: Blob, source: str, lock: Lock) -> None:
+    known = lock.accepted(need.name, need.version, need.arch)
+    before = [digest for digest, origin in known.items() if origin.removeprefix(FROM_BUNDLE) == source]
+    if before and blob.digest not in before:
+        raise ArtifactError(
+            f"{IMAGES[need.name].ref} for {need.arch} is another image than the one in {lock.path.name}",
+            said="\n".join([*(f"{lock.path.name}: {digest}" for digest in before), f"its registry now: {blob.digest}"]),
+            hint=f"find out why the tag was moved; to accept what is there now, take the line out of {lock.path.name}",
+        )
 
 
 def pull(image: Image, arch: Arch, web: Web, store: Store, events: Sink) -> Blob:

@@ -13,7 +13,7 @@ from hardway.artifacts.catalogue import IMAGES
 from hardway.artifacts.download import Web
 from hardway.artifacts.get import needs_for
 from hardway.artifacts.images import oci_archive
-from hardway.artifacts.lock import Lock
+from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.registry import pull, pull_all
 from hardway.artifacts.store import Store
 from hardway.errors import ArtifactError
@@ -122,3 +122,30 @@ def test_what_was_pulled_is_accepted_with_its_origin(registry: Site, store: Stor
     assert store.blob(digest) is not None
     with pytest.raises(ArtifactError, match="no digest of image/pause is pinned"):
         pull_all(needs, Web(registry.url), store, lock, True, discard)
+
+
+@pytest.mark.parametrize("source", ["mirror, publisher's digest", "bundle, mirror, publisher's digest"])
+def test_a_tag_that_was_moved_is_told_with_both_images(
+    registry: Site, store: Store, tmp_path: Path, source: str
+) -> None:
+    lock = Lock(tmp_path / "artifacts.lock")
+    [need] = needs_for("1.36.4", "amd64", ["image/pause"])
+    lock.add(Entry(need.name, need.version, need.arch, sha256(b"before"), source))
+    before = lock.entries()
+    with pytest.raises(ArtifactError, match=r"pause:3\.10\.2 for amd64 is another image") as failed:
+        pull_all([need], Web(registry.url), store, lock, False, discard)
+    now = pull(PAUSE, "amd64", Web(registry.url), store, discard).digest
+    assert (failed.value.said or "").splitlines() == [
+        f"artifacts.lock: {sha256(b'before')}",
+        f"its registry now: {now}",
+    ]
+    assert lock.entries() == before
+
+
+def test_an_image_that_was_built_stands_beside_the_registrys(registry: Site, store: Store, tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "artifacts.lock")
+    [need] = needs_for("1.36.4", "amd64", ["image/pause"])
+    lock.add(Entry(need.name, need.version, need.arch, sha256(b"built"), "build go1.26.8"))
+    for _ in range(2):
+        pull_all([need], Web(registry.url), store, lock, False, discard)
+    assert len(lock.entries()) == 2
