@@ -30,7 +30,8 @@ def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> 
         apt = _Apt(root, arch)
         main, security = archives()
         (root / "sources.list").write_text(sources(suite, arch, main or _MAIN, security or _SECURITY))
-        apt("apt-get", "-qq", "update")
+        # Without this a source that cannot be fetched is a warning, and security updates would be left out.
+        apt("apt-get", "-qq", "-o", "APT::Update::Error-Mode=any", "update")
         apt("apt-get", "-qq", "--yes", "--no-install-recommends", "--download-only", "install", *sorted(names))
         got = sorted(path.name.partition("_")[0] for path in (root / "archives").glob("*.deb"))
         said = apt("apt-cache", "show", "--no-all-versions", *got)

@@ -280,7 +280,8 @@ class TestPackages:
             f"Package: {name}\nVersion: 1:6.5\n{fields.format(name, sha256(name.encode()))}" for name in ("one", "two")
         )
         scripts = {
-            "apt-get": 'case "$*" in *indextargets*) exit;; *bad*) echo "E: no bad" >&2; exit 100;; *--download-only*) '
+            "apt-get": 'case "$*" in *indextargets*) exit;; *Error-Mode=any*update) [ ! -e unreached ] || '
+            '{ echo "E: no security" >&2; exit 100; };; *bad*) echo "E: no bad" >&2; exit 100;; *--download-only*) '
             "for word; do case $word in Dir::Cache::archives=*) to=${word#*=};; esac; done; "
             'for name in one two; do printf %s $name >"$to/${name}_1%3a6.5_all.deb"; done;; esac\n',
             "apt-cache": f"cat <<'END'\n{stanzas}\n\nEND\n",
@@ -289,6 +290,7 @@ class TestPackages:
             (folder / name).write_text(f'#!/bin/sh\necho "{name} $*" >>{tmp_path}/asked\n{script}')
             (folder / name).chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        monkeypatch.chdir(tmp_path)
         return tmp_path / "asked"
 
     def test_they_come_with_what_they_depend_on_and_an_index(self, apt: Path, here: Site) -> None:
@@ -308,6 +310,12 @@ class TestPackages:
         with pytest.raises(ArtifactError, match="packages could not be got") as failed:
             fetch("debian-12", "amd64", ["bad"], here.store)
         assert failed.value.said == "E: no bad"
+
+    def test_a_source_that_cannot_be_fetched_is_no_warning(self, apt: Path, here: Site) -> None:
+        apt.with_name("unreached").touch()
+        with pytest.raises(ArtifactError, match="packages could not be got") as failed:
+            fetch("debian-12", "amd64", ["one"], here.store)
+        assert failed.value.said == "E: no security"
 
     def test_without_apt_the_way_on_is_said(self, here: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", str(tmp_path))
