@@ -56,6 +56,16 @@ class Bundle:
         return any((one.name, one.version, one.arch) == (name, version, arch) for one in self.entries)
 
 
+def refuse_place(path: Path) -> None:
+    """Raises ArtifactError where no bundle can be written: before there is anything to write."""
+    if path.is_dir():
+        raise ArtifactError(f"{path} is a folder", hint=f"name the file in it, such as {path / 'site.tar.zst'}")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be written: {error.strerror}") from error
+
+
 def write(
     path: Path,
     kubernetes: str,

@@ -25,7 +25,7 @@ _MAIN, _SECURITY = "http://deb.debian.org/debian", "http://deb.debian.org/debian
 def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> Mapping[str, Blob]:
     """These packages and all that they depend on, by file name, and their index. Raises ArtifactError."""
     suite = SUITES[distribution]
-    _refuse_without_tools()
+    refuse_without_tools()
     with store.temporary() as root:
         apt = _Apt(root, arch)
         main, security = archives()
@@ -58,7 +58,8 @@ def _stanza(text: str) -> tuple[str, str, str, str]:
     return name, cached, fields["SHA256"], text.replace(f"Filename: {fields['Filename']}", f"Filename: ./{name}")
 
 
-def _refuse_without_tools() -> None:
+def refuse_without_tools() -> None:
+    """Raises ArtifactError where this computer has no apt, or not the keys of the archive."""
     if shutil.which("apt-get") is None:
         raise ArtifactError(
             "this computer has no apt, which gets the machines' packages",

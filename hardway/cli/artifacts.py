@@ -96,14 +96,18 @@ def _bundle(
     ] = None,
 ) -> None:
     """Binaries, images and the distribution's packages in one file: init --bundle FILE needs no network."""
-    from hardway.artifacts.bundle import write
-    from hardway.artifacts.packages import fetch
+    from hardway.artifacts.bundle import refuse_place, write
+    from hardway.artifacts.packages import fetch, refuse_without_tools
     from hardway.artifacts.store import default_store
     from hardway.cli.running import inventory, shown, supply
     from hardway.events import Note
 
     cluster = inventory(options)
     systems, arches = _systems(cluster, packages), _arches(arch)
+    # What comes before it takes minutes.
+    refuse_place(file)
+    if systems:
+        refuse_without_tools()
     with shown(options) as events:
         wanted = supply(options, cluster, default_store(), events)
         files = wanted.everything(arches, with_images=True)

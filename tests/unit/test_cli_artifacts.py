@@ -193,6 +193,26 @@ class TestBundle:
         assert ran.code == 2
         assert "no components for riscv64" in ran.err
 
+    @pytest.mark.parametrize(
+        ("file", "packages", "said"),
+        [
+            (".", "none", "is a folder"),
+            ("none/site.tar.zst", "none", "cannot be written: No such file or directory"),
+            ("site.tar.zst", "debian-12", "has no apt"),
+        ],
+    )
+    def test_what_it_needs_is_looked_at_before_anything_is_got(
+        self, hardway: Run, site: Site, monkeypatch: pytest.MonkeyPatch, file: str, packages: str, said: str
+    ) -> None:
+        monkeypatch.setenv("PATH", "")
+        place = ("--source", "mirror", "--mirror", site.url)
+        assert hardway("artifacts", "lock", *place).code == 0
+        asked = len(site.asked)
+        ran = hardway("artifacts", "bundle", file, "--packages", packages, *place)
+        assert ran.code == 1
+        assert said in " ".join(ran.err.split())
+        assert len(site.asked) == asked
+
     def test_one_for_another_release_is_refused_before_anybody_is_contacted(self, hardway: Run, tmp_path: Path) -> None:
         bundle.write(tmp_path / "old.tar.zst", "1.35.6", {}, {}, discard)
         for words in (("init",), ("etcd",), ("artifacts", "get")):
