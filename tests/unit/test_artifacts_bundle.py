@@ -243,8 +243,9 @@ class TestARun:
         there.lock.add(Entry("kubelet", KUBERNETES, "amd64", sha256(b"lost"), "build"))
         change = Change("k1", "workers", "binary:kubelet", Difference("make", ""), declared("k1").placed[0].resource)
         supply.prepare(declared("k1"), {"k1": "amd64"})
-        with pytest.raises(ArtifactError, match="has no kubelet"):
+        with pytest.raises(ArtifactError, match="has no kubelet") as failed:
             supply.blobs([change], {"k1": "amd64"})
+        assert failed.value.machine == "k1"
 
     def test_a_machine_that_lacks_a_package_is_sent_those_of_its_system(self, there: Site, file: Path) -> None:
         sent = there.supply(read(file)).repository("k1", [missing("netbase")], DEBIAN)
