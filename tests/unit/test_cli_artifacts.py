@@ -1,6 +1,7 @@
 """`artifacts lock`, `bundle` and a proxy, as commands: against a site on loopback and nothing else."""
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,9 +16,13 @@ from hardway.artifacts.get import ensure, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.published import Wanted
 from hardway.artifacts.store import Store
+from hardway.deciding import first_state
 from hardway.events import discard
 from hardway.inventory.load import load
 from hardway.network.proxy import environment
+from hardway.phases.base import Model
+from hardway.phases.hosts import packages
+from hardway.platforms import RED_HAT
 from hardway.values import sha256
 
 INVENTORY = """\
@@ -235,6 +240,28 @@ class TestBundle:
         assert ran.code == 1
         assert "hardway.yaml is damaged, or no bundle" in ran.err
         assert not (tmp_path / ".hardway").exists()
+
+
+class TestItsPages:
+    def page(self, name: str) -> str:
+        return (Path(__file__).parents[2] / name).read_text()
+
+    @pytest.mark.parametrize("name", ["README.md", "docs/operate/releases.md"])
+    def test_machines_that_were_never_met_are_not_refused(self, name: str) -> None:
+        [typed] = [line for line in self.page(name).splitlines() if line.startswith("hardway init --bundle")]
+        assert "--accept-new-host-keys" in typed
+
+    def test_what_is_to_be_installed_by_hand_is_all_that_hosts_would_install(self, tmp_path: Path) -> None:
+        (tmp_path / "hardway.yaml").write_text(
+            "cluster: a\nendpoint: lb\nnetwork: {proxy_mode: iptables}\n"
+            "machines: {k1: {role: [controller, worker], address: 10.0.8.10}, "
+            "lb: {role: load-balancer, address: 10.0.8.9}}\n"
+        )
+        cluster = load(tmp_path / "hardway.yaml")
+        model = Model(cluster, first_state(cluster), {})
+        wanted = {RED_HAT.package(one.package) for machine in cluster.machines for one in packages(model, machine)}
+        told = self.page("docs/operate/releases.md").partition("dnf are not in bundles")[2].partition("or run")[0]
+        assert set(re.findall("`([a-z-]+)`", told)) == wanted
 
 
 class TestProxy:
