@@ -65,7 +65,7 @@ class Build:
             "GOFLAGS": "",
             "GOWORK": "off",
         }
-        if self.release.recipe.cgo and self.arch != _host_arch():
+        if self.release.recipe.cgo and self.arch != host_arch():
             triplet = _CROSS_COMPILER[self.arch]
             settings |= {"CC": f"{triplet}-gcc", "PKG_CONFIG_LIBDIR": f"/usr/lib/{triplet}/pkgconfig"}
         return settings
@@ -133,7 +133,7 @@ def check_tools(build: Build) -> None:
             return
         missing = ["libseccomp"]
     install = "apt-get install gcc pkg-config libseccomp-dev"
-    if build.arch != _host_arch():
+    if build.arch != host_arch():
         compiler_package = f"gcc-{_CROSS_COMPILER[build.arch].replace('_', '-')}"
         install = (
             f"dpkg --add-architecture {build.arch} && apt-get update && "
@@ -228,7 +228,8 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", version))
 
 
-def _host_arch() -> str:
+def host_arch() -> str:
+    """This computer's architecture, by Go's name for it where there is one in the catalogue."""
     return _HOST_ARCH.get(platform.machine(), platform.machine())
 
 

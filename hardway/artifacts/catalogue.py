@@ -246,11 +246,7 @@ def _for_images() -> tuple[Release, ...]:
         Release(
             "agnhost",
             AGNHOST,
-            Recipe(
-                "agnhost",
-                (("agnhost", "k8s.io/kubernetes/test/images/agnhost"),),
-                (("main.Version", AGNHOST),),
-            ),
+            Recipe("agnhost", (("agnhost", "k8s.io/kubernetes/test/images/agnhost"),), (("main.Version", AGNHOST),)),
         ),
     )
 

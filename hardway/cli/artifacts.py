@@ -69,10 +69,10 @@ def _get(
     from hardway.cli.running import inventory, shown, supply
     from hardway.events import Note
 
-    cluster = inventory(options)
+    cluster, arches = inventory(options), _arches(arch)
     with shown(options) as events:
         wanted = supply(options, cluster, default_store(), events)
-        have = wanted.everything([arch or _own()])
+        have = wanted.everything(arches)
         size = sum(blob.size for blob, _ in have.values())
         told = f"{len(have)} of {len(names_of(cluster.kubernetes))} files in the cache, {size / 2**20:.0f} MB."
         if options.output == "json":
@@ -161,17 +161,12 @@ def _lock(
         print(told)
 
 
-def _own() -> Arch:
-    import platform
-
-    return "arm64" if platform.machine() in ("aarch64", "arm64") else "amd64"
-
-
 def _arches(given: str | None) -> list[Arch]:
+    from hardway.artifacts.build import host_arch
     from hardway.artifacts.catalogue import ARCHES
     from hardway.errors import UsageError
 
-    named = [_own()] if given is None else given.split(",")
+    named = [host_arch()] if given is None else given.split(",")
     if unknown := [one for one in named if one not in ARCHES]:
         raise UsageError(f"there are no components for {', '.join(unknown)}", hint=f"--arch {','.join(ARCHES)}")
     return [one for one in ARCHES if one in named]

@@ -66,7 +66,8 @@ def kubectl(
     `hardway kubectl help`.
     """
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import offer_kubectl, site, supply
+    from hardway.cli.closing import offer_kubectl
+    from hardway.cli.running import site, supply
     from hardway.errors import HardwayError
     from hardway.events import discard
 

@@ -5,26 +5,22 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
-import platform
-import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from hardway import proving
-from hardway.actions.smoke import smoke_test, without_network
 from hardway.artifacts.store import Store, default_store
+from hardway.cli.closing import next_lines, prove
 from hardway.cli.options import Options
 from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
 from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
-from hardway.console.words import ranges
 from hardway.deciding import first_state, refuse_pending
-from hardway.engine import Choice, Outcome, converge
+from hardway.engine import Choice, converge
 from hardway.errors import HardwayError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
@@ -35,16 +31,13 @@ from hardway.phases import CHAPTER_NAMES
 from hardway.phases.base import Model
 from hardway.plan import Change, View, declare
 from hardway.rules import Finding, preflight
-from hardway.session import Access, Session, holder, lock, observe, opened, stage
+from hardway.session import Access, Session, holder, lock, observe, opened
 from hardway.state import State
 from hardway.supply import Supply
 from hardway.views.agreement import offline
 from hardway.views.plan import expect, identifier
 from hardway.views.survey import foresee
 from hardway.workspace import Workspace
-
-PROOF_LIMIT = 120.0
-"""Seconds that a cluster just built has until every proof holds."""
 
 
 @dataclass(frozen=True)
@@ -211,8 +204,8 @@ def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool)
         )
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
         if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
-            _prove(session, here, outcome, chapters, wanted.versions, whole=whole)
-        following = _next_lines(here, wanted, store, outcome)
+            prove(session, here, outcome, chapters, wanted.versions, whole=whole)
+        following = next_lines(here.workspace, wanted, store)
         changed = len(outcome.changes) + len(outcome.made) + outcome.adopted
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
@@ -270,70 +263,6 @@ def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:
     shown_changes = "\n".join(lines) + more
     if not confirm(f"{shown_changes}\n{len(changes)} changes to a cluster that serves. Go on?", events):
         raise HardwayError("nothing was changed", hint="--yes goes on without asking")
-
-
-def _prove(
-    session: Session,
-    here: Site,
-    outcome: Outcome,
-    chapters: Sequence[str],
-    versions: Mapping[str, str],
-    *,
-    whole: bool,
-) -> None:
-    """The chapters' proofs on the machines of this run, then the trials of the smoke test.
-
-    Where all chapters of all machines were proved, the State remembers it.
-    """
-    proofs = [
-        (chapter, proof)
-        for chapter, proof in outcome.declaration.proofs
-        if chapter in chapters and proof.machine in session.machines
-    ]
-    with stage("proofs", session.events):
-        proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
-    if "smoke-test" in chapters and not here.everywhere:
-        session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
-    elif "smoke-test" in chapters and (waiting := without_network(session, here.cluster)):
-        what = f"{ranges(waiting)} wait for a network: the inventory says network.plugin: none"
-        _put_off(session, what, "install your network plugin, then: hardway smoke-test", whole=whole)
-    elif "smoke-test" in chapters:
-        proving.require(smoke_test(session, here.cluster, versions))
-        if set(chapters) == set(CHAPTER_NAMES):
-            here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
-
-
-def _put_off(session: Session, what: str, hint: str, *, whole: bool) -> None:
-    """What a run does without, an error where it was what was asked for."""
-    if not whole:
-        raise HardwayError(what, hint=hint)
-    session.events(Note(f"no smoke test: {what}; {hint}", "warning"))
-
-
-def _next_lines(here: Site, wanted: Supply, store: Store, outcome: Outcome) -> tuple[str, ...]:
-    if not here.workspace.kubeconfig.exists():
-        return ()
-    lines = []
-    folder = offer_kubectl(here.workspace, wanted, store)
-    found = shutil.which("kubectl")
-    if folder and (found is None or Path(found).parent == folder):
-        lines.append(f"export PATH={folder}:$PATH")
-    return (*lines, f"export KUBECONFIG={here.workspace.kubeconfig}", "kubectl get nodes -o wide")
-
-
-def offer_kubectl(workspace: Workspace, wanted: Supply, store: Store) -> Path | None:
-    """A folder with the cluster's own kubectl, of the cluster's version; None where none is to be had here."""
-    link = workspace.root / "bin" / "kubectl"
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "")
-    accepted = wanted.accepted(arch).get(("kubectl", wanted.versions["kubernetes"]), frozenset())
-    blob = next((blob for digest in sorted(accepted) if (blob := store.blob(digest))), None)
-    if platform.system() != "Linux" or blob is None:
-        return None
-    link.parent.mkdir(mode=0o700, exist_ok=True)
-    if not link.is_symlink() or link.readlink() != blob.path:
-        link.unlink(missing_ok=True)
-        link.symlink_to(blob.path)
-    return link.parent
 
 
 def look(options: Options, command: str) -> tuple[Site, list[Finding]]:

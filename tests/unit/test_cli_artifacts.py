@@ -218,6 +218,16 @@ class TestBundle:
         assert said in " ".join(ran.err.split())
         assert len(site.asked) == asked
 
+    @pytest.mark.parametrize("words", [("get",), ("bundle", "site.tar.zst", "--packages", "none")])
+    def test_this_computers_architecture_is_never_guessed(
+        self, hardway: Run, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+    ) -> None:
+        monkeypatch.setattr("platform.machine", lambda: "riscv64")
+        ran = hardway("artifacts", *words)
+        assert ran.code == 2
+        assert "no components for riscv64" in ran.err
+        assert "--arch amd64,arm64" in ran.err
+
     def test_one_for_another_release_is_refused_before_anybody_is_contacted(self, hardway: Run, tmp_path: Path) -> None:
         bundle.write(tmp_path / "old.tar.zst", "1.35.6", {}, {}, discard)
         for words in (("init",), ("etcd",), ("artifacts", "get")):

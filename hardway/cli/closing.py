@@ -1,0 +1,93 @@
+"""How a run ends: proofs, the smoke test, and what to type next."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hardway import proving
+from hardway.actions.smoke import smoke_test, without_network
+from hardway.artifacts.build import host_arch
+from hardway.artifacts.store import Store
+from hardway.console.words import ranges
+from hardway.engine import Outcome
+from hardway.errors import HardwayError
+from hardway.events import Note
+from hardway.phases import CHAPTER_NAMES
+from hardway.session import Session, stage
+from hardway.supply import Supply
+from hardway.workspace import Workspace
+
+if TYPE_CHECKING:
+    from hardway.cli.running import Site
+
+PROOF_LIMIT = 120.0
+"""Seconds that a cluster just built has until every proof holds."""
+
+
+def prove(
+    session: Session,
+    here: Site,
+    outcome: Outcome,
+    chapters: Sequence[str],
+    versions: Mapping[str, str],
+    *,
+    whole: bool,
+) -> None:
+    """The chapters' proofs on the machines of this run, then the trials of the smoke test.
+
+    Where all chapters of all machines were proved, the State remembers it.
+    """
+    proofs = [
+        (chapter, proof)
+        for chapter, proof in outcome.declaration.proofs
+        if chapter in chapters and proof.machine in session.machines
+    ]
+    with stage("proofs", session.events):
+        proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
+    if "smoke-test" in chapters and not here.everywhere:
+        session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
+    elif "smoke-test" in chapters and (waiting := without_network(session, here.cluster)):
+        what = f"{ranges(waiting)} wait for a network: the inventory says network.plugin: none"
+        _put_off(session, what, "install your network plugin, then: hardway smoke-test", whole=whole)
+    elif "smoke-test" in chapters:
+        proving.require(smoke_test(session, here.cluster, versions))
+        if set(chapters) == set(CHAPTER_NAMES):
+            here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
+
+
+def _put_off(session: Session, what: str, hint: str, *, whole: bool) -> None:
+    """What a run does without, an error where it was what was asked for."""
+    if not whole:
+        raise HardwayError(what, hint=hint)
+    session.events(Note(f"no smoke test: {what}; {hint}", "warning"))
+
+
+def next_lines(workspace: Workspace, wanted: Supply, store: Store) -> tuple[str, ...]:
+    """What to type next, once there is a cluster."""
+    if not workspace.kubeconfig.exists():
+        return ()
+    lines = []
+    folder = offer_kubectl(workspace, wanted, store)
+    found = shutil.which("kubectl")
+    if folder and (found is None or Path(found).parent == folder):
+        lines.append(f"export PATH={folder}:$PATH")
+    return (*lines, f"export KUBECONFIG={workspace.kubeconfig}", "kubectl get nodes -o wide")
+
+
+def offer_kubectl(workspace: Workspace, wanted: Supply, store: Store) -> Path | None:
+    """A folder with the cluster's own kubectl, of the cluster's version; None where none is to be had here."""
+    link = workspace.root / "bin" / "kubectl"
+    accepted = wanted.accepted(host_arch()).get(("kubectl", wanted.versions["kubernetes"]), frozenset())
+    blob = next((blob for digest in sorted(accepted) if (blob := store.blob(digest))), None)
+    if platform.system() != "Linux" or blob is None:
+        return None
+    link.parent.mkdir(mode=0o700, exist_ok=True)
+    if not link.is_symlink() or link.readlink() != blob.path:
+        link.unlink(missing_ok=True)
+        link.symlink_to(blob.path)
+    return link.parent
