@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from hardway import staging
-from hardway.artifacts.store import Blob, Store
+from hardway.artifacts.store import Store
 from hardway.books import declared_anew, formed, keep_books, note_intents
 from hardway.deciding import decided, guard, refuse_lost_keys
 from hardway.errors import NotConverged
@@ -24,7 +24,7 @@ from hardway.resources import Context, Local, Unseen
 from hardway.rolling import activate
 from hardway.session import Session, observe, stage
 from hardway.state import State
-from hardway.supply import FileKey, Supply
+from hardway.supply import Goods, Supply
 from hardway.takeover import adopted, inferred, refuse_unadopted
 
 ROUNDS = 4
@@ -60,14 +60,6 @@ class Outcome:
     @property
     def chapters(self) -> set[str]:
         return {change.chapter for change in self.changes}
-
-
-@dataclass(frozen=True)
-class _Goods:
-    """What a round installs: files in the cache, and for each machine the packages that it is sent, by file name."""
-
-    blobs: Mapping[FileKey, Blob]
-    repositories: Mapping[str, Mapping[str, Blob]]
 
 
 def converge(
@@ -116,7 +108,7 @@ def converge(
             confirm(changes)
         before = {(change.machine, change.key): change for change in changes}
         # What cannot be had is refused while the ledgers still say nothing of this run.
-        goods = _goods(changes, views, supply)
+        goods = supply.goods(changes, {name: view.facts for name, view in views.items()})
         note_intents(session, state, changes, declaration, views, contexts)
         checked = _stage(session, changes, views, contexts, goods, store)
         state = _activate(session, state, changes, declaration, views, contexts)
@@ -232,18 +224,12 @@ def _steps(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
     return [(name, mine) for name, mine in found if mine]
 
 
-def _goods(changes: Sequence[Change], views: Mapping[str, View], supply: Supply) -> _Goods:
-    blobs = supply.blobs(changes, {name: view.facts.arch for name, view in views.items()})
-    mine = by_machine(changes)
-    return _Goods(blobs, {name: supply.repository(name, of, views[name].facts) for name, of in mine.items()})
-
-
 def _stage(
     session: Session,
     changes: Sequence[Change],
     views: Mapping[str, View],
     contexts: Mapping[str, Context],
-    goods: _Goods,
+    goods: Goods,
     store: Store,
 ) -> dict[str, dict[tuple[int, int], str]]:
     """Everything that all chosen chapters need goes to every machine before anything there changes."""

@@ -13,11 +13,19 @@ from hardway.artifacts.store import Blob, Store
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Sink, discard
 from hardway.facts import Facts
-from hardway.plan import Change, Declaration
+from hardway.plan import Change, Declaration, by_machine
 from hardway.resources import Binary, Image, Package
 
 FileKey = tuple[str, str, str]
 """Name, version, architecture."""
+
+
+@dataclass(frozen=True)
+class Goods:
+    """What changes install: files in the cache, and for each machine the packages that it is sent, by file name."""
+
+    blobs: Mapping[FileKey, Blob]
+    repositories: Mapping[str, Mapping[str, Blob]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,12 @@ class Supply:
                 key = (entry.name, entry.version)
                 found[key] = found.get(key, frozenset()) | {entry.digest}
         return found
+
+    def goods(self, changes: Sequence[Change], facts: Mapping[str, Facts]) -> Goods:
+        """All that these changes install; `facts` are by machine. Raises ArtifactError."""
+        blobs = self.blobs(changes, {machine: of.arch for machine, of in facts.items()})
+        mine = by_machine(changes).items()
+        return Goods(blobs, {machine: self.repository(machine, of, facts[machine]) for machine, of in mine})
 
     def blobs(self, changes: Sequence[Change], architectures: Mapping[str, str]) -> dict[FileKey, Blob]:
         """What these changes install, in the cache and whole."""
