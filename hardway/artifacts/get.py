@@ -153,8 +153,7 @@ def _automatically(
     images = [need for need in missing if need not in have and need.is_image]
     if not binaries:
         # Images go with the binaries: a cluster whose binaries were built has no registry either.
-        of_builds = at_hand(needs, "build", getter.store, getter.lock, getter.require_pinned).values()
-        if images and any(origin.startswith("build") for _, origin in of_builds):
+        if images and any(entry.source.startswith("build") for entry in getter.lock.entries()):
             have |= getter.by_building(images)
         return have
     try:

@@ -7,6 +7,7 @@ import os
 import platform
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -180,10 +181,28 @@ def _tunnel(here: Site, host: str, port: int) -> Iterator[int]:
     names = [controller.name for controller in here.cluster.controllers]
     for name in names:
         with _forwarding(_ssh_config(here), name, host, port) as local:
-            if local is not None:
-                yield local
-                return
+            if local is None:
+                continue
+            if not _speaks_tls(local):
+                what = f"{host}:{port} does not answer, neither here nor by way of {name}: there is no API"
+                raise Unreachable(what, hint="hardway doctor; where no cluster was made yet: hardway init")
+            yield local
+            return
     raise Unreachable(f"neither {host}:{port} nor SSH to {', '.join(names)} answers", hint=f"hardway ssh {names[0]}")
+
+
+def _speaks_tls(port: int) -> bool:
+    """Whether somebody is at the other end of a local port; a tunnel takes connections also where nobody is."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", port), TUNNEL_LIMIT) as line,
+            context.wrap_socket(line, server_hostname="127.0.0.1"),
+        ):
+            return True
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager
@@ -193,9 +212,9 @@ def _forwarding(ssh_config: Path, through: str, host: str, port: int) -> Iterato
         free.bind(("127.0.0.1", 0))
         local: int = free.getsockname()[1]
     options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={CONNECT_LIMIT}"]
-    process = subprocess.Popen(
-        ["ssh", "-F", str(ssh_config), *options, "-L", f"127.0.0.1:{local}:{host}:{port}", through]
-    )
+    # That nobody listens at the far end is said by us, and said once.
+    argv = ["ssh", "-q", "-F", str(ssh_config), *options, "-L", f"127.0.0.1:{local}:{host}:{port}", through]
+    process = subprocess.Popen(argv)
     try:
         deadline = time.monotonic() + TUNNEL_LIMIT
         while not (answers := _reachable("127.0.0.1", local)):

@@ -153,7 +153,8 @@ def expect(wanted: str, actual: str) -> None:
 
 
 def _refusals(found: Survey) -> list[Refusal]:
-    return [_refusal(error) for error in found.objections]
+    """None where nobody was seen: what is in the way then is that, and nothing else."""
+    return [_refusal(error) for error in found.objections if found.views]
 
 
 def _foreign(found: Survey) -> dict[str, tuple[str, ...]]:

@@ -118,7 +118,7 @@ def test_what_needs_several_commands_is_typed_in_their_order() -> None:
     words = [one.command.split()[0] for one in lent.shell()]
     assert words == ["install", "kubectl", "rm", "true"]
     assert [one.text for one in lent.shell()] == ["text\n", "kind: A\n", "", ""]
-    assert [one.command.split()[0] for one in SwapOff().shell()] == ["swapoff", "[", "systemctl"]
+    assert [one.command.split()[0] for one in SwapOff().shell()] == ["systemctl", "swapoff", "[", "systemctl"]
     assert "useradd --system" in User("etcd", "/var/lib/etcd").shell()[0].command
     off = Package("haproxy", "haproxy", keep_service_off="haproxy.service").shell()
     assert off[1].command == "systemctl disable --now haproxy.service"
