@@ -30,6 +30,8 @@ _MANIFEST = "manifest.json"
 _MANIFEST_LIMIT = 1 << 20
 """Bytes: ten times what two architectures and two distributions take."""
 _BLOBS = "blobs/sha256/"
+_END, _END_LIMIT = bytes(1024), 256
+"""A tar's end, which is the last frame; and bytes within which it lies, compressed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
 _AGAIN = "copy the file again and compare `sha256sum` on both sides, or make it anew: hardway artifacts bundle"
@@ -108,8 +110,24 @@ def read(path: Path) -> Bundle:
                 break
             if member.size > _MANIFEST_LIMIT:
                 raise _damaged(path, f"its manifest has {member.size} bytes")
-            return _parsed(path, b"".join(_content(archive, member)))
+            bundle = _parsed(path, b"".join(_content(archive, member)))
+            _refuse_cut(path)
+            return bundle
     raise ArtifactError(f"{path} is no bundle of hardway", hint="hardway artifacts bundle makes one")
+
+
+def _refuse_cut(path: Path) -> None:
+    """A copy that broke off is found also where nothing of it is needed, since all is in the cache already."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END_LIMIT))
+        last = file.read()
+    _, magic, frame = last.rpartition(zstandard.FRAME_HEADER)
+    try:
+        end = zstandard.ZstdDecompressor().decompress(magic + frame, max_output_size=len(_END))
+    except zstandard.ZstdError:
+        end = b""
+    if end != _END:
+        raise _damaged(path, "it ends too early")
 
 
 def unpack(bundle: Bundle, store: Store, lock: Lock, events: Sink) -> None:
@@ -201,7 +219,7 @@ def _archive(manifest: bytes, blobs: Iterable[Blob], name: str, events: Sink) ->
         yield from frames.compress(member, "zstd")
         done += blob.size
         events(ArtifactProgress(name, "compress", done, total))
-    yield from frames.compress([bytes(1024)], "zstd")
+    yield from frames.compress([_END], "zstd")
 
 
 Members = Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]
@@ -218,7 +236,10 @@ def _members(path: Path) -> Iterator[Members]:
         ):
             yield ((member, archive) for member in archive)
     except FileNotFoundError as error:
-        raise ArtifactError(f"there is no bundle {path}", hint="hardway artifacts bundle makes one") from error
+        raise ArtifactError(
+            f"there is no bundle {path}",
+            hint="is the path right? hardway artifacts bundle makes one, where there is a network",
+        ) from error
     except (zstandard.ZstdError, tarfile.TarError, EOFError) as error:
         raise _damaged(path, str(error)) from error
     except OSError as error:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from hardway.artifacts.catalogue import releases_for
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.closing import next_lines, prove
 from hardway.cli.options import Options
@@ -21,7 +22,7 @@ from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
 from hardway.deciding import first_state, refuse_pending
 from hardway.engine import Choice, converge
-from hardway.errors import HardwayError, LabError, UsageError
+from hardway.errors import ArtifactError, HardwayError, InventoryError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
@@ -57,7 +58,13 @@ class Site:
 
 def inventory(options: Options) -> Cluster:
     """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
-    return load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    try:
+        releases_for(cluster.kubernetes, cluster.artifacts.versions)
+    except ArtifactError as error:
+        place = cluster.places.get("kubernetes", "")
+        raise InventoryError([f"{cluster.path}:{place}: kubernetes: {error.what}; {error.hint}"]) from error
+    return cluster
 
 
 def site(options: Options, *, lab_must_run: bool = True) -> Site:

@@ -43,6 +43,7 @@ def commands_page(cluster: Cluster, chosen: Sequence[Machine], tool: Tool) -> li
     """Commands for root on each machine. Nobody but a person runs them."""
     lines = [f"# As root on each of {counted(len(chosen), 'machine')}; hardway itself opens nothing."]
     if tool == "nft":
+        lines.append("# Where the machine's table or chains have other names, use those: nft list chains")
         lines.append(
             "# Until the next boot; for longer put these rules into /etc/nftables.conf, in chains of these names."
         )

@@ -54,6 +54,11 @@ def check(lab: Lab, machine: LabMachine) -> None:
     raise LabError(what, machine=machine.name, hint="hardway lab down, then hardway lab up: with new disks")
 
 
+def image_of(lab: Lab, machine: LabMachine) -> str:
+    """The image that the machine's disk was made over: its cached root lies in a folder of that name and a digest."""
+    return Path((lab.disk(machine.name) / "lower").read_text()).parent.name.rpartition("-")[0]
+
+
 def _address(lab: Lab, machine: LabMachine) -> str:
     return f"{machine.address}/{lab.network.prefixlen}"
 

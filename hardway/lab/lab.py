@@ -44,6 +44,9 @@ def up(lab: Lab, events: Sink) -> list[str]:
         for machine in lab.machines:
             if machine not in absent:
                 disk.check(lab, machine)
+                if (made := disk.image_of(lab, machine)) != machine.image:
+                    told = f"{machine.name} was made from {made} and stays that; for {machine.image}: hardway lab down"
+                    events(Note(told, "warning"))
         for one in dict.fromkeys(machine.image for machine in absent):
             image.ensure(one, caller, events)
         if missing:

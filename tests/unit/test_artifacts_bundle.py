@@ -132,6 +132,12 @@ class TestDamage:
         assert "hardway artifacts bundle" in (failed.value.hint or "")
         assert there.lock.entries() == ()
 
+    def test_a_truncated_one_is_found_also_where_all_of_it_is_in_the_cache(self, there: Site, file: Path) -> None:
+        there.unpack(read(file))
+        file.write_bytes(file.read_bytes()[:-1])
+        with pytest.raises(ArtifactError, match=r"site\.tar\.zst is damaged"):
+            read(file)
+
     @pytest.mark.parametrize("share", [0.01, 0.3, 0.6, 0.99])
     def test_a_changed_byte_is_found(self, there: Site, file: Path, share: float) -> None:
         whole = bytearray(file.read_bytes())
@@ -211,10 +217,9 @@ def made(folder: Path, text: bytes | None, files: Mapping[str, bytes]) -> Path:
     def members() -> Iterator[bytes]:
         for name, content in {**({"manifest.json": text} if text is not None else {}), **files}.items():
             yield from frames.member(name, 0o644, len(content), [content])
-        yield bytes(1024)
 
     path = folder / "made.tar.zst"
-    path.write_bytes(b"".join(frames.compress(members(), "zstd")))
+    path.write_bytes(b"".join((*frames.compress(members(), "zstd"), *frames.compress([bytes(1024)], "zstd"))))
     return path
 
 

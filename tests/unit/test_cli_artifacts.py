@@ -172,7 +172,8 @@ class TestLock:
     def test_another_minor_release_is_none_that_it_could_know(self, hardway: Run, tmp_path: Path) -> None:
         (tmp_path / "hardway.yaml").write_text(INVENTORY.replace("1.36.5", "1.99.0"))
         ran = hardway("artifacts", "lock", "--source", "download")
-        assert ran.code == 1
+        assert ran.code == 2
+        assert ran.err.startswith("hardway.yaml:2:13: kubernetes: Kubernetes 1.99.0 is not in")
         assert "another release of 1.36 or 1.35" in ran.err
 
     def test_what_is_built_has_no_publisher(self, hardway: Run) -> None:

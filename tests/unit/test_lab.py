@@ -261,3 +261,10 @@ def test_what_goes_into_a_root_names_it() -> None:
         image._key("debian-12-minimal", [], ["deb http://a bookworm main"]),
     }
     assert len(keys) == 4
+
+
+def test_a_disk_tells_the_image_that_it_was_made_from(lab: Lab) -> None:
+    folder = lab.disk("lb-0")
+    folder.mkdir(parents=True)
+    (folder / "lower").write_text("/home/a/.cache/hardway/lab/debian-13-minimal-0123456789abcdef/root")
+    assert disk.image_of(lab, MACHINES[0]) == "debian-13-minimal"
