@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
 from hardway.remote import quote
+from hardway.rules.sections import answered, asked
 
 UNITS = (
     "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd",
@@ -90,26 +91,18 @@ class Host:
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
 
 
-def _sections(texts: Mapping[str, str], nonce: str) -> str:
-    return "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in texts.items()) + "\n"
-
-
-def _parts(output: str, nonce: str) -> dict[str, list[str]]:
-    found = {}
-    for part in output.split(f"\n{nonce} ")[1:]:
-        name, _, text = part.partition("\n")
-        found[name] = text.splitlines()
-    return found
-
-
 def dial_script(dials: Sequence[tuple[str, int]], nonce: str) -> str:
     """Dials these addresses and ports, and asks nothing else."""
-    return _sections({"reached": _dial(dials)}, nonce)
+    return asked({"reached": _dial(dials)}, nonce)
 
 
 def parse_dialled(output: str, nonce: str) -> dict[tuple[str, int], Reached]:
-    """The answer to `dial_script`, and that part of the answer to `script`."""
-    lines = (line.split() for line in _parts(output, nonce).get("reached", []))
+    """The answer to `dial_script`."""
+    return _reached(answered(output, nonce).get("reached", "").splitlines())
+
+
+def _reached(answers: Sequence[str]) -> dict[tuple[str, int], Reached]:
+    lines = (line.split() for line in answers)
     return {(words[0], int(words[1])): cast(Reached, words[2]) for words in lines if len(words) == 3}
 
 
@@ -143,7 +136,7 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials:
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
         "names": f"for n in {quote(names)}; do set -- $(getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":",
     }
-    return _sections(sections, nonce)
+    return asked(sections, nonce)
 
 
 _DIAL = rf"""command -v bash >/dev/null || exit 0
@@ -177,7 +170,7 @@ def _dial(dials: Sequence[tuple[str, int]]) -> str:
 
 def parse(output: str, nonce: str) -> Host:
     """The answer to `script`."""
-    parts = _parts(output, nonce)
+    parts = {name: text.splitlines() for name, text in answered(output, nonce).items()}
 
     def lines(name: str) -> list[str]:
         return [line.strip() for line in parts.get(name, []) if line.strip()]
@@ -193,7 +186,7 @@ def parse(output: str, nonce: str) -> Host:
         filters=tuple(_filters(lines("firewall"))),
         ruleset="\n".join(parts.get("firewall", [])),
         manager="firewalld" if units.get("firewalld", Unit(False, "")).active else "ufw" if lines("manager") else "",
-        reached=parse_dialled(output, nonce),
+        reached=_reached(lines("reached")),
         cgroups=frozenset(" ".join(lines("cgroups")).split()),
         missing_features=tuple(lines("features")),
         nameservers=tuple(

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from hardway import pki, yaml_text
+from hardway.rules.sections import answered
 from hardway.rules.symptoms import (
     Answered,
     Chain,
@@ -34,7 +35,7 @@ _ANSWERS: dict[str, Answered] = {"0": "open", "124": "silent"}
 
 def parse(output: str, nonce: str) -> Symptoms:
     """One machine's answer. What it did not answer, or in another form than was expected, stays empty."""
-    parts = {name: text for part in output.split(f"\n{nonce} ")[1:] for name, _, text in [part.partition("\n")]}
+    parts = answered(output, nonce)
 
     def lines(name: str) -> list[str]:
         return [line.rstrip() for line in parts.get(name, "").splitlines() if line.strip()]

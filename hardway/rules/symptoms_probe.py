@@ -12,6 +12,7 @@ from hardway.phases.load_balancer import UNIT as BALANCER
 from hardway.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
 from hardway.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.remote import quote
+from hardway.rules.sections import asked
 
 KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 """Where the kubelet keeps the client certificate that it renews by itself."""
@@ -48,11 +49,7 @@ def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
 
 def script(cluster: Cluster, machine: Machine, nonce: str) -> str:
     """All questions, each in a shell of its own: none can end or change the next."""
-    questions = dict(_questions(cluster, machine, nonce))
-    return (
-        "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\nset +e\n{text}\n) || :" for name, text in questions.items())
-        + f"\nprintf '\\n{nonce} end\\n'\n"
-    )
+    return asked(dict(_questions(cluster, machine, nonce)), nonce) + f"printf '\\n{nonce} end\\n'\n"
 
 
 def _questions(cluster: Cluster, machine: Machine, nonce: str) -> Iterator[tuple[str, str]]:
