@@ -7,7 +7,7 @@ person must do there that Debian does not ask for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,7 @@ DEBIAN = Platform(
     nftables="/etc/nftables.conf",
     install="apt-get install -y --no-install-recommends",
 )
-UBUNTU = Platform(
-    name="Ubuntu",
-    oldest={"ubuntu": 22},
-    tried=False,
-    modules="linux-modules-extra-$(uname -r)",
-    nftables="/etc/nftables.conf",
-    install="apt-get install -y --no-install-recommends",
-)
+UBUNTU = replace(DEBIAN, name="Ubuntu", oldest={"ubuntu": 22}, tried=False, modules="linux-modules-extra-$(uname -r)")
 RED_HAT = Platform(
     name="Red Hat",
     oldest={"rhel": 9, "rocky": 9, "almalinux": 9, "centos": 9},

@@ -15,6 +15,8 @@ from hardway.cli.artifacts import app as _artifacts
 from hardway.cli.inventory import app as _inventory
 from hardway.cli.options import Options, flags
 
+PortsForm = Literal["table", "nft", "iptables", "ufw", "firewalld"]
+
 
 def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
     """Adds these commands to the tree, below their headings."""
@@ -28,7 +30,7 @@ def register(app: typer.Typer, *, check: str, do: str, start: str) -> None:
 def preflight(
     options: Options,
     ports: Annotated[
-        Literal["table", "nft", "iptables", "ufw", "firewalld"] | None,
+        PortsForm | None,
         typer.Option(help="Who must reach whom, as a table or as firewall commands; contacts nobody"),
     ] = None,
 ) -> None:
@@ -58,7 +60,7 @@ def preflight(
     print(f"{counted(len(here.chosen), 'machine')}: nothing stands in the way of hardway init.")
 
 
-def _ports(options: Options, form: Literal["table", "nft", "iptables", "ufw", "firewalld"]) -> None:
+def _ports(options: Options, form: PortsForm) -> None:
     from hardway.cli.running import site
     from hardway.console.ports_page import commands_page, ports_page
     from hardway.console.terminal import page_width

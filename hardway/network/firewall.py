@@ -31,7 +31,6 @@ def openings(cluster: Cluster, machine: Machine, ports: frozenset[int] | None = 
     for flow in flows(cluster):
         if flow.machine == machine.name and (ports is None or flow.port in ports):
             found.setdefault(_addresses(cluster, flow), []).append(flow.port)
-    # Who comes from nowhere in particular need not be named, nor need a port without callers be open.
     return [Opening(tuple(numbers), sources) for sources, numbers in found.items()]
 
 
@@ -41,12 +40,11 @@ def commands(
     tool: Tool,
     *,
     ports: frozenset[int] | None = None,
-    forward: bool = True,
     chains: Chains = NFT_CHAINS,
 ) -> list[str]:
     """Lines of shell for root on that machine. `chains`: where nft filters, as `family table chain`."""
     opened = openings(cluster, machine, ports)
-    pods = str(cluster.network.pod_cidr) if forward and _routes_pods(cluster, machine) else ""
+    pods = str(cluster.network.pod_cidr) if _routes_pods(cluster, machine) else ""
     if tool == "nft":
         return list(_nft(opened, pods, chains))
     return list({"iptables": _iptables, "ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods))
