@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from in_process import ran
 
 from hardway import __version__
 from hardway.cli.chapters import SUMMARIES
@@ -44,19 +45,7 @@ def hardway(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     for name, value in {"HOME": here, "XDG_CACHE_HOME": here / "cache", "COLUMNS": 100, "NO_COLOR": 1}.items():
         monkeypatch.setenv(name, str(value))
 
-    def run(*words: str) -> Ran:
-        from hardway.cli import main
-
-        monkeypatch.setattr(sys, "argv", ["hardway", *words])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return Ran(code if isinstance(code, int) else int(code is not None), said.out, said.err)
-
-    return run
+    return lambda *words: Ran(*ran(monkeypatch, capsys, *words))
 
 
 @pytest.fixture

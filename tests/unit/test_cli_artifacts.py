@@ -2,13 +2,13 @@
 
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fake.publisher import Site, serving
+from in_process import ran
 
 from hardway.artifacts import bundle
 from hardway.artifacts.catalogue import ARCHES, releases_for
@@ -78,19 +78,7 @@ def hardway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
         monkeypatch.setenv(name, "")  # so that what a command sets is gone after the test
         monkeypatch.delenv(name)
 
-    def run(*words: str) -> Ran:
-        from hardway.cli import main
-
-        monkeypatch.setattr(sys, "argv", ["hardway", *words])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return Ran(code if isinstance(code, int) else int(code is not None), said.out, said.err)
-
-    return run
+    return lambda *words: Ran(*ran(monkeypatch, capsys, *words))
 
 
 def locked(folder: Path) -> list[Entry]:
