@@ -36,8 +36,8 @@ def preflight(
 ) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
     from hardway.cli.running import look, refuse, shown
+    from hardway.console.rules_page import finding_lines
     from hardway.console.terminal import page_width
-    from hardway.console.walk_page import finding_lines
     from hardway.console.words import counted
     from hardway.events import Found, RunFinished
 

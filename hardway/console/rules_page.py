@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines, typed, wrapped
+from hardway.console.words import clean, counted, duration, machines, typed, with_commands, wrapped
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.views.agreement import Agreement
@@ -36,6 +36,15 @@ def rules_page(
     if lines and lines[-1]:
         lines.append("")
     return [clean(line) for line in (*lines, *_end(found, seconds, width), *_next(found, inventory, again))]
+
+
+def finding_lines(one: Finding, width: int) -> list[str]:
+    """What preflight found, and its fix."""
+    head = f"{one.level:<9}"
+    return [
+        *wrapped(head, f"{one.machine}: {one.what}", width, " " * len(head)),
+        *with_commands(" " * len(head), one.fix, width),
+    ]
 
 
 def _elsewhere(one: Finding) -> Finding:

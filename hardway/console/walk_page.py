@@ -6,7 +6,8 @@ import io
 from collections.abc import Mapping, Sequence
 
 from hardway.console.failure import error
-from hardway.console.words import clean, counted, machines, typed, with_commands, wrapped
+from hardway.console.rules_page import finding_lines
+from hardway.console.words import clean, counted, machines, typed, wrapped
 from hardway.errors import HardwayError
 from hardway.inventory.model import Cluster
 from hardway.rules import Finding
@@ -57,15 +58,6 @@ def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -
     if not any(one.level == "error" for one in findings):
         lines.append("Nothing stands in the way.")
     return [clean(line) for line in lines]
-
-
-def finding_lines(one: Finding, width: int) -> list[str]:
-    """What preflight found, and its fix."""
-    head = f"{one.level:<9}"
-    return [
-        *wrapped(head, f"{one.machine}: {one.what}", width, " " * len(head)),
-        *with_commands(" " * len(head), one.fix, width),
-    ]
 
 
 def failure_lines(failure: HardwayError, width: int) -> list[str]:
