@@ -17,35 +17,35 @@ class RunStarted(Event):
     command: str
     cluster: str
     machines: tuple[str, ...]
-    chapters: tuple[str, ...]
+    phases: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class StageStarted(Event):
-    """A part of the run that concerns all machines: `connect`, `observe`, `artifacts`, `stage`, a chapter."""
+class StepStarted(Event):
+    """A part of the run that concerns all machines: `connect`, `observe`, `artifacts`, `upload`, a chapter."""
 
-    stage: str
+    step: str
 
 
 @dataclass(frozen=True)
-class StageFinished(Event):
-    stage: str
+class StepFinished(Event):
+    step: str
     seconds: float
 
 
 @dataclass(frozen=True)
 class MachineProgress(Event):
-    """Where one machine is within a stage or chapter."""
+    """Where one machine is within a step or chapter."""
 
     machine: str
-    stage: str
+    step: str
     state: State
     detail: str = ""
 
 
 @dataclass(frozen=True)
 class Transferred(Event):
-    """Bytes of the stage stream that one machine has taken."""
+    """Bytes of the step stream that one machine has taken."""
 
     machine: str
     sent: int
@@ -77,7 +77,7 @@ class Changed(Event):
     """One resource was made, changed, removed, started or restarted."""
 
     machine: str
-    chapter: str
+    phase: str
     what: str
     verb: str
     why: str = ""
@@ -88,7 +88,7 @@ class Proved(Event):
     """A proof or a trial with its evidence in one line; `why` says what it is good for."""
 
     machine: str
-    chapter: str
+    phase: str
     what: str
     holds: bool
     evidence: str
@@ -137,7 +137,7 @@ class Note(Event):
 class Told(Event):
     """A page that `walk` shows, as lines; `part` is which: `explain`, `plan`, `verify`, `hint`, `possible` …"""
 
-    chapter: str
+    phase: str
     part: str
     lines: tuple[str, ...]
 
@@ -146,7 +146,7 @@ class Told(Event):
 class Asked(Event):
     """`walk` waits for a line on standard input that begins with one of the answers, and may go on with words."""
 
-    chapter: str
+    phase: str
     question: str
     answers: tuple[str, ...]
 
@@ -155,7 +155,7 @@ class Asked(Event):
 class Walked(Event):
     """A chapter of a walk is behind: what was there already was `toured`."""
 
-    chapter: str
+    phase: str
     how: Literal["applied", "typed", "skipped", "toured"]
 
 

@@ -1,4 +1,4 @@
-"""Facts: what a machine is. Read once, with the probe; they fill the holes named `fact/…`."""
+"""Facts: what a machine is. Read once, with the probe; they fill the placeholders named `fact/…`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ASKED: Mapping[str, str] = {
     "conntrack-min": f"{_OWN_LIMITS} && echo 131072 || echo 0",
     "resolv-conf": "f=/run/systemd/resolve/resolv.conf; [ -e $f ] && echo $f || echo /etc/resolv.conf",
 }
-"""What a person asks a machine, in sh, for each fact that fills a hole in a text."""
+"""What a person asks a machine, in sh, for each fact that fills a placeholder in a text."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CAP_SYS_RESOURCE = 24
@@ -72,7 +72,7 @@ class Facts:
     selinux: bool = False
     """Whether SELinux refuses what its policy does not allow."""
     restorecon: bool = False
-    holes: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    placeholders: Mapping[str, bytes] = field(default_factory=dict, repr=False)
 
 
 def parse(output: str) -> Facts:
@@ -98,7 +98,7 @@ def parse(output: str) -> Facts:
         bash="has-bash" in seen,
         selinux=seen.get("selinux") == "1",
         restorecon="has-restorecon" in seen,
-        holes=_holes(seen, cgroup),
+        placeholders=_holes(seen, cgroup),
     )
 
 

@@ -1,6 +1,6 @@
 """State: what was decided and begun. It lies between the inventory (what is wanted) and the phases.
 
-It is kept in the workspace and beside every machine's ledger. The generation grows with each
+It is kept in the workspace and beside every machine's journal. The generation grows with each
 change, so that an operator whose workspace is older than a machine's copy is refused.
 """
 
@@ -20,7 +20,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Seat:
+class Node:
     """A machine's place in the cluster. `machine_id` is empty before it was first seen."""
 
     roles: tuple[str, ...]
@@ -40,7 +40,7 @@ class State:
     cluster: str
     cluster_id: str
     generation: int = 0
-    roster: Mapping[str, Seat] = field(default_factory=dict)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
     etcd: EtcdState = "absent"
     etcd_token: str = ""
     kubernetes: str = ""
@@ -57,16 +57,16 @@ class State:
             raw: dict[str, Any] = json.loads(text)
             if raw.pop("format") > FORMAT:
                 raise WorkspaceError(f"{where} was written by a newer hardway", hint="use that version, or a newer one")
-            roster = {name: Seat(**{**seat, "roles": tuple(seat["roles"])}) for name, seat in raw.pop("roster").items()}
-            return cls(roster=roster, **raw)
+            nodes = {name: Node(**{**node, "roles": tuple(node["roles"])}) for name, node in raw.pop("nodes").items()}
+            return cls(nodes=nodes, **raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WorkspaceError(f"{where} is damaged: {error}", hint="restore it from a backup") from error
 
     def pinned_addresses(self) -> dict[str, IPv4Address]:
-        return {name: IPv4Address(seat.address) for name, seat in self.roster.items() if seat.address}
+        return {name: IPv4Address(node.address) for name, node in self.nodes.items() if node.address}
 
     def pinned_pod_cidrs(self) -> dict[str, IPv4Network]:
-        return {name: IPv4Network(seat.pod_cidr) for name, seat in self.roster.items() if seat.pod_cidr}
+        return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
 
 
 def fixed_values(cluster: Cluster) -> dict[str, str]:
@@ -79,18 +79,18 @@ def fixed_values(cluster: Cluster) -> dict[str, str]:
     }
 
 
-def seats(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> dict[str, Seat]:
+def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> dict[str, Node]:
     """The roster that follows from the inventory and from what was seen of the machines."""
-    roster = {}
+    nodes = {}
     for machine in cluster.machines:
-        before = state.roster.get(machine.name)
-        roster[machine.name] = Seat(
+        before = state.nodes.get(machine.name)
+        nodes[machine.name] = Node(
             roles=tuple(sorted(machine.roles)),
             address=str(machine.address),
             machine_id=machine_ids.get(machine.name) or (before.machine_id if before else ""),
             pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
         )
-    return roster
+    return nodes
 
 
 def pending(cluster: Cluster, state: State) -> list[str]:
@@ -108,24 +108,24 @@ def pending(cluster: Cluster, state: State) -> list[str]:
             f"which init does not do: put {state.kubernetes} back"
         )
     now = {machine.name: machine for machine in cluster.machines}
-    for name, seat in state.roster.items():
+    for name, node in state.nodes.items():
         if name not in now:
-            found.append(f"{name} ({', '.join(seat.roles)}) is part of the living cluster and not in the inventory: "
+            found.append(f"{name} ({', '.join(node.roles)}) is part of the living cluster and not in the inventory: "
                          f"put it back, or reset the cluster")  # fmt: skip
             continue
-        if str(now[name].address) != seat.address:
+        if str(now[name].address) != node.address:
             found.append(
-                f"{name} has address {seat.address} in the living cluster, the inventory says {now[name].address}"
+                f"{name} has address {node.address} in the living cluster, the inventory says {now[name].address}"
             )
-        if ("controller" in seat.roles) != now[name].is_controller:
-            found.append(f"{name} {'was' if 'controller' in seat.roles else 'was not'} a controller: the members of a "
+        if ("controller" in node.roles) != now[name].is_controller:
+            found.append(f"{name} {'was' if 'controller' in node.roles else 'was not'} a controller: the members of a "
                          "living etcd do not change by the way")  # fmt: skip
-        if seat.pod_cidr and now[name].pod_cidr and seat.pod_cidr != str(now[name].pod_cidr):
-            found.append(f"{name} has pod range {seat.pod_cidr}; a node's range cannot become {now[name].pod_cidr}")
+        if node.pod_cidr and now[name].pod_cidr and node.pod_cidr != str(now[name].pod_cidr):
+            found.append(f"{name} has pod range {node.pod_cidr}; a node's range cannot become {now[name].pod_cidr}")
     found += [
         f"{machine.name} is new among the controllers: a living etcd does not take up members by the way"
         for machine in cluster.controllers
-        if machine.name not in state.roster
+        if machine.name not in state.nodes
     ]
     return found
 

@@ -1,4 +1,4 @@
-"""Small values that every layer shares: secrets, digests, and text with holes."""
+"""Small values that every layer shares: secrets, digests, and text with placeholders."""
 
 import base64
 import hashlib
@@ -40,12 +40,12 @@ _HOLE = re.compile(f"{_OPEN}([^|{_CLOSE}]+)\\|(plain|base64)\\|(open|secret){_CL
 
 
 @dataclass(frozen=True)
-class Hole:
+class Placeholder:
     """A place in a text for what is not known yet, or is not to be shown.
 
     `name` says what fills it: `pki/ca.crt`, `secret/encryption-key`, `fact/cgroup-driver`. `form` is how
-    the value is written there. Inside a text a hole is the token `⟦name|form|open⟧`, so a text with
-    holes is still a text: YAML and unit files with holes parse, merge and compare as they are.
+    the value is written there. Inside a text a placeholder is the token `⟦name|form|open⟧`, so a text with
+    placeholders is still a text: YAML and unit files with placeholders parse, merge and compare as they are.
     """
 
     name: str
@@ -57,23 +57,23 @@ class Hole:
 
 
 def has_hole_marks(text: str) -> bool:
-    """Whether text from outside contains a character that only holes may use."""
+    """Whether text from outside contains a character that only placeholders may use."""
     return _OPEN in text or _CLOSE in text
 
 
-def holes(text: str) -> Iterator[Hole]:
-    """The holes of a text, in order, with repetitions."""
+def placeholders(text: str) -> Iterator[Placeholder]:
+    """The placeholders of a text, in order, with repetitions."""
     for name, form, secrecy in _HOLE.findall(text):
-        yield Hole(name, form, secrecy == "secret")
+        yield Placeholder(name, form, secrecy == "secret")
 
 
 def is_secret(text: str) -> bool:
-    """Whether any hole of the text is secret."""
-    return any(hole.secret for hole in holes(text))
+    """Whether any placeholder of the text is secret."""
+    return any(placeholder.secret for placeholder in placeholders(text))
 
 
 def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
-    """The text with all its holes filled; None while a value is still unknown."""
+    """The text with all its placeholders filled; None while a value is still unknown."""
     missing = False
 
     def put(match: re.Match[str]) -> str:
@@ -91,7 +91,7 @@ def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
 
 
 def show(text: str, values: Mapping[str, bytes]) -> str:
-    """The text as it may be shown: open holes filled, secrets as digests, the unknown as such."""
+    """The text as it may be shown: open placeholders filled, secrets as digests, the unknown as such."""
 
     def put(match: re.Match[str]) -> str:
         name, form, secrecy = match.groups()

@@ -63,7 +63,7 @@ class Workspace:
             raise WorkspaceError(f"the disk of {self.root} is full", hint="free 50 MB, or use --workspace DIR")
 
     def values(self) -> dict[str, bytes]:
-        """All that fills holes, by name; also `workspace/path`."""
+        """All that fills placeholders, by name; also `workspace/path`."""
         found = {"workspace/path": str(self.root).encode()}
         for folder in _HELD:
             for path in sorted((self.root / folder).rglob("*")):

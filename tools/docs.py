@@ -13,15 +13,15 @@ from pathlib import Path
 
 from hardway import data
 from hardway.artifacts.catalogue import releases_for
-from hardway.console.explain_markdown import chapter_markdown, glossary_markdown
+from hardway.declare.declaration import Declaration, declare
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
+from hardway.explain import Book, chapter_page
+from hardway.explain.markdown import chapter_markdown, glossary_markdown
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
-from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import Declaration, declare
+from hardway.preview.foresight import foreseen
 from hardway.state import State
-from hardway.views.explain import Book, chapter_page
-from hardway.views.foresight import foreseen
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = re.compile(r"(?s)(<!-- explain (\S+) -->\n).*?(<!-- end -->)")
@@ -32,7 +32,7 @@ def declared() -> tuple[Model, Declaration]:
     cluster = load(data.folder("inventories") / "lab.yaml")
     cluster = allot_pod_cidrs(resolve(cluster, {}, _no_lookup), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    model = Model(cluster, foreseen(State(cluster.name, ""), CHAPTER_NAMES), versions)
+    model = Model(cluster, foreseen(State(cluster.name, ""), PHASE_NAMES), versions)
     return model, declare(model)
 
 

@@ -22,7 +22,7 @@ from hardway.cli.see import register as register_see
 from hardway.cli.see import register_checks
 from hardway.cli.walk import register as register_walk
 
-SEE, DO, CHECK, CHAPTERS, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
+SEE, DO, CHECK, PHASES, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
 
 
 class InOrder(TyperGroup):
@@ -73,10 +73,10 @@ register_explain(app, SEE)
 def init(
     options: Options,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="CHAPTER", help="Begin here", autocompletion=opt.complete_chapters)
+        str | None, typer.Option("--from", metavar="CHAPTER", help="Begin here", autocompletion=opt.complete_phases)
     ] = None,
     last: Annotated[
-        str | None, typer.Option("--to", metavar="CHAPTER", help="End here", autocompletion=opt.complete_chapters)
+        str | None, typer.Option("--to", metavar="CHAPTER", help="End here", autocompletion=opt.complete_phases)
     ] = None,
 ) -> None:
     """From bare machines to a proved cluster: preflight, every chapter, smoke test. Again: changes nothing."""
@@ -89,14 +89,14 @@ def init(
 @flags(*opt.CHANGING)
 def apply(
     options: Options,
-    chapters: Annotated[
-        list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_chapters)
+    phases: Annotated[
+        list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_phases)
     ] = None,
 ) -> None:
     """Some chapters, or all of them, without preflight and smoke test."""
     from hardway.cli.running import run, span
 
-    named = chapters or [name for name in SUMMARIES if name != "smoke-test"]
+    named = phases or [name for name in SUMMARIES if name != "smoke-test"]
     chosen = {name for word in named for name in span(word, word)}
     run(options, "apply", tuple(name for name in SUMMARIES if name in chosen), whole=False)
 
@@ -104,7 +104,7 @@ def apply(
 register_walk(app, DO)
 
 
-def _chapter(name: str) -> Callable[..., None]:
+def _phase(name: str) -> Callable[..., None]:
     @flags(*opt.CHANGING)
     def command(options: Options, context: typer.Context) -> None:
         if context.invoked_subcommand:
@@ -121,10 +121,10 @@ for _name in SUMMARIES:
     if _name in ("certs", "etcd"):
         # Groups that run their chapter when called bare: renewal and members' commands will join them.
         _group = typer.Typer(invoke_without_command=True)
-        _group.callback()(_chapter(_name))
-        app.add_typer(_group, name=_name, help=numbered(_name), rich_help_panel=CHAPTERS)
+        _group.callback()(_phase(_name))
+        app.add_typer(_group, name=_name, help=numbered(_name), rich_help_panel=PHASES)
     else:
-        app.command(_name, rich_help_panel=CHAPTERS)(_chapter(_name))
+        app.command(_name, rich_help_panel=PHASES)(_phase(_name))
 
 register_checks(app, CHECK)
 register_doctor(app, CHECK)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from hardway.artifacts.bundle import System
     from hardway.artifacts.catalogue import Arch
     from hardway.artifacts.store import Blob
+    from hardway.engine.resolver import Resolver
     from hardway.inventory.model import Cluster
-    from hardway.supply import Supply
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -36,14 +36,14 @@ def _table(
         return
     from hardway.artifacts.catalogue import ARCHES
     from hardway.artifacts.get import table as rows_of
+    from hardway.artifacts.stock import stock
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, supply
+    from hardway.cli.running import inventory, resolver
     from hardway.console.tables import table
     from hardway.events import discard
-    from hardway.views.stock import stock
 
     cluster = inventory(options)
-    wanted = supply(options, cluster, default_store(), discard)
+    wanted = resolver(options, cluster, default_store(), discard)
     needs = wanted.all_needs([one for one in ARCHES if arch in (None, one)])
     rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
     if options.output == "json":
@@ -66,12 +66,12 @@ def _get(
     """Get everything now, so that init finds it in the cache."""
     from hardway.artifacts.get import names_of
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, shown, supply
+    from hardway.cli.running import inventory, resolver, shown
     from hardway.events import Note
 
     cluster, arches = inventory(options), _arches(arch)
     with shown(options) as events:
-        wanted = supply(options, cluster, default_store(), events)
+        wanted = resolver(options, cluster, default_store(), events)
         have = wanted.everything(arches)
         size = sum(blob.size for blob, _ in have.values())
         told = f"{len(have)} of {len(names_of(cluster.kubernetes))} files in the cache, {size / 2**20:.0f} MB."
@@ -99,7 +99,7 @@ def _bundle(
     from hardway.artifacts.bundle import refuse_place, write
     from hardway.artifacts.packages import fetch, refuse_without_tools
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, shown, supply
+    from hardway.cli.running import inventory, resolver, shown
     from hardway.events import Note
 
     cluster = inventory(options)
@@ -109,7 +109,7 @@ def _bundle(
     if systems:
         refuse_without_tools()
     with shown(options) as events:
-        wanted = supply(options, cluster, default_store(), events)
+        wanted = resolver(options, cluster, default_store(), events)
         files = wanted.everything(arches, with_images=True)
         if systems:
             events(Note(f"getting packages of {', '.join(systems)} with apt"))
@@ -141,13 +141,13 @@ def _lock(
     from hardway.artifacts.get import publisher
     from hardway.artifacts.recording import record
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, shown, supply
+    from hardway.cli.running import inventory, resolver, shown
     from hardway.errors import UsageError
     from hardway.events import Note
 
     cluster = inventory(options)
     with shown(options) as events:
-        wanted = supply(options, cluster, default_store(), events)
+        wanted = resolver(options, cluster, default_store(), events)
         if wanted.source == "build":
             raise UsageError("what is built here has no publisher's digest", hint="--source download, or a mirror")
         before, arches = len(wanted.lock.entries()), _arches(arch or ",".join(ARCHES))
@@ -194,11 +194,11 @@ def _systems(cluster: Cluster, given: str | None) -> list[str]:
     return systems
 
 
-def _packages(cluster: Cluster, supply: Supply) -> set[str]:
+def _packages(cluster: Cluster, resolver: Resolver) -> set[str]:
     """What chapter `hosts` would install on one machine or another."""
-    from hardway.deciding import first_state
-    from hardway.phases.base import Model
-    from hardway.phases.hosts import packages
+    from hardway.declare.phases.base import Model
+    from hardway.declare.phases.hosts import packages
+    from hardway.engine.guards import first_state
 
-    model = Model(cluster, first_state(cluster), supply.versions)
+    model = Model(cluster, first_state(cluster), resolver.versions)
     return {one.package for machine in cluster.machines for one in packages(model, machine)}

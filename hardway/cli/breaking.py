@@ -74,9 +74,9 @@ def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> Non
 
 def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
     """A certificate for the machine's own key, signed by the workspace's CA or by one made up for it."""
-    from hardway import pki
-    from hardway.phases.base import Model
-    from hardway.phases.certs import CA_NAMES, certificates
+    from hardway.declare import pki
+    from hardway.declare.phases.base import Model
+    from hardway.declare.phases.certs import CA_NAMES, certificates
 
     path = wanted.source.format(name=machine.name)
     [issued] = [one for one in certificates(Model(here.cluster, here.state, {})) if one.path == path]

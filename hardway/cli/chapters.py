@@ -1,6 +1,6 @@
 """The chapters as the command line shows them: light, since `--help` must answer at once.
 
-A test holds this table against `hardway.phases.CHAPTERS`.
+A test holds this table against `hardway.declare.phases.CHAPTERS`.
 """
 
 SUMMARIES: dict[str, str] = {

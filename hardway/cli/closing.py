@@ -9,17 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hardway import proving
-from hardway.actions.smoke import smoke_test, without_network
 from hardway.artifacts.build import host_arch
 from hardway.artifacts.store import Store
 from hardway.console.words import ranges
-from hardway.engine import Outcome
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine import prove as proving
+from hardway.engine.converge import Outcome
+from hardway.engine.resolver import Resolver
+from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note
-from hardway.phases import CHAPTER_NAMES
-from hardway.session import Session, stage
-from hardway.supply import Supply
+from hardway.smoke.smoke import smoke_test, without_network
 from hardway.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def prove(
     session: Session,
     here: Site,
     outcome: Outcome,
-    chapters: Sequence[str],
+    phases: Sequence[str],
     versions: Mapping[str, str],
     *,
     whole: bool,
@@ -43,20 +43,20 @@ def prove(
     Where all chapters of all machines were proved, the State remembers it.
     """
     proofs = [
-        (chapter, proof)
-        for chapter, proof in outcome.declaration.proofs
-        if chapter in chapters and proof.machine in session.machines
+        (phase, proof)
+        for phase, proof in outcome.declaration.proofs
+        if phase in phases and proof.machine in session.machines
     ]
-    with stage("proofs", session.events):
+    with timed("proofs", session.events):
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
-    if "smoke-test" in chapters and not here.everywhere:
+    if "smoke-test" in phases and not here.everywhere:
         session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
-    elif "smoke-test" in chapters and (waiting := without_network(session, here.cluster)):
+    elif "smoke-test" in phases and (waiting := without_network(session, here.cluster)):
         what = f"{ranges(waiting)} wait for a network: the inventory says network.plugin: none"
         _put_off(session, what, "install your network plugin, then: hardway smoke-test", whole=whole)
-    elif "smoke-test" in chapters:
+    elif "smoke-test" in phases:
         proving.require(smoke_test(session, here.cluster, versions))
-        if set(chapters) == set(CHAPTER_NAMES):
+        if set(phases) == set(PHASE_NAMES):
             here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
 
 
@@ -67,7 +67,7 @@ def _put_off(session: Session, what: str, hint: str, *, whole: bool) -> None:
     session.events(Note(f"no smoke test: {what}; {hint}", "warning"))
 
 
-def next_lines(workspace: Workspace, wanted: Supply, store: Store) -> tuple[str, ...]:
+def next_lines(workspace: Workspace, wanted: Resolver, store: Store) -> tuple[str, ...]:
     """What to type next, once there is a cluster."""
     if not workspace.kubeconfig.exists():
         return ()
@@ -79,7 +79,7 @@ def next_lines(workspace: Workspace, wanted: Supply, store: Store) -> tuple[str,
     return (*lines, f"export KUBECONFIG={workspace.kubeconfig}", "kubectl get nodes -o wide")
 
 
-def offer_kubectl(workspace: Workspace, wanted: Supply, store: Store) -> Path | None:
+def offer_kubectl(workspace: Workspace, wanted: Resolver, store: Store) -> Path | None:
     """A folder with the cluster's own kubectl, of the cluster's version; None where none is to be had here."""
     link = workspace.root / "bin" / "kubectl"
     accepted = wanted.accepted(host_arch()).get(("kubectl", wanted.versions["kubernetes"]), frozenset())

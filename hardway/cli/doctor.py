@@ -21,11 +21,11 @@ def doctor(options: Options) -> None:
     """Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong."""
     from hardway.cli.power import switched_off
     from hardway.cli.see import looking, observed
-    from hardway.console.doctor_page import doctor_page
     from hardway.console.terminal import page_width
     from hardway.console.words import typed
+    from hardway.doctor.doctor import diagnosed
+    from hardway.doctor.page import doctor_page
     from hardway.errors import DIFFERS, FAILED, OK
-    from hardway.views.doctor import diagnosed
 
     with looking(options, None) as look:
         survey, plan = observed(look)

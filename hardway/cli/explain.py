@@ -13,9 +13,9 @@ from hardway.cli.options import Options, flags
 from hardway.errors import UsageError
 
 if TYPE_CHECKING:
-    from hardway.phases.base import Model
-    from hardway.plan import Declaration
-    from hardway.views.explain import Page, TermPage
+    from hardway.declare.declaration import Declaration
+    from hardway.declare.phases.base import Model
+    from hardway.explain import Page, TermPage
 
 Form = Literal["text", "markdown", "json", "shell"]
 
@@ -45,7 +45,7 @@ _ENOUGH = 2
 
 
 def _names(options: Options) -> Iterator[str]:
-    from hardway.views.explain import Book, names
+    from hardway.explain import Book, names
 
     yield from names(Book(*declared(options)))
 
@@ -53,7 +53,7 @@ def _names(options: Options) -> Iterator[str]:
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
     from hardway.cli.running import site
-    from hardway.views import foresight
+    from hardway.preview import foresight
 
     here = site(options, lab_must_run=False)
     return foresight.declared(here.cluster, here.state)
@@ -92,7 +92,7 @@ def page(
     options: Options, what: str | None, form: Literal["text", "markdown", "json"] = "text", *, width: int
 ) -> list[str]:
     """Its lines; raises UsageError, with the nearest names, for what there is nothing to say of."""
-    from hardway.console.explanations import told
+    from hardway.explain.pages import told
 
     return told(_found(options, what), form, width=width, verbose=options.verbose > 0, inventory=options.given)
 
@@ -100,7 +100,7 @@ def page(
 def _found(options: Options, what: str | None) -> Page:
     """What the cluster has of that name; a command of hardway's where it has none, or where there is no cluster yet."""
     from hardway.errors import HardwayError
-    from hardway.views.explain import Book, answer, find_known, find_things
+    from hardway.explain import Book, answer, find_known, find_things
 
     command = _command(what)
     try:
@@ -122,8 +122,8 @@ def _command(name: str | None) -> TermPage | None:
     from typer.main import get_group
 
     from hardway.cli.app import app
-    from hardway.views.explain import TermPage
-    from hardway.views.explain.chapter import Next
+    from hardway.explain import TermPage
+    from hardway.explain.chapter import Next
 
     if name is None or name in SUMMARIES or (command := get_group(app).commands.get(name)) is None:
         return None
@@ -137,9 +137,9 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
     It is for machines that hold no cluster yet, also where this one has long been formed.
     """
     from hardway.cli.running import site
-    from hardway.views import foresight
-    from hardway.views.explain import Book, find_things
-    from hardway.views.shell import of_chapter, of_thing, script, whole
+    from hardway.explain import Book, find_things
+    from hardway.explain.shell import of_chapter, of_thing, script, whole
+    from hardway.preview import foresight
 
     here = site(options, lab_must_run=False)
     model, declaration = foresight.declared(here.cluster, foresight.unbegun(here.state))
@@ -148,7 +148,7 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
     elif what in SUMMARIES:
         part = of_chapter(declaration, what)
     elif what and (found := find_things(Book(model, declaration), what)):
-        part = of_thing(found[0].name, found[0].chapter, found[0].placed, found[0].local)
+        part = of_thing(found[0].name, found[0].phase, found[0].placed, found[0].local)
     else:
         raise UsageError(
             f"{what!r} is nothing that one types" if what else "what is to be typed was not said",

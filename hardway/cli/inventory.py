@@ -25,7 +25,7 @@ def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
     from hardway.cli.running import inventory
     from hardway.console.words import counted
-    from hardway.views.inventory import checked
+    from hardway.inventory.view import checked
 
     cluster = inventory(options)
     if options.output == "json":
@@ -43,7 +43,7 @@ def check(options: Options) -> None:
 def show(options: Options) -> None:
     """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
     from hardway.cli.running import site
-    from hardway.views.inventory import shown, shown_lines
+    from hardway.inventory.view import shown, shown_lines
 
     found = shown(site(options, lab_must_run=False).cluster)
     if options.output == "json":

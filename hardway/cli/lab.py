@@ -171,7 +171,7 @@ def break_(
     """Break the lab's cluster on purpose: a real fault, for `hardway doctor` and for you to find."""
     from hardway.cli.breaking import any_fault, break_it, chosen
     from hardway.cli.running import site
-    from hardway.console.doctor_page import faults_page
+    from hardway.doctor.page import faults_page
     from hardway.errors import UsageError
     from hardway.lab.faults import FAULTS, fault
     from hardway.lab.model import FaultSummary

@@ -36,10 +36,10 @@ def preflight(
 ) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
     from hardway.cli.running import look, refuse, shown
-    from hardway.console.rules_page import finding_lines
     from hardway.console.terminal import page_width
     from hardway.console.words import counted
     from hardway.events import Found, RunFinished
+    from hardway.lint.page import finding_lines
 
     if ports is not None:
         _ports(options, ports)
@@ -62,9 +62,9 @@ def preflight(
 
 def _ports(options: Options, form: PortsForm) -> None:
     from hardway.cli.running import site
-    from hardway.console.ports_page import commands_page, ports_page
     from hardway.console.terminal import page_width
-    from hardway.network.flows import flows
+    from hardway.declare.network.flows import flows
+    from hardway.preflight.ports_page import commands_page, ports_page
 
     here = site(options, lab_must_run=False)
     if options.output == "json":
@@ -80,9 +80,9 @@ def _ports(options: Options, form: PortsForm) -> None:
 def reset(options: Options) -> None:
     """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
     from hardway.cli.running import changing, confirm, site
+    from hardway.engine.reset import reset as take_away
     from hardway.errors import UsageError
     from hardway.events import RunFinished
-    from hardway.resetting import reset as take_away
 
     here = site(options)
     names = ", ".join(machine.name for machine in here.chosen)

@@ -11,7 +11,7 @@ from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
-    from hardway.views.map import Map
+    from hardway.map import Map
 
 _FORMATS = (".svg", ".html")
 
@@ -33,8 +33,8 @@ def map_(
     import json
     from datetime import UTC, datetime
 
-    from hardway.console.map import map_html, map_svg
     from hardway.errors import UsageError
+    from hardway.map.draw import map_html, map_svg
 
     if file is not None and file.suffix not in _FORMATS:
         raise UsageError(f"{file} ends in neither {' nor '.join(_FORMATS)}", hint="hardway map cluster.html")
@@ -62,8 +62,8 @@ def _numbers(found: Map) -> set[int]:
 
 def _declared(options: Options) -> Map:
     from hardway.cli.running import site
-    from hardway.views.foresight import declared
-    from hardway.views.map import drawn
+    from hardway.map import drawn
+    from hardway.preview.foresight import declared
 
     here = site(options, lab_must_run=False)
     return drawn(here.cluster, declared(here.cluster, here.state)[1])
@@ -71,8 +71,8 @@ def _declared(options: Options) -> Map:
 
 def _seen(options: Options) -> Map:
     from hardway.cli.see import looking, observed
-    from hardway.views.map import coloured, drawn
-    from hardway.views.verification import verified
+    from hardway.map import coloured, drawn
+    from hardway.verify.verification import verified
 
     with looking(options, None) as look:
         survey, plan = observed(look)

@@ -43,7 +43,7 @@ def _machines(context: typer.Context) -> Iterator[str]:
         yield from (machine.name for machine in load(find(given, os.environ, Path.cwd())).machines)
 
 
-def complete_chapters(incomplete: str) -> Iterator[str]:
+def complete_phases(incomplete: str) -> Iterator[str]:
     yield from (name for name in SUMMARIES if name.startswith(incomplete))
 
 

@@ -9,9 +9,9 @@ from hardway.artifacts.catalogue import ARCHES, releases_for
 from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Lock
 from hardway.cli.options import Options
+from hardway.declare.network.proxy import environment
 from hardway.errors import ArtifactError, UsageError
 from hardway.inventory.model import Cluster
-from hardway.network.proxy import environment
 
 
 def refuse_unlocked(options: Options, cluster: Cluster) -> None:

@@ -68,14 +68,14 @@ def kubectl(
     """
     from hardway.artifacts.store import default_store
     from hardway.cli.closing import offer_kubectl
-    from hardway.cli.running import site, supply
+    from hardway.cli.running import resolver, site
     from hardway.errors import HardwayError
     from hardway.events import discard
 
     here = site(options)
     if not here.workspace.kubeconfig.exists():
         raise HardwayError("there is no kubeconfig yet", hint="hardway access")
-    folder = offer_kubectl(here.workspace, supply(options, here.cluster, default_store(), discard), default_store())
+    folder = offer_kubectl(here.workspace, resolver(options, here.cluster, default_store(), discard), default_store())
     program = str(folder / "kubectl") if folder else shutil.which("kubectl")
     if program is None:
         # The cache has kubectl for the machines, which are Linux.
@@ -117,9 +117,9 @@ def logs(
 ) -> None:
     """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
     from hardway.cli.running import site
+    from hardway.declare.resources import Service
     from hardway.errors import UsageError
-    from hardway.resources import Service
-    from hardway.views.foresight import declared
+    from hardway.preview.foresight import declared
 
     here = site(options)
     name = _one(here, machine)

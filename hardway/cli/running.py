@@ -20,24 +20,26 @@ from hardway.cli.options import Options
 from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
 from hardway.cli.power import hinting
 from hardway.console import console, hold, run_log, tee
-from hardway.deciding import first_state, refuse_pending
-from hardway.engine import Choice, converge
+from hardway.declare.declaration import declare
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
+from hardway.engine.converge import Selection, converge
+from hardway.engine.guards import first_state, refuse_pending
+from hardway.engine.plan import Change, View
+from hardway.engine.resolver import Resolver
+from hardway.engine.session import Access, Session, holder, lock, observe, opened
 from hardway.errors import ArtifactError, HardwayError, InventoryError, LabError, UsageError
 from hardway.events import Note, RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
-from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import Change, View, declare
-from hardway.rules import Finding, preflight
-from hardway.session import Access, Session, holder, lock, observe, opened
+from hardway.lint.agreement import offline
+from hardway.preflight.preflight import preflight
+from hardway.preview.plan import expect, identifier
+from hardway.preview.survey import foresee
+from hardway.rules import Finding
 from hardway.state import State
-from hardway.supply import Supply
-from hardway.views.agreement import offline
-from hardway.views.plan import expect, identifier
-from hardway.views.survey import foresee
 from hardway.workspace import Workspace
 
 
@@ -128,10 +130,10 @@ def access(options: Options, events: Sink) -> Access:
     return Access(accept_new_host_keys=options.accept_new_host_keys, ask_secret=ask_secret)
 
 
-def supply(options: Options, cluster: Cluster, store: Store, events: Sink) -> Supply:
+def resolver(options: Options, cluster: Cluster, store: Store, events: Sink) -> Resolver:
     """Where a run's files come from; what is got is got through the inventory's proxy."""
     go_through_proxy(cluster)
-    return Supply(
+    return Resolver(
         kubernetes=cluster.kubernetes,
         store=store,
         lock=lock_of(cluster),
@@ -161,7 +163,7 @@ def confirm(question: str, events: Sink = discard) -> bool:
 
 
 @contextlib.contextmanager
-def changing(options: Options, here: Site, command: str, chapters: Sequence[str]) -> Iterator[Session]:
+def changing(options: Options, here: Site, command: str, phases: Sequence[str]) -> Iterator[Session]:
     """Connections to the chosen machines by which they may be changed: all locks are held, a log is written."""
     names = tuple(machine.name for machine in here.chosen)
     here.workspace.create()
@@ -170,7 +172,7 @@ def changing(options: Options, here: Site, command: str, chapters: Sequence[str]
         here.workspace.lock(holder(command)),
         telling(options, here.workspace, command) as events,
     ):
-        events(RunStarted(command, here.cluster.name, names, tuple(chapters)))
+        events(RunStarted(command, here.cluster.name, names, tuple(phases)))
         with opened(
             here.cluster,
             here.workspace,
@@ -184,34 +186,34 @@ def changing(options: Options, here: Site, command: str, chapters: Sequence[str]
             yield session
 
 
-def run(options: Options, command: str, chapters: Sequence[str], *, whole: bool) -> None:
+def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -> None:
     """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
     here = site(options)
     # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
     refuse_pending(here.state, here.cluster)
     bundled(options, here.cluster)
     refuse_unlocked(options, here.cluster)
-    if "smoke-test" in chapters and not (whole or here.everywhere):
+    if "smoke-test" in phases and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     findings = disagreements(here)
     refuse(findings, "the artifacts would not agree with each other; nothing was contacted", "hardway verify --offline")
     started = time.monotonic()
-    with changing(options, here, command, chapters) as session:
+    with changing(options, here, command, phases) as session:
         _warn(session, findings)
         store = default_store()
-        wanted = supply(options, here.cluster, store, session.events)
+        wanted = resolver(options, here.cluster, store, session.events)
         outcome = converge(
             session,
             here.state,
-            Choice(tuple(chapters), frozenset(machine.name for machine in here.chosen), options.adopt),
+            Selection(tuple(phases), frozenset(machine.name for machine in here.chosen), options.adopt),
             wanted,
             store,
-            check=lambda views: _may_begin(options, here, session, chapters, wanted, views, whole=whole),
+            check=lambda views: _may_begin(options, here, session, phases, wanted, views, whole=whole),
             confirm=lambda changes: _confirm(changes, options, session.events),
         )
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
         if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
-            prove(session, here, outcome, chapters, wanted.versions, whole=whole)
+            prove(session, here, outcome, phases, wanted.versions, whole=whole)
         following = next_lines(here.workspace, wanted, store)
         changed = len(outcome.changes) + len(outcome.made) + outcome.adopted
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
@@ -221,15 +223,15 @@ def _may_begin(
     options: Options,
     here: Site,
     session: Session,
-    chapters: Sequence[str],
-    wanted: Supply,
+    phases: Sequence[str],
+    wanted: Resolver,
     views: Mapping[str, View],
     *,
     whole: bool,
 ) -> None:
     """Raises where the plan is not the expected one, or where preflight finds what must be mended first."""
     if options.expect is not None:
-        expect(options.expect, identifier(foresee(session, here.state, chapters, wanted, views)))
+        expect(options.expect, identifier(foresee(session, here.state, phases, wanted, views)))
     if not whole:
         return
     findings = preflight(session, views, session.cluster, adopting=options.adopt)
@@ -287,7 +289,7 @@ def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
             forks=options.forks,
         ) as session,
     ):
-        versions = supply(options, here.cluster, default_store(), events).versions
+        versions = resolver(options, here.cluster, default_store(), events).versions
         declaration = declare(Model(here.cluster, here.state, versions))
         views = observe(session, declaration, session.machines)
         return here, preflight(session, views, here.cluster)
@@ -296,10 +298,10 @@ def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
 def span(first: str | None, last: str | None) -> tuple[str, ...]:
     """The chapters from one to another, both included. Raises UsageError for names that are none."""
     for name in (first, last):
-        if name is not None and name not in CHAPTER_NAMES:
-            raise UsageError(f"no chapter is named {name!r}", hint=f"one of: {', '.join(CHAPTER_NAMES)}")
-    start = CHAPTER_NAMES.index(first) if first else 0
-    end = CHAPTER_NAMES.index(last) if last else len(CHAPTER_NAMES) - 1
+        if name is not None and name not in PHASE_NAMES:
+            raise UsageError(f"no chapter is named {name!r}", hint=f"one of: {', '.join(PHASE_NAMES)}")
+    start = PHASE_NAMES.index(first) if first else 0
+    end = PHASE_NAMES.index(last) if last else len(PHASE_NAMES) - 1
     if start > end:
         raise UsageError(f"{first} comes after {last}", hint="exchange --from and --to")
-    return CHAPTER_NAMES[start : end + 1]
+    return PHASE_NAMES[start : end + 1]

@@ -20,15 +20,15 @@ from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
     from hardway.cli.running import Site
+    from hardway.engine.resolver import Resolver
+    from hardway.engine.session import Session
     from hardway.errors import HardwayError
     from hardway.events import Sink
-    from hardway.session import Session
-    from hardway.supply import Supply
-    from hardway.views.agreement import Agreement
-    from hardway.views.plan import Plan
-    from hardway.views.survey import Survey
+    from hardway.lint.agreement import Agreement
+    from hardway.preview.plan import Plan
+    from hardway.preview.survey import Survey
 
-Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_chapters)]
+Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_phases)]
 
 
 def register(app: typer.Typer, panel: str) -> None:
@@ -48,10 +48,10 @@ class Looking:
     """A cluster that is looked at: nobody's lock is taken, no log is written."""
 
     here: Site
-    supply: Supply
+    resolver: Resolver
     session: Session
     unreached: dict[str, HardwayError]
-    chapters: tuple[str, ...]
+    phases: tuple[str, ...]
     began: float
 
     @property
@@ -60,17 +60,17 @@ class Looking:
 
 
 @contextlib.contextmanager
-def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Looking]:
+def looking(options: Options, phases: Sequence[str] | None) -> Iterator[Looking]:
     """Connections to the chosen machines; those that do not answer are noted. With -vv the commands on stderr."""
     from hardway.artifacts.store import default_store
     from hardway.cli.power import hint
-    from hardway.cli.running import access, site, span, supply
-    from hardway.session import opened
+    from hardway.cli.running import access, resolver, site, span
+    from hardway.engine.session import opened
 
     began = time.monotonic()
     # The smoke test is of all machines or of none.
     everything = [name for name in SUMMARIES if name != "smoke-test" or not options.limit]
-    wanted_chapters = {one for word in chapters or everything for one in span(word, word)}
+    wanted_chapters = {one for word in phases or everything for one in span(word, word)}
     named = tuple(name for name in SUMMARIES if name in wanted_chapters)
     here = site(options)
     unreached: dict[str, HardwayError] = {}
@@ -90,7 +90,7 @@ def looking(options: Options, chapters: Sequence[str] | None) -> Iterator[Lookin
             )
         )
         hint(here.cluster, unreached.values())
-        wanted = supply(options, here.cluster, default_store(), events)
+        wanted = resolver(options, here.cluster, default_store(), events)
         yield Looking(here, wanted, session, unreached, named, began)
 
 
@@ -136,24 +136,24 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
 
 
 def observed(look: Looking) -> tuple[Survey, Plan]:
-    from hardway.views.plan import planned
-    from hardway.views.survey import survey
+    from hardway.preview.plan import planned
+    from hardway.preview.survey import survey
 
     here = look.here
-    found = survey(look.session, here.state, look.chapters, look.supply, look.unreached)
+    found = survey(look.session, here.state, look.phases, look.resolver, look.unreached)
     names = [machine.name for machine in here.chosen]
-    plan = planned(here.cluster, names, found, look.supply, formed=found.state.etcd == "formed")
+    plan = planned(here.cluster, names, found, look.resolver, formed=found.state.etcd == "formed")
     return found, replace(plan, deep=look.session.deep)
 
 
 @flags("deep", *opt.REACHING)
-def plan(options: Options, chapters: Chapters = None) -> None:
+def plan(options: Options, phases: Chapters = None) -> None:
     """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
-    from hardway.console.plan_page import command, plan_page
     from hardway.console.terminal import page_width
     from hardway.console.words import typed
+    from hardway.preview.page import command, plan_page
 
-    with looking(options, chapters) as look:
+    with looking(options, phases) as look:
         _, found = observed(look)
     if options.output == "json":
         does = typed(command(found), options.given) if found.items else ""
@@ -168,7 +168,7 @@ def plan(options: Options, chapters: Chapters = None) -> None:
 @flags("deep", *opt.REACHING)
 def verify(
     options: Options,
-    chapters: Chapters = None,
+    phases: Chapters = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Ask no machine: do the artifacts agree with each other?")
     ] = False,
@@ -181,17 +181,17 @@ def verify(
     ] = None,
 ) -> None:
     """Is it as declared, and does it hold? Asks every proof, changes nothing. Status 3: it differs."""
-    _fitting(chapters, by_hand, folder)
+    _fitting(phases, by_hand, folder)
     if by_hand:
         _by_hand(options, folder, offline=offline)
     if offline:
         _agreement(options)
     from hardway.console.terminal import page_width
-    from hardway.console.verify_page import verify_page
     from hardway.errors import DIFFERS, OK
-    from hardway.views.verification import verified
+    from hardway.verify.page import verify_page
+    from hardway.verify.verification import verified
 
-    with looking(options, chapters) as look:
+    with looking(options, phases) as look:
         survey, plan = observed(look)
         found = verified(look.session, survey, plan)
     if options.output == "json":
@@ -203,12 +203,12 @@ def verify(
     sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
 
 
-def _fitting(chapters: Sequence[str] | None, by_hand: bool, folder: Path | None) -> None:
+def _fitting(phases: Sequence[str] | None, by_hand: bool, folder: Path | None) -> None:
     """Raises UsageError for chapters that are none, and for a folder that nobody would look into."""
     from hardway.cli.running import span
     from hardway.errors import UsageError
 
-    for name in chapters or ():
+    for name in phases or ():
         span(name, name)
     if folder is not None and not by_hand:
         raise UsageError("--folder goes with --by-hand", hint=f"hardway verify --by-hand --folder {folder}")
@@ -217,7 +217,7 @@ def _fitting(chapters: Sequence[str] | None, by_hand: bool, folder: Path | None)
 def _agreement(options: Options) -> NoReturn:
     """`verify --offline`: the rules across artifacts, and nothing else."""
     from hardway.cli.running import site
-    from hardway.views.agreement import offline
+    from hardway.lint.agreement import offline
 
     began = time.monotonic()
     here = site(options, lab_must_run=False)
@@ -229,8 +229,8 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
     """`verify --by-hand`; with `--offline` of a folder alone."""
     from hardway.cli.running import site
     from hardway.errors import UsageError
-    from hardway.views.agreement import judge
-    from hardway.views.by_hand import set_up_by_hand
+    from hardway.lint.agreement import judge
+    from hardway.lint.by_hand import set_up_by_hand
 
     if offline and folder is None:
         raise UsageError("--by-hand without machines needs a folder", hint="--folder DIR, or leave out --offline")
@@ -248,9 +248,9 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
 
 
 def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -> NoReturn:
-    from hardway.console.rules_page import rules_page
     from hardway.console.terminal import page_width
     from hardway.errors import DIFFERS, FAILED, OK
+    from hardway.lint.page import rules_page
 
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
@@ -266,10 +266,10 @@ def status(options: Options) -> None:
     """How is it? Machines, etcd, API servers, nodes, certificates and drift on one screen."""
     from datetime import UTC, datetime
 
-    from hardway.console.status_page import status_page
     from hardway.console.terminal import page_width
     from hardway.errors import FAILED, OK
-    from hardway.views.status import status as ask
+    from hardway.status.page import status_page
+    from hardway.status.status import status as ask
 
     with looking(options, None) as look:
         survey, plan = observed(look)
@@ -290,8 +290,8 @@ def render(
     """Every artifact of every machine as a tree DIR/MACHINE/path. Asks no machine."""
     from hardway.cli.running import site
     from hardway.console.words import counted
-    from hardway.views.foresight import declared
-    from hardway.views.tree import listed, tree, write_tree
+    from hardway.preview.foresight import declared
+    from hardway.preview.tree import listed, tree, write_tree
 
     here = site(options, lab_must_run=False)
     _, declaration = declared(here.cluster, here.state)
@@ -303,7 +303,7 @@ def render(
     waiting = sum(bool(one.unknown) for one in artifacts)
     print(f"{counted(len(artifacts), 'artifact')} of {counted(len(here.cluster.machines), 'machine')} in {folder}/")
     if waiting:
-        print(f"{waiting} of them have holes ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them")
+        print(f"{waiting} of them have placeholders ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them")
 
 
 def _code(found: Plan) -> int:

@@ -17,11 +17,11 @@ from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
     from hardway.cli.walking import Grade
+    from hardway.explain.prose import Gain
     from hardway.inventory.model import Cluster
+    from hardway.preview.plan import Plan
     from hardway.rules import Finding
-    from hardway.views.explain.prose import Gain
-    from hardway.views.plan import Plan
-    from hardway.views.walk import Place
+    from hardway.walk import Place
     from hardway.workspace import Workspace
 
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer, panel: str) -> None:
 def walk(
     options: Options,
     first: Annotated[
-        str | None, typer.Option("--from", metavar="CHAPTER", help="Go on here", autocompletion=opt.complete_chapters)
+        str | None, typer.Option("--from", metavar="CHAPTER", help="Go on here", autocompletion=opt.complete_phases)
     ] = None,
     restart: Annotated[bool, typer.Option("--restart", help="From the beginning, preflight first")] = False,
 ) -> None:
@@ -48,7 +48,7 @@ def walk(
     from hardway.console.talk import Talk
     from hardway.console.terminal import page_width
     from hardway.errors import UsageError
-    from hardway.views.walk import Place
+    from hardway.walk import Place
 
     if first and restart:
         raise UsageError("--from and --restart say different things", hint="leave one of them out")
@@ -66,7 +66,7 @@ def walk(
 
 def load(workspace: Workspace) -> Place:
     """Where the last walk was left; the beginning where there was none."""
-    from hardway.views.walk import Place
+    from hardway.walk import Place
     from hardway.workspace import WALK
 
     path = workspace.root / WALK
@@ -106,42 +106,42 @@ class Real:
 
         return look(self.options, "preflight")[1]
 
-    def plan(self, chapter: str) -> tuple[Plan, float]:
+    def plan(self, phase: str) -> tuple[Plan, float]:
         from hardway.cli.see import looking, observed
 
-        with looking(self.options, [chapter]) as look:
+        with looking(self.options, [phase]) as look:
             return observed(look)[1], look.seconds
 
-    def apply(self, chapter: str, *, adopt: bool, expect: str | None) -> None:
+    def apply(self, phase: str, *, adopt: bool, expect: str | None) -> None:
         from hardway.cli.running import run
 
         # It was asked already, and just this plan was agreed to.
-        run(replace(self.options, yes=True, adopt=adopt, expect=expect), chapter, (chapter,), whole=False)
+        run(replace(self.options, yes=True, adopt=adopt, expect=expect), phase, (phase,), whole=False)
 
-    def grade(self, chapter: str) -> Grade:
+    def grade(self, phase: str) -> Grade:
         from hardway.cli.see import looking, observed
         from hardway.cli.walking import Grade
-        from hardway.views.verification import verified
-        from hardway.views.walk import hints
+        from hardway.verify.verification import verified
+        from hardway.walk import hints
 
-        with looking(self.options, [chapter]) as look:
+        with looking(self.options, [phase]) as look:
             survey, plan = observed(look)
             found = verified(look.session, survey, plan)
             return Grade(found, hints(found, survey, look.here.cluster), look.seconds)
 
-    def shell(self, chapter: str) -> list[str]:
+    def shell(self, phase: str) -> list[str]:
         from hardway.cli.explain import typed
 
-        return typed(self.options, chapter).splitlines()
+        return typed(self.options, phase).splitlines()
 
-    def files(self, chapter: str) -> list[str]:
+    def files(self, phase: str) -> list[str]:
         """Where the chapter's files lie now: what is typed takes them from there."""
         from hardway.cli.see import looking, observed
 
-        with looking(self.options, [chapter]) as look:
+        with looking(self.options, [phase]) as look:
             survey, _ = observed(look)
             architectures = {name: view.facts.arch for name, view in survey.views.items()}
-            blobs = look.supply.blobs(survey.changes, architectures)
+            blobs = look.resolver.blobs(survey.changes, architectures)
         told = []
         for (name, _, arch), blob in sorted(blobs.items()):
             image = name.startswith("image/")
@@ -154,10 +154,10 @@ class Real:
 
     def gains(self, station: str) -> Sequence[Gain]:
         from hardway.cli.explain import declared
-        from hardway.views.explain.prose import gains
+        from hardway.explain.prose import gains
 
         model, _ = declared(self.options)
-        return [one for one in gains(model) if one.chapter == station]
+        return [one for one in gains(model) if one.phase == station]
 
     def break_something(self) -> None:
         from hardway.cli.breaking import any_fault, break_it, chosen
@@ -171,9 +171,9 @@ class Real:
     def doctor(self) -> tuple[bool, list[str]]:
         from hardway.cli.power import switched_off
         from hardway.cli.see import looking, observed
-        from hardway.console.doctor_page import doctor_page
         from hardway.console.terminal import page_width
-        from hardway.views.doctor import diagnosed
+        from hardway.doctor.doctor import diagnosed
+        from hardway.doctor.page import doctor_page
 
         with looking(self.options, list(SUMMARIES)) as look:
             survey, plan = observed(look)

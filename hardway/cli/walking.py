@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from hardway.console import walk_page as page
-from hardway.console.plan_page import counts, plan_page
 from hardway.console.talk import Talk
-from hardway.console.verify_page import verify_page
 from hardway.console.words import typed
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Walked
+from hardway.explain.prose import Gain
 from hardway.inventory.model import Cluster
+from hardway.preview.page import counts, plan_page
+from hardway.preview.plan import Plan
 from hardway.rules import Finding
-from hardway.views.explain.prose import Gain
-from hardway.views.plan import Plan
-from hardway.views.verification import Verification
-from hardway.views.walk import PREFLIGHT, Hint, Place
+from hardway.verify.page import verify_page
+from hardway.verify.verification import Verification
+from hardway.walk import PREFLIGHT, Hint, Place, page
 
 How = Literal["applied", "typed", "skipped", "toured"]
 
@@ -57,11 +56,11 @@ class Commands(Protocol):
     def keep(self, place: Place) -> None: ...
     def explain(self, what: str) -> list[str]: ...
     def preflight(self) -> Sequence[Finding]: ...
-    def plan(self, chapter: str) -> tuple[Plan, float]: ...
-    def apply(self, chapter: str, *, adopt: bool, expect: str | None) -> None: ...
-    def grade(self, chapter: str) -> Grade: ...
-    def shell(self, chapter: str) -> list[str]: ...
-    def files(self, chapter: str) -> list[str]: ...
+    def plan(self, phase: str) -> tuple[Plan, float]: ...
+    def apply(self, phase: str, *, adopt: bool, expect: str | None) -> None: ...
+    def grade(self, phase: str) -> Grade: ...
+    def shell(self, phase: str) -> list[str]: ...
+    def files(self, phase: str) -> list[str]: ...
     def gains(self, station: str) -> Sequence[Gain]: ...
     def break_something(self) -> None: ...
     def doctor(self) -> tuple[bool, list[str]]:
@@ -83,7 +82,7 @@ class Walk:
         try:
             self._tell(self.place.next, "opening", page.opening(self._do.cluster, self.place, self._width))
             while station := self.place.next:
-                how = self._preflight() if station == PREFLIGHT else self._chapter(station)
+                how = self._preflight() if station == PREFLIGHT else self._phase(station)
                 self._behind(station, how)
             self._end()
         except Left:
@@ -109,7 +108,7 @@ class Walk:
             if self._ask(PREFLIGHT, WAY, "again", "skip") == "skip":
                 return "skipped"
 
-    def _chapter(self, name: str) -> How:
+    def _phase(self, name: str) -> How:
         self._tell(name, "explain", self._do.explain(name))
         while True:
             plan, seconds = self._do.plan(name)
@@ -148,7 +147,7 @@ class Walk:
         Where nothing of this chapter is somebody else's it may: a run refuses to go on upon chapters that were typed
         unless it is told so.
         """
-        theirs = sum(len(paths) for paths in (*plan.foreign.values(), *plan.unowned.values()))
+        theirs = sum(len(paths) for paths in (*plan.conflicts.values(), *plan.unmanaged.values()))
         if self._adopt or not theirs:
             return self._adopt or "typed" in self.place.done.values()
         question = f"{theirs} of these hardway did not put there. Take them over, as declared? [y]es, [n]o"
@@ -188,7 +187,7 @@ class Walk:
 
     def _own(self, name: str, plan: Plan) -> None:
         """What was typed becomes hardway's only if that is wanted."""
-        count = sum(len(keys) for keys in plan.unowned.values())
+        count = sum(len(keys) for keys in plan.unmanaged.values())
         if not count:
             return
         self._tell(name, "unowned", page.unowned_lines(name, count, self._width))
@@ -223,11 +222,11 @@ class Walk:
                 return
             self._tell("", "doctor", lines if answer == "doctor" else ["Not yet: something is still wrong."])
 
-    def _ask(self, chapter: str, question: str, *answers: str, default: str = "") -> str:
+    def _ask(self, phase: str, question: str, *answers: str, default: str = "") -> str:
         """One of the answers. Whoever asks for an explanation gets it first; raises Left for who leaves."""
         offered = (*answers, *(("explain", "quit") if "(q)uit" in question else ("quit",)))
         while True:
-            said = self._talk.ask(chapter, question, offered)
+            said = self._talk.ask(phase, question, offered)
             if said is None:
                 raise Left
             word, _, rest = said.partition(" ")
@@ -237,17 +236,17 @@ class Walk:
             if found == "quit":
                 raise Left
             if found == "explain":
-                self._explain(chapter, rest.strip() or chapter)
+                self._explain(phase, rest.strip() or phase)
             elif found:
                 return found
             else:
-                self._tell(chapter, "answers", [f"One of: {', '.join(offered)}"])
+                self._tell(phase, "answers", [f"One of: {', '.join(offered)}"])
 
-    def _explain(self, chapter: str, what: str) -> None:
+    def _explain(self, phase: str, what: str) -> None:
         try:
-            self._tell(chapter, "explain", self._do.explain(what))
+            self._tell(phase, "explain", self._do.explain(what))
         except UsageError as error:
-            self._fail(chapter, error)
+            self._fail(phase, error)
 
     def _verified(self, grade: Grade) -> list[str]:
         return verify_page(grade.verification, seconds=grade.seconds, width=self._width, inventory=self._do.inventory)
@@ -255,11 +254,11 @@ class Walk:
     def _command(self, command: str) -> str:
         return typed(command, self._do.inventory)
 
-    def _fail(self, chapter: str, error: HardwayError) -> None:
-        self._tell(chapter, "error", page.failure_lines(error, self._width))
+    def _fail(self, phase: str, error: HardwayError) -> None:
+        self._tell(phase, "error", page.failure_lines(error, self._width))
 
-    def _tell(self, chapter: str, part: str, lines: list[str]) -> None:
-        self._talk.tell(chapter, part, lines)
+    def _tell(self, phase: str, part: str, lines: list[str]) -> None:
+        self._talk.tell(phase, part, lines)
 
 
 def _to_do(plan: Plan) -> bool:

@@ -13,9 +13,9 @@ from hardway.events import (
     Proved,
     RunFinished,
     RunStarted,
-    StageFinished,
-    StageStarted,
     State,
+    StepFinished,
+    StepStarted,
     Transferred,
 )
 
@@ -52,12 +52,12 @@ class Board:
 
     command: str = ""
     cluster: str = ""
-    chapters: tuple[str, ...] = ()
+    phases: tuple[str, ...] = ()
     machines: tuple[str, ...] = ()
     rows: dict[str, Row] = field(default_factory=dict)
     items: dict[tuple[str, str], Item] = field(default_factory=dict)
     sent: Sent = field(default_factory=Sent)
-    stage: str = ""
+    step: str = ""
     began: float = 0.0
     ready: int = 0
 
@@ -65,11 +65,11 @@ class Board:
         match event:
             case RunStarted():
                 self._start(event, now)
-            case StageStarted():
-                self.stage = event.stage
-                self._pass_over(event.stage)
-            case StageFinished():
-                self._finish_stage(event.stage)
+            case StepStarted():
+                self.step = event.step
+                self._pass_over(event.step)
+            case StepFinished():
+                self._finish_step(event.step)
             case MachineProgress():
                 self._progress(event, now)
             case Transferred():
@@ -77,52 +77,52 @@ class Board:
             case ArtifactProgress():
                 self._artifact(event, now)
             case Changed():
-                self._mark(event.machine, event.chapter, "done")
+                self._mark(event.machine, event.phase, "done")
             case Proved():
-                self._mark(event.machine, event.chapter, "done" if event.holds else "failed")
+                self._mark(event.machine, event.phase, "done" if event.holds else "failed")
             case RunFinished(ok=True):
-                self.stage = ""
+                self.step = ""
                 for row in self.rows.values():
-                    self._settle(row, self.chapters)
+                    self._settle(row, self.phases)
 
     def _start(self, event: RunStarted, now: float) -> None:
         self.command, self.cluster = event.command, event.cluster
-        self.chapters, self.machines = event.chapters, event.machines
+        self.phases, self.machines = event.phases, event.machines
         self.rows = {name: Row(name) for name in event.machines}
-        self.began, self.stage, self.sent, self.ready = now, "", Sent(), 0
+        self.began, self.step, self.sent, self.ready = now, "", Sent(), 0
 
     def _row(self, name: str) -> Row:
         # The operator's own computer has a row as soon as something is made there.
         return self.rows.setdefault(name, Row(name))
 
-    def _mark(self, name: str, chapter: str, state: State) -> None:
+    def _mark(self, name: str, phase: str, state: State) -> None:
         cells = self._row(name).cells
-        if chapter in self.chapters and cells.get(chapter) not in ("running", "failed"):
-            cells[chapter] = state
+        if phase in self.phases and cells.get(phase) not in ("running", "failed"):
+            cells[phase] = state
 
     def _progress(self, event: MachineProgress, now: float) -> None:
         row = self._row(event.machine)
         row.busy, row.since = row.seconds(now), now
-        row.doing = (event.detail or event.stage) if event.state == "running" else ""
+        row.doing = (event.detail or event.step) if event.state == "running" else ""
         row.failed = row.failed or event.state == "failed"
-        if event.stage in self.chapters:
-            row.cells[event.stage] = event.state
+        if event.step in self.phases:
+            row.cells[event.step] = event.state
 
-    def _pass_over(self, chapter: str) -> None:
+    def _pass_over(self, phase: str) -> None:
         """Chapters come in their order: those before one that starts had nothing to do."""
-        if chapter in self.chapters:
+        if phase in self.phases:
             for row in self.rows.values():
-                self._settle(row, self.chapters[: self.chapters.index(chapter)])
+                self._settle(row, self.phases[: self.phases.index(phase)])
 
-    def _finish_stage(self, stage: str) -> None:
-        if stage in self.chapters:
+    def _finish_step(self, step: str) -> None:
+        if step in self.phases:
             for row in self.rows.values():
-                self._settle(row, (stage,))
-        self.stage = ""
+                self._settle(row, (step,))
+        self.step = ""
 
-    def _settle(self, row: Row, chapters: tuple[str, ...]) -> None:
-        for chapter in chapters:
-            row.cells.setdefault(chapter, "unchanged")
+    def _settle(self, row: Row, phases: tuple[str, ...]) -> None:
+        for phase in phases:
+            row.cells.setdefault(phase, "unchanged")
 
     def _artifact(self, event: ArtifactProgress, now: float) -> None:
         key = (event.action, event.name)
@@ -140,14 +140,14 @@ class Board:
             row.busy, row.since, row.doing = row.seconds(now), now, ""
             if row.name in failed:
                 row.failed = True
-                running = [chapter for chapter, state in row.cells.items() if state == "running"]
+                running = [phase for phase, state in row.cells.items() if state == "running"]
                 row.cells.update(dict.fromkeys(running, "failed"))
         self.items.clear()
 
-    def state_of(self, chapter: str) -> State:
+    def state_of(self, phase: str) -> State:
         """The whole chapter's, over all machines."""
-        states = {row.cells.get(chapter, "waiting") for row in self.rows.values()}
-        if chapter == self.stage:
+        states = {row.cells.get(phase, "waiting") for row in self.rows.values()}
+        if phase == self.step:
             return "running"
         for state in ("failed", "running", "done", "unchanged"):
             if state in states:

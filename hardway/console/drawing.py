@@ -47,8 +47,8 @@ class Layout:
         """What is least needed goes first when it is narrow: what a machine does, bytes, time, numbers."""
         longest = max((len(name) for name in board.rows), default=0)
         name = min(max(longest, 8), _NAME_LIMIT, max(8, width // 4))
-        count = len(board.chapters)
-        widest = max((len(chapter) for chapter in board.chapters), default=0) + 2
+        count = len(board.phases)
+        widest = max((len(phase) for phase in board.phases), default=0) + 2
         for cell in (widest, 3, 1):
             for sent, time, least in ((_SENT, _TIME, _DOING_LEAST), (_SENT, _TIME, 0), (0, _TIME, 0), (0, 0, 0)):
                 rest = width - 1 - name - 1 - count * cell - sent - time - 2
@@ -64,7 +64,7 @@ def draw(board: Board, width: int, height: int | None, now: float, *, ascii_only
     if board.rows:
         layout = Layout.of(board, width)
         above = [_title(board, width, now), Text(), _header(board, layout)]
-        below = [Text(), *_legend(board, layout, width), _key(board, marks)] if board.chapters else []
+        below = [Text(), *_legend(board, layout, width), _key(board, marks)] if board.phases else []
         room = None if height is None else max(3, height - len(above) - len(below) - len(lines) - 2)
         lines = above + _rows(board, layout, room, now, marks) + below + ([Text(), *lines] if lines else [])
     for line in lines:
@@ -74,18 +74,18 @@ def draw(board: Board, width: int, height: int | None, now: float, *, ascii_only
 
 
 def _title(board: Board, width: int, now: float) -> Text:
-    ready = f"{counted(board.ready, 'file')} ready" if board.stage == "artifacts" and board.ready else ""
+    ready = f"{counted(board.ready, 'file')} ready" if board.step == "artifacts" and board.ready else ""
     left = Text(" ").append(f"hardway {board.command}", "bold").append(f"  {board.cluster}", "bright_black")
-    right = Text(ready or board.stage, "cyan").append(f"  {clock(now - board.began)}", "bold")
+    right = Text(ready or board.step, "cyan").append(f"  {clock(now - board.began)}", "bold")
     return left.append(" " * max(2, width - 1 - left.cell_len - right.cell_len)).append_text(right)
 
 
 def _header(board: Board, layout: Layout) -> Text:
     line = Text(" " * (layout.name + 2))
-    for number, chapter in enumerate(board.chapters, 1):
-        word = chapter if layout.named else str(number) if layout.cell > 1 else ""
+    for number, phase in enumerate(board.phases, 1):
+        word = phase if layout.named else str(number) if layout.cell > 1 else ""
         line.append(
-            f"{word:^{layout.cell}}" if layout.named else f"{word:>{layout.cell}}", STYLES[board.state_of(chapter)]
+            f"{word:^{layout.cell}}" if layout.named else f"{word:>{layout.cell}}", STYLES[board.state_of(phase)]
         )
     line.append(f"{'SENT':>{layout.sent}}" if layout.sent else "", "bright_black")
     return line.append(f"{'BUSY':>{layout.time}}" if layout.time else "", "bright_black")
@@ -105,8 +105,8 @@ def _row(board: Board, row: Row, layout: Layout, now: float, marks: dict[State, 
     name = Text(row.name, style)
     name.truncate(layout.name, overflow="ellipsis", pad=True)
     line = Text(" ").append_text(name).append(" ")
-    for chapter in board.chapters:
-        state = row.cells.get(chapter, "waiting")
+    for phase in board.phases:
+        state = row.cells.get(phase, "waiting")
         mark = f"{marks[state]:^{layout.cell}}" if layout.named else f"{marks[state]:>{layout.cell}}"
         line.append(mark, STYLES[state])
     if layout.sent:
@@ -120,7 +120,7 @@ def _row(board: Board, row: Row, layout: Layout, now: float, marks: dict[State, 
 
 def _doing(board: Board, row: Row, now: float) -> str:
     under_way = board.sent.under_way(row.name)
-    if row.doing and under_way and board.stage == "stage":
+    if row.doing and under_way and board.step == "upload":
         rate = board.sent.rate(row.name, now)
         share = f"{row.doing} {under_way[0] * 100 // max(under_way[1], 1)} %"
         return share if rate is None else f"{share} {size(int(rate))}/s"
@@ -130,8 +130,8 @@ def _doing(board: Board, row: Row, now: float) -> str:
 def _legend(board: Board, layout: Layout, width: int) -> list[Text]:
     """Chapters by number, over as many lines as they need; none where the columns have their names."""
     lines: list[Text] = []
-    for number, chapter in enumerate(() if layout.named else board.chapters, 1):
-        word = Text(f"{number} ", "bright_black").append(chapter, STYLES[board.state_of(chapter)])
+    for number, phase in enumerate(() if layout.named else board.phases, 1):
+        word = Text(f"{number} ", "bright_black").append(phase, STYLES[board.state_of(phase)])
         if not lines or lines[-1].cell_len + 2 + word.cell_len > width - 1:
             lines.append(Text(" "))
         else:

@@ -17,7 +17,7 @@ from rich.text import Text
 from hardway.console.board import Board
 from hardway.console.drawing import draw
 from hardway.console.failure import machines_of
-from hardway.console.lines import STAGE_WIDTH, spoken
+from hardway.console.lines import STEP_WIDTH, spoken
 from hardway.console.tally import Summary, Tally
 from hardway.console.words import clean
 from hardway.events import ArtifactProgress, Event, Note, Proved, RunFinished, RunStarted
@@ -133,7 +133,7 @@ def _wrapped(line: str, width: int) -> list[str]:
     """By words, below itself; a script keeps its lines."""
     if len(line) <= width or line.startswith(" "):
         return [line]
-    indent = " " * (10 + STAGE_WIDTH)
+    indent = " " * (10 + STEP_WIDTH)
     return textwrap.wrap(
         line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, drop_whitespace=True
     )
@@ -141,7 +141,7 @@ def _wrapped(line: str, width: int) -> list[str]:
 
 def _styled(event: Event, line: str) -> Text:
     text = Text(line)
-    text.stylize("bright_black", 0, 9 + STAGE_WIDTH)
+    text.stylize("bright_black", 0, 9 + STEP_WIDTH)
     if isinstance(event, Note) and event.level == "warning":
         text.stylize("yellow", 9)
     elif isinstance(event, Proved) and not event.holds:

@@ -1,4 +1,4 @@
-"""Plain lines, for logs: at the end of each stage what happened there, to whom, and how long it took."""
+"""Plain lines, for logs: at the end of each step what happened there, to whom, and how long it took."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from hardway.events import (
     Proved,
     RunFinished,
     RunStarted,
-    StageFinished,
-    StageStarted,
+    StepFinished,
+    StepStarted,
     Transferred,
 )
 
@@ -48,7 +48,7 @@ class Plain:
         self._verbose, self._now, self._ticks = verbose, now, ticks
         self._lock = threading.Lock()
         self._tally = Tally()
-        self._stage = ""
+        self._step = ""
         self._heard: dict[str, None] = {}
         self._busy: dict[str, None] = {}
         self._sent = Sent()
@@ -69,11 +69,11 @@ class Plain:
             case RunStarted():
                 self._began = self._ticks()
                 self._say(event.command, f"{event.cluster}: {ranges(event.machines)}")
-            case StageStarted():
+            case StepStarted():
                 self._flush_changes(None)
-                self._stage, self._heard, self._busy = event.stage, {}, {}
+                self._step, self._heard, self._busy = event.step, {}, {}
                 self._sent = Sent()
-            case StageFinished():
+            case StepFinished():
                 self._finish(event)
             case MachineProgress():
                 self._heard[event.machine] = None
@@ -94,29 +94,29 @@ class Plain:
                 self._flush_changes(None)
                 self._summarise(self._tally.finished(event))
 
-    def _finish(self, event: StageFinished) -> None:
+    def _finish(self, event: StepFinished) -> None:
         took = f"({duration(event.seconds)})"
-        if any(change.chapter == event.stage for change in self._changes):
+        if any(change.phase == event.step for change in self._changes):
             self._flush_changes(took)
-        elif event.stage == "artifacts":
-            self._say(event.stage, f"{self._artifacts.summary()} {took}")
+        elif event.step == "artifacts":
+            self._say(event.step, f"{self._artifacts.summary()} {took}")
         elif not self._proved:
             who = machines(self._heard or self._tally.machines, self._tally.machines)
             sent = self._sent.total
             rate = f", {size(int(sent / event.seconds))}/s" if event.seconds >= 1 else ""
             bytes_sent = f", {size(sent)} sent{rate}" if sent else ""
-            self._say(event.stage, f"{who}{bytes_sent} {took}")
+            self._say(event.step, f"{who}{bytes_sent} {took}")
         if self._proved:
             held = sum(proof.holds for proof in self._proved)
-            self._say(event.stage, f"{held} of {counted(len(self._proved), 'proof')} held {took}")
+            self._say(event.step, f"{held} of {counted(len(self._proved), 'proof')} held {took}")
             self._proved = []
-        self._stage = ""
+        self._step = ""
 
     def _flush_changes(self, took: str | None) -> None:
         """What was done in each chapter since the last time; in full it has been said already where verbose."""
         waiting, self._changes = self._changes, []
-        for chapter in dict.fromkeys(change.chapter for change in waiting):
-            mine = [change for change in waiting if change.chapter == chapter]
+        for phase in dict.fromkeys(change.phase for change in waiting):
+            mine = [change for change in waiting if change.phase == phase]
             if self._verbose:
                 who = machines([change.machine for change in mine], self._tally.machines)
                 lines = [f"{who}: {counted(len(mine), 'change')}"]
@@ -125,13 +125,13 @@ class Plain:
             if took:
                 lines[-1] += f" {took}"
             for line in lines:
-                self._say(chapter, line)
+                self._say(phase, line)
 
     def _summarise(self, summary: Summary) -> None:
         self._write("\n" + "\n".join(summary.lines(_SUMMARY_WIDTH)))
 
-    def _say(self, stage: str, text: str) -> None:
-        self._write(dated(self._now(), stage, text))
+    def _say(self, step: str, text: str) -> None:
+        self._write(dated(self._now(), step, text))
 
     def _write(self, line: str, writer: Writer | None = None) -> None:
         self._last = self._ticks()
@@ -143,8 +143,8 @@ class Plain:
             if self._ticks() - self._last < SILENCE:
                 return
             waiting = self._artifacts.waiting() or self._sending() or machines(self._busy, self._tally.machines)
-            if self._stage:
-                self._say(self._stage, f"still at work{': ' if waiting else ''}{waiting}")
+            if self._step:
+                self._say(self._step, f"still at work{': ' if waiting else ''}{waiting}")
 
     def _sending(self) -> str:
         """How far each machine's stream is, and how fast."""

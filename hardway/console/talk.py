@@ -24,10 +24,10 @@ class Talk:
         self._writer = Writer(out)
         self._output, self._is_terminal = output, is_terminal
 
-    def tell(self, chapter: str, part: str, lines: list[str]) -> None:
+    def tell(self, phase: str, part: str, lines: list[str]) -> None:
         """A page, or a few lines."""
         if self._output == "json":
-            self._event(Told(chapter, part, tuple(lines)))
+            self._event(Told(phase, part, tuple(lines)))
         elif lines:
             self._writer.line("\n".join([*lines, ""]))
 
@@ -36,10 +36,10 @@ class Talk:
         if self._output == "json":
             self._event(event)
 
-    def ask(self, chapter: str, question: str, answers: tuple[str, ...]) -> str | None:
+    def ask(self, phase: str, question: str, answers: tuple[str, ...]) -> str | None:
         """The next line, stripped; None where there is none any more."""
         if self._output == "json":
-            self._event(Asked(chapter, question, answers))
+            self._event(Asked(phase, question, answers))
         elif self._is_terminal:
             self._out.write(f"{question} > ")
             self._out.flush()

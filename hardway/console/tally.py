@@ -93,12 +93,12 @@ class Tally:
             case RunStarted():
                 self._clear()
                 self.machines, self.running = event.machines, True
-                self._changes = Counter(dict.fromkeys(event.chapters, 0))
+                self._changes = Counter(dict.fromkeys(event.phases, 0))
             case Changed():
-                self._changes[event.chapter] += 1
+                self._changes[event.phase] += 1
                 if event.machine != OPERATOR:
                     self._touched.add(event.machine)
-            case MachineProgress() if event.stage in self._changes:
+            case MachineProgress() if event.step in self._changes:
                 self._begun.pop(event.machine, None)
                 if event.state == "running":
                     self._begun[event.machine] = None
@@ -136,10 +136,10 @@ class Tally:
         return f"Stopped after {duration(seconds)}: {told}."
 
     def _details(self, restarted: int) -> tuple[str, ...]:
-        chapters = ", ".join(f"{name}{_JOINED}{count}" for name, count in self._changes.items() if count)
+        phases = ", ".join(f"{name}{_JOINED}{count}" for name, count in self._changes.items() if count)
         facts = [counted(restarted, "service") + " started or restarted"] if restarted else []
         facts += [f"{size(self.sent.total)} sent"] if self.sent.total else []
-        return tuple(filter(None, (chapters, ", ".join(facts)))) + self._proved()
+        return tuple(filter(None, (phases, ", ".join(facts)))) + self._proved()
 
     def _proved(self) -> tuple[str, ...]:
         held, failed = self._proofs[True], self._proofs[False]

@@ -13,9 +13,9 @@ from hardway.events import Changed
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 _PAST = {
-    "make": "made",
-    "change": "changed",
-    "remove": "removed",
+    "create": "created",
+    "update": "updated",
+    "delete": "deleted",
     "start": "started",
     "restart": "restarted",
     "reload": "reloaded",
@@ -140,7 +140,7 @@ def _run(run: list[str]) -> str:
 
 
 def past(verb: str) -> str:
-    """`made` for `make`; a verb that is not known as it is."""
+    """`created` for `create`; a verb that is not known as it is."""
     return _PAST.get(verb, verb)
 
 

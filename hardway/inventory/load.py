@@ -21,14 +21,7 @@ from hardway.inventory.model import (
     Ssh,
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
-from hardway.inventory.shape import (
-    ArtifactsShape,
-    InventoryShape,
-    MachineShape,
-    MachineSshShape,
-    NetworkShape,
-    Overlay,
-)
+from hardway.inventory.shape import ArtifactsShape, InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
 from hardway.values import sha256
 
 

@@ -2,16 +2,7 @@
 
 from hardway.remote.fan_out import MachineErrors, fan_out
 from hardway.remote.machine import Fleet, Machine
-from hardway.remote.model import (
-    LOCK_PATH,
-    AskSecret,
-    ConnectionLost,
-    MachineIO,
-    Result,
-    Target,
-    quote,
-    run_repeatable,
-)
+from hardway.remote.model import LOCK_PATH, AskSecret, ConnectionLost, MachineIO, Result, Target, run_with_retry
 
 __all__ = [
     "LOCK_PATH",
@@ -24,6 +15,5 @@ __all__ = [
     "Result",
     "Target",
     "fan_out",
-    "quote",
-    "run_repeatable",
+    "run_with_retry",
 ]

@@ -11,15 +11,7 @@ import paramiko
 from hardway.errors import CommandFailed, NotSettled
 from hardway.remote.authentication import Secrets
 from hardway.remote.connection import Dialer, forward, new_dialer
-from hardway.remote.model import (
-    LOCK_PATH,
-    AskSecret,
-    ConnectionLost,
-    Result,
-    Target,
-    checked,
-    last_lines,
-)
+from hardway.remote.model import LOCK_PATH, AskSecret, ConnectionLost, Result, Target, checked, last_lines
 from hardway.remote.shell import RootShell, loop_command, new_mark
 from hardway.remote.sudo import RootStarter, Started
 

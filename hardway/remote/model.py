@@ -1,6 +1,5 @@
 """What the rest of hardway sees of a machine: where it is, what can be asked of it, what came back."""
 
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -103,12 +102,7 @@ class MachineIO(Protocol):
     def close(self) -> None: ...
 
 
-def quote(argv: Sequence[str]) -> str:
-    """An argument list as one line of shell."""
-    return shlex.join(argv)
-
-
-def run_repeatable(machine: MachineIO, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
+def run_with_retry(machine: MachineIO, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
     """Run a script that is safe to run twice: once more, on a new connection, if the first one is lost."""
     try:
         return machine.run(script, timeout=timeout, what=what, check=check)

@@ -6,6 +6,7 @@ not needed, the command behind it would read it.
 
 import contextlib
 import select
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Literal
 import paramiko
 
 from hardway.errors import SudoRefused
-from hardway.remote.model import ConnectionLost, last_lines, quote
+from hardway.remote.model import ConnectionLost, last_lines
 from hardway.remote.shell import new_mark
 
 Become = Literal["sudo", "none"] | None
@@ -128,7 +129,7 @@ class RootStarter:
     def _execute(self, wrapper: str, argv: Sequence[str]) -> ChannelPipe:
         try:
             channel = self._transport.open_session(timeout=START_SECONDS)
-            channel.exec_command("exec " + quote(["/bin/sh", "-c", wrapper, "hardway", *argv]))
+            channel.exec_command("exec " + shlex.join(["/bin/sh", "-c", wrapper, "hardway", *argv]))
             return ChannelPipe(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self._lost(str(error)) from error

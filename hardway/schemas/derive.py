@@ -10,23 +10,23 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from hardway import events
-from hardway.console.explanations import KINDS
+from hardway.artifacts.stock import Stock
+from hardway.declare.network.flows import Flow
+from hardway.doctor.doctor import Diagnosis
+from hardway.explain import Page
+from hardway.explain.pages import KINDS
 from hardway.inventory.schema import json_schema
 from hardway.inventory.starter import Started
+from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
-from hardway.network.flows import Flow
+from hardway.lint.agreement import Agreement
+from hardway.map import Map
+from hardway.preview.plan import Plan
+from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
-from hardway.views.agreement import Agreement
-from hardway.views.doctor import Diagnosis
-from hardway.views.explain import Page
-from hardway.views.inventory import Checked, Shown
-from hardway.views.map import Map
-from hardway.views.plan import Plan
-from hardway.views.status import Status
-from hardway.views.stock import Stock
-from hardway.views.tree import Rendered
-from hardway.views.verification import Verification
+from hardway.status.status import Status
+from hardway.verify.verification import Verification
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -77,8 +77,8 @@ def build(site: Site, up: float) -> Build:
 def stages(ran: Ran) -> dict[str, float]:
     found: dict[str, float] = {}
     for event in ran.events:
-        if event["event"] == "StageFinished":
-            found[event["stage"]] = found.get(event["stage"], 0) + event["seconds"]
+        if event["event"] == "StepFinished":
+            found[event["step"]] = found.get(event["step"], 0) + event["seconds"]
     return found
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from hardway.rules import host
+from hardway.probe import host
 
 pytestmark = pytest.mark.contract
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import signal
 import threading
 import uuid
@@ -12,7 +13,7 @@ import pytest
 from local_machine import LocalMachine
 
 from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled
-from hardway.remote import ConnectionLost, MachineIO, quote, run_repeatable
+from hardway.remote import ConnectionLost, MachineIO, run_with_retry
 
 pytestmark = pytest.mark.contract
 NewMachine = Callable[[], MachineIO]
@@ -24,7 +25,7 @@ def scratch(machine: MachineIO) -> Iterator[str]:
     folder = f"/tmp/hardway-{uuid.uuid4().hex}"
     machine.run(f"mkdir {folder}", timeout=5, what="make a folder")
     yield folder
-    run_repeatable(machine, f"rm -r {folder}", timeout=5, what="remove the folder")
+    run_with_retry(machine, f"rm -r {folder}", timeout=5, what="remove the folder")
 
 
 def run(machine: MachineIO, script: str) -> tuple[int, bytes, bytes]:
@@ -96,7 +97,7 @@ def test_what_a_left_over_child_prints_belongs_to_nobody(machine: MachineIO, scr
 
 def test_arguments_are_quoted_once(machine: MachineIO) -> None:
     words = ["a; reboot", "$(id)", "it's", "new\nline", "*", ""]
-    assert run(machine, quote(["printf", "%s|", *words]))[1] == "".join(f"{w}|" for w in words).encode()
+    assert run(machine, shlex.join(["printf", "%s|", *words]))[1] == "".join(f"{w}|" for w in words).encode()
 
 
 def test_a_script_past_its_time_is_ended_and_says_how_far_it_came(machine: MachineIO, scratch: str) -> None:
@@ -131,14 +132,14 @@ def test_a_stream_leaves_the_shell_free(machine: MachineIO) -> None:
 def test_a_stream_nobody_reads_is_a_failed_command(machine: MachineIO) -> None:
     chunks = (bytes(1 << 20) for _ in range(64))
     with pytest.raises(CommandFailed) as caught:
-        machine.stream(chunks, "head -c 10 >/dev/null; echo no room >&2; exit 9", what="stage")
-    assert (caught.value.what, caught.value.said) == ("stage: exit status 9", "no room")
+        machine.stream(chunks, "head -c 10 >/dev/null; echo no room >&2; exit 9", what="upload")
+    assert (caught.value.what, caught.value.said) == ("upload: exit status 9", "no room")
 
 
 def test_a_file_missing_here_is_no_short_stream(machine: MachineIO, tmp_path: Path) -> None:
     (tmp_path / "one").write_bytes(b"one")
     with pytest.raises(FileNotFoundError):
-        machine.stream([tmp_path / "one", tmp_path / "two"], "cat", what="stage")
+        machine.stream([tmp_path / "one", tmp_path / "two"], "cat", what="upload")
 
 
 def test_a_full_disk_is_told_in_its_own_words(machine: MachineIO, scratch: str) -> None:
@@ -148,10 +149,10 @@ def test_a_full_disk_is_told_in_its_own_words(machine: MachineIO, scratch: str) 
         chunks = (bytes(1 << 20) for _ in range(8))
         if isinstance(machine, LocalMachine):  # a stream has a mount namespace of its own there
             with pytest.raises(CommandFailed, match="exit status 1") as caught:
-                machine.run(f"head -c 8388608 /dev/zero >{scratch}/file", timeout=5, what="stage")
+                machine.run(f"head -c 8388608 /dev/zero >{scratch}/file", timeout=5, what="upload")
         else:
             with pytest.raises(CommandFailed, match="exit status 1") as caught:
-                machine.stream(chunks, f"cat >{scratch}/file", what="stage")
+                machine.stream(chunks, f"cat >{scratch}/file", what="upload")
         assert "No space left on device" in (caught.value.said or "")
         assert "make room there" in (caught.value.hint or "")
     finally:
@@ -216,6 +217,6 @@ def test_what_may_be_repeated_is_repeated_once_with_the_lock_held(
 ) -> None:
     machine.lock("ann", f"{scratch}/lock")
     cut()
-    assert run_repeatable(machine, "echo done", timeout=5, what="observe").text == "done"
+    assert run_with_retry(machine, "echo done", timeout=5, what="observe").text == "done"
     with pytest.raises(Locked, match="locked by ann"):
         new_machine().lock("bob", f"{scratch}/lock")

@@ -29,6 +29,6 @@ def test_a_stream_does_not_wait_for_an_answer_to_each_piece(connect: Connect, li
     machine = connect(accept=True, port=line.port)
     before = line.turns
     pieces = 64
-    got = machine.stream([bytes(1 << 18)] * pieces, "wc -c", what="stage")
+    got = machine.stream([bytes(1 << 18)] * pieces, "wc -c", what="upload")
     assert got.text == str(pieces << 18)
     assert line.turns - before < pieces

@@ -468,13 +468,13 @@ def test_a_stream_that_is_cut_off_is_a_lost_connection(connect: Connect, sshd: S
         sshd.drop_all()
         yield from (bytes(1 << 20) for _ in range(20))
 
-    with pytest.raises(Unreachable, match="m1: the connection was lost during: stage"):
-        machine.stream(chunks(), "cat >/dev/null; sleep 5", what="stage")
+    with pytest.raises(Unreachable, match="m1: the connection was lost during: upload"):
+        machine.stream(chunks(), "cat >/dev/null; sleep 5", what="upload")
 
 
 def test_a_killed_command_is_no_lost_connection(connect: Connect) -> None:
-    with pytest.raises(CommandFailed, match="stage: killed by a signal"):
-        connect().stream([b"x"], "kill -9 $$", what="stage")
+    with pytest.raises(CommandFailed, match="upload: killed by a signal"):
+        connect().stream([b"x"], "kill -9 $$", what="upload")
 
 
 # elsewhere than on Linux

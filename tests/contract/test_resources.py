@@ -14,16 +14,11 @@ import pytest
 from fake.cluster import ARCH, ONE, FakeCluster
 from fake.machine import Cut, FakeMachine
 
-from hardway import ledger, staging
-from hardway.activation import activation, begin
+from hardway import journal
 from hardway.artifacts.store import Blob, Store
-from hardway.errors import CommandFailed
-from hardway.ledger import FOLDER, Ledger
-from hardway.phases.base import Placed
-from hardway.plan import Change, Declaration, View, differences
-from hardway.remote import ConnectionLost, MachineIO, Result
-from hardway.resetting import undo_script
-from hardway.resources import (
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Placed
+from hardway.declare.resources import (
     KINDS,
     Absent,
     ApiObjects,
@@ -45,10 +40,17 @@ from hardway.resources import (
     Sysctl,
     User,
 )
-from hardway.resources.files import Stat
-from hardway.session import Session, observe
-from hardway.supply import FileKey
-from hardway.values import Hole
+from hardway.declare.resources.files import Stat
+from hardway.engine import upload
+from hardway.engine.plan import Change, View, differences
+from hardway.engine.reset import undo_script
+from hardway.engine.resolver import FileKey
+from hardway.engine.scripts import activation, begin
+from hardway.engine.session import Session, observe
+from hardway.errors import CommandFailed
+from hardway.journal import FOLDER, Journal
+from hardway.remote import ConnectionLost, MachineIO, Result
+from hardway.values import Placeholder
 
 pytestmark = pytest.mark.contract
 NewCluster = Callable[[str], FakeCluster]
@@ -122,15 +124,15 @@ class Bench:
 
     def context(self, view: View) -> Context:
         accepted = {(file, version): frozenset((blob.digest,)) for (file, version, _), blob in self.blobs.items()}
-        return Context(self.name, {**self.values, **view.facts.holes}, accepted, view.ledger.entries)
+        return Context(self.name, {**self.values, **view.facts.placeholders}, accepted, view.journal.entries)
 
     def changes(self, view: View, *resources: Resource) -> list[Change]:
-        """What is to be done for these; the rest of a cluster that its ledger knows is not this bench's business."""
+        """What is to be done for these; the rest of a cluster that its journal knows is not this bench's business."""
         found = differences(self.declared(*resources).placed, view, self.context(view))
         return [one for one in found if one.resource is not None]
 
     def send(self, view: View, changes: Sequence[Change]) -> dict[tuple[int, int], str]:
-        return staging.stage(self.session, self.name, changes, view, self.context(view), self.blobs, self.store)
+        return upload.upload(self.session, self.name, changes, view, self.context(view), self.blobs, self.store)
 
     def intend(self, view: View, changes: Sequence[Change], *resources: Resource) -> None:
         script = begin("{}\n", changes, self.declared(*resources).placed, view, self.context(view))
@@ -146,8 +148,8 @@ class Bench:
         return self.look(*resources, staged=sent)
 
     def undo(self, view: View, *resources: Resource) -> None:
-        entries = {one.key: view.ledger.entries[one.key] for one in resources}
-        self.session.run(self.name, undo_script(Ledger(entries)), what="reset")
+        entries = {one.key: view.journal.entries[one.key] for one in resources}
+        self.session.run(self.name, undo_script(Journal(entries)), what="reset")
 
     def sh(self, script: str) -> str:
         return self.machine.run(script, timeout=10, what="a test").text
@@ -186,7 +188,7 @@ def any_bench(request: pytest.FixtureRequest, new_cluster: NewCluster, tmp_path:
 
 def on_disk(root: str) -> list[Resource]:
     return [
-        File(f"{root}/deep/down/config", f"word: {Hole('secrets/word', secret=True)}\n", mode=0o600),
+        File(f"{root}/deep/down/config", f"word: {Placeholder('secrets/word', secret=True)}\n", mode=0o600),
         File(f"{root}/it's a; name", "text\n"),
         Directory(f"{root}/folder", 0o700),
         Binary(f"{root}/bin/tool", "tool", "1"),
@@ -201,13 +203,13 @@ def test_what_lies_on_disk_comes_and_goes(any_bench: Bench, number: int) -> None
     assert before == Absent()
     view = any_bench.apply(resource)
     assert any_bench.changes(view, resource) == []
-    assert resource.key in view.ledger.entries
-    assert view.ledger.open == set()
+    assert resource.key in view.journal.entries
+    assert view.journal.open == set()
     assert any_bench.changes(any_bench.apply(resource), resource) == []
     any_bench.undo(view, resource)
     gone = any_bench.look(resource)
     assert gone.observed[resource.key] == Absent()
-    assert resource.key not in gone.ledger.entries
+    assert resource.key not in gone.journal.entries
     assert any_bench.sh(f"ls {any_bench.root} 2>/dev/null || true") in (
         "hardway\ntheirs",
         "hosts",
@@ -218,7 +220,7 @@ def test_what_lies_on_disk_comes_and_goes(any_bench: Bench, number: int) -> None
 
 def test_content_mode_and_owner_arrive_together(any_bench: Bench) -> None:
     path = f"{any_bench.root}/config"
-    config = File(path, f"word: {Hole('secrets/word', secret=True)}\n", mode=0o640)
+    config = File(path, f"word: {Placeholder('secrets/word', secret=True)}\n", mode=0o640)
     any_bench.apply(config, Binary(f"{any_bench.root}/bin/tool", "tool", "1"))
     assert any_bench.sh(
         f"cat {path}; stat -c '%a %U:%G' {path} {any_bench.root}/bin/tool; {any_bench.root}/bin/tool"
@@ -267,8 +269,8 @@ def test_a_stream_that_was_changed_on_its_way_is_refused(any_bench: Bench, monke
     wanted = File(f"{any_bench.root}/a", "a\n")
     view = any_bench.look(wanted)
     changes = any_bench.changes(view, wanted)
-    monkeypatch.setattr(staging, "sha256", lambda content: "0" * 64)
-    with pytest.raises(CommandFailed, match="stage: exit status 1") as caught:
+    monkeypatch.setattr(upload, "sha256", lambda content: "0" * 64)
+    with pytest.raises(CommandFailed, match="upload: exit status 1") as caught:
         any_bench.send(view, changes)
     assert "FAILED" in (caught.value.said or "")
     assert any_bench.look(wanted).observed[wanted.key] == Absent()
@@ -360,13 +362,13 @@ def test_what_a_machine_does_comes_and_goes(fake: Bench, resource: Resource, by_
     assert isinstance(machine, FakeMachine)
     fake.offer("image/tool", b"registry.example/tool:1\n")
     # An installed package brings its command under its own name.
-    running(machine, f"{by_hand}; sed -i 's/^\\[ /word=haproxy-fake; [ /' /fake/bin/apt-get; : >{ledger.PATH}")
+    running(machine, f"{by_hand}; sed -i 's/^\\[ /word=haproxy-fake; [ /' /fake/bin/apt-get; : >{journal.PATH}")
     before = fake.look(resource).observed[resource.key]
     assert fake.changes(fake.look(resource), resource)
     view = fake.apply(resource)
     assert fake.changes(view, resource) == []
     again = fake.apply(resource)
-    assert again.ledger.entries == view.ledger.entries
+    assert again.journal.entries == view.journal.entries
     fake.undo(again, resource)
     after = fake.look(resource).observed[resource.key]
     if resource is SERVICE:
@@ -397,7 +399,7 @@ def test_packages_that_were_sent_are_the_only_ones_that_apt_knows(fake: Bench) -
     view = fake.look(package)
     changes, context = fake.changes(view, package), fake.context(view)
     repository = {name: fake.store.add([name.encode()]) for name in ("Packages", "thing_1_all.deb")}
-    staging.stage(fake.session, fake.name, changes, view, context, {}, fake.store, repository)
+    upload.upload(fake.session, fake.name, changes, view, context, {}, fake.store, repository)
     fake.session.run(fake.name, activation(changes, view, context), what="hosts")
     sent = f"{FOLDER}/stage/packages"
     assert fake.sh(f"cat {sent}/Packages {sent}/thing_1_all.deb") == "Packagesthing_1_all.deb"

@@ -14,17 +14,17 @@ from hardway.artifacts.catalogue import IMAGES, Arch
 from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.store import Store
-from hardway.deciding import first_state
-from hardway.engine import Choice, Outcome, converge
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.converge import Outcome, Selection, converge
+from hardway.engine.guards import first_state
+from hardway.engine.plan import Change, View
+from hardway.engine.resolver import Resolver
+from hardway.engine.session import Session
 from hardway.events import Event, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
-from hardway.phases import CHAPTER_NAMES
-from hardway.plan import Change, View
-from hardway.session import Session
 from hardway.state import State
-from hardway.supply import Supply
 from hardway.workspace import Workspace
 
 ARCH: Arch = "arm64" if platform.machine() == "aarch64" else "amd64"
@@ -115,8 +115,8 @@ class FakeCluster:
         assert found is not None
         return found
 
-    def supply(self) -> Supply:
-        return Supply(self.cluster.kubernetes, self.store, self.lock, source="build", bundle=self.bundle)
+    def resolver(self) -> Resolver:
+        return Resolver(self.cluster.kubernetes, self.store, self.lock, source="build", bundle=self.bundle)
 
     def session(self, events: Sink = discard, names: Sequence[str] = ()) -> Session:
         chosen = {name: one for name, one in self.machines.items() if not names or name in names}
@@ -124,7 +124,7 @@ class FakeCluster:
 
     def init(
         self,
-        chapters: Sequence[str] = CHAPTER_NAMES,
+        phases: Sequence[str] = PHASE_NAMES,
         *,
         names: Sequence[str] = (),
         adopt: bool = False,
@@ -136,8 +136,8 @@ class FakeCluster:
         self.workspace().create()
         session = self.session(events, names)
         state = session.workspace.load_state() or first_state(session.cluster)
-        choice = Choice(tuple(chapters), frozenset(session.machines), adopt)
-        return converge(session, state, choice, self.supply(), self.store, check=check, confirm=confirm)
+        selection = Selection(tuple(phases), frozenset(session.machines), adopt)
+        return converge(session, state, selection, self.resolver(), self.store, check=check, confirm=confirm)
 
     def rewrite(self, old: str, new: str) -> None:
         """Edits the inventory."""

@@ -89,7 +89,7 @@ class Ran:
             line
             for line in self.out.splitlines()
             if not line.startswith('{"event"')
-            or ('"Changed"' in line or '"warning"' in line or '"holds": false' in line or '"StageFinished"' in line)
+            or ('"Changed"' in line or '"warning"' in line or '"holds": false' in line or '"StepFinished"' in line)
         )
 
     @property

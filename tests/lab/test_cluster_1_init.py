@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from driving import AGNHOST, Labs, Ran, Site
 
-from hardway.phases import CHAPTER_NAMES
+from hardway.declare.phases import PHASE_NAMES
 
 pytestmark = pytest.mark.lab
 
@@ -171,7 +171,7 @@ def test_a_second_init_says_that_there_is_nothing_to_do_writes_nothing_and_resta
 
 
 @pytest.mark.parametrize(
-    "words", [*((name,) for name in CHAPTER_NAMES), ("init", "--from", "etcd", "--to", "load-balancer"), ("apply",)]
+    "words", [*((name,) for name in PHASE_NAMES), ("init", "--from", "etcd", "--to", "load-balancer"), ("apply",)]
 )
 def test_each_chapter_alone_changes_nothing(build: Build, words: tuple[str, ...]) -> None:
     processes = build.site.processes()

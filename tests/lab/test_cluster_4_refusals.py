@@ -100,7 +100,7 @@ def held(site: Site, command: str) -> Iterator[subprocess.Popen[str]]:
             assert run.stdout
             for line in run.stdout:
                 event = json.loads(line)
-                if event["event"] == "StageStarted" and event["stage"] == "observe":
+                if event["event"] == "StepStarted" and event["step"] == "observe":
                     break
             run.send_signal(signal.SIGSTOP)
             yield run

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 SEED = int(os.environ.get("HARDWAY_TEST_SEED", time.time_ns() % 10**6))
 KILLS = 5
-STAGES = ("connect", "observe", "stage", "hosts", "etcd", "control-plane", "workers", "routes", "dns", "proofs")
+STEPS = ("connect", "observe", "upload", "hosts", "etcd", "control-plane", "workers", "routes", "dns", "proofs")
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def test_a_build_killed_at_any_moment_ends_in_a_proved_cluster(traced: Site) -> 
     traced.hardway("reset", "--yes")
     authorities = traced.authorities()["operator"]
     formed: set[int] = set()
-    for stage in sorted(chance.sample(STAGES, KILLS), key=STAGES.index):
+    for step in sorted(chance.sample(STEPS, KILLS), key=STEPS.index):
         seconds = chance.uniform(0, 1.5)
-        print(f"killed {seconds:.2f} s after the begin of {stage}: {kill(traced, stage, seconds)}")
+        print(f"killed {seconds:.2f} s after the begin of {step}: {kill(traced, step, seconds)}")
         assert traced.authorities()["operator"] == authorities
         formed |= cluster_ids(traced)
         assert len(formed) <= 1
@@ -71,16 +71,16 @@ def test_a_build_killed_at_any_moment_ends_in_a_proved_cluster(traced: Site) -> 
     traced.unchanged("init")
 
 
-def kill(site: Site, stage: str, seconds: float) -> str:
-    """Starts an init and kills it so many seconds after a stage began; returns what it was at by then."""
-    at = "before the first stage"
+def kill(site: Site, step: str, seconds: float) -> str:
+    """Starts an init and kills it so many seconds after a step began; returns what it was at by then."""
+    at = "before the first step"
     with site.start("init", "--yes", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
         assert run.stdout
         for line in run.stdout:
             event = json.loads(line)
-            if event["event"] == "StageStarted":
-                at = event["stage"]
-                if at == stage:
+            if event["event"] == "StepStarted":
+                at = event["step"]
+                if at == step:
                     break
         try:
             run.wait(seconds)
@@ -88,8 +88,8 @@ def kill(site: Site, stage: str, seconds: float) -> str:
             run.send_signal(signal.SIGKILL)
         for line in run.stdout:
             # The kill may have cut the last one.
-            if line.startswith('{"event": "StageStarted"') and line.endswith("}\n"):
-                at = json.loads(line)["stage"]
+            if line.startswith('{"event": "StepStarted"') and line.endswith("}\n"):
+                at = json.loads(line)["step"]
     return f"at {at}, status {run.returncode}"
 
 

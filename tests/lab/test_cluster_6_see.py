@@ -31,7 +31,7 @@ def test_a_flag_edited_by_hand_is_seen_by_plan_and_verify_and_mended_by_init_alo
 
     plan = document(seven.hardway("plan", "-o", "json", code=3))
     assert steps(plan) == [
-        (EDITED, "change", f"file:{UNIT}"),
+        (EDITED, "update", f"file:{UNIT}"),
         (EDITED, "restart", "service:kube-apiserver.service"),
     ]
     edited, restarted = plan["items"]
@@ -48,7 +48,7 @@ def test_a_flag_edited_by_hand_is_seen_by_plan_and_verify_and_mended_by_init_alo
     assert seven.writings() == before
     mended = seven.init("--expect", plan["identifier"])
     assert mended.changes == [
-        (EDITED, f"file:{UNIT}", "change"),
+        (EDITED, f"file:{UNIT}", "update"),
         (EDITED, "service:kube-apiserver.service", "restart"),
     ]
     assert other_restarts(processes, seven.processes(), (EDITED, "kube-apiserver")) == []
@@ -70,7 +70,7 @@ was=$(stat -c %.9Z $file)
 touch -r $file /run/times
 printf X | dd of=$file bs=1 seek=4096 conv=notrunc status=none
 touch -r /run/times $file
-# Since no hand can keep a file's ctime, the ledger is made to believe that it has not changed.
+# Since no hand can keep a file's ctime, the journal is made to believe that it has not changed.
 sed -i "\\|$file|s|$was|$(stat -c %.9Z $file)|" /var/lib/hardway/ledger.jsonl
 """
 

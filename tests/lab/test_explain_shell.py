@@ -94,9 +94,9 @@ def test_a_person_types_three_machines_and_hardway_takes_them_over(new_site: New
     site.init()  # with the smoke test
     site.unchanged("init")
 
-    # A ledger that gets lost is known for what it is, and taken up again.
+    # A journal that gets lost is known for what it is, and taken up again.
     site.on("node-0", "rm -r /var/lib/hardway")
-    assert "has no ledger" in site.hardway("init", "--yes", code=1).out
+    assert "has no journal" in site.hardway("init", "--yes", code=1).out
     is_taken_over(site)
 
     site.hardway("reset", "--yes")

@@ -43,7 +43,7 @@ def test_a_clusters_life_in_json(labs: Labs) -> None:
     assert document(site, "plan", "plan", code=3)["items"]
     assert "RunFinished" in kinds(site.hardway("preflight", "-o", "json"))
     first = kinds(site.hardway("init", "--yes", "-vv", "-o", "json"))
-    assert first >= {"RunStarted", "StageStarted", "StageFinished", "MachineProgress", "Transferred", "CommandRun",
+    assert first >= {"RunStarted", "StepStarted", "StepFinished", "MachineProgress", "Transferred", "CommandRun",
                      "Changed", "Proved", "RunFinished"}  # fmt: skip
     assert "Changed" not in kinds(site.hardway("init", "-o", "json"))
     events(site.hardway("etcd", "-o", "json"))

@@ -100,7 +100,7 @@ def test_host_keys_that_nobody_vouched_for_are_refused(machines: Site) -> None:
 
 def test_init_through_vagrants_own_ssh_builds_a_cluster_and_proves_it(built: Ran, machines: Site) -> None:
     proved = [event for event in built.events if event["event"] == "Proved"]
-    assert {event["chapter"] for event in proved} >= {"etcd", "dns", "smoke-test"}
+    assert {event["phase"] for event in proved} >= {"etcd", "dns", "smoke-test"}
     assert [event for event in proved if not event["holds"]] == []
     assert set(machines.nodes_ready()) == {machine.name for machine in CLUSTER.workers}
 

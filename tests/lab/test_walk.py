@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from driving import Labs, Site, renamed
 
-from hardway.phases import CHAPTER_NAMES
+from hardway.declare.phases import PHASE_NAMES
 
 pytestmark = pytest.mark.lab
 
@@ -38,7 +38,7 @@ class Walker:
 
     @property
     def walked(self) -> dict[str, str]:
-        return {one["chapter"]: one["how"] for one in self.events if one["event"] == "Walked"}
+        return {one["phase"]: one["how"] for one in self.events if one["event"] == "Walked"}
 
 
 def one_machine(labs: Labs, cluster: str) -> Site:
@@ -49,10 +49,10 @@ def one_machine(labs: Labs, cluster: str) -> Site:
 def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(labs: Labs) -> None:
     bare = one_machine(labs, "hwtest-walk")
     first = bare.hardway("walk", "--yes", "-o", "json")
-    walked = {one["chapter"]: one["how"] for one in first.events if one["event"] == "Walked"}
+    walked = {one["phase"]: one["how"] for one in first.events if one["event"] == "Walked"}
     # With one controller there is nothing to balance.
     tours = {"preflight": "toured", "load-balancer": "toured"}
-    assert walked == {**dict.fromkeys(CHAPTER_NAMES, "applied"), **tours}
+    assert walked == {**dict.fromkeys(PHASE_NAMES, "applied"), **tours}
     assert bare.nodes_ready().keys() == {"one"}
     assert first.events[-1]["part"] == "end"
 
@@ -69,17 +69,17 @@ def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_per
     walker = Walker(bare)
     typed: list[str] = []
     for question in walker.questions():
-        chapter, answers = question["chapter"], question["answers"]
+        phase, answers = question["phase"], question["answers"]
         if "type" in answers:
             walker.answer("type")
-        elif "done" in answers and chapter not in typed:
+        elif "done" in answers and phase not in typed:
             walker.answer("files")
-            typed.append(chapter)
+            typed.append(phase)
             next(walker.questions())
-            script = bare.folder / f"{chapter}.sh"
-            script.write_text(bare.hardway("explain", chapter, "-o", "shell").out)
+            script = bare.folder / f"{phase}.sh"
+            script.write_text(bare.hardway("explain", phase, "-o", "shell").out)
             done = subprocess.run(["bash", str(script)], capture_output=True, text=True, timeout=120, check=False)
-            assert done.returncode == 0, f"{chapter}\n{done.stderr}"
+            assert done.returncode == 0, f"{phase}\n{done.stderr}"
             walker.answer("done")
         elif "yes" in answers:
             walker.answer("no")
@@ -89,10 +89,10 @@ def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_per
     assert walker.process.wait() == 0
     assert walker.walked == {
         "preflight": "toured",
-        **dict.fromkeys(CHAPTER_NAMES, "typed"),
+        **dict.fromkeys(PHASE_NAMES, "typed"),
         "load-balancer": "toured",
     }
     assert walker.told("error") == []
-    assert bare.on("one", "ls /var/lib/hardway/ledger.json", code=None) == ""
+    assert bare.on("one", "ls /var/lib/hardway/journal.json", code=None) == ""
     assert json.loads(bare.hardway("plan", "-o", "json").out)["items"] == []
     assert bare.nodes_ready().keys() == {"one"}

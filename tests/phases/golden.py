@@ -8,9 +8,9 @@ from pathlib import Path
 
 from phase_models import cluster, model
 
-from hardway.phases.base import Model
-from hardway.plan import declare
-from hardway.resources import ApiObjects, Block, File, WorkspaceFile
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import ApiObjects, Block, File, WorkspaceFile
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -5,12 +5,12 @@ from ipaddress import IPv4Address
 
 from hardway import data
 from hardway.artifacts.catalogue import releases_for
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import File, Resource
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
-from hardway.phases.base import Model
-from hardway.plan import declare
-from hardway.resources import File, Resource
 from hardway.state import State
 
 
@@ -38,7 +38,7 @@ def on(of: Model, machine: str, kind: type[Resource], chapter_name: str = "") ->
     return [
         placed.resource
         for placed in declare(of).on(machine)
-        if isinstance(placed.resource, kind) and chapter_name in ("", placed.chapter)
+        if isinstance(placed.resource, kind) and chapter_name in ("", placed.phase)
     ]
 
 

@@ -9,21 +9,12 @@ import pytest
 import yaml
 from phase_models import LAB, MODEL, cluster, file, model, on
 
+from hardway.declare.declaration import declare
+from hardway.declare.phases import PHASE_NAMES, certs, control_plane, encryption, hosts, kubeconfigs, phase, routes
+from hardway.declare.render import flags
+from hardway.declare.resources import Certificate, File, Key, Package, Service
 from hardway.inventory.model import Cluster
-from hardway.phases import (
-    CHAPTER_NAMES,
-    certs,
-    chapter,
-    control_plane,
-    encryption,
-    hosts,
-    kubeconfigs,
-    routes,
-)
-from hardway.plan import declare
-from hardway.render import flags
-from hardway.resources import Certificate, File, Key, Package, Service
-from hardway.values import holes, is_secret
+from hardway.values import is_secret, placeholders
 
 SHAPES = ("lab", "lab-small", "single", "vagrant")
 
@@ -39,11 +30,11 @@ def both_roles() -> Cluster:
 
 
 def test_chapters_come_in_the_order_of_the_tutorial() -> None:
-    assert CHAPTER_NAMES == (
+    assert PHASE_NAMES == (
         "hosts", "certs", "kubeconfigs", "encryption", "etcd", "control-plane", "load-balancer", "workers", "access",
         "routes", "dns", "smoke-test",
     )  # fmt: skip
-    assert chapter("etcd").name == "etcd"
+    assert phase("etcd").name == "etcd"
 
 
 @pytest.mark.parametrize("of", [*map(cluster, SHAPES), both_roles()], ids=[*SHAPES, "both"])
@@ -52,7 +43,7 @@ def test_every_shape_declares_each_thing_once_and_fills_every_hole(of: Cluster) 
     known = {one.path for _, one in declaration.local}
     for placed in declaration.placed:
         if isinstance(placed.resource, File):
-            names = {hole.name for hole in holes(placed.resource.text)}
+            names = {placeholder.name for placeholder in placeholders(placed.resource.text)}
             assert {name for name in names if not name.startswith("fact/")} <= known
 
 
@@ -66,10 +57,10 @@ def test_what_holds_a_secret_is_for_its_owner_alone(of: Cluster) -> None:
 @pytest.mark.parametrize("of", [*map(cluster, SHAPES), both_roles()], ids=[*SHAPES, "both"])
 def test_only_the_cluster_signer_leaves_the_workspace(of: Cluster) -> None:
     on_machines = {
-        hole.name
+        placeholder.name
         for placed in declare(model(of)).placed
         if isinstance(placed.resource, File)
-        for hole in holes(placed.resource.text)
+        for placeholder in placeholders(placed.resource.text)
     }
     stays = {"pki/etcd/ca.key", "pki/front-proxy-ca.key", "pki/break-glass.key", "pki/break-glass.crt"}
     assert not stays & on_machines
@@ -229,6 +220,6 @@ def test_there_is_one_provider_and_it_is_not_identity(provider: str) -> None:
 
 def test_no_chapter_before_the_control_plane_asks_its_api() -> None:
     """Each chapter is proved by itself, in the tutorial's order."""
-    before = CHAPTER_NAMES[: CHAPTER_NAMES.index("control-plane")]
-    asking = [proof.name for name in before for proof in chapter(name).proofs(MODEL) if "kubectl" in proof.query]
+    before = PHASE_NAMES[: PHASE_NAMES.index("control-plane")]
+    asking = [proof.name for name in before for proof in phase(name).proofs(MODEL) if "kubectl" in proof.query]
     assert asking == []

@@ -10,20 +10,13 @@ import pytest
 import yaml
 from phase_models import LAB, MODEL, file, model, on, overlaid
 
+from hardway.declare.network import routes
+from hardway.declare.phases import access, control_plane, dns, etcd, load_balancer, workers
+from hardway.declare.render import flags
+from hardway.declare.resources import Absent, ApiObjects, Context, Difference, File, Resource, Route, Service, Unknown
+from hardway.declare.resources.base import STAGE
 from hardway.inventory.model import Machine, Ssh
-from hardway.network import routes
-from hardway.phases import (
-    access,
-    control_plane,
-    dns,
-    etcd,
-    load_balancer,
-    workers,
-)
-from hardway.render import flags
-from hardway.resources import Absent, ApiObjects, Context, Difference, File, Resource, Route, Service, Unseen
-from hardway.resources.base import STAGE
-from hardway.values import holes
+from hardway.values import placeholders
 
 # etcd
 
@@ -239,14 +232,14 @@ def test_who_has_no_rights_yet_is_given_them() -> None:
     forbidden = '\n@dry\nError from server (Forbidden): clusterrolebindings is forbidden: User "hardway-admin"'
     assert type(objects).parse([objects], forbidden) == {objects.key: Absent()}
     down = "\n@dry\nThe connection to the server 127.0.0.1:6443 was refused"
-    assert isinstance(type(objects).parse([objects], down)[objects.key], Unseen)
+    assert isinstance(type(objects).parse([objects], down)[objects.key], Unknown)
 
 
 def test_the_break_glass_kubeconfig_is_removed_by_the_step_that_used_it() -> None:
     [objects] = on(MODEL, "controller-0", ApiObjects, "control-plane")
     assert isinstance(objects, ApiObjects)
-    values = {hole.name: b"x" for hole in holes(objects.bootstrap_kubeconfig)}
+    values = {placeholder.name: b"x" for placeholder in placeholders(objects.bootstrap_kubeconfig)}
     context = Context("controller-0", values)
     [kubeconfig] = set(objects.staged(context)) - set(replace(objects, bootstrap_kubeconfig="").staged(context))
-    steps = objects.steps(Difference("make", ""), context)
+    steps = objects.steps(Difference("create", ""), context)
     assert steps.count(f"rm -f -- {STAGE}/{kubeconfig}") == 2

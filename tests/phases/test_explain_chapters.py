@@ -9,15 +9,15 @@ from shapes import every_shape
 
 from hardway import data
 from hardway.cli.chapters import SUMMARIES
-from hardway.console.explain_markdown import chapter_markdown
-from hardway.console.explain_page import chapter_lines, contents_lines
 from hardway.console.words import clean
-from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import Declaration, declare
-from hardway.views.explain.chapter import chapter_page, contents
-from hardway.views.explain.prose import chapter_prose
-from hardway.views.explain.things import covers, things
+from hardway.declare.declaration import Declaration, declare
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
+from hardway.explain.chapter import chapter_page, contents
+from hardway.explain.markdown import chapter_markdown
+from hardway.explain.page import chapter_lines, contents_lines
+from hardway.explain.prose import chapter_prose
+from hardway.explain.things import covers, things
 
 WIDTH = 80
 Shape = tuple[Model, Declaration]
@@ -31,16 +31,16 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[Shape]:
 
 def pages(shapes: list[Shape]) -> Iterator[tuple[str, list[str], list[str]]]:
     for one, declaration in shapes:
-        for name in CHAPTER_NAMES:
+        for name in PHASE_NAMES:
             page = chapter_page(one, declaration, name)
             yield f"{one.cluster.name} {name}", chapter_lines(page, WIDTH), chapter_lines(page, WIDTH, verbose=True)
 
 
-def uncovered(model: Model, declaration: Declaration, chapter: str) -> Iterator[tuple[str, int]]:
+def uncovered(model: Model, declaration: Declaration, phase: str) -> Iterator[tuple[str, int]]:
     """Each declared key and by how many entries it is covered, where that is not one."""
-    keys = [one.resource.key for one in declaration.placed if one.chapter == chapter]
-    keys += [one.key for name, one in declaration.local if name == chapter]
-    entries = chapter_prose(model, chapter).things
+    keys = [one.resource.key for one in declaration.placed if one.phase == phase]
+    keys += [one.key for name, one in declaration.local if name == phase]
+    entries = chapter_prose(model, phase).things
     for key in dict.fromkeys(keys):
         count = sum(covers(entry, key) for entry in entries)
         if count != 1:
@@ -56,16 +56,16 @@ def test_everything_that_is_declared_is_explained_once(shapes: list[Shape]) -> N
     missed = {
         (one.cluster.name, name): list(uncovered(one, declaration, name))
         for one, declaration in shapes
-        for name in CHAPTER_NAMES
+        for name in PHASE_NAMES
     }
     assert {where: keys for where, keys in missed.items() if keys} == {}
 
 
-@pytest.mark.parametrize("name", CHAPTER_NAMES)
+@pytest.mark.parametrize("name", PHASE_NAMES)
 def test_everything_that_is_explained_is_declared_somewhere(shapes: list[Shape], name: str) -> None:
     explained = {(entry.name, pattern) for entry in chapter_prose(MODEL, name).things for pattern in entry.covers}
-    keys = {one.resource.key for _, declaration in shapes for one in declaration.placed if one.chapter == name}
-    keys |= {one.key for _, declaration in shapes for chapter, one in declaration.local if chapter == name}
+    keys = {one.resource.key for _, declaration in shapes for one in declaration.placed if one.phase == name}
+    keys |= {one.key for _, declaration in shapes for phase, one in declaration.local if phase == name}
     idle = {
         (entry, pattern)
         for entry, pattern in explained
@@ -75,16 +75,16 @@ def test_everything_that_is_explained_is_declared_somewhere(shapes: list[Shape],
 
 
 def test_names_of_things_are_distinct_within_a_chapter() -> None:
-    for name in CHAPTER_NAMES:
+    for name in PHASE_NAMES:
         names = [entry.name for entry in chapter_prose(MODEL, name).things]
         assert len(names) == len(set(names)), name
 
 
 def test_pitfalls_name_things_and_chapters_that_there_are() -> None:
-    for name in CHAPTER_NAMES:
+    for name in PHASE_NAMES:
         prose = chapter_prose(MODEL, name)
         assert {one.of for one in prose.wrong} <= {entry.name for entry in prose.things}, name
-        assert {one.shows for one in prose.wrong} <= set(CHAPTER_NAMES), name
+        assert {one.shows for one in prose.wrong} <= set(PHASE_NAMES), name
 
 
 def test_a_chapter_is_one_screen_and_more_on_request(shapes: list[Shape]) -> None:
@@ -129,7 +129,7 @@ def test_markdown_tells_all_that_the_long_page_tells() -> None:
 
 def test_the_contents_name_every_chapter_and_how_to_ask_on() -> None:
     lines = contents_lines(contents(MODEL), WIDTH)
-    assert all(any(line.startswith(f"{name} ") for line in lines) for name in CHAPTER_NAMES)
+    assert all(any(line.startswith(f"{name} ") for line in lines) for name in PHASE_NAMES)
     assert [line for line in lines if len(line) > WIDTH or clean(line) != line] == []
 
 

@@ -10,18 +10,18 @@ from phase_models import LAB, MODEL, model, overlaid
 from shapes import every_shape
 
 from hardway import data
-from hardway.console.explanations import told
+from hardway.declare.declaration import declare
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.resources import Certificate
 from hardway.errors import UsageError
+from hardway.explain.book import Book, pattern
+from hardway.explain.chapter import Next, chapter_page
+from hardway.explain.find import Page, TermPage, answer, names
+from hardway.explain.pages import told
+from hardway.explain.prose import chapter_prose, sidecar
+from hardway.explain.thing import ThingPage, cited
+from hardway.explain.value import ValuePage, value_page
 from hardway.inventory.schema import json_schema
-from hardway.phases import CHAPTER_NAMES
-from hardway.plan import declare
-from hardway.resources import Certificate
-from hardway.views.explain.book import Book, pattern
-from hardway.views.explain.chapter import Next, chapter_page
-from hardway.views.explain.find import Page, TermPage, answer, names
-from hardway.views.explain.prose import chapter_prose, sidecar
-from hardway.views.explain.thing import ThingPage, cited
-from hardway.views.explain.value import ValuePage, value_page
 
 BOOK = Book(MODEL, declare(MODEL))
 ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?:/\d+)?(?![\w.])")
@@ -74,7 +74,7 @@ def is_of_an_object(of: str) -> bool:
 
 
 def own_sidecars() -> Iterator[tuple[str, str]]:
-    named = {entry.sidecar for name in CHAPTER_NAMES for entry in chapter_prose(MODEL, name).things if entry.sidecar}
+    named = {entry.sidecar for name in PHASE_NAMES for entry in chapter_prose(MODEL, name).things if entry.sidecar}
     for name in sorted(named | {"prose/units"}):
         for setting in sidecar(name):
             yield name, setting
@@ -158,7 +158,7 @@ def test_what_is_said_to_be_left_to_its_default_is_not_declared() -> None:
 
 def test_whatever_is_pointed_to_can_be_asked(books: list[Book]) -> None:
     for book in books:
-        pages = [chapter_page(book.model, book.declaration, name) for name in CHAPTER_NAMES]
+        pages = [chapter_page(book.model, book.declaration, name) for name in PHASE_NAMES]
         pointed = {one.command for found in pages for one in found.more}
         pointed |= {one.command for known in book.known if known.value for one in asked_on(book, known.value)}
         pointed |= {f"hardway explain {one}" for term in book.terms for one in book.there(term.see)}
@@ -175,9 +175,9 @@ def asked_on(book: Book, what: str) -> tuple[Next, ...]:
 
 
 def test_every_thing_that_is_pointed_to_is_written_about() -> None:
-    written = {f"{name}/{entry.name}" for name in CHAPTER_NAMES for entry in chapter_prose(MODEL, name).things}
+    written = {f"{name}/{entry.name}" for name in PHASE_NAMES for entry in chapter_prose(MODEL, name).things}
     pointed = {one for known in BOOK.known for one in known.see} | {one for term in BOOK.terms for one in term.see}
-    assert {one for one in pointed if one.partition("/")[0] in CHAPTER_NAMES and "/" in one} <= written
+    assert {one for one in pointed if one.partition("/")[0] in PHASE_NAMES and "/" in one} <= written
 
 
 def test_every_name_that_is_completed_can_be_asked() -> None:
@@ -374,7 +374,7 @@ def test_every_fault_that_is_cited_can_be_made() -> None:
     from hardway.lab.faults import FAULTS
 
     cited = {one.fault for one in BOOK.known} | {
-        one.fault for name in CHAPTER_NAMES for one in chapter_prose(MODEL, name).wrong
+        one.fault for name in PHASE_NAMES for one in chapter_prose(MODEL, name).wrong
     }
     assert {"service-ip-san", "lost-route"} < cited - {""} <= {one.name for one in FAULTS}
 

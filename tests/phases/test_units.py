@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from phase_models import cluster, model
 
-from hardway.phases import load_balancer
-from hardway.plan import declare
-from hardway.resources import File
+from hardway.declare.declaration import declare
+from hardway.declare.phases import load_balancer
+from hardway.declare.resources import File
 
 LAB = model(cluster("lab"))
 UNITS = {

@@ -9,10 +9,10 @@ import yaml
 from phase_models import cluster, model
 
 from hardway import data
-from hardway.phases import etcd as etcd_chapter
-from hardway.phases.control_plane import COMPONENTS
-from hardway.phases.control_plane import unit as control_plane_unit
-from hardway.render import flags
+from hardway.declare.phases import etcd as etcd_chapter
+from hardway.declare.phases.control_plane import COMPONENTS
+from hardway.declare.phases.control_plane import unit as control_plane_unit
+from hardway.declare.render import flags
 
 TEMPLATES = data.folder("templates")
 LAB = model(cluster("lab"))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from hardway.inventory.model import Cluster, Endpoint, LabSpec, Machine
-from hardway.rules.model import Scene
-from hardway.rules.symptoms import Case, Objects, Symptoms, UnitState
-from hardway.rules.symptoms_answer import objects, parse
+from hardway.probe.symptoms import Objects, Snapshot, Symptoms, UnitState
+from hardway.probe.symptoms_answer import objects, parse
+from hardway.rules import Evidence
 
 RECORDED = Path(__file__).with_name("recorded")
 NOW = datetime(2026, 11, 21, 15, 0, tzinfo=UTC).timestamp()
@@ -44,34 +44,34 @@ def recorded_objects() -> Objects:
     return found
 
 
-def healthy() -> Case:
+def healthy() -> Snapshot:
     machines = {machine.name: recorded(machine.name) for machine in cluster().machines}
     authorities = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
     trusted = {name: found for name in authorities if (found := machines["one"].certificates[f"{PKI}/{name}"])}
-    return Case(machines=machines, objects=recorded_objects(), trusted=trusted, now=NOW)
+    return Snapshot(machines=machines, objects=recorded_objects(), trusted=trusted, now=NOW)
 
 
-def scene(case: Case) -> Scene:
-    return Scene(cluster(), case=case)
+def evidence(case: Snapshot) -> Evidence:
+    return Evidence(cluster(), snapshot=case)
 
 
-def on(case: Case, machine: str, **changes: Any) -> Case:
+def on(case: Snapshot, machine: str, **changes: Any) -> Snapshot:
     """The case with something else seen on one machine."""
     return replace(case, machines={**case.machines, machine: replace(case.machines[machine], **changes)})
 
 
-def unit(case: Case, machine: str, name: str, **changes: Any) -> Case:
+def unit(case: Snapshot, machine: str, name: str, **changes: Any) -> Snapshot:
     units = case.machines[machine].units
     return on(case, machine, units={**units, name: replace(units[name], **changes)})
 
 
-def crashing(case: Case, machine: str, name: str, *journal: str, status: int = 1) -> Case:
+def crashing(case: Snapshot, machine: str, name: str, *journal: str, status: int = 1) -> Snapshot:
     """A unit that systemd starts again and again."""
     state = {"active": "activating", "sub": "auto-restart", "result": "exit-code", "pid": 0}
     return unit(case, machine, name, **state, status=status, restarts=7, journal=journal)
 
 
-def flag(case: Case, machine: str, name: str, given: str) -> Case:
+def flag(case: Snapshot, machine: str, name: str, given: str) -> Snapshot:
     """A unit that runs with another value of a flag."""
     key = given.partition("=")[0]
     args = case.machines[machine].units[name].args
@@ -79,23 +79,23 @@ def flag(case: Case, machine: str, name: str, given: str) -> Case:
     return unit(case, machine, name, args=tuple(given if arg.startswith(f"{key}=") else arg for arg in args))
 
 
-def entry(case: Case, machine: str, of: str, key: str, change: Callable[[Any], Any] | Any) -> Case:
+def entry(case: Snapshot, machine: str, of: str, key: str, change: Callable[[Any], Any] | Any) -> Snapshot:
     """The case with one entry of a mapping changed, or put there."""
     before: Mapping[str, Any] = getattr(case.machines[machine], of)
     value = change(before[key]) if callable(change) else change
     return on(case, machine, **{of: {**before, key: value}})
 
 
-def certificate(case: Case, machine: str, path: str, **changes: Any) -> Case:
+def certificate(case: Snapshot, machine: str, path: str, **changes: Any) -> Snapshot:
     return entry(case, machine, "certificates", path, lambda found: replace(found, **changes))
 
 
-def in_api(case: Case, **changes: Any) -> Case:
+def in_api(case: Snapshot, **changes: Any) -> Snapshot:
     assert case.objects is not None
     return replace(case, objects=replace(case.objects, **changes))
 
 
-def node(case: Case, name: str, **changes: Any) -> Case:
+def node(case: Snapshot, name: str, **changes: Any) -> Snapshot:
     assert case.objects is not None
     nodes = case.objects.nodes
     return in_api(case, nodes={**nodes, name: replace(nodes[name], **changes)})

@@ -9,19 +9,19 @@ import pytest
 from test_cli_see import EMPTY
 from typer.testing import CliRunner, Result
 
-from hardway import pki
 from hardway.cli import running, see
 from hardway.cli.app import app
 from hardway.cli.options import Options
 from hardway.cli.running import disagreements, refuse, site
-from hardway.console.plan_page import plan_page
-from hardway.console.rules_page import rules_page
-from hardway.console.verify_page import verify_page
+from hardway.declare import pki
 from hardway.errors import DIFFERS, FAILED, HardwayError, UsageError
+from hardway.lint.agreement import Agreement
+from hardway.lint.page import rules_page
+from hardway.preview.page import plan_page
+from hardway.preview.plan import Unobserved
 from hardway.rules import Finding
-from hardway.views.agreement import Agreement
-from hardway.views.plan import Unobserved
-from hardway.views.verification import Verification
+from hardway.verify.page import verify_page
+from hardway.verify.verification import Verification
 from hardway.workspace import Workspace
 
 INVENTORY = """\
@@ -33,7 +33,7 @@ machines:
 WRONG = "settings: {kubelet: {clusterDNS: [10.99.0.10], maxPod: 9}}\n"
 NOW = datetime.now(UTC)
 """Certificates are judged by the time of day."""
-FOUND = Finding("head", "some-rule", "it lacks something", "give it", "error", "it matters", met="dns: x509: no")
+FOUND = Finding("head", "some-rule", "it lacks something", "give it", "error", "it matters", symptom="dns: x509: no")
 NONE = Agreement("pair", "declared", ("head", "hand"), ("some-rule",), (), {"head": "etcd", "hand": "kubelet"})
 
 

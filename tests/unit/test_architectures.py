@@ -6,12 +6,12 @@ import pytest
 from fake.cluster import ARCH, PAIR, FakeCluster, stocked
 
 from hardway.artifacts.catalogue import ARCHES
-from hardway.deciding import first_state
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.engine.guards import first_state
+from hardway.engine.session import observe
 from hardway.errors import ArtifactError
-from hardway.phases.base import Model
-from hardway.plan import declare
-from hardway.rules.preflight import preflight
-from hardway.session import observe
+from hardway.preflight.preflight import preflight
 
 NewCluster = Callable[[str], FakeCluster]
 OTHER = next(arch for arch in ARCHES if arch != ARCH)
@@ -61,7 +61,7 @@ def test_a_machine_for_which_there_is_nothing_is_named_with_the_next_move(mixed:
 def test_preflight_finds_it_first(mixed: FakeCluster) -> None:
     becomes(mixed, "hand", "i686")
     session = mixed.session()
-    model = Model(session.cluster, first_state(session.cluster), mixed.supply().versions)
+    model = Model(session.cluster, first_state(session.cluster), mixed.resolver().versions)
     views = observe(session, declare(model), session.machines)
     found = [one for one in preflight(session, views, session.cluster) if one.rule == "architecture"]
     assert [(one.machine, one.level) for one in found] == [("hand", "error")]

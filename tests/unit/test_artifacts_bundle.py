@@ -16,12 +16,13 @@ from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.packages import fetch, sources
 from hardway.artifacts.store import Blob, Store
 from hardway.debian import SUITES
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Placed
+from hardway.declare.resources import Binary, Difference, Package
+from hardway.engine.plan import Change
+from hardway.engine.resolver import Resolver
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Event, discard
-from hardway.phases.base import Placed
-from hardway.plan import Change, Declaration
-from hardway.resources import Binary, Difference, Package
-from hardway.supply import Supply
 from hardway.values import sha256
 
 KUBERNETES = "1.36.4"
@@ -57,8 +58,8 @@ class Site:
     def unpack(self, bundle: Bundle) -> None:
         unpack(bundle, self.store, self.lock, self.events.append)
 
-    def supply(self, bundle: Bundle) -> Supply:
-        return Supply(KUBERNETES, self.store, self.lock, source="download", bundle=bundle, events=self.events.append)
+    def resolver(self, bundle: Bundle) -> Resolver:
+        return Resolver(KUBERNETES, self.store, self.lock, source="download", bundle=bundle, events=self.events.append)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_what_the_cache_has_is_not_read_again(there: Site, file: Path) -> None:
 
 def test_a_bundle_of_a_bundle_says_the_same(there: Site, file: Path, tmp_path: Path) -> None:
     there.unpack(read(file))
-    write(tmp_path / "again", KUBERNETES, there.supply(read(file)).everything(["amd64"]), {}, discard)
+    write(tmp_path / "again", KUBERNETES, there.resolver(read(file)).everything(["amd64"]), {}, discard)
     third = Site(tmp_path / "third")
     third.unpack(read(tmp_path / "again"))
     assert {entry.source for entry in third.lock.entries()} == {"bundle, build go1.26.8"}
@@ -230,47 +231,47 @@ def declared(*machines: str) -> Declaration:
 
 class TestARun:
     def test_it_takes_all_from_the_bundle(self, there: Site, file: Path) -> None:
-        supply = there.supply(read(file))
-        supply.prepare(declared("k1"), {"k1": "amd64"})
+        resolver = there.resolver(read(file))
+        resolver.prepare(declared("k1"), {"k1": "amd64"})
         assert ArtifactProgress("kubelet", "ready", len(content(KUBELET)), len(content(KUBELET))) in there.events
-        change = Change("k1", "workers", "binary:kubelet", Difference("make", ""), declared("k1").placed[0].resource)
-        [blob] = supply.blobs([change], {"k1": "amd64"}).values()
+        change = Change("k1", "workers", "binary:kubelet", Difference("create", ""), declared("k1").placed[0].resource)
+        [blob] = resolver.blobs([change], {"k1": "amd64"}).values()
         assert blob.path.read_bytes().startswith(b"kubelet")
 
     def test_an_architecture_that_it_lacks_is_named_with_the_machine(self, there: Site, file: Path) -> None:
         with pytest.raises(ArtifactError, match=r"site\.tar\.zst has no kubelet 1\.36\.4 for arm64") as failed:
-            there.supply(read(file)).prepare(declared("k1", "k2"), {"k1": "amd64", "k2": "arm64"})
+            there.resolver(read(file)).prepare(declared("k1", "k2"), {"k1": "amd64", "k2": "arm64"})
         assert failed.value.machine == "k2"
         assert "--arch arm64" in (failed.value.hint or "")
 
     def test_what_neither_it_nor_the_cache_has_is_named(self, there: Site, file: Path) -> None:
-        supply = there.supply(replace(read(file), entries=()))
+        resolver = there.resolver(replace(read(file), entries=()))
         there.lock.add(Entry("kubelet", KUBERNETES, "amd64", sha256(b"lost"), "build"))
-        change = Change("k1", "workers", "binary:kubelet", Difference("make", ""), declared("k1").placed[0].resource)
-        supply.prepare(declared("k1"), {"k1": "amd64"})
+        change = Change("k1", "workers", "binary:kubelet", Difference("create", ""), declared("k1").placed[0].resource)
+        resolver.prepare(declared("k1"), {"k1": "amd64"})
         with pytest.raises(ArtifactError, match="has no kubelet") as failed:
-            supply.blobs([change], {"k1": "amd64"})
+            resolver.blobs([change], {"k1": "amd64"})
         assert failed.value.machine == "k1"
 
     def test_a_machine_that_lacks_a_package_is_sent_those_of_its_system(self, there: Site, file: Path) -> None:
-        sent = there.supply(read(file)).repository("k1", [missing("netbase")], DEBIAN)
+        sent = there.resolver(read(file)).repository("k1", [missing("netbase")], DEBIAN)
         assert {name: blob.path.read_bytes() for name, blob in sent.items()} == {
             "Packages": b"Packages",
             "netbase_6.5_all.deb": b"netbase_6.5_all.deb",
         }
 
     def test_one_that_lacks_none_is_sent_none(self, there: Site, file: Path) -> None:
-        assert there.supply(read(file)).repository("k1", [], replace(DEBIAN, os="rocky", os_version="9.4")) == {}
+        assert there.resolver(read(file)).repository("k1", [], replace(DEBIAN, os="rocky", os_version="9.4")) == {}
 
     def test_a_system_without_packages_is_named_with_what_it_lacks(self, there: Site, file: Path) -> None:
         rocky = replace(DEBIAN, os="rocky", os_version="9.4")
         with pytest.raises(ArtifactError, match=r"no packages for rocky-9\.4 amd64, and netbase, kmod are not") as no:
-            there.supply(read(file)).repository("k1", [missing("netbase"), missing("kmod")], rocky)
+            there.resolver(read(file)).repository("k1", [missing("netbase"), missing("kmod")], rocky)
         assert no.value.machine == "k1"
 
 
 def missing(package: str) -> Change:
-    return Change("k1", "hosts", f"package:{package}", Difference("make", ""), Package(package, package))
+    return Change("k1", "hosts", f"package:{package}", Difference("create", ""), Package(package, package))
 
 
 class TestPackages:

@@ -12,7 +12,7 @@ from in_process import ran
 
 from hardway import __version__
 from hardway.cli.chapters import SUMMARIES
-from hardway.phases import CHAPTER_NAMES
+from hardway.declare.phases import PHASE_NAMES
 
 LAB = """\
 cluster: nobody-has-this-lab
@@ -56,15 +56,15 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_the_light_table_of_chapters_is_the_real_one() -> None:
-    assert tuple(SUMMARIES) == CHAPTER_NAMES
+    assert tuple(SUMMARIES) == PHASE_NAMES
 
 
 def test_help_lists_the_chapters_numbered_and_in_their_order(hardway: Run) -> None:
     ran = hardway("--help")
     assert ran.returncode == 0
     rows = re.findall(r"^\W*([a-z-]+)\s+(\d+)  ", ran.stdout, re.MULTILINE)
-    assert [name for name, _ in rows] == list(CHAPTER_NAMES)
-    assert [int(number) for _, number in rows] == list(range(1, len(CHAPTER_NAMES) + 1))
+    assert [name for name, _ in rows] == list(PHASE_NAMES)
+    assert [int(number) for _, number in rows] == list(range(1, len(PHASE_NAMES) + 1))
     for command in ("init", "apply", "reset", "preflight", "lab", "artifacts", "kubectl", "ssh", "logs", "inventory"):
         assert re.search(rf"^\W*{command}\s", ran.stdout, re.MULTILINE), command
 

@@ -16,12 +16,12 @@ from hardway.artifacts.get import ensure, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.published import Wanted
 from hardway.artifacts.store import Store
-from hardway.deciding import first_state
+from hardway.declare.network.proxy import environment
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.hosts import packages
+from hardway.engine.guards import first_state
 from hardway.events import discard
 from hardway.inventory.load import load
-from hardway.network.proxy import environment
-from hardway.phases.base import Model
-from hardway.phases.hosts import packages
 from hardway.platforms import RED_HAT
 from hardway.values import sha256
 

@@ -51,9 +51,9 @@ def test_json_is_one_document_and_markdown_has_a_title(inventory: Path) -> None:
 
 
 def test_shell_types_a_chapter_a_thing_or_everything(inventory: Path) -> None:
-    thing, chapter, whole = said("certs/sa", "-o", "shell"), said("certs", "-o", "shell"), said("--all", "-o", "shell")
+    thing, phase, whole = said("certs/sa", "-o", "shell"), said("certs", "-o", "shell"), said("--all", "-o", "shell")
     assert thing.startswith("#!/usr/bin/env bash\n# pair, certs/sa\n")
-    assert len(thing) < len(chapter) < len(whole)
+    assert len(thing) < len(phase) < len(whole)
 
 
 def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: Path) -> None:

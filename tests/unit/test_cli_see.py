@@ -10,15 +10,15 @@ from typer.testing import CliRunner
 
 from hardway.cli import see
 from hardway.cli.app import app
-from hardway.console.plan_page import command, plan_page
-from hardway.console.status_page import status_page
-from hardway.console.verify_page import verify_page
+from hardway.declare.phases import PHASE_NAMES
 from hardway.events import Proved
-from hardway.phases import CHAPTER_NAMES
-from hardway.views.items import Item
-from hardway.views.plan import Plan, Unobserved
-from hardway.views.status import MachineStatus, Status
-from hardway.views.verification import Verification
+from hardway.preview.items import Item
+from hardway.preview.page import command, plan_page
+from hardway.preview.plan import Plan, Unobserved
+from hardway.status.page import status_page
+from hardway.status.status import MachineStatus, Status
+from hardway.verify.page import verify_page
+from hardway.verify.verification import Verification
 
 INVENTORY = """\
 cluster: pair
@@ -30,19 +30,19 @@ EMPTY = Plan(
     cluster="pair",
     machines=("head", "hand"),
     limited=False,
-    chapters=CHAPTER_NAMES,
+    phases=PHASE_NAMES,
     formed=True,
     items=(),
     pending=(),
     refusals=(),
-    foreign={},
-    unowned={},
+    conflicts={},
+    unmanaged={},
     unseen=(),
     unobserved=(),
     to_get=(),
     identifier="0123456789abcdef",
 )
-CHANGE = Item("head", "etcd", "file:/etc/systemd/system/etcd.service", "change", ("not as hardway wrote it",))
+CHANGE = Item("head", "etcd", "file:/etc/systemd/system/etcd.service", "update", ("not as hardway wrote it",))
 RESTART = Item("head", "etcd", "service:etcd.service", "restart", ("pid 7, started then",))
 GONE = Unobserved("hand", "no answer", "", "is it up?")
 HOLDS = Proved("head", "etcd", "a member is healthy", True, "is healthy", "it counts")
@@ -68,11 +68,11 @@ def test_exit_codes_tell_seen_and_same_from_seen_and_different_from_not_seen(fou
     [
         (replace(EMPTY, items=(CHANGE,)), "hardway apply etcd -l head"),
         (replace(EMPTY, items=(CHANGE,), formed=False), "hardway init"),
-        (replace(EMPTY, items=(CHANGE,), formed=False, chapters=("etcd",)), "hardway apply etcd"),
+        (replace(EMPTY, items=(CHANGE,), formed=False, phases=("etcd",)), "hardway apply etcd"),
         (replace(EMPTY, items=(CHANGE,), limited=True, machines=("head",)), "hardway apply etcd -l head"),
-        (replace(EMPTY, items=(CHANGE,), foreign={"head": ("/a",)}), "hardway apply etcd -l head --adopt"),
-        (replace(EMPTY, items=(replace(CHANGE, chapter="smoke-test"),)), "hardway apply smoke-test"),
-        (replace(EMPTY, items=tuple(replace(CHANGE, chapter=name) for name in CHAPTER_NAMES[:4])), "hardway init"),
+        (replace(EMPTY, items=(CHANGE,), conflicts={"head": ("/a",)}), "hardway apply etcd -l head --adopt"),
+        (replace(EMPTY, items=(replace(CHANGE, phase="smoke-test"),)), "hardway apply smoke-test"),
+        (replace(EMPTY, items=tuple(replace(CHANGE, phase=name) for name in PHASE_NAMES[:4])), "hardway init"),
     ],
 )
 def test_a_plan_names_the_command_that_does_it_and_nothing_beside_it(found: Plan, words: str) -> None:
@@ -90,7 +90,7 @@ def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
     lines = plan_page(replace(EMPTY, items=(CHANGE, RESTART)), seconds=1.0)
     assert lines[-6:] == [
         "1 other machine as declared. 2 machines observed in 1.0 s, nothing touched.",
-        "1 to change, 1 restart. Plan 0123456789ab.",
+        "1 to update, 1 restart. Plan 0123456789ab.",
         "",
         "Do it:  hardway apply etcd -l head",
         "        with --expect 0123456789ab: this plan, or nothing",
@@ -99,7 +99,7 @@ def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
 
 
 def test_the_next_commands_repeat_the_inventory() -> None:
-    changing, holding = replace(EMPTY, items=(CHANGE, RESTART)), replace(EMPTY, unowned={"head": ("file:/a",)})
+    changing, holding = replace(EMPTY, items=(CHANGE, RESTART)), replace(EMPTY, unmanaged={"head": ("file:/a",)})
     shown = [plan_page(one, seconds=1.0, inventory="s.yaml") for one in (changing, holding)]
     shown += [verify_page(Verification(one, (HOLDS, FAILS), 0), seconds=1.0, inventory="s.yaml")
               for one in (changing, EMPTY, replace(EMPTY, unobserved=(GONE,)))]  # fmt: skip

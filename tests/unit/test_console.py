@@ -19,8 +19,8 @@ from hardway.events import (
     Note,
     RunFinished,
     RunStarted,
-    StageFinished,
-    StageStarted,
+    StepFinished,
+    StepStarted,
     Transferred,
 )
 from hardway.values import Secret
@@ -29,12 +29,12 @@ CANARY = "canary-5e1f"
 NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 RUN: tuple[Event, ...] = (
     RunStarted("init", "lab", ("controller-0", "worker-0"), ("hosts", "etcd")),
-    StageStarted("etcd"),
+    StepStarted("etcd"),
     MachineProgress("controller-0", "etcd", "running"),
     CommandRun("controller-0", "etcd", f"echo {CANARY}", 0.5),
     Changed("controller-0", "etcd", "service:etcd.service", "start", "is inactive"),
     MachineProgress("controller-0", "etcd", "done"),
-    StageFinished("etcd", 1.5),
+    StepFinished("etcd", 1.5),
     Note("the clock is late", "warning"),
     RunFinished(True, 1, 1, 2.0, ("kubectl get nodes",)),
 )
@@ -106,7 +106,7 @@ def test_json_is_one_event_a_line():
     told = [json.loads(text) for text in shown("json", 0).splitlines()]
     assert [one["event"] for one in told] == [type(e).__name__ for e in RUN if not isinstance(e, CommandRun)]
     assert line(RUN[4], NOON) == (
-        '{"event": "Changed", "at": "2026-11-21T12:00:00.000Z", "machine": "controller-0", "chapter": "etcd", '
+        '{"event": "Changed", "at": "2026-11-21T12:00:00.000Z", "machine": "controller-0", "phase": "etcd", '
         '"what": "service:etcd.service", "verb": "start", "why": "is inactive"}'
     )
 

@@ -11,33 +11,33 @@ from hardway.events import (
     Proved,
     RunFinished,
     RunStarted,
-    StageFinished,
-    StageStarted,
+    StepFinished,
+    StepStarted,
     Transferred,
 )
 
-CHAPTERS = (
+PHASES = (
     "hosts", "certs", "kubeconfigs", "encryption", "etcd", "control-plane", "load-balancer", "workers", "access",
     "routes", "dns", "smoke-test",
 )  # fmt: skip
 MACHINES = ("lb-0", "controller-0", "worker-0")
 
 
-def board(*events, chapters=CHAPTERS, machines=MACHINES) -> Board:
+def board(*events, phases=PHASES, machines=MACHINES) -> Board:
     made = Board()
-    for event in (RunStarted("init", "lab", machines, chapters), *events):
+    for event in (RunStarted("init", "lab", machines, phases), *events):
         made.take(event, 10.0)
     return made
 
 
 def test_cells_tell_what_each_machine_had_to_do():
     made = board(
-        Changed("operator", "certs", "pki/ca.key", "make"),
-        StageStarted("etcd"),
+        Changed("operator", "certs", "pki/ca.key", "create"),
+        StepStarted("etcd"),
         MachineProgress("controller-0", "etcd", "running"),
         MachineProgress("controller-0", "etcd", "done"),
-        StageFinished("etcd", 1),
-        StageStarted("workers"),
+        StepFinished("etcd", 1),
+        StepStarted("workers"),
         MachineProgress("worker-0", "workers", "running"),
     )
     drawn = draw(made, 80, 24, 14.0).plain.splitlines()
@@ -57,14 +57,14 @@ def test_cells_tell_what_each_machine_had_to_do():
 
 
 def test_one_chapter_stands_by_its_name():
-    drawn = draw(board(chapters=("etcd",)), 80, 24, 10.0).plain.splitlines()
+    drawn = draw(board(phases=("etcd",)), 80, 24, 10.0).plain.splitlines()
     assert drawn[2].split() == ["etcd", "SENT", "BUSY"]
     assert drawn[3].split() == ["lb-0", "·"]
 
 
 def test_the_end_leaves_nothing_to_come():
     made = board(RunFinished(True, 1, 0, 1.0))
-    assert all(set(row.cells) == set(CHAPTERS) for row in made.rows.values())
+    assert all(set(row.cells) == set(PHASES) for row in made.rows.values())
 
 
 def test_a_failed_proof_stays_failed():
@@ -76,7 +76,7 @@ def test_a_failed_proof_stays_failed():
 
 def test_the_machine_that_ended_the_run_is_marked():
     made = board(
-        StageStarted("etcd"),
+        StepStarted("etcd"),
         MachineProgress("controller-0", "etcd", "running"),
         MachineProgress("worker-0", "etcd", "running"),
     )
@@ -94,20 +94,20 @@ def test_bytes_of_two_streams_add_up():
 
 def test_a_stream_tells_its_share():
     made = board(
-        StageStarted("stage"),
-        MachineProgress("worker-0", "stage", "running"),
+        StepStarted("upload"),
+        MachineProgress("worker-0", "upload", "running"),
         Transferred("worker-0", 82_000_000, 163_000_000),
     )
     (row,) = [line for line in draw(made, 80, 24, 10.0).plain.splitlines() if line.startswith(" worker-0")]
-    assert row.split()[-5:] == ["82", "MB", "stage", "50", "%"]
+    assert row.split()[-5:] == ["82", "MB", "upload", "50", "%"]
 
 
 def test_a_stream_that_lasts_tells_its_rate_since_it_began_anew():
-    made = board(StageStarted("stage"), MachineProgress("worker-0", "stage", "running"))
+    made = board(StepStarted("upload"), MachineProgress("worker-0", "upload", "running"))
     for sent, now in ((0, 10.0), (50_000_000, 20.0), (0, 30.0), (4_000_000, 32.0)):
         made.take(Transferred("worker-0", sent, 100_000_000), now)
     (row,) = [line for line in draw(made, 100, 24, 34.0).plain.splitlines() if line.startswith(" worker-0")]
-    assert row.endswith("stage 4 % 1.0 MB/s")
+    assert row.endswith("upload 4 % 1.0 MB/s")
 
 
 def test_artifacts_on_their_way_have_a_line_each_and_many_are_counted():
@@ -126,7 +126,7 @@ def test_artifacts_on_their_way_have_a_line_each_and_many_are_counted():
 def test_it_fits_any_terminal(width, count):
     machines = tuple(f"a-machine-with-a-rather-long-name-{number}" for number in range(count))
     made = board(
-        StageStarted("control-plane"),
+        StepStarted("control-plane"),
         *(MachineProgress(name, "control-plane", "running", "waits for etcd to answer") for name in machines[::2]),
         *(ArtifactProgress(f"{name}.tar.gz", "download", 1, 10**9) for name in machines),
         machines=machines,
@@ -140,7 +140,7 @@ def test_it_fits_any_terminal(width, count):
 
 def test_with_many_machines_those_at_work_are_seen():
     machines = tuple(f"worker-{number}" for number in range(50))
-    made = board(StageStarted("workers"), MachineProgress("worker-40", "workers", "running"), machines=machines)
+    made = board(StepStarted("workers"), MachineProgress("worker-40", "workers", "running"), machines=machines)
     drawn = draw(made, 80, 24, 10.0).plain
     assert " worker-40 " in drawn
     assert "more machines" in drawn

@@ -16,8 +16,8 @@ from hardway.events import (
     Proved,
     RunFinished,
     RunStarted,
-    StageFinished,
-    StageStarted,
+    StepFinished,
+    StepStarted,
     Transferred,
 )
 
@@ -42,9 +42,9 @@ class Log:
 
 def etcd(machine: str) -> list[Changed]:
     return [
-        Changed(machine, "etcd", "file:/etc/etcd/etcd.conf", "make", "is not there"),
-        Changed(machine, "etcd", "file:/etc/systemd/system/etcd.service", "make", "is not there"),
-        Changed(machine, "etcd", "directory:/var/lib/etcd", "make", "is not there"),
+        Changed(machine, "etcd", "file:/etc/etcd/etcd.conf", "create", "is not there"),
+        Changed(machine, "etcd", "file:/etc/systemd/system/etcd.service", "create", "is not there"),
+        Changed(machine, "etcd", "directory:/var/lib/etcd", "create", "is not there"),
         Changed(machine, "etcd", "service:etcd.service", "start", "is inactive"),
     ]
 
@@ -52,57 +52,57 @@ def etcd(machine: str) -> list[Changed]:
 def test_machines_that_were_treated_alike_share_a_line():
     told = Log().lines(
         START,
-        StageStarted("etcd"),
+        StepStarted("etcd"),
         *(change for machine in reversed(CONTROLLERS) for change in etcd(machine)),
-        Changed("worker-0", "etcd", "file:/etc/hosts", "change", "content differs"),
-        StageFinished("etcd", 1.3),
+        Changed("worker-0", "etcd", "file:/etc/hosts", "update", "content differs"),
+        StepFinished("etcd", 1.3),
     )
     assert told == [
         "init            lab: lb-0 controller-0..2 worker-0",
-        "etcd            controller-0..2: each made 2 files, 1 folder; started etcd.service",
-        "etcd            worker-0: changed /etc/hosts (1.3 s)",
+        "etcd            controller-0..2: each created 2 files, 1 folder; started etcd.service",
+        "etcd            worker-0: updated /etc/hosts (1.3 s)",
     ]
 
 
 def test_verbose_tells_each_change_and_then_only_counts():
-    told = Log(verbose=1).lines(StageStarted("etcd"), *etcd("controller-0"), StageFinished("etcd", 1.3))
+    told = Log(verbose=1).lines(StepStarted("etcd"), *etcd("controller-0"), StepFinished("etcd", 1.3))
     assert told == [
-        "etcd            controller-0: made /etc/etcd/etcd.conf  (is not there)",
-        "etcd            controller-0: made /etc/systemd/system/etcd.service  (is not there)",
-        "etcd            controller-0: made /var/lib/etcd  (is not there)",
+        "etcd            controller-0: created /etc/etcd/etcd.conf  (is not there)",
+        "etcd            controller-0: created /etc/systemd/system/etcd.service  (is not there)",
+        "etcd            controller-0: created /var/lib/etcd  (is not there)",
         "etcd            controller-0: started etcd.service  (is inactive)",
         "etcd            controller-0: 4 changes (1.3 s)",
     ]
 
 
 def test_what_the_operator_makes_is_told_by_chapter_before_the_next_stage():
-    made = [Changed("operator", "certs", f"pki/{name}", "make") for name in ("ca.key", "ca.crt", "a.crt")]
-    told = Log().lines(*made, StageStarted("stage"))
-    assert told == ["certs           operator: made 1 key, 2 certificates"]
+    made = [Changed("operator", "certs", f"pki/{name}", "create") for name in ("ca.key", "ca.crt", "a.crt")]
+    told = Log().lines(*made, StepStarted("upload"))
+    assert told == ["certs           operator: created 1 key, 2 certificates"]
 
 
 def test_a_stage_tells_who_took_part_and_how_much_was_sent():
     told = Log().lines(
         START,
-        StageStarted("stage"),
+        StepStarted("upload"),
         Transferred("worker-0", 50, 163_000_000),
         Transferred("worker-0", 163_000_000, 163_000_000),
         Transferred("lb-0", 12_000_000, 12_000_000),
-        StageFinished("stage", 4.6),
+        StepFinished("upload", 4.6),
     )
-    assert told[1:] == ["stage           lb-0 worker-0, 175 MB sent, 38 MB/s (4.6 s)"]
+    assert told[1:] == ["upload          lb-0 worker-0, 175 MB sent, 38 MB/s (4.6 s)"]
 
 
 def test_artifacts_are_told_as_they_come_and_together():
     told = Log().lines(
-        StageStarted("artifacts"),
+        StepStarted("artifacts"),
         ArtifactProgress("etcd", "build", 0, 1),
         ArtifactProgress("etcd", "build", 1, 1),
         ArtifactProgress("runc", "download", 5, 12_000_000),
         ArtifactProgress("runc", "download", 12_000_000, 12_000_000),
         ArtifactProgress("runc", "ready", 12_000_000, 12_000_000),
         ArtifactProgress("etcd", "ready", 27_000_000, 27_000_000),
-        StageFinished("artifacts", 25),
+        StepFinished("artifacts", 25),
     )
     assert [line.removeprefix("artifacts").strip() for line in told] == [
         "build etcd begins",
@@ -114,10 +114,10 @@ def test_artifacts_are_told_as_they_come_and_together():
 
 def test_failed_proofs_are_told_one_by_one_and_the_others_counted():
     told = Log().lines(
-        StageStarted("workers"),
+        StepStarted("workers"),
         Proved("worker-0", "workers", "kubelet is active", True, "active"),
         Proved("worker-0", "workers", "node is Ready", False, "NotReady"),
-        StageFinished("workers", 2),
+        StepFinished("workers", 2),
     )
     assert told == [
         "workers         worker-0: node is Ready: FAILED: NotReady",
@@ -158,7 +158,7 @@ def test_a_run_that_breaks_off_says_how_far_it_came():
 def test_a_run_that_breaks_off_in_a_chapter_says_where_it_had_begun():
     log = Log()
     log.lines(
-        START, MachineProgress("controller-0", "etcd", "running"), MachineProgress("worker-0", "stage", "running")
+        START, MachineProgress("controller-0", "etcd", "running"), MachineProgress("worker-0", "upload", "running")
     )
     log.sink.broke_off()
     assert "Stopped after 0.0 s: changes begun on controller-0." in log.lines()
@@ -173,7 +173,7 @@ def test_warnings_go_to_the_error_stream():
 def test_a_log_that_is_silent_says_what_is_waited_for():
     log = Log()
     started = [MachineProgress(name, "etcd", "running") for name in CONTROLLERS]
-    log.lines(START, StageStarted("etcd"), *started, MachineProgress("controller-1", "etcd", "done"))
+    log.lines(START, StepStarted("etcd"), *started, MachineProgress("controller-1", "etcd", "done"))
     log.seconds += SILENCE - 1
     log.sink.still()
     log.seconds += 1
@@ -184,13 +184,13 @@ def test_a_log_that_is_silent_says_what_is_waited_for():
 
 def test_a_long_silence_while_sending_tells_how_far_it_is():
     log = Log()
-    log.sink(StageStarted("stage"))
-    log.sink(MachineProgress("worker-0", "stage", "running"))
+    log.sink(StepStarted("upload"))
+    log.sink(MachineProgress("worker-0", "upload", "running"))
     log.sink(Transferred("worker-0", 0, 163_000_000))
     log.seconds += 20
     log.sink(Transferred("worker-0", 20_000_000, 163_000_000))
     log.sink.still()
-    assert log.lines() == ["stage           still at work: worker-0 has 20 MB of 163 MB at 1.0 MB/s"]
+    assert log.lines() == ["upload          still at work: worker-0 has 20 MB of 163 MB at 1.0 MB/s"]
 
 
 @pytest.mark.parametrize(

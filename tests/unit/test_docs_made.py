@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hardway.phases import CHAPTER_NAMES
+from hardway.declare.phases import PHASE_NAMES
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -25,7 +25,7 @@ def test_what_is_made_is_as_explain_prints_it() -> None:
 
 def test_every_chapter_and_the_glossary_have_their_marks() -> None:
     marked = [name for path in PAGES for _, name, _ in docs.MADE.findall(path.read_text())]
-    assert sorted(marked) == sorted([*CHAPTER_NAMES, "words"])
+    assert sorted(marked) == sorted([*PHASE_NAMES, "words"])
 
 
 def test_what_is_by_hand_stays_and_what_is_made_is_replaced() -> None:

@@ -10,21 +10,22 @@ import played_case as played
 import pytest
 from test_doctor_rules import WRONG
 
-from hardway import pki
 from hardway.cli.breaking import candidates, chosen, forged
 from hardway.cli.running import Site
-from hardway.console.doctor_page import doctor_page, faults_page
 from hardway.console.words import typed
+from hardway.declare import pki
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.certs import CA_NAMES, certificates
+from hardway.doctor.diagnosis import Cause, diagnose
+from hardway.doctor.doctor import Diagnosis
+from hardway.doctor.page import doctor_page, faults_page
+from hardway.doctor.registry import RULES
 from hardway.errors import UsageError
 from hardway.events import Proved
 from hardway.lab.faults import FAULTS, Forged, Forgery, fault
-from hardway.phases.base import Model
-from hardway.phases.certs import CA_NAMES, certificates
-from hardway.rules import RULES, Finding, examine
-from hardway.rules.diagnosis import Cause, diagnose
-from hardway.rules.symptoms_answer import objects
+from hardway.probe.symptoms_answer import objects
+from hardway.rules import Finding, examine
 from hardway.state import State
-from hardway.views.doctor import Diagnosis
 from hardway.workspace import Workspace
 
 MACHINES = ("front", "one", "two", "three")
@@ -87,7 +88,7 @@ def diagnosis(*causes: Cause, **more: Any) -> Diagnosis:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_every_page_is_readable_at_80_columns(name: str) -> None:
-    causes = diagnose(examine(RULES, played.scene(WRONG[name](played.healthy()))), RULES)
+    causes = diagnose(examine(RULES, played.evidence(WRONG[name](played.healthy()))), RULES)
     lines = doctor_page(diagnosis(*causes), seconds=1.0)
     prose = [line for line in lines if not line.startswith("    hardway ")]
     # A word that is longer than the page, such as the name of a key, is not broken.
@@ -124,7 +125,7 @@ def test_commands_repeat_the_inventory_as_it_was_typed() -> None:
 
 
 def test_a_diagnosis_is_a_document_for_programs() -> None:
-    causes = diagnose(examine(RULES, played.scene(WRONG["swap-on"](played.healthy()))), RULES)
+    causes = diagnose(examine(RULES, played.evidence(WRONG["swap-on"](played.healthy()))), RULES)
     document = json.loads(json.dumps(diagnosis(*causes).to_json()))
     assert set(document["causes"][0]) == {"id", "machines", "what", "evidence", "fix", "why", "follows"}
 

@@ -10,12 +10,13 @@ import pytest
 from played_case import PKI, certificate, crashing, entry, flag, healthy, in_api, node, on, unit
 
 import hardway
+from hardway.doctor.diagnosis import diagnose
+from hardway.doctor.effects import RULES as EFFECTS
+from hardway.doctor.registry import RULES
 from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
-from hardway.rules import RULES, examine
-from hardway.rules.diagnosis import diagnose
-from hardway.rules.effects import RULES as EFFECTS
-from hardway.rules.symptoms import Case, Chain, Drift, Filter, Holder, Member, Space
-from hardway.rules.symptoms_probe import KUBELET_CLIENT
+from hardway.probe.symptoms import Chain, Drift, Filter, Holder, Member, Snapshot, Space
+from hardway.probe.symptoms_probe import KUBELET_CLIENT
+from hardway.rules import examine
 
 CAUSES = [rule for rule in RULES if "symptoms" in rule.needs and rule not in EFFECTS]
 BRIDGE, FORWARD = "net/bridge/bridge-nf-call-iptables", "net/ipv4/ip_forward"
@@ -23,18 +24,18 @@ KUBELET_CONF = "/etc/kubernetes/kubelet.conf"
 YESTERDAY = datetime(2026, 11, 20, tzinfo=UTC)
 
 
-def _without_quorum(case: Case) -> Case:
+def _without_quorum(case: Snapshot) -> Snapshot:
     for name in ("two", "three"):
         case = on(unit(case, name, "etcd", **vars(played.STOPPED)), name, etcd=None)
     return on(case, "one", etcd=Member("a930bfb2af77b0ea", "0", ("etcdserver: no leader",)))
 
 
-def _wiped(case: Case) -> Case:
+def _wiped(case: Snapshot) -> Snapshot:
     said = "panic: tocommit(690) is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?"
     return on(crashing(case, "three", "etcd", said), "three", etcd=None)
 
 
-def _corrupt(case: Case) -> Case:
+def _corrupt(case: Snapshot) -> Snapshot:
     """By the member of `three`, as all members tell it."""
     identity = int(case.machines["one"].members["three"], 16)
     for name in ("one", "two", "three"):
@@ -44,43 +45,43 @@ def _corrupt(case: Case) -> Case:
     return case
 
 
-def _full(case: Case) -> Case:
+def _full(case: Snapshot) -> Snapshot:
     full = Space("/var/lib/etcd", 163840, 0, 99, ("/var/lib/etcd/copy.db", 90000))
     case = crashing(case, "three", "etcd", "write /var/lib/etcd/member: no space left on device")
     return on(case, "three", etcd=None, spaces=(full,))
 
 
-def _taken(case: Case) -> Case:
+def _taken(case: Snapshot) -> Snapshot:
     case = crashing(case, "three", "kube-scheduler", "listen tcp 127.0.0.1:10259: bind: address already in use")
     return on(case, "three", listening=(Holder(10259, "127.0.0.1", "openssl", 42, "legacy-agent.service"),))
 
 
-def _forward_drop(case: Case) -> Case:
+def _forward_drop(case: Snapshot) -> Snapshot:
     return on(case, "three", dropping=(Chain("inet", "company", "forward", "forward"),))
 
 
-def _dropped(case: Case) -> Case:
+def _dropped(case: Snapshot) -> Snapshot:
     rule = Filter("inet", "company", "guard", 2, "tcp dport 2380 drop")
     return entry(on(case, "three", filters=(rule,)), "one", "reach", ("10.249.0.12", 2380), "silent")
 
 
-def _blocked(case: Case) -> Case:
+def _blocked(case: Snapshot) -> Snapshot:
     return entry(case, "one", "reach", ("10.249.0.12", 2380), "silent")
 
 
-def _loop(case: Case) -> Case:
+def _loop(case: Snapshot) -> Snapshot:
     return on(case, "three", nameservers={"/etc/resolv.conf": ("127.0.0.1",)})
 
 
-def _changed(key: str, chapter: str = "control-plane") -> Callable[[Case], Case]:
-    return lambda case: replace(case, drift=(Drift("three", chapter, key, "change", "content differs", ("-a", "+b")),))
+def _changed(key: str, phase: str = "control-plane") -> Callable[[Snapshot], Snapshot]:
+    return lambda case: replace(case, drift=(Drift("three", phase, key, "update", "content differs", ("-a", "+b")),))
 
 
-def _containerd(case: Case) -> Case:
+def _containerd(case: Snapshot) -> Snapshot:
     return entry(case, "three", "kubelet", "cgroupDriver", "systemd")
 
 
-WRONG: dict[str, Callable[[Case], Case]] = {
+WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "machine-unreachable": lambda case: replace(case, unreached={"three": "no answer"}, off=frozenset({"three"})),
     "disk-full": _full,
     "swap-on": lambda case: on(case, "three", swap=("/swapfile file 1048572 0 -2",)),
@@ -138,8 +139,8 @@ ELSEWHERE = {"balancer-backends": "front", "kubelet-binding": "one", "dns-gone":
 """Where it is found, where that is not `three`."""
 
 
-def causes(case: Case) -> list[tuple[str, tuple[str, ...]]]:
-    return [(one.id, one.machines) for one in diagnose(examine(RULES, played.scene(case)), RULES)]
+def causes(case: Snapshot) -> list[tuple[str, tuple[str, ...]]]:
+    return [(one.id, one.machines) for one in diagnose(examine(RULES, played.evidence(case)), RULES)]
 
 
 def test_nothing_is_found_in_a_healthy_cluster_as_a_lab_answered() -> None:
@@ -158,7 +159,7 @@ def test_what_is_wrong_is_named_first_where_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", WRONG)
 def test_every_cause_has_evidence_a_reason_and_commands_that_can_be_typed(name: str) -> None:
-    cause = diagnose(examine(RULES, played.scene(WRONG[name](healthy()))), RULES)[0]
+    cause = diagnose(examine(RULES, played.evidence(WRONG[name](healthy()))), RULES)[0]
     assert cause.evidence
     assert cause.why
     assert cause.fix
@@ -185,7 +186,7 @@ def test_members_that_were_not_asked_do_not_count_as_lost() -> None:
 
 def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> None:
     case = certificate(healthy(), "three", KUBELET_CLIENT, not_after=YESTERDAY)
-    [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
+    [cause] = diagnose(examine(RULES, played.evidence(case)), RULES)
     remove = f"rm {KUBELET_CLIENT} && systemctl restart kubelet.service"
     assert cause.fix == (f"hardway ssh three -- sudo sh -c \"'{remove}'\"",)
 
@@ -193,15 +194,15 @@ def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> 
 def test_a_certificate_of_the_future_is_told_as_such() -> None:
     ahead = datetime.fromtimestamp(played.NOW, UTC) + timedelta(days=1)
     case = certificate(healthy(), "three", f"{PKI}/kubelet.crt", not_before=ahead)
-    [cause] = diagnose(examine(RULES, played.scene(case)), RULES)
+    [cause] = diagnose(examine(RULES, played.evidence(case)), RULES)
     assert cause.what == "the certificate kubelet.crt is not valid yet"
 
 
 def test_commands_say_sudo_where_the_user_is_not_root() -> None:
-    scene = played.scene(WRONG["swap-on"](healthy()))
-    machines = tuple(replace(one, ssh=replace(one.ssh, user="ops")) for one in scene.cluster.machines)
-    scene = replace(scene, cluster=replace(scene.cluster, machines=machines))
-    [cause] = diagnose(examine(RULES, scene), RULES)
+    evidence = played.evidence(WRONG["swap-on"](healthy()))
+    machines = tuple(replace(one, ssh=replace(one.ssh, user="ops")) for one in evidence.cluster.machines)
+    evidence = replace(evidence, cluster=replace(evidence.cluster, machines=machines))
+    [cause] = diagnose(examine(RULES, evidence), RULES)
     assert cause.fix[0] == "hardway ssh three -- sudo swapoff -a"
 
 
@@ -211,7 +212,7 @@ def test_a_firewall_that_accepts_pods_may_drop_the_rest() -> None:
 
 
 def test_a_program_that_is_not_the_declared_one_is_why_it_dies() -> None:
-    drift = Drift("three", "workers", "binary:/usr/local/bin/kube-proxy", "change", "sha256:1 is not accepted")
+    drift = Drift("three", "workers", "binary:/usr/local/bin/kube-proxy", "update", "sha256:1 is not accepted")
     case = replace(crashing(healthy(), "three", "kube-proxy", "code=killed", status=11), drift=(drift,))
     assert causes(case) == [("unit-exec", ("three",))]
 
@@ -248,7 +249,7 @@ def test_a_disk_is_full_also_where_systemd_says_nothing() -> None:
 
 
 def test_data_that_differs_is_made_anew_before_its_alarm_is_taken_away() -> None:
-    fix = diagnose(examine(RULES, played.scene(_corrupt(healthy()))), RULES)[0].fix
+    fix = diagnose(examine(RULES, played.evidence(_corrupt(healthy()))), RULES)[0].fix
     done = [next(word for word in ("remove", "add", "rm -rf", "disarm") if word in one) for one in fix]
     assert done == ["remove", "add", "rm -rf", "disarm"]
 

@@ -8,10 +8,10 @@ import pytest
 from fake.cluster import ONE, PAIR, FakeCluster, keys
 from fake.machine import FakeMachine
 
-from hardway import ledger
+from hardway import journal
+from hardway.engine.plan import Change
+from hardway.engine.reset import reset
 from hardway.errors import CommandFailed, HardwayError, NotConverged, UsageError
-from hardway.plan import Change
-from hardway.resetting import reset
 
 NewCluster = Callable[[str], FakeCluster]
 
@@ -57,7 +57,7 @@ def test_a_unit_edited_by_hand_is_put_right_and_restarts_alone(one: FakeCluster)
     solo(one).write(KUBELET, text + "# edited\n")
     outcome = one.init()
     assert keys(outcome.changes) == [
-        ("solo", "change", f"file:{KUBELET}"),
+        ("solo", "update", f"file:{KUBELET}"),
         ("solo", "restart", "service:kubelet.service"),
     ]
     assert solo(one).read(KUBELET) == text
@@ -85,7 +85,7 @@ def test_a_unit_edited_and_put_back_by_hand_without_a_restart_in_between_needs_o
 def test_a_deleted_unit_file_comes_back_and_nothing_else_restarts(three: FakeCluster) -> None:
     (three.machines["c1"].root / ETCD.lstrip("/")).unlink()
     outcome = three.init(["etcd"])
-    assert keys(outcome.changes) == [("c1", "make", f"file:{ETCD}"), ("c1", "restart", "service:etcd.service")]
+    assert keys(outcome.changes) == [("c1", "create", f"file:{ETCD}"), ("c1", "restart", "service:etcd.service")]
 
 
 def test_what_was_not_chosen_is_left_and_restarts_nothing(one: FakeCluster) -> None:
@@ -183,7 +183,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(
     with pytest.raises(NotConverged, match="in the way") as caught:
         made.init()
     assert (caught.value.machine, caught.value.said) == ("solo", KUBELET)
-    assert not solo(made).has(ledger.PATH)
+    assert not solo(made).has(journal.PATH)
     made.init(adopt=True)
     assert solo(made).read(KUBELET).startswith("[Unit]")
     assert not path.is_symlink()
@@ -210,13 +210,13 @@ def test_a_hosts_file_without_a_last_newline_keeps_its_last_name(new_cluster: Ne
 
 
 def test_half_a_line_in_the_ledger_swallows_no_other(one: FakeCluster) -> None:
-    whole = set(ledger.read(solo(one).read(ledger.PATH)).entries)
-    lines = solo(one).read(ledger.PATH).splitlines(keepends=True)
+    whole = set(journal.read(solo(one).read(journal.PATH)).entries)
+    lines = solo(one).read(journal.PATH).splitlines(keepends=True)
     kept = [line for line in lines if KUBELET not in line]
-    solo(one).write(ledger.PATH, "".join(kept) + '{"op":"intent","key":"fi')
+    solo(one).write(journal.PATH, "".join(kept) + '{"op":"intent","key":"fi')
     (solo(one).root / KUBELET.lstrip("/")).unlink()
     one.init()
-    assert set(ledger.read(solo(one).read(ledger.PATH)).entries) == whole
+    assert set(journal.read(solo(one).read(journal.PATH)).entries) == whole
 
 
 def test_a_disk_that_is_full_is_found_before_anything_changed(new_cluster: NewCluster) -> None:

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from strategies import inventories
 
-from hardway import data, ledger
+from hardway import data, journal
+from hardway.declare.resources import Present, Service
+from hardway.engine.plan import View
 from hardway.events import Event
-from hardway.plan import View
 from hardway.remote import ConnectionLost
-from hardway.resources import Present, Service
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -49,8 +49,8 @@ def shape(made: FakeCluster) -> Shape:
 
 
 def noted(made: FakeCluster) -> Noted:
-    """What each machine's ledger holds, and what of it was begun and not ended."""
-    read = {name: ledger.read(one.read(ledger.PATH)) for name, one in made.machines.items()}
+    """What each machine's journal holds, and what of it was begun and not ended."""
+    read = {name: journal.read(one.read(journal.PATH)) for name, one in made.machines.items()}
     return {name: (set(one.entries), one.open) for name, one in read.items()}
 
 

@@ -19,11 +19,11 @@ def pair(built_cluster: NewCluster) -> FakeCluster:
     return built_cluster(PAIR)
 
 
-def refused(made: FakeCluster, kind: type[HardwayError], *chapters: str) -> HardwayError:
+def refused(made: FakeCluster, kind: type[HardwayError], *phases: str) -> HardwayError:
     """The error of a run; no machine was asked for more than to be looked at."""
     before = {name: one.tree() for name, one in made.machines.items()}
     with pytest.raises(kind) as caught:
-        made.init(chapters) if chapters else made.init()
+        made.init(phases) if phases else made.init()
     assert {name: one.tree() for name, one in made.machines.items()} == before
     return caught.value
 
@@ -154,7 +154,7 @@ def test_a_limit_without_all_controllers_cannot_begin_etcd(new_cluster: NewClust
 
 
 class TestABundle:
-    """What it lacks is found before a ledger says that the run has begun: else the machine were bare no more."""
+    """What it lacks is found before a journal says that the run has begun: else the machine were bare no more."""
 
     @pytest.fixture
     def bare(self, new_cluster: NewCluster) -> FakeCluster:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hardway.phases.base import Proof
-from hardway.phases.etcd import plaintext_query
+from hardway.declare.phases.base import Proof
+from hardway.declare.phases.etcd import plaintext_query
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a machine says of itself, and the holes that follow."""
+"""What a machine says of itself, and the placeholders that follow."""
 
 import subprocess
 from collections.abc import Callable
@@ -31,8 +31,8 @@ free-kib=1000
 """
 
 
-def hole(text: str, name: str) -> str:
-    return parse(text).holes[f"fact/{name}"].decode()
+def placeholder(text: str, name: str) -> str:
+    return parse(text).placeholders[f"fact/{name}"].decode()
 
 
 def test_an_ordinary_machine() -> None:
@@ -59,7 +59,7 @@ def test_an_ordinary_machine() -> None:
     ],
 )
 def test_holes_follow_from_what_was_seen(more: str, name: str, value: str) -> None:
-    assert hole(USUAL + more, name) == value
+    assert placeholder(USUAL + more, name) == value
 
 
 def test_a_machine_that_says_nothing_is_bare_and_not_an_error() -> None:

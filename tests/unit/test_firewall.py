@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from hardway.deciding import first_state
+from hardway.declare.network.firewall import Opening, commands, openings
+from hardway.declare.network.flows import KUBELET, dials, flows, open_ports
+from hardway.engine.guards import first_state
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
-from hardway.network.firewall import Opening, commands, openings
-from hardway.network.flows import KUBELET, dials, flows, open_ports
-from hardway.rules import firewalls
-from hardway.rules.host import Filter, Host, Reached
-from hardway.rules.model import Finding, Scene, examine
-from hardway.views.foresight import declared
-from hardway.views.map import Map, drawn
+from hardway.map import Map, drawn
+from hardway.preflight import firewalls
+from hardway.preview.foresight import declared
+from hardway.probe.host import Filter, Host, Reached
+from hardway.rules import Evidence, Finding, examine
 
 ROOT = Path(__file__).parents[2]
 LB = Machine("lb", frozenset({"load-balancer"}), IPv4Address("192.0.2.9"))
@@ -142,7 +142,7 @@ def find(
         name: {(address, int(port)): said for text, said in of.items() for address, _, port in [text.partition(":")]}
         for name, of in (reached or {}).items()
     }
-    return examine(firewalls.RULES, Scene(cluster, hosts=seen, reached=answers))
+    return examine(firewalls.RULES, Evidence(cluster, hosts=seen, reached=answers))
 
 
 OWN = {"filters": (Filter("input", "inet company in", True),), "ruleset": "policy drop"}
@@ -195,8 +195,8 @@ def test_what_opens_a_port_is_said_for_what_closes_it(there: dict[str, Any], fix
 
 
 def test_of_a_machine_that_was_not_looked_at_nothing_is_claimed() -> None:
-    scene = Scene(SMALL, reached={"w0": {("192.0.2.10", 6443): "silent"}}, hosts={"w0": Host()})
-    [finding] = examine(firewalls.RULES, scene)
+    evidence = Evidence(SMALL, reached={"w0": {("192.0.2.10", 6443): "silent"}}, hosts={"w0": Host()})
+    [finding] = examine(firewalls.RULES, evidence)
     assert (finding.machine, finding.fix.splitlines()[0]) == (
         "c0",
         "open them in its own firewall, or in one on the way; the commands:",

@@ -133,7 +133,7 @@ WRONG = {
         f'cluster: "a\\nb"\n{ONE}',
         ['1:10: cluster: "a\\nb" holds a line break; write it on one line'],
     ),
-    "a hole's mark": (
+    "a placeholder's mark": (
         f"cluster: a\nsettings: {{kubelet: {{x: ⟦pki/ca.key|plain|open⟧}}}}\n{ONE}",
         [
             '2:25: settings.kubelet.x: "\\u27e6pki/ca.key|plain|open\\u27e7" holds ⟦ or ⟧,'

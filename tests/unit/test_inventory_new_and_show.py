@@ -18,7 +18,7 @@ from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.inventory.schema import json_schema
 from hardway.inventory.starter import READY, Given, Shape, starter
-from hardway.views.inventory import shown, shown_lines
+from hardway.inventory.view import shown, shown_lines
 
 FULL = """\
 hardway: ">=0.1,<2"

@@ -12,25 +12,25 @@ from typing import Any
 import pytest
 
 from hardway import yaml_text
-from hardway.console.map import map_html, map_svg
-from hardway.console.map.kinds import kinds
-from hardway.console.map.paper import width
-from hardway.deciding import first_state
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Model, Proof
+from hardway.declare.phases.paths import unit_path
+from hardway.declare.phases.workers import KUBELET_CONFIG, PROXY_CONFIG
+from hardway.declare.resources import File
+from hardway.engine.guards import first_state
 from hardway.events import Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
-from hardway.phases.base import Model, Proof
-from hardway.phases.paths import unit_path
-from hardway.phases.workers import KUBELET_CONFIG, PROXY_CONFIG
-from hardway.plan import Declaration
-from hardway.resources import File
-from hardway.rules.surroundings import CONTROLLER_PORTS, WORKER_PORTS
-from hardway.views.evidence import command
-from hardway.views.foresight import declared
-from hardway.views.items import Item
-from hardway.views.map import Connection, Map, coloured, drawn
-from hardway.views.plan import Plan, Unobserved
-from hardway.views.verification import Verification
+from hardway.map import Connection, Map, coloured, drawn
+from hardway.map.draw import map_html, map_svg
+from hardway.map.draw.kinds import kinds
+from hardway.map.draw.paper import width
+from hardway.preflight.surroundings import CONTROLLER_PORTS, WORKER_PORTS
+from hardway.preview.evidence import command
+from hardway.preview.foresight import declared
+from hardway.preview.items import Item
+from hardway.preview.plan import Plan, Unobserved
+from hardway.verify.verification import Verification
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -267,8 +267,8 @@ def test_the_picture_in_the_docs_is_the_one_of_the_seven_machines(lab: Map) -> N
 def found(lab: Map, *items: Item, failed: tuple[Proved, ...] = (), unobserved: tuple[str, ...] = ()) -> Verification:
     names = tuple(one.name for one in lab.machines if one.address)
     plan = Plan(
-        cluster="lab", machines=names, limited=False, chapters=(), formed=True, items=items, pending=(), refusals=(),
-        foreign={}, unowned={}, unseen=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
+        cluster="lab", machines=names, limited=False, phases=(), formed=True, items=items, pending=(), refusals=(),
+        conflicts={}, unmanaged={}, unseen=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
         to_get=(), identifier="",
     )  # fmt: skip
     return Verification(plan, failed, 0)
@@ -295,19 +295,19 @@ Proofs = tuple[tuple[str, Proof], ...]
     ],
 )
 def test_a_component_is_marked_by_what_differs_in_its_files_and_its_unit(lab: Map, name: str, component: str) -> None:
-    live = coloured(lab, found(lab, Item(component.partition("/")[0], "a chapter", name, "change")), ())
+    live = coloured(lab, found(lab, Item(component.partition("/")[0], "a chapter", name, "update")), ())
     assert marks(live)[component] == "differs"
     assert {mark for name, mark in marks(live).items() if name != component} == {"holds"}
 
 
 def test_a_connection_is_as_good_as_its_worse_end(lab: Map) -> None:
-    live = coloured(lab, found(lab, Item("worker-1", "workers", "file:/var/lib/kubelet/config.yaml", "change")), ())
+    live = coloured(lab, found(lab, Item("worker-1", "workers", "file:/var/lib/kubelet/config.yaml", "update")), ())
     asked = {one.server.machine: one.mark for one in between(live, "kube-apiserver", "kubelet")}
     assert asked == {"worker-0": "holds", "worker-1": "differs", "worker-2": "holds"}
 
 
 @pytest.mark.parametrize(
-    ("machine", "chapter", "what", "components"),
+    ("machine", "phase", "what", "components"),
     [
         ("controller-1", "etcd", "this member is healthy over mTLS", {"controller-1/etcd"}),
         ("controller-0", "etcd", "all members follow one leader", set()),
@@ -325,10 +325,10 @@ def test_a_connection_is_as_good_as_its_worse_end(lab: Map) -> None:
     ],
 )
 def test_a_failed_proof_marks_whom_it_asks(
-    lab: Map, proofs: Proofs, machine: str, chapter: str, what: str, components: set[str]
+    lab: Map, proofs: Proofs, machine: str, phase: str, what: str, components: set[str]
 ) -> None:
-    assert [one for of, one in proofs if (of, one.machine, one.name) == (chapter, machine, what)]
-    live = coloured(lab, found(lab, failed=(Proved(machine, chapter, what, False, ""),)), proofs)
+    assert [one for of, one in proofs if (of, one.machine, one.name) == (phase, machine, what)]
+    live = coloured(lab, found(lab, failed=(Proved(machine, phase, what, False, ""),)), proofs)
     assert {name for name, mark in marks(live).items() if mark == "fails"} == components
     broken = {name.partition("/")[0] for name in components} | {machine}
     assert {one.name for one in live.machines if one.mark == "fails"} == broken

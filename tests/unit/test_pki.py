@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hardway import pki
-from hardway.pki import CertificateSpec
+from hardway.declare import pki
+from hardway.declare.pki import CertificateSpec
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 MONTH = timedelta(days=30)

@@ -6,24 +6,26 @@ from typing import Any
 
 import pytest
 
-from hardway import ledger
-from hardway.facts import parse
-from hardway.ledger import Ledger
-from hardway.phases.base import Chapter, Model, Placed
-from hardway.plan import (
-    Change,
-    View,
-    declare,
-    differences,
-    foreign,
-    probe_script,
-    read_answer,
-    to_hash,
-    with_digests,
+from hardway import journal
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model, Phase, Placed
+from hardway.declare.resources import (
+    Absent,
+    Binary,
+    Context,
+    Directory,
+    File,
+    Observed,
+    Present,
+    Resource,
+    Service,
+    Unknown,
 )
-from hardway.resources import Absent, Binary, Context, Directory, File, Observed, Present, Resource, Service, Unseen
-from hardway.resources.files import Stat
-from hardway.resources.service import Running
+from hardway.declare.resources.files import Stat
+from hardway.declare.resources.service import Running
+from hardway.engine.plan import Change, View, conflicts, differences, probe_script, read_answer, to_hash, with_digests
+from hardway.facts import parse
+from hardway.journal import Journal
 from hardway.values import sha256
 
 UNIT, CONFIG, TOOL = "/etc/systemd/system/a.service", "/etc/a/config", "/usr/local/bin/a"
@@ -53,7 +55,7 @@ def view(
     drop_ins: dict[str, Stat] | None = None,
     entries: dict[str, dict[str, Any]] | None = None,
 ) -> View:
-    return View(parse(""), Ledger(entries or {}), "", {**AS_DECLARED, **(changed or {})}, drop_ins or {})
+    return View(parse(""), Journal(entries or {}), "", {**AS_DECLARED, **(changed or {})}, drop_ins or {})
 
 
 def placed(*resources: Resource) -> list[Placed]:
@@ -75,10 +77,10 @@ def test_what_is_as_declared_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("key", "observed", "verb", "then"),
     [
-        (f"file:{UNIT}", Absent(), "make", "restart"),
-        (f"file:{UNIT}", Present(stat("other\n")), "change", "restart"),
-        (f"binary:{TOOL}", Present(stat(mode=0o755, digest="bad")), "change", "restart"),
-        (f"file:{CONFIG}", Present(stat("other\n")), "change", "reload"),
+        (f"file:{UNIT}", Absent(), "create", "restart"),
+        (f"file:{UNIT}", Present(stat("other\n")), "update", "restart"),
+        (f"binary:{TOOL}", Present(stat(mode=0o755, digest="bad")), "update", "restart"),
+        (f"file:{CONFIG}", Present(stat("other\n")), "update", "reload"),
     ],
 )
 def test_a_changed_input_restarts_or_reloads_its_service(key: str, observed: Observed, verb: str, then: str) -> None:
@@ -121,7 +123,7 @@ def test_a_reload_answers_for_what_is_reloaded_only() -> None:
 
 
 def test_what_was_not_seen_is_not_absent() -> None:
-    assert plan(view(dict.fromkeys(AS_DECLARED, Unseen("no answer")))) == []
+    assert plan(view(dict.fromkeys(AS_DECLARED, Unknown("no answer")))) == []
 
 
 def test_what_is_not_chosen_is_left_and_restarts_nothing() -> None:
@@ -131,11 +133,11 @@ def test_what_is_not_chosen_is_left_and_restarts_nothing() -> None:
 
 
 def test_what_is_declared_no_more_goes_services_first_then_newest_first() -> None:
-    entries = {key: {"chapter": "etcd"} for key in ("file:/old/1", "service:old.service", "file:/old/2")}
+    entries = {key: {"phase": "etcd"} for key in ("file:/old/1", "service:old.service", "file:/old/2")}
     assert plan(view(entries={**entries, f"file:{UNIT}": {}})) == [
-        ("remove", "service:old.service"),
-        ("remove", "file:/old/2"),
-        ("remove", "file:/old/1"),
+        ("delete", "service:old.service"),
+        ("delete", "file:/old/2"),
+        ("delete", "file:/old/1"),
     ]
 
 
@@ -155,17 +157,17 @@ def test_an_entry_of_a_kind_that_this_version_does_not_know_is_left() -> None:
 def test_a_file_of_somebody_else_is_one_with_another_content(observed: Observed, found: list[str]) -> None:
     seen = view({f"file:{UNIT}": observed})
     changes = differences(placed(*FILES), seen, CONTEXT)
-    assert foreign(changes, seen, CONTEXT) == found
+    assert conflicts(changes, seen, CONTEXT) == found
     ours = view({f"file:{UNIT}": observed}, entries={f"file:{UNIT}": {}})
-    assert foreign(changes, ours, CONTEXT) == []
+    assert conflicts(changes, ours, CONTEXT) == []
 
 
 def test_two_chapters_cannot_declare_the_same_thing() -> None:
-    def chapter(name: str) -> Chapter:
-        return Chapter(name, "", "", lambda model: [("m", File("/a", name))], lambda model: ())
+    def phase(name: str) -> Phase:
+        return Phase(name, "", "", lambda model: [("m", File("/a", name))], lambda model: ())
 
     with pytest.raises(ValueError, match="file:/a on m: declared by one and by two"):
-        declare(Model(None, None, {}), [chapter("one"), chapter("two")])  # type: ignore[arg-type]
+        declare(Model(None, None, {}), [phase("one"), phase("two")])  # type: ignore[arg-type]
 
 
 NONCE = "hardway-0123"
@@ -178,7 +180,7 @@ def answer(**sections: str) -> str:
 def test_one_script_asks_for_everything_and_every_kind_reads_its_own() -> None:
     script = probe_script((*FILES, A), NONCE)
     assert [line.split()[-1].removesuffix("\\n'") for line in script.splitlines() if NONCE in line] == [
-        "facts", "ledger", "state", "file", "binary", "service", "inputs",
+        "facts", "journal", "state", "file", "binary", "service", "inputs",
     ]  # fmt: skip
     assert f"{UNIT}.d" in script
     seen = read_answer(
@@ -186,7 +188,7 @@ def test_one_script_asks_for_everything_and_every_kind_reads_its_own() -> None:
         NONCE,
         answer(
             facts="machine=x86_64",
-            ledger=ledger.written(Ledger(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
+            journal=journal.written(Journal(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
             state='{"a": 1}\n',
             file=f"5\t1.5\t2.5\t9\t644\troot\troot\tregular file\t{UNIT}\n"
             f"7\t1.5\t2.5\t9\t644\troot\troot\tregular file\t{CONFIG}\n",
@@ -206,7 +208,7 @@ def test_one_script_asks_for_everything_and_every_kind_reads_its_own() -> None:
 
 def test_a_deep_look_believes_no_index() -> None:
     said = answer(
-        ledger=ledger.written(Ledger(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
+        journal=journal.written(Journal(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
         file=f"5\t1.5\t2.5\t9\t644\troot\troot\tregular file\t{UNIT}\n",
     )
     assert to_hash(read_answer(FILES, NONCE, said)) == []
@@ -215,7 +217,7 @@ def test_a_deep_look_believes_no_index() -> None:
 
 def test_an_answer_that_broke_off_leaves_services_unseen() -> None:
     seen = read_answer((*FILES, A), NONCE, answer(facts="machine=x86_64"))
-    assert seen.observed[A.key] == Unseen("systemd did not answer")
+    assert seen.observed[A.key] == Unknown("systemd did not answer")
 
 
 def test_folders_are_not_hashed() -> None:

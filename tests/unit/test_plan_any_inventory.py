@@ -7,18 +7,19 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from strategies import inventories
 
-from hardway.activation import activation, begin
 from hardway.artifacts.catalogue import releases_for
+from hardway.declare.declaration import declare
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import ApiObjects, Context, File
+from hardway.engine.plan import differences, probe_script, read_answer
+from hardway.engine.scripts import activation, begin
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
-from hardway.phases import CHAPTER_NAMES
-from hardway.phases.base import Model
-from hardway.plan import declare, differences, probe_script, read_answer
-from hardway.resources import ApiObjects, Context, File
 from hardway.state import State
-from hardway.values import holes
+from hardway.values import placeholders
 
 BARE = parse("machine=x86_64\ncgroup=2\ninit=systemd\n")
 
@@ -43,11 +44,11 @@ def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -
         resources = [one.resource for one in wanted]
         assert SCRIPT in probe_script(resources, "n")
         view = read_answer(resources, "n", "")
-        values = {**dict.fromkeys([*made, "workspace/path"], b"x"), **BARE.holes}
+        values = {**dict.fromkeys([*made, "workspace/path"], b"x"), **BARE.placeholders}
         context = Context(machine.name, values, {})
         for resource in resources:
             if isinstance(resource, File):
-                unknown = {hole.name for hole in holes(resource.text)} - values.keys()
+                unknown = {placeholder.name for placeholder in placeholders(resource.text)} - values.keys()
                 assert not unknown, resource.path
                 assert resource.content(context) is not None
                 if resource.path.endswith((".yaml", ".conflist")):
@@ -55,7 +56,7 @@ def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -
             if isinstance(resource, ApiObjects):
                 assert all(document["kind"] for document in yaml.safe_load_all(resource.manifest))
         changes = differences(wanted, view, context)
-        assert [one.key for one in changes if one.chapter not in CHAPTER_NAMES] == []
+        assert [one.key for one in changes if one.phase not in PHASE_NAMES] == []
         intents = begin("{}\n", changes, wanted, view, context)
         assert [one.key for one in changes if f'"key":"{one.key}"' not in intents] == []
         assert activation(changes, view, context)

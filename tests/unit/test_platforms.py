@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hardway.activation import PRELUDE
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.hosts import packages
+from hardway.engine.scripts import PRELUDE
 from hardway.inventory.model import Cluster, Machine, Network
-from hardway.phases.base import Model
-from hardway.phases.hosts import packages
 from hardway.platforms import PLATFORMS, RED_HAT, platform
 from hardway.state import State
 

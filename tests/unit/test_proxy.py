@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 from fake.cluster import ONE, FakeCluster, keys
 
+from hardway.declare.resources import Package
+from hardway.declare.resources.base import Context, Difference
 from hardway.inventory.load import load
-from hardway.resources import Package
-from hardway.resources.base import Context, Difference
 
 NewCluster = Callable[[str], FakeCluster]
 DROP_IN = "/etc/systemd/system/containerd.service.d/10-proxy.conf"
@@ -22,7 +22,7 @@ def one(built_cluster: NewCluster) -> FakeCluster:
 def test_it_comes_as_a_drop_in_and_restarts_containerd_alone(one: FakeCluster) -> None:
     one.rewrite("cluster: one\n", f"cluster: one\n{PROXY}")
     assert keys(one.init().changes) == [
-        ("solo", "make", f"file:{DROP_IN}"),
+        ("solo", "create", f"file:{DROP_IN}"),
         ("solo", "restart", "service:containerd.service"),
     ]
     text = one.machines["solo"].read(DROP_IN)
@@ -36,7 +36,7 @@ def test_without_it_the_drop_in_goes_and_containerd_restarts(one: FakeCluster) -
     one.init()
     one.rewrite(PROXY, "")
     assert keys(one.init().changes) == [
-        ("solo", "remove", f"file:{DROP_IN}"),
+        ("solo", "delete", f"file:{DROP_IN}"),
         ("solo", "restart", "service:containerd.service"),
     ]
     assert not one.machines["solo"].has("/etc/systemd/system/containerd.service.d")
@@ -45,16 +45,16 @@ def test_without_it_the_drop_in_goes_and_containerd_restarts(one: FakeCluster) -
 
 def test_apt_is_given_it(one: FakeCluster) -> None:
     package = Package("socat", "socat", proxy="http://proxy:3128")
-    steps = package.steps(Difference("make", ""), Context("solo"))
+    steps = package.steps(Difference("create", ""), Context("solo"))
     assert steps == "install_package socat socat '' http://proxy:3128"
     [typed] = package.shell()
     assert "http_proxy=http://proxy:3128 https_proxy=http://proxy:3128 apt-get install" in typed.command
 
 
 def test_every_package_has_it(one: FakeCluster) -> None:
-    from hardway.deciding import first_state
-    from hardway.phases.base import Model
-    from hardway.phases.hosts import packages
+    from hardway.declare.phases.base import Model
+    from hardway.declare.phases.hosts import packages
+    from hardway.engine.guards import first_state
 
     one.rewrite("cluster: one\n", f"cluster: one\n{PROXY}")
     cluster = load(one.inventory)

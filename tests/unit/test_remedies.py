@@ -4,8 +4,8 @@ import shlex
 
 import pytest
 
+from hardway.doctor.remedies import on
 from hardway.inventory.model import Machine, Ssh
-from hardway.rules.remedies import on
 
 
 def fix(script: str, ssh: Ssh) -> str:

@@ -6,9 +6,9 @@ import jinja2
 import pytest
 import yaml
 
+from hardway.declare.render import flags, merge_flags, merge_sections, merge_toml, merge_yaml, render
 from hardway.errors import UsageError
-from hardway.render import flags, merge_flags, merge_sections, merge_toml, merge_yaml, render
-from hardway.values import Hole
+from hardway.values import Placeholder
 
 UNIT = """\
 [Service]
@@ -17,7 +17,7 @@ ExecStart=/usr/local/bin/thing \\
   --two=2
 Restart=always
 """
-HOLE = str(Hole("fact/cgroup-driver"))
+HOLE = str(Placeholder("fact/cgroup-driver"))
 
 
 def test_a_missing_value_is_an_error() -> None:

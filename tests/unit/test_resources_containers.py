@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from hardway.resources import Absent, ApiObjects, Context, Image, Observed, Present, Unseen
-from hardway.values import Hole
+from hardway.declare.resources import Absent, ApiObjects, Context, Image, Observed, Present, Unknown
+from hardway.values import Placeholder
 
 PAUSE = Image("registry.k8s.io/pause:3.10", "image/pause", "3.10")
 ACCEPTED = Context("m", accepted={("image/pause", "3.10"): frozenset(("aa",))})
@@ -25,15 +25,15 @@ OBJECTS = ApiObjects("coredns", MANIFEST, "/etc/kubernetes/admin.conf")
 def test_an_image_that_containerd_lists_is_there() -> None:
     assert Image.parse([PAUSE], "registry.k8s.io/pause:3.10\n") == {PAUSE.key: Present()}
     assert Image.parse([PAUSE], "sha256:abc\n") == {PAUSE.key: Absent()}
-    assert Image.parse([PAUSE], "unseen\n") == {PAUSE.key: Unseen("containerd does not answer")}
+    assert Image.parse([PAUSE], "unseen\n") == {PAUSE.key: Unknown("containerd does not answer")}
 
 
 def test_an_image_without_an_accepted_archive_is_the_kubelets_to_pull() -> None:
     assert PAUSE.diff(Absent(), Context("m")) is None
     difference = PAUSE.diff(Absent(), ACCEPTED)
     assert difference is not None
-    assert difference.verb == "make"
-    assert PAUSE.diff(Unseen("no"), ACCEPTED) is None
+    assert difference.verb == "create"
+    assert PAUSE.diff(Unknown("no"), ACCEPTED) is None
     assert PAUSE.diff(Present(), ACCEPTED) is None
 
 
@@ -66,7 +66,7 @@ def test_what_the_servers_dry_run_leaves_as_it_is_does_not_differ() -> None:
 def test_what_it_would_change_or_make_is_named() -> None:
     difference = OBJECTS.diff(parsed(answer([service("10.32.0.99")], [namespace(), service("10.32.0.10")])), ACCEPTED)
     assert difference is not None
-    assert (difference.verb, difference.why) == ("change", "Namespace/a, Service/a/dns")
+    assert (difference.verb, difference.why) == ("update", "Namespace/a, Service/a/dns")
 
 
 def test_what_others_add_is_no_drift() -> None:
@@ -89,13 +89,13 @@ def test_before_there_is_an_api_everything_is_absent() -> None:
     assert parsed("@none\n") == Absent()
     difference = OBJECTS.diff(Absent(), Context("m"))
     assert difference is not None
-    assert difference.verb == "make"
+    assert difference.verb == "create"
 
 
 def test_an_api_that_does_not_answer_leaves_its_objects_unseen() -> None:
     said = "The connection to the server 127.0.0.1:6443 was refused"
-    assert parsed(f"{said}\n\n@dry\n{said}\n") == Unseen(said)
-    assert OBJECTS.diff(Unseen(said), Context("m")) is None
+    assert parsed(f"{said}\n\n@dry\n{said}\n") == Unknown(said)
+    assert OBJECTS.diff(Unknown(said), Context("m")) is None
 
 
 def test_who_may_not_look_yet_is_answered_by_an_api_that_works() -> None:
@@ -104,7 +104,7 @@ def test_who_may_not_look_yet_is_answered_by_an_api_that_works() -> None:
 
 
 def test_the_bootstrap_kubeconfig_is_staged_for_the_apply_alone() -> None:
-    rbac = ApiObjects("rbac", MANIFEST, "/conf", bootstrap_kubeconfig=f"key: {Hole('pki/a.key', secret=True)}")
+    rbac = ApiObjects("rbac", MANIFEST, "/conf", bootstrap_kubeconfig=f"key: {Placeholder('pki/a.key', secret=True)}")
     staged = rbac.staged(Context("m", {"pki/a.key": b"secret"}))
     assert sorted(staged.values()) == sorted([MANIFEST.encode(), b"key: secret"])
     difference = rbac.diff(Absent(), ACCEPTED)

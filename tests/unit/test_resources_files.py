@@ -4,9 +4,20 @@ from typing import Any
 
 import pytest
 
-from hardway.resources import Absent, Binary, Block, Context, Difference, Directory, File, Observed, Present, Unseen
-from hardway.resources.files import OnDisk, Stat, parse_stat
-from hardway.values import Hole, sha256
+from hardway.declare.resources import (
+    Absent,
+    Binary,
+    Block,
+    Context,
+    Difference,
+    Directory,
+    File,
+    Observed,
+    Present,
+    Unknown,
+)
+from hardway.declare.resources.files import OnDisk, Stat, parse_stat
+from hardway.values import Placeholder, sha256
 
 CONTEXT = Context("m", {"secrets/key": b"s3cret"}, {("etcd", "3.6"): frozenset(("aa", "bb"))})
 FILE = File("/etc/a", "text\n", mode=0o640, owner="etcd", group="etcd")
@@ -34,19 +45,19 @@ def test_a_line_of_stat_keeps_times_as_they_were_printed() -> None:
 @pytest.mark.parametrize("resource", [FILE, Directory("/etc/a"), Binary("/etc/a", "etcd", "3.6")])
 def test_what_stat_does_not_name_is_absent(resource: OnDisk) -> None:
     assert type(resource).parse([resource], "") == {resource.key: Absent()}
-    assert resource.diff(Unseen("no answer"), CONTEXT) is None
+    assert resource.diff(Unknown("no answer"), CONTEXT) is None
 
 
 @pytest.mark.parametrize(
     ("observed", "says"),
     [
-        (Absent(), "make: is not there"),
+        (Absent(), "create: is not there"),
         (Present(stat(0o640, sha256(b"text\n"), owner="etcd", group="etcd")), None),
-        (Present(stat(0o640, sha256(b"other"), owner="etcd", group="etcd")), "change: content differs"),
-        (Present(stat(0o600, sha256(b"text\n"), owner="etcd", group="etcd")), "change: mode 0600 is not 0640"),
-        (Present(stat(0o640, sha256(b"text\n"))), "change: owner root:root is not etcd:etcd"),
-        (Present(stat(0o640, owner="etcd", group="etcd", type="symbolic link")), "change: is a symbolic link"),
-        (Present(stat(0o644, "x")), "change: content differs; mode 0644 is not 0640; owner root:root is not etcd:etcd"),
+        (Present(stat(0o640, sha256(b"other"), owner="etcd", group="etcd")), "update: content differs"),
+        (Present(stat(0o600, sha256(b"text\n"), owner="etcd", group="etcd")), "update: mode 0600 is not 0640"),
+        (Present(stat(0o640, sha256(b"text\n"))), "update: owner root:root is not etcd:etcd"),
+        (Present(stat(0o640, owner="etcd", group="etcd", type="symbolic link")), "update: is a symbolic link"),
+        (Present(stat(0o644, "x")), "update: content differs; mode 0644 is not 0640; owner root:root is not etcd:etcd"),
     ],
 )  # fmt: skip
 def test_a_file_differs_by_content_mode_owner_and_type(observed: Observed, says: str | None) -> None:
@@ -54,7 +65,7 @@ def test_a_file_differs_by_content_mode_owner_and_type(observed: Observed, says:
 
 
 def test_a_secret_shows_as_its_digest_only() -> None:
-    secret = File("/etc/key", f"key: {Hole('secrets/key', secret=True)}\n")
+    secret = File("/etc/key", f"key: {Placeholder('secrets/key', secret=True)}\n")
     difference = secret.diff(Absent(), CONTEXT)
     assert secret.secret
     assert secret.content(CONTEXT) == b"key: s3cret\n"
@@ -62,20 +73,20 @@ def test_a_secret_shows_as_its_digest_only() -> None:
 
 
 def test_a_hole_that_nothing_fills_yet_is_named() -> None:
-    later = File("/etc/crt", str(Hole("pki/ca.crt")))
-    assert later.diff(Absent(), CONTEXT) == Difference("make", "known after pki/ca.crt")
+    later = File("/etc/crt", str(Placeholder("pki/ca.crt")))
+    assert later.diff(Absent(), CONTEXT) == Difference("create", "known after pki/ca.crt")
     assert (later.staged(CONTEXT), later.entry(Absent(), CONTEXT)) == ({}, {})
 
 
 @pytest.mark.parametrize(
     ("observed", "says"),
     [
-        (Absent(), "make: is not there"),
+        (Absent(), "create: is not there"),
         (Present(stat(0o755, "aa")), None),
         (Present(stat(0o755, "bb")), None),
-        (Present(stat(0o755, "cc")), "change: is not an accepted build of etcd 3.6"),
-        (Present(stat(0o755)), "change: is not an accepted build of etcd 3.6"),
-        (Present(stat(0o744, "aa")), "change: mode 0744 is not 0755"),
+        (Present(stat(0o755, "cc")), "update: is not an accepted build of etcd 3.6"),
+        (Present(stat(0o755)), "update: is not an accepted build of etcd 3.6"),
+        (Present(stat(0o744, "aa")), "update: mode 0744 is not 0755"),
     ],
 )
 def test_a_binary_may_be_any_accepted_build(observed: Observed, says: str | None) -> None:
@@ -85,10 +96,10 @@ def test_a_binary_may_be_any_accepted_build(observed: Observed, says: str | None
 @pytest.mark.parametrize(
     ("observed", "says"),
     [
-        (Absent(), "make: is not there"),
+        (Absent(), "create: is not there"),
         (Present(stat(0o700, type="directory")), None),
-        (Present(stat(0o755, type="directory")), "change: mode 0755 is not 0700"),
-        (Present(stat(0o700)), "change: is a regular file"),
+        (Present(stat(0o755, type="directory")), "update: mode 0755 is not 0700"),
+        (Present(stat(0o700)), "update: is a regular file"),
     ],
 )
 def test_a_folder(observed: Observed, says: str | None) -> None:
@@ -101,7 +112,7 @@ def test_a_folder_that_was_there_before_gets_its_access_back() -> None:
     assert Directory.undo("/etc/cni", there) == "install -d -m 0750 -o root -g adm -- /etc/cni"
     made = folder.entry(Absent(), CONTEXT)
     assert Directory.undo("/etc/cni", made) == "prune /etc/cni"
-    # In a second run it is there, but hardway's own ledger knows that it was not.
+    # In a second run it is there, but hardway's own journal knows that it was not.
     noted = Context("m", noted={folder.key: made})
     assert folder.entry(Present(stat(type="directory")), noted) == made
 
@@ -119,10 +130,10 @@ BLOCK = Block("/etc/hosts", "10.0.0.1 a\n10.0.0.2 b\n")
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        ("@/etc/hosts\n", "make: the block differs"),
-        ("", "make: the block differs"),
+        ("@/etc/hosts\n", "create: the block differs"),
+        ("", "create: the block differs"),
         ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n10.0.0.2 b\n# END hardway\n", None),
-        ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n# END hardway\n", "change: the block differs"),
+        ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n# END hardway\n", "update: the block differs"),
     ],
 )
 def test_a_block_is_what_lies_between_its_marks(said: str, says: str | None) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from hardway.resources import (
+from hardway.declare.resources import (
     KINDS,
     Absent,
     Context,
@@ -17,7 +17,7 @@ from hardway.resources import (
     Route,
     SwapOff,
     Sysctl,
-    Unseen,
+    Unknown,
     User,
 )
 
@@ -66,7 +66,7 @@ def test_what_was_said_is_compared_with_what_is_declared(resource: Resource, sai
 
 @pytest.mark.parametrize("resource", [FORWARD, ROUTE, NAME, SwapOff(), Package("a", "a"), Module("a", "/a")])
 def test_what_was_not_seen_is_left_alone(resource: Resource) -> None:
-    assert resource.diff(Unseen("no answer"), CONTEXT) is None
+    assert resource.diff(Unknown("no answer"), CONTEXT) is None
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from hardway.pki import CertificateSpec
-from hardway.resources import Certificate, Key, PublicKey, RandomKey, WorkspaceFile
-from hardway.resources.local import Local
-from hardway.values import Hole
+from hardway.declare.pki import CertificateSpec
+from hardway.declare.resources import Certificate, Key, PublicKey, RandomKey, WorkspaceFile
+from hardway.declare.resources.local import Local
+from hardway.values import Placeholder
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CA = (
@@ -66,8 +66,8 @@ def test_a_public_half_follows_its_key() -> None:
 
 
 def test_a_text_with_a_hole_waits_for_what_fills_it() -> None:
-    text = WorkspaceFile("kubeconfig", f"ca: {Hole('pki/ca.crt')}\n")
-    with pytest.raises(ValueError, match="kubeconfig: not all of its holes are known"):
+    text = WorkspaceFile("kubeconfig", f"ca: {Placeholder('pki/ca.crt')}\n")
+    with pytest.raises(ValueError, match="kubeconfig: not all of its placeholders are known"):
         text.make({}, NOW)
     first = made(text, values={"pki/ca.crt": b"CA"})
     assert first["kubeconfig"] == b"ca: CA\n"

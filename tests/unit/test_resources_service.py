@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from hardway.resources import Absent, Context, Observed, Present, Service, Unseen
-from hardway.resources.service import Running, seconds
+from hardway.declare.resources import Absent, Context, Observed, Present, Service, Unknown
+from hardway.declare.resources.service import Running, seconds
 
 UNIT = Service("a.service", inputs=("/u", "/u.d", "/bin/a"), reload_inputs=("/crt",), after_stop="ip link delete x")
 CONTEXT = Context("m")
@@ -41,7 +41,7 @@ def test_several_units_and_those_that_are_not_there() -> None:
     said = SAID + "\nId=b.service\nLoadState=not-found\nActiveState=inactive\n"
     seen = Service.parse([UNIT, *others], said)
     assert isinstance(seen[UNIT.key], Present)
-    assert (seen["service:b.service"], seen["service:c.service"]) == (Absent(), Unseen("systemd did not answer"))
+    assert (seen["service:b.service"], seen["service:c.service"]) == (Absent(), Unknown("systemd did not answer"))
 
 
 @pytest.mark.parametrize("timestamp", ["", "n/a", "0"])
@@ -53,7 +53,7 @@ def test_what_never_happened_is_at_the_beginning_of_time(timestamp: str) -> None
     ("observed", "verb"),
     [
         (Present(WELL), None),
-        (Unseen("no answer"), None),
+        (Unknown("no answer"), None),
         (Absent(), "start"),
         (Present(replace(WELL, active="failed")), "start"),
         (Present(replace(WELL, active="activating")), "start"),

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from hardway.doctor.registry import RULES
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
-from hardway.rules import RULES, Finding, Found, Rule, Scene, examine
-from hardway.rules.host import Filter, Host, Listener, Route, Unit
-from hardway.rules.machines import GIB, MIB
+from hardway.preflight.machines import GIB, MIB
+from hardway.probe.host import Filter, Host, Listener, Route, Unit
+from hardway.rules import Evidence, Finding, Found, Rule, examine
 from hardway.values import OPERATOR, Role
 
 NOW = 1_800_000_000.0
@@ -52,15 +53,15 @@ def host(one: Machine, **changes: Any) -> Host:
     return replace(usual, **changes)
 
 
-def scene(
+def evidence(
     cluster: Cluster = CLUSTER,
     *,
     seen: Mapping[str, Mapping[str, Any]] | None = None,
     there: Mapping[str, Mapping[str, Any]] | None = None,
     clock: float = NOW,
-) -> Scene:
+) -> Evidence:
     """All machines are well but for what is said: `seen` changes facts, `there` what is on machines."""
-    return Scene(
+    return Evidence(
         cluster,
         {one.name: facts(one.name, **(seen or {}).get(one.name, {})) for one in cluster.machines},
         {one.name: host(one, **(there or {}).get(one.name, {})) for one in cluster.machines},
@@ -68,12 +69,12 @@ def scene(
     )
 
 
-def found(what: Scene) -> list[tuple[str, str, str]]:
+def found(what: Evidence) -> list[tuple[str, str, str]]:
     return [(one.rule, one.machine, one.what) for one in examine(RULES, what)]
 
 
 def test_nothing_is_found_on_machines_that_are_well() -> None:
-    assert found(scene()) == []
+    assert found(evidence()) == []
 
 
 def unit(active: bool = True) -> Unit:
@@ -110,7 +111,7 @@ def unit(active: bool = True) -> Unit:
     ],
 )
 def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any], expected: str) -> None:
-    assert found(scene(seen={"w0": changes})) == [(rule, "w0", expected)]
+    assert found(evidence(seen={"w0": changes})) == [(rule, "w0", expected)]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +218,7 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
     ],
 )
 def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[str, Any], expected: str) -> None:
-    assert found(scene(there={"w0": changes})) == [(rule, "w0", expected)]
+    assert found(evidence(there={"w0": changes})) == [(rule, "w0", expected)]
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[st
     ],
 )
 def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str, Any]) -> None:
-    assert found(scene(there={"w0": changes})) == []
+    assert found(evidence(there={"w0": changes})) == []
 
 
 @pytest.mark.parametrize(
@@ -244,12 +245,12 @@ def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str,
     ],
 )
 def test_what_only_workers_need_is_not_missed_elsewhere(changes: Mapping[str, Any]) -> None:
-    assert found(scene(there={"c0": changes, "lb": changes})) == []
+    assert found(evidence(there={"c0": changes, "lb": changes})) == []
 
 
 def test_a_balancer_under_selinux_wants_its_policy_told() -> None:
     enforcing = {"selinux": True, "restorecon": True}
-    [finding] = examine(RULES, scene(seen={"lb": enforcing, "w0": enforcing}))
+    [finding] = examine(RULES, evidence(seen={"lb": enforcing, "w0": enforcing}))
     assert (finding.machine, finding.level) == ("lb", "warning")
     assert finding.fix.startswith("setsebool -P haproxy_connect_any 1")
 
@@ -268,48 +269,48 @@ def test_a_balancer_under_selinux_wants_its_policy_told() -> None:
     ],
 )
 def test_a_missing_module_is_asked_for_by_its_distribution_s_package(os: str, version: str, fix: str) -> None:
-    what = scene(seen={"w0": {"os": os, "os_version": version}}, there={"w0": {"missing_features": ("overlay",)}})
+    what = evidence(seen={"w0": {"os": os, "os_version": version}}, there={"w0": {"missing_features": ("overlay",)}})
     [finding] = [one for one in examine(RULES, what) if one.rule == "kernel-features"]
     assert finding.fix.startswith(fix)
 
 
 def test_controllers_need_more_memory_than_workers_and_a_balancer_any() -> None:
     small = {"memory_kib": 1200 * MIB}
-    what = scene(seen={"c0": small, "w0": small, "lb": {"memory_kib": 256 * MIB}})
+    what = evidence(seen={"c0": small, "w0": small, "lb": {"memory_kib": 256 * MIB}})
     assert found(what) == [("memory", "c0", "it has 1.2 GiB of memory; a controller needs 1.5 GiB")]
 
 
 def test_a_machine_with_two_roles_needs_the_disk_of_both() -> None:
     both = replace(W0, roles=frozenset({"controller", "worker"}))
-    what = scene(Cluster("one", (both,)), seen={"w0": {"free_kib": 4 * GIB}})
+    what = evidence(Cluster("one", (both,)), seen={"w0": {"free_kib": 4 * GIB}})
     assert found(what) == [("disk", "w0", "/var/lib has 4.0 GiB free; a controller and worker needs 5.0 GiB")]
 
 
 def test_where_hardway_has_installed_something_only_facts_are_judged() -> None:
-    full = scene(seen={"w0": {"free_kib": 0, "memory_kib": 0}})
+    full = evidence(seen={"w0": {"free_kib": 0, "memory_kib": 0}})
     later = replace(full, hosts={name: one for name, one in full.hosts.items() if name != "w0"})
     assert [(rule, name) for rule, name, _ in found(later)] == [("memory", "w0")]
 
 
 def test_the_balancer_needs_the_endpoints_port() -> None:
     taken = {"listening": (Listener(443, "*", "nginx (pid 5)"), Listener(6443, "*", "other (pid 6)"))}
-    assert found(scene(there={"lb": taken})) == [
+    assert found(evidence(there={"lb": taken})) == [
         ("ports", "lb", "port 443 is already taken by nginx (pid 5); needed by the load balancer")
     ]
 
 
 def test_the_operators_clock_is_compared_too() -> None:
-    assert found(scene(clock=NOW + 119)) == []
-    assert found(scene(clock=NOW + 600)) == [
+    assert found(evidence(clock=NOW + 119)) == []
+    assert found(evidence(clock=NOW + 600)) == [
         ("clock", OPERATOR, "this computer's clock is 600 s ahead of the machines'")
     ]
 
 
 def test_equal_host_names_matter_only_where_they_are_kept() -> None:
     copied = {"c0": {"hostname": "debian"}, "w0": {"hostname": "debian"}, "w1": {"hostname": "debian"}}
-    assert found(scene(seen=copied)) == []
+    assert found(evidence(seen=copied)) == []
     keeping = replace(CLUSTER, hosts=Hosts(hostname="keep"))
-    assert found(scene(keeping, seen=copied)) == [
+    assert found(evidence(keeping, seen=copied)) == [
         ("hostname", "w0", "it has the same host name as c0: debian"),
         ("hostname", "w1", "it has the same host name as c0: debian"),
     ]
@@ -317,19 +318,19 @@ def test_equal_host_names_matter_only_where_they_are_kept() -> None:
 
 def test_iptables_mode_takes_an_older_kernel() -> None:
     older = {"w0": {"kernel": "5.10.0-28-amd64"}}
-    assert found(scene(replace(CLUSTER, network=Network(proxy_mode="iptables")), seen=older)) == []
+    assert found(evidence(replace(CLUSTER, network=Network(proxy_mode="iptables")), seen=older)) == []
 
 
 def test_a_firewall_is_ignored_where_the_inventory_says_so() -> None:
     ignoring = replace(CLUSTER, hosts=Hosts(firewall="ignore"))
     assert (
-        found(scene(ignoring, there={"w0": {"filters": (Filter("forward", "", True), Filter("input", "", True))}}))
+        found(evidence(ignoring, there={"w0": {"filters": (Filter("forward", "", True), Filter("input", "", True))}}))
         == []
     )
 
 
 def test_errors_come_before_warnings_and_each_finding_has_its_fix() -> None:
-    what = scene(
+    what = evidence(
         seen={"c0": {"os": "arch"}, "w0": {"arch": "mips"}}, there={"w0": {"filters": (Filter("forward", "", True),)}}
     )
     findings = examine(RULES, what)
@@ -347,6 +348,6 @@ def test_rules_have_ids_of_their_own_and_reasons() -> None:
 
 
 def test_a_rule_is_asked_only_when_what_it_needs_is_known() -> None:
-    rule = Rule("always", frozenset({"hosts"}), lambda scene: [Found("m", "seen")], "why", "fix", "warning")
-    assert examine([rule], replace(scene(), hosts={})) == []
-    assert examine([rule], scene()) == [Finding("m", "always", "seen", "fix", "warning", "why")]
+    rule = Rule("always", frozenset({"hosts"}), lambda evidence: [Found("m", "seen")], "why", "fix", "warning")
+    assert examine([rule], replace(evidence(), hosts={})) == []
+    assert examine([rule], evidence()) == [Finding("m", "always", "seen", "fix", "warning", "why")]

@@ -13,21 +13,21 @@ import yaml
 from hypothesis import given
 from strategies import dumped, inventories
 
-from hardway import pki
 from hardway.artifacts.catalogue import releases_for
-from hardway.deciding import first_state
+from hardway.declare import pki
+from hardway.declare.declaration import Declaration, declare
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.certs import ETCD_CA
+from hardway.declare.resources import RandomKey
+from hardway.engine.guards import first_state
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
-from hardway.phases.base import Model
-from hardway.phases.certs import ETCD_CA
-from hardway.plan import Declaration, declare
-from hardway.resources import RandomKey
-from hardway.rules import across
-from hardway.rules.model import Finding, Scene, examine
-from hardway.setup.declared import declared_setup
-from hardway.setup.material import parsed
-from hardway.setup.model import COMPONENTS, Certificate, MachineSetup, Provider, Setup
+from hardway.lint import rules as across
+from hardway.lint.declared import declared_setup
+from hardway.probe.setup.material import parsed
+from hardway.probe.setup.model import COMPONENTS, Certificate, MachineSetup, Provider, Setup
+from hardway.rules import Evidence, Finding, examine
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -52,7 +52,7 @@ def good() -> tuple[Cluster, Setup]:
 
 
 def found(cluster: Cluster, setup: Setup) -> list[Finding]:
-    return examine(across.RULES, Scene(cluster, setup=setup))
+    return examine(across.RULES, Evidence(cluster, setup=setup))
 
 
 def told(findings: list[Finding]) -> list[tuple[str, str, str]]:
@@ -176,7 +176,7 @@ def test_a_setting_that_breaks_an_agreement_is_found(
     cluster, declaration = declared(tmp_path, LAB | {"settings": settings})
     findings = found(cluster, declared_setup(cluster, declaration, {}, NOW))
     assert (rule, machine, what) in told(findings)
-    assert all(one.fix and one.why and one.met for one in findings)
+    assert all(one.fix and one.why and one.symptom for one in findings)
 
 
 def test_a_worker_of_another_name_is_found(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_worker_of_another_name_is_found(tmp_path: Path) -> None:
     renamed = replace(kubelet, flags={**kubelet.flags, "hostname-override": "node-1"})
     findings = found(cluster, _with(setup, replace(worker, components={**worker.components, "kubelet": renamed})))
     assert ("node-name", "worker-1") in [(one.rule, one.machine) for one in findings]
-    assert findings[0].met == (
+    assert findings[0].symptom == (
         'workers: nodes "node-1" is forbidden: node "worker-1" is not allowed to modify node "node-1"'
     )
 
@@ -276,7 +276,7 @@ def test_a_setup_that_was_made_wrong_is_found(
     cluster, setup = good()
     findings = found(cluster, _with(setup, alter(setup.machines[name])))
     assert (rule, name, what) in told(findings)
-    assert all(one.fix and one.why and one.met for one in findings)
+    assert all(one.fix and one.why and one.symptom for one in findings)
 
 
 def test_token_issuers_that_differ_are_found(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_rules_about_what_is_not_there_yet_are_silent() -> None:
         "api-server-names",
         "/root/kubernetes.pem, what kube-apiserver shows, lacks 10.32.0.1",
     )
-    assert finding.met.startswith("dns: x509: certificate is valid for 127.0.0.1, 10.240.0.10, ")
+    assert finding.symptom.startswith("dns: x509: certificate is valid for 127.0.0.1, 10.240.0.10, ")
 
 
 def made(declaration: Declaration, when: datetime) -> dict[str, bytes]:

@@ -4,8 +4,8 @@ import socket
 import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
-from hardway.rules import host
-from hardway.rules.host import Filter, Listener, Route, Unit
+from hardway.probe import host
+from hardway.probe.host import Filter, Listener, Route, Unit
 
 NONCE = "NONCE"
 

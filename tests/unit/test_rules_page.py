@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from hardway.rules import RULES, Rule
+from hardway.doctor.registry import RULES
+from hardway.rules import Rule
 
 PAGE = Path(__file__).parents[2] / "docs" / "operate" / "rules.md"
 TABLE = re.compile(r"(<!-- rules: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -14,7 +15,7 @@ def table(kind: str) -> str:
     """The table of the rules that look at a setup, or of preflight's."""
     if kind == "across":
         rows = (
-            (one.id, one.finds + (" (warning)" if one.level == "warning" else ""), one.met, one.fix)
+            (one.id, one.detects + (" (warning)" if one.level == "warning" else ""), one.symptom, one.fix)
             for one in RULES
             if "setup" in one.needs
         )
@@ -51,7 +52,7 @@ def test_a_rule_across_artifacts_says_what_it_finds_and_where_one_would_meet_it(
 
 
 def complete(rule: Rule) -> bool:
-    return bool(rule.finds and rule.fix and rule.why and re.match(r"[^:]+: .", rule.met))
+    return bool(rule.detects and rule.fix and rule.why and re.match(r"[^:]+: .", rule.symptom))
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
+from hardway.engine.plan import View
+from hardway.engine.session import Session
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.model import Cluster, Machine
-from hardway.ledger import Ledger
-from hardway.plan import View
+from hardway.journal import Journal
+from hardway.preflight.preflight import preflight
 from hardway.remote import Result
-from hardway.rules import preflight
-from hardway.session import Session
 from hardway.workspace import Workspace
 
 WORKER = Machine("w0", frozenset({"worker"}), IPv4Address("192.0.2.20"))
@@ -32,25 +32,25 @@ class ThisComputer:
         return Result(done.returncode, done.stdout, done.stderr, 0.0)
 
 
-def look(tmp_path: Path, ledger: Ledger) -> tuple[set[str], list[str]]:
+def look(tmp_path: Path, journal: Journal) -> tuple[set[str], list[str]]:
     """The ids of what preflight finds with this computer in a worker's place, and what it asked."""
     facts = parse(subprocess.run(["sh", "-euc", SCRIPT], capture_output=True, text=True, check=True).stdout)
     here = ThisComputer("w0")
     machines: Any = {"w0": here}
     cluster = Cluster("test", (WORKER,))
     session = Session(cluster, Workspace(tmp_path), machines)
-    findings = preflight(session, {"w0": View(facts, ledger, "", {})}, cluster)
+    findings = preflight(session, {"w0": View(facts, journal, "", {})}, cluster)
     return {one.rule for one in findings}, here.asked
 
 
 def test_a_bare_machine_is_looked_at_closely(tmp_path: Path) -> None:
-    found, asked = look(tmp_path, Ledger())
+    found, asked = look(tmp_path, Journal())
     assert "address" in found
     assert "clock" not in found, f"at {time.time()}"
     assert asked == ["preflight"]
 
 
 def test_a_machine_that_hardway_has_touched_is_not_asked_again(tmp_path: Path) -> None:
-    found, asked = look(tmp_path, Ledger(entries={"file:/etc/kubernetes/admin.conf": {}}))
+    found, asked = look(tmp_path, Journal(entries={"file:/etc/kubernetes/admin.conf": {}}))
     assert "address" not in found
     assert asked == []

@@ -17,39 +17,39 @@ from hardway import events
 from hardway.artifacts.catalogue import releases_for
 from hardway.console import json_error
 from hardway.console.jsonl import line
-from hardway.deciding import first_state
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.doctor.diagnosis import Cause
+from hardway.doctor.doctor import Diagnosis
+from hardway.engine.guards import first_state
 from hardway.errors import HardwayError, InventoryError, Unreachable
 from hardway.events import Changed, Event, Failed, Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.starter import Given, Started, starter
-from hardway.phases.base import Model
-from hardway.plan import declare
+from hardway.inventory.view import checked, shown
+from hardway.map import drawn
+from hardway.preview.items import Item
+from hardway.preview.plan import Plan, Refusal, Unobserved
+from hardway.preview.tree import listed, tree
 from hardway.remote.fan_out import MachineErrors
-from hardway.rules.diagnosis import Cause
 from hardway.schemas import EVENTS, names, schema
 from hardway.schemas.derive import DOCUMENTS, schemas
-from hardway.views.doctor import Diagnosis
-from hardway.views.inventory import checked, shown
-from hardway.views.items import Item
-from hardway.views.map import drawn
-from hardway.views.plan import Plan, Refusal, Unobserved
-from hardway.views.status import MachineStatus, Status
-from hardway.views.tree import listed, tree
-from hardway.views.verification import Verification
+from hardway.status.status import MachineStatus, Status
+from hardway.verify.verification import Verification
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
 CLUSTER = allot_pod_cidrs(load(ROOT / "inventories/lab.yaml"), {})
 EXAMPLES: tuple[Event, ...] = (
     events.RunStarted("init", "lab", ("lb-0",), ("hosts",)),
-    events.StageStarted("observe"),
-    events.StageFinished("observe", 0.3),
+    events.StepStarted("observe"),
+    events.StepFinished("observe", 0.3),
     events.MachineProgress("lb-0", "observe", "running"),
     events.Transferred("lb-0", 1, 2),
     events.ArtifactProgress("etcd", "build", 0, 1),
     events.CommandRun("lb-0", "observe", "true", 0.1),
-    events.Changed("lb-0", "hosts", "file:/etc/hosts", "change"),
+    events.Changed("lb-0", "hosts", "file:/etc/hosts", "update"),
     events.Proved("lb-0", "hosts", "swap is off", True, "yes"),
     events.Found("lb-0", "swap", "error", "swap is on", "swapoff -a"),
     events.Note("so it is", "warning"),
@@ -68,10 +68,10 @@ def declaration() -> Any:
 
 
 PLAN = Plan(
-    cluster="lab", machines=("lb-0",), limited=False, chapters=("hosts",), formed=True,
-    items=(Item("lb-0", "hosts", "file:/etc/hosts", "change", ("edited",), "a", "b", ("-a", "+b"), ("certs",)),),
-    pending=("an upgrade",), refusals=(Refusal("", "no", "yes"),), foreign={"lb-0": ("/etc/x",)},
-    unowned={"lb-0": ("file:/etc/y",)}, unseen=(Unobserved("lb-0", "unit", "why"),),
+    cluster="lab", machines=("lb-0",), limited=False, phases=("hosts",), formed=True,
+    items=(Item("lb-0", "hosts", "file:/etc/hosts", "update", ("edited",), "a", "b", ("-a", "+b"), ("certs",)),),
+    pending=("an upgrade",), refusals=(Refusal("", "no", "yes"),), conflicts={"lb-0": ("/etc/x",)},
+    unmanaged={"lb-0": ("file:/etc/y",)}, unseen=(Unobserved("lb-0", "unit", "why"),),
     unobserved=(Unobserved("lb-0", "", "gone", "hint"),), to_get=("etcd 3",), identifier="abc",
 )  # fmt: skip
 PROOF = Proved("lb-0", "hosts", "swap is off", False, "swap is on")
@@ -198,7 +198,7 @@ def test_every_error_is_an_event(error: HardwayError, capsys: pytest.CaptureFixt
 def test_a_secret_that_came_into_an_event_shows_its_digest() -> None:
     from hardway.values import Secret
 
-    told = line(Changed("m", "c", Secret(b"hunter2"), "make"), NOW)  # type: ignore[arg-type]
+    told = line(Changed("m", "c", Secret(b"hunter2"), "create"), NOW)  # type: ignore[arg-type]
     assert "hunter2" not in told and "sha256:" in told
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from fake.cluster import PAIR, FakeCluster
 
+from hardway.engine.session import holder, lock
 from hardway.errors import Locked
 from hardway.events import Event, Note
-from hardway.session import holder, lock
 
 HERE = f"root@{socket.gethostname()}"
 

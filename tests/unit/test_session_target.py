@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from hardway.engine.session import Access, target
 from hardway.errors import UsageError
 from hardway.inventory.model import Cluster, Machine, Ssh
 from hardway.remote.ssh_config import SshConfig
-from hardway.session import Access, target
 from hardway.workspace import Workspace
 
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from hardway import pki
-from hardway.kube.kubeconfig import kubeconfig
-from hardway.setup.commands import environment, exec_start, flags
-from hardway.setup.declared import kubelet_users
-from hardway.setup.material import Command
-from hardway.setup.model import MachineSetup, Provider
-from hardway.setup.redaction import redacted
-from hardway.setup.seen import Glimpse, look_script, parse, read_script
+from hardway.declare import pki
+from hardway.declare.kube.kubeconfig import kubeconfig
+from hardway.lint.by_hand import interpreted, read_folder
+from hardway.lint.declared import kubelet_users
+from hardway.probe.setup.commands import environment, exec_start, flags
+from hardway.probe.setup.material import Command
+from hardway.probe.setup.model import MachineSetup, Provider
+from hardway.probe.setup.redaction import redacted
+from hardway.probe.setup.seen import Glimpse, look_script, parse, read_script
 from hardway.values import fill, sha256
-from hardway.views.by_hand import interpreted, read_folder
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY, CA_KEY = pki.new_key("ecdsa-p256"), pki.new_key("ecdsa-p256")

@@ -4,16 +4,17 @@ from datetime import UTC, datetime
 from ipaddress import IPv4Network
 from pathlib import Path
 
-from hardway import pki
+from hardway.declare import pki
+from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
-from hardway.kube.kubeconfig import kubeconfig
-from hardway.rules import Scene, across, examine
-from hardway.setup.model import Provider, Setup
-from hardway.setup.redaction import redacted
-from hardway.setup.seen import parse
+from hardway.lint import rules as across
+from hardway.lint.by_hand import interpreted
+from hardway.probe.setup.model import Provider, Setup
+from hardway.probe.setup.redaction import redacted
+from hardway.probe.setup.seen import parse
+from hardway.rules import Evidence, examine
 from hardway.values import fill, sha256
-from hardway.views.by_hand import interpreted
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 API = "https://server.kubernetes.local:6443"
@@ -103,4 +104,4 @@ def test_the_tutorials_own_cluster_is_found_good() -> None:
     assert server.encryption == (Provider("aescbc", ((sha256(SECRET), 32),)), Provider("identity"))
     assert node.kubeconfigs["kubelet"].server == API
     assert node.pod_range == IPv4Network("10.200.0.0/24")
-    assert [(one.rule, one.what) for one in examine(across.RULES, Scene(cluster, setup=setup))] == []
+    assert [(one.rule, one.what) for one in examine(across.RULES, Evidence(cluster, setup=setup))] == []

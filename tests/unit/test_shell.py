@@ -12,12 +12,10 @@ from strategies import inventories
 
 from hardway import facts
 from hardway.artifacts.catalogue import releases_for
-from hardway.inventory.allot import allot_pod_cidrs
-from hardway.inventory.load import load
-from hardway.phases.base import Model
-from hardway.pki import CertificateSpec
-from hardway.plan import Declaration, declare
-from hardway.resources import (
+from hardway.declare.declaration import Declaration, declare
+from hardway.declare.phases.base import Model
+from hardway.declare.pki import CertificateSpec
+from hardway.declare.resources import (
     ApiObjects,
     Binary,
     Block,
@@ -28,6 +26,7 @@ from hardway.resources import (
     Image,
     Key,
     Local,
+    ManualStep,
     Module,
     Package,
     PublicKey,
@@ -37,15 +36,16 @@ from hardway.resources import (
     Service,
     SwapOff,
     Sysctl,
-    Typed,
     User,
     WorkspaceFile,
 )
+from hardway.explain.shell import Part, of_chapter, of_thing, script, whole
+from hardway.explain.shell.words import Names, document, generalized, quoted
+from hardway.inventory.allot import allot_pod_cidrs
+from hardway.inventory.load import load
+from hardway.preview.foresight import TOKEN
 from hardway.state import State
-from hardway.values import Hole
-from hardway.views.foresight import TOKEN
-from hardway.views.shell import Part, of_chapter, of_thing, script, whole
-from hardway.views.shell.words import Names, document, generalized, quoted
+from hardway.values import Placeholder
 from hardway.workspace import Workspace
 
 INVENTORIES = Path(__file__).resolve().parents[2] / "inventories"
@@ -67,32 +67,35 @@ def everything(path: Path) -> str:
 @pytest.mark.parametrize(
     ("resource", "typed"),
     [
-        (File("/etc/a", "x\n", 0o600), [Typed("install -D -m 600 /dev/stdin /etc/a", "x\n")]),
+        (File("/etc/a", "x\n", 0o600), [ManualStep("install -D -m 600 /dev/stdin /etc/a", "x\n")]),
         (
-            File("/etc/pki/a.key", str(Hole("pki/a.key", secret=True)), 0o600, "etcd", "etcd"),
-            [Typed("install -D -m 600 -o etcd -g etcd /dev/stdin /etc/pki/a.key", source="pki/a.key")],
+            File("/etc/pki/a.key", str(Placeholder("pki/a.key", secret=True)), 0o600, "etcd", "etcd"),
+            [ManualStep("install -D -m 600 -o etcd -g etcd /dev/stdin /etc/pki/a.key", source="pki/a.key")],
         ),
-        (Directory("/var/lib/etcd", 0o700, "etcd", "etcd"), [Typed("install -d -m 700 -o etcd -g etcd /var/lib/etcd")]),
+        (
+            Directory("/var/lib/etcd", 0o700, "etcd", "etcd"),
+            [ManualStep("install -d -m 700 -o etcd -g etcd /var/lib/etcd")],
+        ),
         (
             Binary("/usr/local/bin/etcd", "etcd", "3.6.14"),
-            [Typed("install -m 755 /dev/stdin /usr/local/bin/etcd", source="bin/$arch/etcd")],
+            [ManualStep("install -m 755 /dev/stdin /usr/local/bin/etcd", source="bin/$arch/etcd")],
         ),
-        (Service("etcd.service"), [Typed("systemctl restart --no-block etcd.service")]),
-        (Sysctl("net.ipv4.ip_forward", "1"), [Typed("sysctl -q -w net.ipv4.ip_forward=1")]),
+        (Service("etcd.service"), [ManualStep("systemctl restart --no-block etcd.service")]),
+        (Sysctl("net.ipv4.ip_forward", "1"), [ManualStep("sysctl -q -w net.ipv4.ip_forward=1")]),
         (
             Sysctl("fs.a", "9", at_least=True),
-            [Typed('[ "$(sysctl -n fs.a)" -ge 9 ] || sysctl -q -w fs.a=9')],
+            [ManualStep('[ "$(sysctl -n fs.a)" -ge 9 ] || sysctl -q -w fs.a=9')],
         ),
         (
             Module("overlay", "/proc/filesystems overlay"),
-            [Typed("grep -qw overlay /proc/filesystems || modprobe overlay")],
+            [ManualStep("grep -qw overlay /proc/filesystems || modprobe overlay")],
         ),
-        (Route("10.200.1.0/24", "10.0.0.2"), [Typed("ip route replace 10.200.1.0/24 via 10.0.0.2 proto static")]),
-        (Hostname("worker-0"), [Typed("hostnamectl set-hostname worker-0")]),
+        (Route("10.200.1.0/24", "10.0.0.2"), [ManualStep("ip route replace 10.200.1.0/24 via 10.0.0.2 proto static")]),
+        (Hostname("worker-0"), [ManualStep("hostnamectl set-hostname worker-0")]),
         (
             Package("netbase", "/etc/protocols"),
             [
-                Typed(
+                ManualStep(
                     "[ -e /etc/protocols ] >/dev/null || apt-get install -y --no-install-recommends netbase </dev/null"
                 )
             ],
@@ -100,7 +103,7 @@ def everything(path: Path) -> str:
         (
             Image("registry/a:1", "image/a", "1"),
             [
-                Typed(
+                ManualStep(
                     "ctr -n k8s.io images import --label io.cri-containerd.pinned=pinned - >/dev/null",
                     source="bin/$arch/image-a.tar",
                 )
@@ -109,7 +112,7 @@ def everything(path: Path) -> str:
     ],
     ids=lambda one: getattr(one, "kind", ""),
 )
-def test_each_kind_is_typed_by_the_command_that_everybody_knows(resource: Resource, typed: list[Typed]) -> None:
+def test_each_kind_is_typed_by_the_command_that_everybody_knows(resource: Resource, typed: list[ManualStep]) -> None:
     assert list(resource.shell()) == typed
 
 
@@ -139,8 +142,8 @@ def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm
     text += f"\ncerts: {{key: {algorithm}, extra_sans: [203.0.113.7, a.example]}}\n"
     (tmp_path / "hardway.yaml").write_text(text)
     model, declaration = declared(tmp_path / "hardway.yaml")
-    chapters = ("certs", "kubeconfigs", "encryption", "access")
-    part = Part("the operator's side", chapters, (), tuple(one for one in declaration.local if one[0] in chapters))
+    phases = ("certs", "kubeconfigs", "encryption", "access")
+    part = Part("the operator's side", phases, (), tuple(one for one in declaration.local if one[0] in phases))
     folder = tmp_path / "workspace"
     typed = script(model, declaration, part, workspace=folder)
     for _ in range(2):
@@ -166,7 +169,7 @@ def test_a_certificate_tells_what_its_names_are_for() -> None:
 
 
 def test_a_file_with_holes_names_the_command_that_fills_them() -> None:
-    local: Local = WorkspaceFile("kubeconfig", f"ca: {Hole('pki/ca.crt', 'base64')}\nprice: $1\n")
+    local: Local = WorkspaceFile("kubeconfig", f"ca: {Placeholder('pki/ca.crt', 'base64')}\nprice: $1\n")
     assert document(local.shell({}).text) == ["<<EOF", "ca: $(openssl base64 -A -in pki/ca.crt)", "price: \\$1", "EOF"]
     assert PublicKey("pki/sa.pub", "pki/sa.key").shell({}).command.startswith("openssl pkey -in pki/sa.key -pubout")
 
@@ -265,4 +268,4 @@ def test_a_chapter_and_a_thing_are_typed_alone() -> None:
 def test_what_a_person_asks_a_machine_is_what_the_probe_finds_out(name: str) -> None:
     asked = subprocess.run(["sh", "-c", facts.ASKED[name]], capture_output=True, text=True, check=True).stdout
     probed = subprocess.run(["sh", "-c", facts.SCRIPT], capture_output=True, text=True, check=True).stdout
-    assert asked.strip() == facts.parse(probed).holes[f"fact/{name}"].decode()
+    assert asked.strip() == facts.parse(probed).placeholders[f"fact/{name}"].decode()

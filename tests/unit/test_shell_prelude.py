@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from hardway.declare.phases.base import Model
+from hardway.explain.shell.prelude import prelude
 from hardway.inventory.model import Cluster, LabSpec, Machine, Ssh
-from hardway.phases.base import Model
 from hardway.state import State
-from hardway.views.shell.prelude import prelude
 
 FAKES = {
     # ssh … MACHINE COMMAND: what sshd does, with the account's login shell; connections are told in a file
@@ -55,7 +55,7 @@ def typed(folder: Path, wanted: Cluster, *lines: str, **accounts: int) -> str:
     return subprocess.run(["bash", "-c", text], env=environment, capture_output=True, text=True, check=True).stdout
 
 
-def met(folder: Path) -> list[str]:
+def symptom(folder: Path) -> list[str]:
     return [line for line in (folder / "log").read_text().splitlines() if "StrictHostKeyChecking" in line]
 
 
@@ -88,14 +88,14 @@ def test_machines_are_met_first_by_the_way_that_is_configured_and_jump_hosts_bef
 ) -> None:
     given = tmp_path / "given"
     typed(tmp_path, cluster(k1=Ssh(jump="k2"), k2=Ssh(host="k2", config=given), k3=Ssh(port=2200)))
-    assert met(tmp_path) == [
+    assert symptom(tmp_path) == [
         f"-n -F ssh_config -o StrictHostKeyChecking=accept-new {name} true" for name in ("k2", "k3", "k1")
     ]
 
 
 def test_the_host_keys_of_a_lab_are_known(tmp_path: Path, fakes: Path) -> None:
     typed(tmp_path, replace(cluster(k1=Ssh(user="root")), lab=LabSpec(IPv4Network("10.0.8.0/24"))))
-    assert met(tmp_path) == []
+    assert symptom(tmp_path) == []
 
 
 def test_where_openssl_is_another_one_nothing_is_typed(tmp_path: Path, fakes: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any, Literal
 import pytest
 import yaml
 
-from hardway.actions import smoke, trials
-from hardway.actions.trials import Echo, Pod
+from hardway.declare.phases.base import Proof
+from hardway.engine.session import Session
 from hardway.errors import CommandFailed, HardwayError
 from hardway.events import Event, Note, Proved
 from hardway.inventory.model import Cluster, Machine, Network
-from hardway.phases.base import Proof
 from hardway.remote import ConnectionLost, Result
-from hardway.session import Session
+from hardway.smoke import smoke, trials
+from hardway.smoke.trials import Echo, Pod
 from hardway.values import Role
 from hardway.workspace import Workspace
 
@@ -248,7 +248,7 @@ def try_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api, holds: Answering
 ) -> tuple[list[Proved], list[Event]]:
     def prove(session: Session, proofs: Sequence[tuple[str, Proof]], *, wait: float) -> list[Proved]:
-        return [Proved(one.machine, chapter, one.name, holds(one), "", one.why) for chapter, one in proofs]
+        return [Proved(one.machine, phase, one.name, holds(one), "", one.why) for phase, one in proofs]
 
     monkeypatch.setattr(smoke, "prove", prove)
     events: list[Event] = []

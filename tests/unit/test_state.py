@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway.errors import WorkspaceError
-from hardway.state import Seat, State, advanced
+from hardway.state import Node, State, advanced
 
-seats = st.builds(
-    Seat,
+nodes_of = st.builds(
+    Node,
     st.lists(st.sampled_from(["controller", "worker", "load-balancer"]), unique=True).map(tuple),
     st.ip_addresses(v=4).map(str),
     st.text("0123456789abcdef", max_size=32),
@@ -22,7 +22,7 @@ states = st.builds(
     cluster=st.text(min_size=1),
     cluster_id=st.text(),
     generation=st.integers(0),
-    roster=st.dictionaries(st.text(min_size=1), seats, max_size=4),
+    nodes=st.dictionaries(st.text(min_size=1), nodes_of, max_size=4),
     etcd=st.sampled_from(["absent", "begun", "formed"]),
     etcd_token=st.text(),
     fixed=st.dictionaries(st.text(), st.text(), max_size=3),
@@ -37,15 +37,15 @@ def test_what_is_written_is_what_is_read(state: State) -> None:
 
 @given(states)
 def test_the_text_does_not_depend_on_the_order_of_machines(state: State) -> None:
-    turned = replace(state, roster=dict(reversed(state.roster.items())))
+    turned = replace(state, nodes=dict(reversed(state.nodes.items())))
     assert turned.to_json() == state.to_json()
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "7", '{"format": 1}', '{"format": 1, "cluster": "a", "cluster_id": "b", "roster": []}',
-     '{"format": 1, "cluster": "a", "cluster_id": "b", "roster": {"m": {"roles": []}}}',
-     '{"format": 1, "cluster": "a", "cluster_id": "b", "roster": {}, "what": 1}'],
+    ["", "{", "[]", "null", "7", '{"format": 1}', '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": []}',
+     '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": {"m": {"roles": []}}}',
+     '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": {}, "what": 1}'],
 )  # fmt: skip
 def test_a_damaged_text_is_told_with_its_place(text: str) -> None:
     with pytest.raises(WorkspaceError, match=r"state\.json is damaged"):

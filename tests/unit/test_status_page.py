@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hardway.console.status_page import status_page
 from hardway.console.words import uptime
-from hardway.views.status import MachineStatus, Status
+from hardway.status.page import status_page
+from hardway.status.status import MachineStatus, Status
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from hardway.inventory.load import load
-from hardway.rules.machines import CONTROLLER_MEMORY, WORKER_MEMORY
+from hardway.preflight.machines import CONTROLLER_MEMORY, WORKER_MEMORY
 
 ROOT = Path(__file__).parents[2]
 INVENTORY = ROOT / "inventories" / "vagrant.yaml"

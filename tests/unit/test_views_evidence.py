@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hardway.views.evidence import Details, Wanted, command, parse, runs_with, script
+from hardway.preview.evidence import Details, Wanted, command, parse, runs_with, script
 
 UNIT = """\
 [Service]

@@ -9,10 +9,11 @@ from fake.cluster import ONE, PAIR, FakeCluster
 from test_views_plan import API, built, item, page, plan
 
 import hardway
-from hardway import data, render
-from hardway.phases import CHAPTER_NAMES
-from hardway.views.origin import Origin
-from hardway.views.plan import Plan
+from hardway import data
+from hardway.declare import render
+from hardway.declare.phases import PHASE_NAMES
+from hardway.preview.origin import Origin
+from hardway.preview.plan import Plan
 
 __all__ = ["built"]
 
@@ -130,9 +131,9 @@ def test_a_machine_is_noted_when_all_of_it_is_as_declared_whatever_run_did_the_l
     new_cluster: NewCluster, newer: Newer
 ) -> None:
     cluster = new_cluster(ONE)
-    cluster.init([name for name in CHAPTER_NAMES if name not in ("routes", "smoke-test")])
-    ledger = cluster.machines["solo"].root / "var/lib/hardway/ledger.jsonl"
-    assert '"op":"declared"' not in ledger.read_text()
+    cluster.init([name for name in PHASE_NAMES if name not in ("routes", "smoke-test")])
+    journal = cluster.machines["solo"].root / "var/lib/hardway/ledger.jsonl"
+    assert '"op":"declared"' not in journal.read_text()
     cluster.init(("routes",))
     newer(**DEBUG)
     assert told(plan(cluster))[f"solo file:{CRICTL}"] == Origin("99.0", BEFORE)
@@ -146,9 +147,9 @@ def test_the_same_version_brings_nothing_along(built: NewCluster) -> None:
 
 def test_a_ledger_of_before_there_was_this_note_says_who_wrote_what(built: NewCluster, newer: Newer) -> None:
     cluster = built(PAIR)
-    ledger = cluster.machines["hand"].root / "var/lib/hardway/ledger.jsonl"
-    lines = [line for line in ledger.read_text().splitlines() if '"op":"declared"' not in line]
-    ledger.write_text("\n".join(lines) + "\n")
+    journal = cluster.machines["hand"].root / "var/lib/hardway/ledger.jsonl"
+    lines = [line for line in journal.read_text().splitlines() if '"op":"declared"' not in line]
+    journal.write_text("\n".join(lines) + "\n")
     newer(**DEBUG)
     found = plan(cluster)
     assert told(found) == {f"hand file:{CRICTL}": None}

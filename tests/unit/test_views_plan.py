@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
 
-from hardway.console.plan_page import command, plan_page
-from hardway.deciding import first_state
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.guards import first_state
 from hardway.errors import CommandFailed, HardwayError, PlanChanged, Unreachable
-from hardway.phases import CHAPTER_NAMES
+from hardway.preview.items import Item
+from hardway.preview.page import command, plan_page
+from hardway.preview.plan import Plan, expect, identifier, planned
+from hardway.preview.survey import foresee, survey
 from hardway.remote import Result
-from hardway.views.items import Item
-from hardway.views.plan import Plan, expect, identifier, planned
-from hardway.views.survey import foresee, survey
 
 NewCluster = Callable[[str], FakeCluster]
 API = "/etc/systemd/system/kube-apiserver.service"
@@ -34,14 +34,14 @@ def built(built_cluster: NewCluster) -> NewCluster:
 
 def plan(
     cluster: FakeCluster,
-    chapters: tuple[str, ...] = CHAPTER_NAMES,
+    phases: tuple[str, ...] = PHASE_NAMES,
     unreached: dict[str, HardwayError] | None = None,
 ) -> Plan:
     session = cluster.session()
     state = session.workspace.load_state() or first_state(session.cluster)
-    found = survey(session, state, chapters, cluster.supply(), unreached or {})
+    found = survey(session, state, phases, cluster.resolver(), unreached or {})
     formed = state.etcd == "formed"
-    return planned(session.cluster, list(cluster.machines), found, cluster.supply(), formed=formed)
+    return planned(session.cluster, list(cluster.machines), found, cluster.resolver(), formed=formed)
 
 
 def steps(found: Plan) -> list[tuple[str, str, str]]:
@@ -72,8 +72,8 @@ def test_on_bare_machines_a_plan_is_the_whole_build_and_writes_nothing(new_clust
     found = plan(cluster)
     assert files(cluster.root) == before
     assert not cluster.workspace().root.exists()
-    assert found.touched_chapters == tuple(name for name in CHAPTER_NAMES if name not in ("load-balancer",))
-    assert ("operator", "make", "key:pki/ca.key") in steps(found)
+    assert found.touched_phases == tuple(name for name in PHASE_NAMES if name not in ("load-balancer",))
+    assert ("operator", "create", "key:pki/ca.key") in steps(found)
     assert item(found, "file:/etc/kubernetes/pki/ca.crt", "head").known_after == ("certs",)
     assert item(found, "file:/etc/systemd/system/etcd.service").known_after == ("etcd",)
     assert item(found, "service:etcd.service").verb == "start"
@@ -93,7 +93,7 @@ def test_a_run_before_it_acts_sees_the_plan_that_was_shown(new_cluster: NewClust
 
     def look(views: object) -> None:
         session = cluster.session()
-        seen.append(identifier(foresee(session, first_state(session.cluster), CHAPTER_NAMES, cluster.supply(), views)))  # type: ignore[arg-type]
+        seen.append(identifier(foresee(session, first_state(session.cluster), PHASE_NAMES, cluster.resolver(), views)))  # type: ignore[arg-type]
 
     cluster.init(check=look)
     assert seen == [shown]
@@ -101,7 +101,7 @@ def test_a_run_before_it_acts_sees_the_plan_that_was_shown(new_cluster: NewClust
 
 def test_a_cluster_just_built_has_an_empty_plan_and_nothing_unowned(built: NewCluster) -> None:
     found = plan(built(PAIR))
-    assert (found.items, found.unowned, found.refusals, found.pending) == ((), {}, (), ())
+    assert (found.items, found.unmanaged, found.refusals, found.pending) == ((), {}, (), ())
     assert page(found).startswith("Nothing to do: 2 machines as declared.")
 
 
@@ -111,7 +111,7 @@ def test_a_flag_edited_by_hand_is_one_diff_and_one_restart(built: NewCluster) ->
     head.write(API, head.read(API).replace("--anonymous-auth=false", "--anonymous-auth=true"))
     found = plan(cluster)
     assert steps(found) == [
-        ("head", "change", f"file:{API}"),
+        ("head", "update", f"file:{API}"),
         ("head", "restart", "service:kube-apiserver.service"),
     ]
     edited = item(found, f"file:{API}")
@@ -169,10 +169,10 @@ def test_a_name_more_in_a_certificate_is_known_after_certs(built: NewCluster) ->
     cluster.rewrite("machines:", "certs: {extra_sans: [api.example.net]}\nmachines:")
     found = plan(cluster)
     operator = item(found, "certificate:pki/kube-apiserver.crt")
-    assert (operator.machine, operator.verb) == ("operator", "change")
+    assert (operator.machine, operator.verb) == ("operator", "update")
     assert operator.evidence == ("DNS name api.example.net is missing",)
     there = item(found, "file:/etc/kubernetes/pki/kube-apiserver.crt")
-    assert (there.verb, there.known_after) == ("change", ("certs",))
+    assert (there.verb, there.known_after) == ("update", ("certs",))
 
 
 def test_a_build_that_nobody_accepted_is_told_by_version_and_digest(built: NewCluster) -> None:
@@ -197,10 +197,10 @@ def test_without_a_ledger_what_is_as_declared_is_unowned_and_no_change(built: Ne
     (solo.root / "var/lib/hardway/ledger.jsonl").unlink()
     found = plan(cluster)
     assert found.items == ()
-    assert f"file:{API}" in found.unowned["solo"]
+    assert f"file:{API}" in found.unmanaged["solo"]
     solo.write("/etc/crictl.yaml", "mine\n")
     found = plan(cluster)
-    assert found.foreign == {"solo": ("/etc/crictl.yaml",)}
+    assert found.conflicts == {"solo": ("/etc/crictl.yaml",)}
     assert command(found) == "hardway apply workers --adopt"
 
 
@@ -222,7 +222,7 @@ def test_a_machine_that_does_not_answer_leaves_the_others_to_be_seen(built: NewC
     cluster.machines["hand"].run = refuse  # type: ignore[method-assign]
     found = plan(cluster)
     assert [one.machine for one in found.unobserved] == ["hand"]
-    assert ("head", "change", f"file:{API}") in steps(found)
+    assert ("head", "update", f"file:{API}") in steps(found)
     assert "not seen hand: its disk does not answer" in page(found)
 
 
@@ -232,8 +232,8 @@ def test_a_machine_that_could_not_be_reached_is_told_with_its_next_move(built: N
     failures: dict[str, HardwayError] = {"hand": Unreachable("no answer", machine="hand", hint="is it up?")}
     session = cluster.session(names=["head"])
     state = cluster.state()
-    found = survey(session, state, CHAPTER_NAMES, cluster.supply(), failures)
-    told = planned(session.cluster, ["head", gone.name], found, cluster.supply(), formed=True)
+    found = survey(session, state, PHASE_NAMES, cluster.resolver(), failures)
+    told = planned(session.cluster, ["head", gone.name], found, cluster.resolver(), formed=True)
     assert "hardway preflight -l hand" in page(told)
 
 

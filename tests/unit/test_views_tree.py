@@ -5,14 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Placed
+from hardway.declare.resources import ApiObjects, Block, Directory, File, WorkspaceFile
 from hardway.errors import UsageError
-from hardway.phases.base import Placed
-from hardway.plan import Declaration
-from hardway.resources import ApiObjects, Block, Directory, File, WorkspaceFile
-from hardway.values import Hole
-from hardway.views.tree import INDEX, tree, write_tree
+from hardway.preview.tree import INDEX, tree, write_tree
+from hardway.values import Placeholder
 
-SECRET, OPEN, FACT = Hole("pki/ca.key", secret=True), Hole("pki/ca.crt", "base64"), Hole("fact/cgroup-driver")
+SECRET, OPEN, FACT = (
+    Placeholder("pki/ca.key", secret=True),
+    Placeholder("pki/ca.crt", "base64"),
+    Placeholder("fact/cgroup-driver"),
+)
 VALUES = {"pki/ca.key": b"hush", "pki/ca.crt": b"CERT"}
 
 

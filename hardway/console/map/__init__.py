@@ -1,6 +1,0 @@
-"""The map on paper: an SVG picture, or an HTML page that holds it and its tables."""
-
-from hardway.console.map.html import map_html
-from hardway.console.map.svg import map_svg
-
-__all__ = ["map_html", "map_svg"]

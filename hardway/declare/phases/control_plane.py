@@ -1,0 +1,162 @@
+"""Chapter control-plane: API server, controller manager and scheduler on every controller."""
+
+from collections.abc import Iterator
+
+from hardway.declare.phases.base import Declared, Model, Phase, Proof
+from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
+from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
+from hardway.declare.phases.paths import (
+    ADMIN_CONF,
+    ADMISSION_CONFIG,
+    AUDIT_POLICY,
+    BIN,
+    CONTROLLER_MANAGER_CONF,
+    ENCRYPTION_CONFIG,
+    ETCD_PKI,
+    PKI,
+    SCHEDULER_CONF,
+    TLS_CIPHERS,
+    unit_inputs,
+    unit_path,
+)
+from hardway.declare.render import merge_flags, render
+from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Resource, Service
+from hardway.inventory.model import API_PORT, Machine
+
+KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s"
+COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+def unit(model: Model, machine: Machine, component: str) -> str:
+    """The unit of one of COMPONENTS on one controller."""
+    cluster, network = model.cluster, model.cluster.network
+    text = render(
+        f"units/{component}.service",
+        address=machine.ip,
+        cluster=cluster.name,
+        cluster_domain=network.cluster_domain,
+        service_cidr=network.service_cidr,
+        pod_cidr=network.pod_cidr,
+        # The member on the same machine first; another one where that is down.
+        etcd_servers=",".join(f"https://{one.ip}:2379" for one in _own_first(model, machine)),
+        cipher_suites=",".join(TLS_CIPHERS),
+    )
+    return merge_flags(text, component, model.chosen(component, machine))
+
+
+def _own_first(model: Model, machine: Machine) -> list[Machine]:
+    return sorted(model.cluster.controllers, key=lambda one: one != machine)
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    for machine in model.cluster.controllers:
+        for resource in _controller(model, machine):
+            yield machine.name, resource
+    yield model.cluster.controllers[0].name, rbac(model)
+
+
+def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
+    for name in (*COMPONENTS, "kubectl"):
+        yield Binary(f"{BIN}/{name}", name, model.versions["kubernetes"])
+    yield Directory("/var/log/kubernetes", 0o700, data=True)
+    yield File(AUDIT_POLICY, render("configs/audit-policy.yaml"), mode=0o600)
+    yield File(ADMISSION_CONFIG, render("configs/admission-config.yaml"), mode=0o600)
+    for component in COMPONENTS:
+        yield File(unit_path(component), unit(model, machine, component), mode=0o600)
+    yield _api_server()
+    yield _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/sa.key")
+    yield _beside_it("kube-scheduler", SCHEDULER_CONF)
+
+
+def _api_server() -> Service:
+    # Its serving, kubelet-client, etcd-client and proxy-client certificates and the two client CAs are
+    # read again when their files change; what follows is read at the start only.
+    read_once = (
+        ADMISSION_CONFIG, AUDIT_POLICY, ENCRYPTION_CONFIG, f"{ETCD_PKI}/ca.crt", f"{PKI}/sa.pub", f"{PKI}/sa.key",
+    )  # fmt: skip
+    return Service(
+        "kube-apiserver.service",
+        inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
+        group="kube-apiserver",
+        ready=Check("/readyz answers ok", f"{KUBECTL} get --raw=/readyz 2>&1", limit=120, every=0.5),
+    )
+
+
+def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:
+    return Service(
+        f"{component}.service",
+        inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),
+        ready=Check(f"{component} runs", f"systemctl is-active {component}.service", limit=60),
+    )
+
+
+def rbac(model: Model) -> ApiObjects:
+    """What the first administrators need before they are any: so the break-glass identity applies it."""
+    controllers = model.cluster.controllers
+    servers = " ".join(f"https://{one.ip}:{API_PORT}" for one in controllers)
+    return ApiObjects(
+        "rbac",
+        render("manifests/rbac.yaml", admins=ADMINS_GROUP, kubelet_client=KUBELET_CLIENT_USER),
+        ADMIN_CONF,
+        bootstrap_kubeconfig=break_glass(model, LOCAL_API),
+        # Each API server learns of it from its own watch, a moment later.
+        settled=(
+            f"for s in {servers}; do for i in 1 2 3 4 5 6 7 8 9 10; do "
+            f"{KUBECTL} --server=$s auth can-i '*' '*' -q && break; sleep 0.2; done; done"
+        ),
+    )
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    for machine in model.cluster.controllers:
+        yield Proof(
+            machine.name,
+            "the API server is ready",
+            f"{KUBECTL} get --raw='/readyz?verbose'",
+            "every check of its own passed: etcd, informers, bootstrap roles",
+            "contains",
+            "readyz check passed",
+        )
+        yield Proof(
+            machine.name,
+            "admin.conf speaks for the administrators",
+            f"{KUBECTL} auth whoami -o jsonpath='{{.status.userInfo.username}}'",
+            "a real request shows that server, CA and subject belong together",
+            "equals",
+            ADMIN_USER,
+        )
+        for component in COMPONENTS[1:]:
+            yield Proof(
+                machine.name,
+                f"{component} runs",
+                f"systemctl is-active {component}.service",
+                "one leads, the others wait to take over",
+                "equals",
+                "active",
+            )
+    first = model.cluster.controllers[0].name
+    for component in COMPONENTS[1:]:
+        yield Proof(
+            first,
+            f"{component} has a leader",
+            f"{KUBECTL} -n kube-system get lease {component} -o jsonpath='{{.spec.holderIdentity}}' | grep .",
+            "without one no pod is scheduled, no endpoint kept",
+            within=20,
+        )
+    yield Proof(
+        first,
+        "the API server may ask kubelets",
+        f"{KUBECTL} auth can-i get nodes/proxy --as={KUBELET_CLIENT_USER}",
+        "kubectl logs and exec are refused by the kubelet without it",
+        "equals",
+        "yes",
+    )
+
+
+PHASE = Phase(
+    "control-plane",
+    "Bootstrapping the Kubernetes control plane",
+    "The API server is the only one that speaks with etcd; all others speak with it.",
+    resources,
+    proofs,
+)

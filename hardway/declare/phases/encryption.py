@@ -1,0 +1,53 @@
+"""Chapter encryption: Secrets lie encrypted in etcd.
+
+No `identity` provider: on a cluster that never held plain Secrets it would only allow one to be read.
+"""
+
+from collections.abc import Iterator
+
+from hardway.declare.phases.base import Declared, Model, Phase, Proof
+from hardway.declare.phases.paths import ENCRYPTION_CONFIG
+from hardway.declare.render import render
+from hardway.declare.resources import File, Local, RandomKey
+from hardway.values import Placeholder
+
+KEY = "secrets/encryption-key"
+
+
+def local(model: Model) -> Iterator[Local]:
+    yield RandomKey(KEY, 32)
+
+
+def encryption_config(model: Model) -> str:
+    return render(
+        "configs/encryption-config.yaml",
+        provider=model.cluster.encryption.provider,
+        key=Placeholder(KEY, "base64", secret=True),
+    )
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    for machine in model.cluster.controllers:
+        yield machine.name, File(ENCRYPTION_CONFIG, encryption_config(model), mode=0o600)
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    for machine in model.cluster.controllers:
+        yield Proof(
+            machine.name,
+            "the key decodes to 32 bytes",
+            f"sed -n 's/^ *secret: //p' {ENCRYPTION_CONFIG} | base64 -d | wc -c",
+            "an API server with a malformed key does not start; one with another key cannot read what is there",
+            "equals",
+            "32",
+        )
+
+
+PHASE = Phase(
+    "encryption",
+    "Data encryption at rest",
+    "Who steals etcd's disk or a snapshot of it must not read Secrets.",
+    resources,
+    proofs,
+    local,
+)

@@ -1,0 +1,120 @@
+"""Chapter etcd: the members that remember everything, with TLS on every connection."""
+
+from collections.abc import Iterator
+
+from hardway.declare.phases.base import Declared, Model, Phase, Proof
+from hardway.declare.phases.paths import BIN, ETCD_PKI, TLS_CIPHERS, unit_inputs, unit_path
+from hardway.declare.render import merge_flags, render
+from hardway.declare.resources import Binary, Check, Directory, File, Service
+from hardway.inventory.model import Machine
+
+FIRST_START = "/run/etcd/first-start.env"
+ETCDCTL = (
+    f"{BIN}/etcdctl --cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt "
+    f"--key={ETCD_PKI}/healthcheck-client.key --command-timeout=5s"
+)
+
+
+def unit(model: Model, machine: Machine) -> str:
+    cluster = model.cluster
+    text = render(
+        "units/etcd.service",
+        name=machine.name,
+        address=machine.ip,
+        initial_cluster=",".join(f"{one.name}=https://{one.ip}:2380" for one in cluster.controllers),
+        token=model.state.etcd_token,
+        cipher_suites=",".join(TLS_CIPHERS),
+    )
+    return merge_flags(text, "etcd", model.chosen("etcd", machine))
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    for machine in model.cluster.controllers:
+        for resource in _member(model, machine):
+            yield machine.name, resource
+
+
+def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | File | Service]:
+    for name in ("etcd", "etcdctl", "etcdutl"):
+        yield Binary(f"{BIN}/{name}", name, model.versions["etcd"])
+    yield Directory("/var/lib/etcd", 0o700, "etcd", "etcd", data=True)
+    yield File(unit_path("etcd"), unit(model, machine), mode=0o600)
+    if model.state.etcd == "begun":
+        yield File(FIRST_START, "ETCD_INITIAL_CLUSTER_STATE=new\n")
+    yield Service(
+        "etcd.service",
+        # Server and peer certificates are read again at each handshake; a CA only at the start.
+        inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
+        group="etcd",
+        quorum=True,
+        ready=Check(
+            "this member answers and sees a leader",
+            f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 endpoint health 2>&1",
+            limit=90,
+            every=0.5,
+        ),
+    )
+
+
+def plaintext_query(host: str, port: int) -> str:
+    """What is answered to a client that speaks no TLS: nothing, though the connection itself was taken."""
+    # Who hangs up without reading resets the connection, which head tells as an error.
+    ask = 'printf "GET /version HTTP/1.0\\r\\n\\r\\n" >&3; timeout 3 head -c 300 <&3 2>/dev/null || true'
+    return f"bash -c 'exec 3<>/dev/tcp/{host}/{port} || exit 1; {ask}'"
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    controllers = model.cluster.controllers
+    endpoints = ",".join(f"https://{one.ip}:2379" for one in controllers)
+    for machine in controllers:
+        yield Proof(
+            machine.name,
+            "this member is healthy over mTLS",
+            f"{ETCDCTL} --endpoints=https://{machine.ip}:2379 endpoint health 2>&1",
+            "a member that cannot commit does not count for the quorum",
+            "contains",
+            "is healthy",
+        )
+        yield Proof(
+            machine.name,
+            "a client without a certificate is refused",
+            # With TLS 1.3 the refusal would come after the handshake, and this program would miss it.
+            f"openssl s_client -tls1_2 -connect {machine.ip}:2379 -CAfile {ETCD_PKI}/ca.crt </dev/null 2>&1 "
+            "| grep -c 'alert handshake failure\\|alert.*certificate'",
+            "who can talk to etcd is root of the cluster",
+        )
+        yield Proof(
+            machine.name,
+            "a plaintext client is refused",
+            plaintext_query(str(machine.ip), 2379),
+            "what etcd says must not be read on the wire",
+            "equals",
+            "",
+        )
+    first = controllers[0]
+    yield Proof(
+        first.name,
+        "all members are started",
+        f"{ETCDCTL} --endpoints={endpoints} member list | grep -c ', started, '",
+        "a member that never joined is missed when another one fails",
+        "equals",
+        str(len(controllers)),
+    )
+    yield Proof(
+        first.name,
+        "all members follow one leader",
+        # The JSON is in one line; each status names the leader it follows.
+        f"{ETCDCTL} --endpoints={endpoints} endpoint status -w json | grep -o '\"leader\":[0-9]*' | sort -u | wc -l",
+        "two leaders would be two clusters",
+        "equals",
+        "1",
+    )
+
+
+PHASE = Phase(
+    "etcd",
+    "Bootstrapping etcd",
+    "All that the cluster knows lies here; it is lost with the majority of the members.",
+    resources,
+    proofs,
+)

@@ -1,0 +1,72 @@
+"""Chapter load-balancer: HAProxy in front of the API servers.
+
+It runs under a unit and a configuration of our own: the package's haproxy.service and haproxy.cfg are
+the machine's, and may serve something else.
+"""
+
+from collections.abc import Iterator
+
+from hardway.declare.phases.base import Declared, Model, Phase, Proof
+from hardway.declare.phases.paths import HAPROXY_CFG, PKI, unit_inputs, unit_path
+from hardway.declare.render import merge_sections, render
+from hardway.declare.resources import Check, File, Service
+from hardway.inventory.model import API_PORT, Machine
+
+UNIT = "kube-apiserver-lb"
+HAPROXY = "/usr/sbin/haproxy"
+
+
+def haproxy_cfg(model: Model, machine: Machine) -> str:
+    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.cluster.controllers)
+    text = render("configs/haproxy.cfg", port=model.cluster.endpoint_port, servers=servers)
+    return merge_sections(text, model.chosen("haproxy", machine))
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    for machine in model.cluster.load_balancers:
+        yield machine.name, File(HAPROXY_CFG, haproxy_cfg(model, machine), mode=0o600)
+        yield machine.name, File(unit_path(UNIT), render(f"units/{UNIT}.service", haproxy=HAPROXY), mode=0o600)
+        yield (
+            machine.name,
+            Service(
+                f"{UNIT}.service",
+                inputs=unit_inputs(UNIT),
+                reload_inputs=(HAPROXY_CFG, f"{PKI}/ca.crt", f"{PKI}/haproxy-health.pem"),
+                ready=Check("HAProxy runs", f"systemctl is-active {UNIT}.service", limit=30),
+            ),
+        )
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    cluster = model.cluster
+    for machine in cluster.load_balancers:
+        yield Proof(
+            machine.name,
+            "the endpoint answers with the cluster's certificate",
+            # s_client ends with status 0 only when the chain and the name are good.
+            f"openssl s_client -connect {machine.ip}:{cluster.endpoint_port} -CAfile {PKI}/ca.crt "
+            f"-verify_return_error -verify_ip {machine.ip} -brief </dev/null 2>&1",
+            "kubelets and people dial here; it passes TLS on unopened, so what they see is an API server's own",
+            within=10,
+        )
+        for controller in cluster.controllers:
+            yield Proof(
+                machine.name,
+                f"{controller.name} is ready behind it",
+                # Its own health check, made by a connection as the balancer makes it.
+                f"printf 'GET /readyz HTTP/1.0\\r\\nHost: kubernetes\\r\\n\\r\\n' | openssl s_client -quiet "
+                f"-connect {controller.ip}:{API_PORT} -CAfile {PKI}/ca.crt -cert {PKI}/haproxy-health.pem "
+                f"-key {PKI}/haproxy-health.pem -verify_return_error -ign_eof 2>/dev/null | tail -n 1",
+                "a server that is not ready gets no connections; with one gone the others must be there",
+                "equals",
+                "ok",
+            )
+
+
+PHASE = Phase(
+    "load-balancer",
+    "The Kubernetes frontend load balancer",
+    "One address for all API servers: when a controller dies, its own connections are all that is lost.",
+    resources,
+    proofs,
+)

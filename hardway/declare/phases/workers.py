@@ -1,0 +1,231 @@
+"""Chapter workers: container runtime, pod network, kubelet and kube-proxy on every worker."""
+
+from collections.abc import Iterator
+
+import yaml
+
+from hardway.artifacts.catalogue import IMAGES
+from hardway.declare.network import BRIDGE, CNI_CONFIG, cni_config, plugins
+from hardway.declare.network.proxy import direct
+from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_hole
+from hardway.declare.phases.control_plane import KUBECTL
+from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
+from hardway.declare.render import merge_toml, merge_yaml, render
+from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Image, Resource, Service
+from hardway.inventory.model import Machine
+
+CONTAINERD_CONFIG = "/etc/containerd/config.toml"
+CONTAINERD_PROXY = f"{unit_path('containerd')}.d/10-proxy.conf"
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
+PROXY_CONFIG = "/var/lib/kube-proxy/kube-proxy-config.yaml"
+REMOVE_PODS = f"""\
+[ ! -S /run/containerd/containerd.sock ] || timeout 120 {BIN}/crictl rmp --all --force >/dev/null 2>&1 || true
+# Chains that a kubelet makes where it finds iptables; `kube-proxy --cleanup` does not know them.
+for tool in iptables ip6tables; do
+  command -v $tool >/dev/null 2>&1 || continue
+  for table in filter mangle nat; do
+    for chain in KUBE-FIREWALL KUBE-KUBELET-CANARY KUBE-IPTABLES-HINT; do
+      $tool -w -t $table -S 2>/dev/null | sed -n "s/^-A \\(.* -j $chain\\)$/-D \\1/p" | while read -r rule; do
+        # shellcheck disable=SC2086
+        $tool -w -t $table $rule 2>/dev/null || true
+      done
+      $tool -w -t $table -F $chain 2>/dev/null || true
+      $tool -w -t $table -X $chain 2>/dev/null || true
+    done
+  done
+done"""
+KILL_CONTAINERS = f"""\
+shims=
+for process in /proc/[0-9]*; do
+  case $(readlink "$process/exe" 2>/dev/null) in
+  {BIN}/containerd-shim-runc-v2*) shims="$shims ${{process#/proc/}}" ;;
+  esac
+done
+for process in ${{shims:+/proc/[0-9]*}}; do
+  parent=$(sed -n 's/^PPid:[[:space:]]*//p' "$process/status" 2>/dev/null) || continue
+  case " $shims " in *" $parent "*) kill -9 "${{process#/proc/}}" 2>/dev/null || true ;; esac
+done
+for shim in $shims; do kill -9 "$shim" 2>/dev/null || true; done
+ip link delete {BRIDGE} 2>/dev/null || true
+find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {{}} ';' 2>/dev/null || true"""
+REMOVE_RULES = f"{BIN}/kube-proxy --cleanup >/dev/null 2>&1 || true"
+
+
+def resources(model: Model) -> Iterator[Declared]:
+    for machine in model.cluster.workers:
+        for part in (_runtime, _network, _kubelet, _proxy):
+            for resource in part(model, machine):
+                yield machine.name, resource
+        for resource in _services(model):
+            yield machine.name, resource
+    if labels := node_labels(model):
+        yield model.cluster.controllers[0].name, ApiObjects("node-labels", labels, ADMIN_CONF)
+
+
+def _runtime(model: Model, machine: Machine) -> Iterator[Resource]:
+    for name in ("containerd", "containerd-shim-runc-v2", "ctr"):
+        yield Binary(f"{BIN}/{name}", name, model.versions["containerd"])
+    yield Binary(f"{BIN}/runc", "runc", model.versions["runc"])
+    yield Binary(f"{BIN}/crictl", "crictl", model.versions["cri-tools"])
+    yield Directory("/etc/containerd")
+    yield Directory("/var/lib/containerd", 0o700, data=True)
+    yield File(CONTAINERD_CONFIG, containerd_config(model, machine))
+    yield File("/etc/crictl.yaml", render("configs/crictl.yaml"))
+    yield File(unit_path("containerd"), render("units/containerd.service"), mode=0o600)
+    if model.cluster.proxy:
+        no_proxy = ",".join(direct(model.cluster))
+        yield File(
+            CONTAINERD_PROXY, render("units/containerd-proxy.conf", proxy=model.cluster.proxy, no_proxy=no_proxy)
+        )
+
+
+def _network(model: Model, machine: Machine) -> Iterator[Resource]:
+    yield Directory("/opt/cni/bin")
+    for name in plugins(model.cluster):
+        yield Binary(f"/opt/cni/bin/{name}", name, model.versions["cni-plugins"])
+    yield Directory("/etc/cni/net.d")
+    if model.cluster.network.plugin == "bridge":
+        yield File(CNI_CONFIG, cni_config(model.cluster, machine), mode=0o600)
+    yield Directory("/var/lib/cni", data=True)
+
+
+def _kubelet(model: Model, machine: Machine) -> Iterator[Resource]:
+    yield Binary(f"{BIN}/kubelet", "kubelet", model.versions["kubernetes"])
+    yield Directory("/var/lib/kubelet", 0o700, data=True)
+    yield File(KUBELET_CONFIG, kubelet_config(model, machine), mode=0o600)
+    unit = render("units/kubelet.service", name=machine.name, address=machine.ip)
+    yield File(unit_path("kubelet"), unit, mode=0o600)
+
+
+def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
+    yield Binary(f"{BIN}/kube-proxy", "kube-proxy", model.versions["kubernetes"])
+    yield Directory("/var/lib/kube-proxy")
+    yield File(PROXY_CONFIG, proxy_config(model, machine), mode=0o600)
+    yield File(unit_path("kube-proxy"), render("units/kube-proxy.service"), mode=0o600)
+
+
+def _services(model: Model) -> Iterator[Service | Image]:
+    # containerd watches for network configurations that are written or removed, and overlooks one that is
+    # renamed into place.
+    network = (CNI_CONFIG,) if model.cluster.network.plugin == "bridge" else ()
+    proxy = (CONTAINERD_PROXY,) if model.cluster.proxy else ()
+    yield Service(
+        "containerd.service",
+        inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network, *proxy),
+        group="containerd",
+        ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
+        after_stop=KILL_CONTAINERS,
+    )
+    yield Image(IMAGES["image/pause"].ref, "image/pause", model.versions["pause"])
+    yield Service(
+        "kubelet.service",
+        # The serving certificate is read again when it changes.
+        inputs=unit_inputs("kubelet", f"{BIN}/kubelet", KUBELET_CONFIG, KUBELET_CONF),
+        group="kubelet",
+        ready=Check("the kubelet runs", "systemctl is-active kubelet.service", limit=60),
+        after_stop=REMOVE_PODS,
+    )
+    yield Service(
+        "kube-proxy.service",
+        inputs=unit_inputs("kube-proxy", f"{BIN}/kube-proxy", PROXY_CONFIG, PROXY_CONF),
+        ready=Check("kube-proxy runs", "systemctl is-active kube-proxy.service", limit=30),
+        after_stop=REMOVE_RULES,
+    )
+
+
+def containerd_config(model: Model, machine: Machine) -> str:
+    text = render(
+        "configs/containerd-config.toml",
+        pause=IMAGES["image/pause"].ref,
+        restrict_oom_score_adj=fact_hole("restrict-oom-score-adj"),
+        systemd_cgroup=fact_hole("systemd-cgroup"),
+    )
+    return merge_toml(text, model.chosen("containerd", machine))
+
+
+def kubelet_config(model: Model, machine: Machine) -> str:
+    network = model.cluster.network
+    text = render(
+        "configs/kubelet-config.yaml",
+        cgroup_driver=fact_hole("cgroup-driver"),
+        fail_cgroup_v1=fact_hole("fail-cgroup-v1"),
+        cluster_domain=network.cluster_domain,
+        dns_address=network.dns_address,
+        resolv_conf=fact_hole("resolv-conf"),
+        pod_cidr=machine.pods,
+    )
+    return merge_yaml(text, model.chosen("kubelet", machine))
+
+
+def node_labels(model: Model) -> str:
+    """Node objects with the inventory's labels and nothing else.
+
+    An administrator gives them, not the kubelet: it may not give itself every label, and it gives those
+    that it may only when it first registers.
+    """
+    nodes = [
+        {"apiVersion": "v1", "kind": "Node", "metadata": {"name": machine.name, "labels": dict(machine.labels)}}
+        for machine in model.cluster.workers
+        if machine.labels
+    ]
+    return yaml.safe_dump_all(nodes, sort_keys=False) if nodes else ""
+
+
+def proxy_config(model: Model, machine: Machine) -> str:
+    text = render(
+        "configs/kube-proxy-config.yaml",
+        name=machine.name,
+        mode=model.cluster.network.proxy_mode,
+        pod_cidr=model.cluster.network.pod_cidr,
+        conntrack_max_per_core=fact_hole("conntrack-max-per-core"),
+        conntrack_min=fact_hole("conntrack-min"),
+    )
+    return merge_yaml(text, model.chosen("kube-proxy", machine))
+
+
+def proofs(model: Model) -> Iterator[Proof]:
+    for machine in model.cluster.workers:
+        for unit in ("containerd", "kubelet", "kube-proxy"):
+            yield Proof(
+                machine.name,
+                f"{unit} runs",
+                f"systemctl is-active {unit}.service",
+                "a node without it runs no pod, or no Service reaches one",
+                "equals",
+                "active",
+            )
+        if model.cluster.network.plugin == "bridge":
+            yield _node_is_ready(model, machine)
+        yield Proof(
+            machine.name,
+            "the kubelet serves with a certificate of this cluster",
+            f"openssl s_client -connect {machine.ip}:10250 -CAfile {PKI}/ca.crt -verify_return_error "
+            f"-verify_ip {machine.ip} -brief </dev/null 2>&1",
+            "kubectl logs and exec end in the API server's own connection to this port",
+            "contains",
+            "Verification: OK",
+            within=10,
+        )
+
+
+def _node_is_ready(model: Model, machine: Machine) -> Proof:
+    return Proof(
+        model.cluster.controller_for(model.cluster.workers.index(machine)).name,
+        f"node {machine.name} is Ready with the version asked for",
+        f"{KUBECTL} get node {machine.name} -o "
+        "jsonpath='{.status.nodeInfo.kubeletVersion} "
+        '{.status.conditions[?(@.type=="Ready")].status}\'',
+        "its kubelet has registered, its runtime answers, its pod network is configured",
+        "equals",
+        f"v{model.cluster.kubernetes} True",
+        within=60,
+    )
+
+
+PHASE = Phase(
+    "workers",
+    "Bootstrapping the Kubernetes worker nodes",
+    "Here pods run: the kubelet has containerd make them, a bridge joins them, kube-proxy makes Services.",
+    resources,
+    proofs,
+)

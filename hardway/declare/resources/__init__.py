@@ -1,0 +1,50 @@
+"""One file a kind: desired, probe, parse, diff, steps, undo. Pure: values in, text out."""
+
+from hardway.declare.resources.base import Absent, Context, Difference, ManualStep, Observed, Present, Resource, Unknown
+from hardway.declare.resources.containers import ApiObjects, Image
+from hardway.declare.resources.files import Binary, Block, Directory, File
+from hardway.declare.resources.host import Hostname, Package, User
+from hardway.declare.resources.kernel import Module, Route, SwapOff, Sysctl
+from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
+from hardway.declare.resources.service import Check, Service
+
+KINDS: dict[str, type[Resource]] = {
+    kind.kind: kind
+    for kind in (
+        Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, Binary, Route, Service, Image,
+        ApiObjects,
+    )
+}  # fmt: skip
+
+__all__ = [
+    "KINDS",
+    "Absent",
+    "ApiObjects",
+    "Binary",
+    "Block",
+    "Certificate",
+    "Check",
+    "Context",
+    "Difference",
+    "Directory",
+    "File",
+    "Hostname",
+    "Image",
+    "Key",
+    "Local",
+    "ManualStep",
+    "Module",
+    "Observed",
+    "Package",
+    "Present",
+    "PublicKey",
+    "RandomKey",
+    "Resource",
+    "Route",
+    "Service",
+    "SwapOff",
+    "Sysctl",
+    "Unknown",
+    "User",
+    "WorkspaceFile",
+]  # fmt: skip

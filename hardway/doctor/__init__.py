@@ -1,0 +1,1 @@
+"""Why does it not work? Symptoms, causes and the commands that fix them."""

@@ -1,0 +1,279 @@
+"""Causes in etcd, the control plane, and units in general."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.paths import BIN
+from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
+from hardway.inventory.model import API_PORT, Machine
+from hardway.preflight.surroundings import ports
+from hardway.probe.symptoms import Symptoms, UnitState
+from hardway.probe.symptoms_probe import units
+from hardway.rules import Evidence, Found, Rule
+
+PHASE = {
+    "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
+    "kube-scheduler": "control-plane", "kube-apiserver-lb": "load-balancer",
+    "containerd": "workers", "kubelet": "workers", "kube-proxy": "workers",
+}  # fmt: skip
+BINDING = "hardway:kubelet-api-admin"
+COULD_NOT_RUN = 203
+"""systemd's status for a program that the kernel would not execute."""
+EVERY = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
+BAD_FLAG = (
+    "unknown flag:", "flag provided but not defined", "unknown shorthand flag", "invalid argument", "strict decoding",
+    "failed to load Kubelet config", "couldn't parse", "invalid configuration",
+)  # fmt: skip
+LOST = ("is out of range [lastIndex(0)]", "has been permanently removed", "has already been bootstrapped",
+        "error validating peerURLs")  # fmt: skip
+
+
+def alarms(evidence: Evidence) -> Iterator[Found]:
+    for machine, there in seen(evidence, "controller"):
+        raised = [one for one in there.etcd.errors if "alarm:NOSPACE" in one] if there.etcd else []
+        if raised and there.etcd:
+            steps = (
+                f"{EVERY} compaction {there.etcd.revision}", f"{EVERY} defrag --cluster --command-timeout=60s",
+                f"{EVERY} alarm disarm",
+            )  # fmt: skip
+            yield Found(
+                machine.name, "etcd has raised an alarm and refuses every write",
+                "\n".join(on(machine, step) for step in steps), lines(raised),
+            )  # fmt: skip
+            return
+
+
+def corrupt(evidence: Evidence) -> Iterator[Found]:
+    """The member that differs is made anew first: with the alarm gone it would serve what it has."""
+    members = list(seen(evidence, "controller"))
+    said = [one for _, there in members if there.etcd for one in there.etcd.errors]
+    for identity in dict.fromkeys(re.findall(r"memberID:(\d+) alarm:CORRUPT", "\n".join(said))):
+        known = f"{int(identity):x}"
+        for machine, _ in members:
+            others = [
+                (other, found) for other, found in members
+                if other is not machine and found.etcd and found.members.get(machine.name) == known
+            ]  # fmt: skip
+            if others:
+                steps = (*_member_anew(machine, *others[0]), on(others[0][0], f"{EVERY} alarm disarm"))
+                yield Found(
+                    machine.name, "etcd found that its member holds other data than the rest, and answers nobody",
+                    "\n".join(steps), lines([one for one in said if identity in one][:1]),
+                )  # fmt: skip
+                break
+        else:
+            yield Found(
+                members[0][0].name, "etcd found that its data is damaged, and answers nobody",
+                f"hardway logs {members[0][0].name} etcd", lines(said[:1], "docs/operate/etcd-member.md"),
+            )  # fmt: skip
+
+
+def _member_anew(machine: Machine, other: Machine, found: Symptoms) -> list[str]:
+    """Commands that make a member begin with nothing, as a new one of the cluster that the other member sees."""
+    identity = found.members.get(machine.name, "")
+    peer = f"https://{machine.ip}:2380"
+    steps = [on(other, f"{EVERY} member remove {identity}")] if identity else []
+    if peer not in found.members:
+        steps.append(on(other, f"{EVERY} member add {machine.name} --peer-urls={peer}"))
+    anew = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
+    return [*steps, on(machine, anew)]
+
+
+def quorum(evidence: Evidence) -> Iterator[Found]:
+    """Members that are not up, while nobody sees a leader; those that run are only waiting for them."""
+    count = len(evidence.cluster.controllers)
+    members = dict(seen(evidence, "controller"))
+    known = {*(machine.name for machine in members), *snapshot(evidence).unreached}
+    if not all(one.name in known for one in evidence.cluster.controllers):
+        return
+    if any(one.etcd and one.etcd.leader != "0" for one in members.values()):
+        return
+    running = [machine.name for machine, there in members.items() if there.etcd or _unit(there, "etcd").runs]
+    what = f"etcd has no quorum: {len(running)} of {count} members run, {count // 2 + 1} are needed"
+    for machine, there in members.items():
+        unit = _unit(there, "etcd")
+        if machine.name not in running:
+            # Without waiting: it is up only when enough others are.
+            begin = on(machine, "systemctl start etcd --no-block")
+            fix = begin if unit.stopped else apply(evidence, machine, "etcd")
+            said = there.etcd.errors if there.etcd else ()
+            yield Found(machine.name, what, fix,
+                        lines(f"etcd.service: {unit.state}", said))  # fmt: skip
+
+
+def wiped(evidence: Evidence) -> Iterator[Found]:
+    for machine, there in seen(evidence, "controller"):
+        unit = _unit(there, "etcd")
+        said = unit.said(*LOST)
+        others = [(other, found) for other, found in seen(evidence, "controller")
+                  if other is not machine and found.etcd and found.etcd.leader != "0"]  # fmt: skip
+        if unit.runs or (there.etcd_data and not said) or not others:
+            continue
+        other, found = others[0]
+        identity = found.members.get(machine.name, "")
+        yield Found(
+            machine.name, "its etcd member has lost its data, and must not begin again as who it was",
+            "\n".join(_member_anew(machine, other, found)),
+            lines(
+                f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
+                f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",
+            ),
+        )  # fmt: skip
+
+
+def service_ranges(evidence: Evidence) -> Iterator[Found]:
+    for machine, there in seen(evidence, "controller"):
+        for component in ("kube-apiserver", "kube-controller-manager"):
+            chosen = evidence.cluster.settings_for(component, machine)
+            wanted = str(chosen.get("service-cluster-ip-range", evidence.cluster.network.service_cidr))
+            given = _unit(there, component).flag("service-cluster-ip-range")
+            if given is not None and given != wanted:
+                yield Found(
+                    machine.name, f"{component} has another service range than the cluster",
+                    apply(evidence, machine, "control-plane"),
+                    lines(f"runs with --service-cluster-ip-range={given}", f"should be {wanted}"),
+                )  # fmt: skip
+
+
+def bad_flags(evidence: Evidence) -> Iterator[Found]:
+    for machine, name, unit in _units(evidence):
+        said = unit.said(*BAD_FLAG)
+        if said and not unit.runs and not unit.stopped:
+            yield Found(
+                machine.name, f"{name} stops at once: it does not understand how it is started",
+                apply(evidence, machine, PHASE[name]),
+                lines(said, f"{name}.service: {unit.state}, started {unit.restarts} times"),
+            )  # fmt: skip
+
+
+def not_executable(evidence: Evidence) -> Iterator[Found]:
+    for machine, name, unit in _units(evidence):
+        path = f"{BIN}/{name}"
+        damaged = [one for one in drifts(evidence, machine) if one.key == f"binary:{path}"]
+        if (unit.status == COULD_NOT_RUN or damaged) and not unit.runs and not unit.stopped:
+            yield Found(
+                machine.name, f"the program of {name} cannot be run: it is damaged, or for another machine",
+                apply(evidence, machine, PHASE[name]),
+                lines(
+                    f"{name}.service: {unit.state}, last status {unit.status}",
+                    [f"{path}: {one.why}" for one in damaged], unit.journal[-2:],
+                ),
+            )  # fmt: skip
+
+
+def taken_ports(evidence: Evidence) -> Iterator[Found]:
+    for machine, there in seen(evidence):
+        for port, owner in ports(machine, evidence.cluster).items():
+            name = "kube-apiserver-lb" if owner == "the load balancer" else owner
+            unit = _unit(there, name)
+            holder = next((one for one in there.listening if one.port == port and one.pid), None)
+            if holder is None or unit.runs or holder.pid == unit.pid or holder.unit == f"{name}.service":
+                continue
+            stop = f"systemctl stop {holder.unit}" if holder.unit else f"kill {holder.pid}"
+            yield Found(
+                machine.name, f"port {port} of {name} is taken by {holder.unit or holder.process}",
+                "\n".join([on(machine, stop), on(machine, f"systemctl restart {name}.service")]),
+                lines(f"{holder.address}:{port}: {holder.process}, pid {holder.pid}",
+                      unit.said("address already in use")),
+            )  # fmt: skip
+
+
+def stopped(evidence: Evidence) -> Iterator[Found]:
+    for machine, name, unit in _units(evidence):
+        if unit.load not in ("loaded", ""):
+            fix = apply(evidence, machine, PHASE[name])
+            fix = "\n".join([on(machine, f"systemctl unmask {name}.service"), fix]) if unit.load == "masked" else fix
+            yield Found(machine.name, f"{name} has no unit that could run", fix, lines(f"{name}.service: {unit.load}"))
+        elif unit.stopped or (unit.runs and unit.enabled == "disabled"):
+            off = "" if unit.enabled == "enabled" else ", and would not start after a reboot"
+            what = f"{name} was stopped{off}" if unit.stopped else f"{name} would not start after a reboot"
+            yield Found(
+                machine.name, what, on(machine, f"systemctl enable --now {name}.service"),
+                lines(f"{name}.service: {unit.state}, {unit.enabled}", unit.journal[-1:] if unit.stopped else ()),
+            )  # fmt: skip
+
+
+def backends(evidence: Evidence) -> Iterator[Found]:
+    wanted = tuple(f"{one.name} {one.ip}:{API_PORT}" for one in evidence.cluster.controllers)
+    for machine, there in seen(evidence, "load-balancer"):
+        if there.backends and there.backends != wanted:
+            yield Found(
+                machine.name, "HAProxy sends the API's callers to where no API server is",
+                apply(evidence, machine, "load-balancer"),
+                lines([f"server {one}" for one in there.backends if one not in wanted],
+                      [f"should be: server {one}" for one in wanted if one not in there.backends]),
+            )  # fmt: skip
+
+
+def binding(evidence: Evidence) -> Iterator[Found]:
+    objects = snapshot(evidence).objects
+    if objects and BINDING not in objects.bindings:
+        first = evidence.cluster.controllers[0]
+        yield Found(
+            first.name, "API servers have no right to ask kubelets: logs and exec are Forbidden",
+            apply(evidence, first, "control-plane"), lines(f"there is no ClusterRoleBinding {BINDING}"),
+        )  # fmt: skip
+
+
+def _unit(there: Symptoms, name: str) -> UnitState:
+    return there.units.get(name, UnitState())
+
+
+def _units(evidence: Evidence) -> Iterator[tuple[Machine, str, UnitState]]:
+    for machine, there in seen(evidence):
+        for name in units(machine):
+            if name in there.units:
+                yield machine, name, there.units[name]
+
+
+RULES = (
+    Rule(
+        "etcd-alarm", SYMPTOMS, alarms, "the whole cluster can be read, and nothing in it changed", "",
+        layer="etcd", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "etcd-corrupt", SYMPTOMS, corrupt, "two members would give two answers; so none is given", "",
+        layer="etcd", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "etcd-wiped", SYMPTOMS, wiped, "a member that forgot its votes could take two sides", "",
+        layer="etcd", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
+    ),
+    Rule(
+        "etcd-quorum", SYMPTOMS, quorum, "without a majority etcd answers nobody, and no API server works", "",
+        layer="etcd", explains=HERE - {"drift", "port-blocked"} | {"unit-stopped"},
+        reaches=CONTROLLER | {"unit-stopped", "node-missing"},
+    ),
+    Rule(
+        "port-taken", SYMPTOMS, taken_ports, "two programs cannot listen on one port", "",
+        layer="control plane", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
+    ),
+    Rule(
+        "bad-flag", SYMPTOMS, bad_flags, "flags come and go with releases; a component refuses those it does not know",
+        "", layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "unit-exec", SYMPTOMS, not_executable, "systemd starts it again and again, for nothing", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "unit-stopped", SYMPTOMS, stopped, "nobody starts it again but a person", "",
+        layer="control plane", explains=HERE - {"port-blocked"}, reaches=CONTROLLER - {"etcd-quorum"},
+    ),
+    Rule(
+        "balancer-backends", SYMPTOMS, backends, "workers and people come by the balancer only", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "wrong-service-range", SYMPTOMS, service_ranges,
+        "Services get addresses that no certificate holds and no kube-proxy expects", "",
+        layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "kubelet-binding", SYMPTOMS, binding, "the kubelet asks RBAC about everyone, the API server too", "",
+        layer="control plane", explains=HERE, reaches=frozenset(),
+    ),
+)  # fmt: skip

@@ -1,0 +1,132 @@
+"""Why does it not work? Everything that can be seen of a cluster, and what the rules make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from hardway.declare import pki
+from hardway.declare.phases.certs import CA_NAMES
+from hardway.doctor.diagnosis import Cause, diagnose
+from hardway.doctor.effects import RULES as EFFECTS
+from hardway.doctor.registry import RULES
+from hardway.engine.prove import prove
+from hardway.engine.session import Session, new_nonce
+from hardway.errors import HardwayError
+from hardway.events import Proved
+from hardway.inventory.model import Cluster
+from hardway.preview.plan import Plan
+from hardway.preview.survey import Survey
+from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
+from hardway.probe.symptoms_answer import objects, parse
+from hardway.probe.symptoms_probe import OBJECTS, script
+from hardway.rules import Evidence, examine
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """`looked` are the machines that answered. Proofs are asked only where no cause was found; `failed` do not hold."""
+
+    cluster: str
+    machines: tuple[str, ...]
+    looked: tuple[str, ...]
+    rules: int
+    causes: tuple[Cause, ...]
+    asked: int = 0
+    failed: tuple[Proved, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        return bool(self.causes or self.failed)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def diagnosed(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> Diagnosis:
+    """Looks at every machine once more, and at the API through one server that is ready.
+
+    `off` are machines of a lab that are switched off.
+    """
+    evidence = Evidence(
+        session.cluster,
+        facts={name: view.facts for name, view in found.views.items()},
+        clock=found.now.timestamp(),
+        snapshot=look(session, found, plan, off),
+    )
+    findings = [one for one in examine(RULES, evidence) if one.level == "error"]
+    causes = diagnose(findings, RULES)
+    proofs: Sequence[Proved] = ()
+    if not causes:
+        asked = [one for one in found.declaration.proofs if one[0] in found.phases and one[1].machine in found.views]
+        proofs = prove(session, asked)
+    return Diagnosis(
+        session.cluster.name,
+        plan.machines,
+        tuple(found.views),
+        sum("symptoms" in rule.needs for rule in RULES if rule not in EFFECTS),
+        causes,
+        len(proofs),
+        tuple(one for one in proofs if not one.holds),
+    )
+
+
+def look(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> Snapshot:
+    """All symptoms, of the machines that were seen."""
+    cluster = session.cluster
+    answers = session.each(found.views, lambda name: _ask(session, cluster, name))
+    machines = {name: one for name, one in answers.items() if isinstance(one, Symptoms)}
+    lost = {name: one for name, one in answers.items() if isinstance(one, HardwayError)}
+    return Snapshot(
+        machines=machines,
+        unreached={name: _said(error) for name, error in {**found.failures, **lost}.items()},
+        off=frozenset(off),
+        drift=tuple(_drift(found, plan)),
+        objects=_objects(session, cluster, machines),
+        trusted=_trusted(found.operator),
+        now=median([view.facts.clock for view in found.views.values()] or [found.now.timestamp()]),
+    )
+
+
+def _ask(session: Session, cluster: Cluster, name: str) -> Symptoms | HardwayError:
+    nonce = new_nonce()
+    try:
+        answer = session.run(
+            name, script(cluster, cluster.machine(name), nonce), what="ask what could be wrong", check=False
+        )
+    except HardwayError as error:
+        return error
+    return parse(answer.stdout.decode(errors="replace"), nonce)
+
+
+def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms]) -> Objects | None:
+    for controller in cluster.controllers:
+        if controller.name in machines and "readyz check passed" in machines[controller.name].readyz:
+            try:
+                answer = session.run(controller.name, OBJECTS, what="ask the API", check=False)
+            except HardwayError:
+                continue
+            if found := objects(answer.stdout.decode(errors="replace"), controller.name):
+                return found
+    return None
+
+
+def _drift(found: Survey, plan: Plan) -> Iterator[Drift]:
+    diffs = {(item.machine, item.key): item.diff for item in plan.items}
+    for one in found.changes:
+        diff = diffs.get((one.machine, one.key), ())
+        yield Drift(one.machine, one.phase, one.key, one.difference.verb, one.difference.why, diff)
+
+
+def _trusted(operator: Mapping[str, bytes]) -> dict[str, pki.Certificate]:
+    return {
+        f"{path.removeprefix('pki/')}.crt": pki.read(operator[f"{path}.crt"])
+        for path in CA_NAMES
+        if f"{path}.crt" in operator
+    }
+
+
+def _said(error: HardwayError) -> str:
+    return "; ".join(filter(None, (error.what, (error.said or "").strip())))

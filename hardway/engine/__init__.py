@@ -1,0 +1,1 @@
+"""Observes, plans and carries out: the only room that changes machines."""

@@ -1,0 +1,160 @@
+"""Clusters that hardway did not make, or whose journals were lost: known by what runs, never by guess.
+
+A machine is of this workspace where the certificate of the cluster's CA lies on it. A cluster lives there where
+every controller of the inventory is a member of one etcd that answers, and that etcd has no other members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import hardway
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Placed
+from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.paths import ENCRYPTION_CONFIG, PKI
+from hardway.declare.resources import Absent, Context, Directory, Present, User
+from hardway.engine.plan import View
+from hardway.engine.session import Session
+from hardway.errors import HardwayError
+from hardway.state import State, advanced, nodes_of
+from hardway.values import sha256
+
+CA = "pki/ca.crt"
+HINT = "hardway plan shows what is there; hardway apply --adopt takes it over"
+
+_ASK = rf"""
+{ETCDCTL} --endpoints=https://127.0.0.1:2379 member list 2>/dev/null | sed 's/^/member /'
+for unit in etcd kube-apiserver kube-controller-manager; do
+  pid=$(systemctl show -p MainPID --value $unit.service)
+  [ "${{pid:-0}}" != 0 ] || continue
+  tr '\0' '\n' </proc/$pid/cmdline | sed -n "s/^--/$unit /p"
+  [ $unit != kube-apiserver ] || /proc/$pid/exe --version | sed 's/^Kubernetes v/version /'
+done
+sed -n 's/^ *- \(secretbox\|aescbc\|identity\):.*/provider \1/p' {ENCRYPTION_CONFIG} 2>/dev/null || true
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one controller said: started members' peer URLs by name, and flags by unit and name."""
+
+    members: Mapping[str, str] = field(default_factory=dict)
+    flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    version: str = ""
+    provider: str = ""
+
+
+def is_of(session: Session, view: View) -> bool:
+    """Whether what lies on a machine was signed by this workspace's CA."""
+    own = session.workspace.values().get(CA)
+    stat = view.stat(f"{PKI}/ca.crt")
+    return own is not None and stat is not None and stat.digest == sha256(own)
+
+
+def inferred(session: Session, state: State, views: Mapping[str, View]) -> State:
+    """The State of the cluster that lives on these machines, where State knows of none; else the one given.
+
+    What a cluster is born with is taken from what its processes were started with, so that an inventory that
+    says otherwise is found out. Asks the controllers only where they hold an etcd of this workspace's CA.
+    """
+    controllers = session.cluster.controllers
+    if state.etcd != "absent" or any(one.name not in views for one in controllers):
+        return state
+    if not all(views[one.name].facts.etcd_data and is_of(session, views[one.name]) for one in controllers):
+        return state
+    answers = session.each([one.name for one in controllers], lambda name: ask(session, name))
+    wanted = {one.name: f"https://{one.ip}:2380" for one in controllers}
+    if any(answer.members != wanted for answer in answers.values()):
+        return state
+    first = answers[controllers[0].name]
+    ids = {name: view.facts.machine_id for name, view in views.items()}
+    return advanced(
+        state,
+        etcd="formed",
+        etcd_token=first.flags.get(("etcd", "initial-cluster-token"), ""),
+        kubernetes=first.version,
+        fixed=fixed(first),
+        nodes=nodes_of(session.cluster, state, ids),
+    )
+
+
+def refuse_unmanaged_cluster(session: Session, views: Mapping[str, View], state: State) -> None:
+    """Raises HardwayError where a cluster lives on machines that have no journal of hardway's, or have it no more."""
+    if state.etcd != "formed" or any(view.state_text or view.journal.entries for view in views.values()):
+        return
+    if not any(view.facts.etcd_data for view in views.values()):
+        return
+    names = [one.name for one in session.cluster.machines if one.name in views]
+    raise HardwayError(
+        f"a cluster lives on {', '.join(names)} that hardway did not make there, or whose journals were lost",
+        said="its certificates are of this workspace's CA; nothing was changed",
+        hint=HINT,
+    )
+
+
+def adopted(
+    declaration: Declaration,
+    views: Mapping[str, View],
+    contexts: Mapping[str, Context],
+    chosen: Callable[[Placed], bool],
+) -> dict[str, View]:
+    """The machines whose journals take up what is there as declared, by name, as if hardway had put it there.
+
+    To be asked once nothing differs any more.
+    """
+    taken: dict[str, View] = {}
+    for name, view in views.items():
+        entries = dict(view.journal.entries)
+        for one in declaration.on(name):
+            seen = view.observed.get(one.resource.key)
+            if chosen(one) and one.resource.key not in entries and isinstance(seen, Present):
+                # A folder or a user of a cluster made by hand goes with it; what a package or a sysctl was, stays.
+                before = Absent() if isinstance(one.resource, Directory | User) else seen
+                entry = one.resource.entry(before, contexts[name])
+                entries[one.resource.key] = {"phase": one.phase, "by": hardway.__version__, **entry}
+        if len(entries) > len(view.journal.entries):
+            taken[name] = replace(view, journal=replace(view.journal, entries=entries))
+    return taken
+
+
+def ask(session: Session, name: str) -> Found:
+    """What a controller says of the cluster that it is part of; nothing where nothing runs."""
+    answer = session.run(name, _ASK, what="ask who made this cluster, and how", check=False)
+    return read(answer.text)
+
+
+def read(text: str) -> Found:
+    """The answer to `ask`."""
+    members: dict[str, str] = {}
+    flags: dict[tuple[str, str], str] = {}
+    single: dict[str, str] = {}
+    for line in text.splitlines():
+        head, _, rest = line.partition(" ")
+        if head == "member":
+            fields = [one.strip() for one in rest.split(",")]
+            if len(fields) >= 5 and fields[1] == "started":
+                members[fields[2]] = fields[3]
+        elif head in ("version", "provider"):
+            single.setdefault(head, rest)  # The API server writes with the first provider.
+        else:
+            name, _, value = rest.partition("=")
+            flags[head, name] = value
+    return Found(members, flags, single.get("version", ""), single.get("provider", ""))
+
+
+ISSUER = "https://kubernetes.default.svc."
+"""What goes before the domain, unless somebody chose an issuer of their own."""
+
+
+def fixed(found: Found) -> dict[str, str]:
+    """As `state.fixed_values` has it; what does not run yet has nothing fixed."""
+    issuer = found.flags.get(("kube-apiserver", "service-account-issuer"), "")
+    values = {
+        "network.service_cidr": found.flags.get(("kube-apiserver", "service-cluster-ip-range"), ""),
+        "network.pod_cidr": found.flags.get(("kube-controller-manager", "cluster-cidr"), ""),
+        "network.cluster_domain": issuer.removeprefix(ISSUER) if issuer.startswith(ISSUER) else "",
+        "encryption.provider": found.provider,
+    }
+    return {name: value for name, value in values.items() if value}

@@ -1,0 +1,110 @@
+"""What a run notes, on the machines and in the workspace, before it acts and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import hardway
+from hardway import journal as journal_room
+from hardway.declare.declaration import Declaration, digest
+from hardway.declare.resources import Context, Present
+from hardway.declare.resources.files import Stat
+from hardway.engine.plan import Change, View, by_machine, differences
+from hardway.engine.scripts import begin, bookkeeping
+from hardway.engine.session import Session
+from hardway.inventory.model import Cluster
+from hardway.journal import DIGITS, Declared, Journal
+from hardway.state import State, advanced
+
+
+def formed(
+    session: Session, state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]
+) -> State:
+    """Notes, as soon as every member has been seen ready, that this etcd must never be initialised again."""
+    members = {one.machine for one in declaration.placed if one.resource.key == "service:etcd.service"}
+    started = {one.machine for one in changes if one.key == "service:etcd.service" and one.restarts}
+    running = {
+        name
+        for name in members & views.keys()
+        if isinstance(seen := views[name].observed["service:etcd.service"], Present) and seen.value.is_active
+    }
+    if state.etcd != "begun" or members - started - running:
+        return state
+    state = advanced(state, etcd="formed")
+    session.workspace.save_state(state)
+    return state
+
+
+def record_intents(
+    session: Session,
+    state: State,
+    changes: Sequence[Change],
+    declaration: Declaration,
+    views: Mapping[str, View],
+    contexts: Mapping[str, Context],
+) -> None:
+    """The State and all intents go to the workspace and to the machines before anything acts upon them."""
+    session.workspace.save_state(state)
+    mine = by_machine(changes)
+
+    def note(name: str) -> None:
+        script = begin(state.to_json(), mine[name], declaration.on(name), views[name], contexts[name])
+        session.run(name, script, what="note the intents")
+
+    session.each(mine, note)
+
+
+def declared_anew(
+    cluster: Cluster, declaration: Declaration, views: Mapping[str, View], contexts: Mapping[str, Context]
+) -> dict[str, View]:
+    """The machines on which all is as declared, and whose journals do not say so yet; now they do.
+
+    The smoke test's images may be missing: a run may leave it out.
+    """
+    told = {}
+    for name, view in views.items():
+        wanted = declaration.on(name)
+        digests = {one.resource.key: digest(one.resource)[:DIGITS] for one in wanted}
+        now = Declared(hardway.__version__, cluster.written, digests)
+        left = differences(wanted, view, contexts[name], lambda change: change.phase != "smoke-test")
+        if now != view.journal.declared and not left:
+            told[name] = replace(view, journal=replace(view.journal, declared=now))
+    return told
+
+
+def commit(session: Session, state: State, views: Mapping[str, View], touched: set[str]) -> None:
+    """Writes journal and State anew where something was touched or what lies there is out of date."""
+    text = state.to_json()
+    session.workspace.save_state(state)
+
+    def keep(name: str) -> None:
+        view = views[name]
+        session.run(
+            name, bookkeeping(journal_room.written(_settled(view.journal), _stats(view)), text), what="keep the books"
+        )
+
+    stale = {
+        name
+        for name, view in views.items()
+        if view.hashed or view.journal.open or not _is_current(view.state_text, state)
+    }
+    session.each([name for name in views if name in touched | stale], keep)
+
+
+def _is_current(text: str, state: State) -> bool:
+    # What was proved is the operator's note: it is no reason to write to a machine.
+    return bool(text) and replace(State.from_json(text, "state.json"), proved=state.proved) == state
+
+
+def _settled(journal: Journal) -> Journal:
+    # Everything was observed to be as declared, so nothing is half done any more.
+    return replace(journal, open=frozenset())
+
+
+def _stats(view: View) -> list[tuple[str, list[object], str]]:
+    return [
+        (key.partition(":")[2], seen.value.identity, seen.value.digest)
+        for key, seen in view.observed.items()
+        if isinstance(seen, Present) and isinstance(seen.value, Stat) and seen.value.digest
+    ]

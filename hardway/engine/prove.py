@@ -1,0 +1,150 @@
+"""Asks machines the chapters' questions, and tells with which answers they hold."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hardway.declare.phases.base import Proof
+from hardway.engine.session import Session, new_nonce
+from hardway.errors import ProofFailed
+from hardway.events import Proved
+
+QUERY_LIMIT = 20
+"""Seconds for one query; one that hangs must not keep the others from being asked."""
+PAUSE = 0.5
+GRACE = 5.0
+"""Seconds that any proof has right after a change, whatever it says of itself."""
+EVIDENCE_LENGTH = 240
+
+Question = tuple[str, Proof]
+"""A chapter's name and one of its proofs."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a query left behind: exit status (None: there is no answer), standard output and error."""
+
+    code: int | None
+    output: str
+    error: str
+
+
+def prove(session: Session, proofs: Sequence[Question], *, wait: float = 0) -> list[Proved]:
+    """Asks all proofs, with one script a machine; the results in the order given.
+
+    What does not hold is asked again until it does, for as long as the proof says that it may take
+    (`within`, but GRACE at least), and at most `wait` seconds. Every machine of a proof must be in the session.
+    """
+    started = time.monotonic()
+    told: dict[int, Proved] = {}
+    pending = list(range(len(proofs)))
+    while pending:
+        answers = _ask(session, [(number, proofs[number][1]) for number in pending])
+        passed = time.monotonic() - started
+        again = []
+        for number in pending:
+            phase, proof = proofs[number]
+            answer = answers[number]
+            if not _holds(proof, answer) and passed < min(wait, max(GRACE, proof.within)):
+                again.append(number)
+                continue
+            told[number] = Proved(
+                proof.machine, phase, proof.name, _holds(proof, answer), evidence(proof, answer), proof.why
+            )
+            session.events(told[number])
+        pending = again
+        if pending:
+            time.sleep(PAUSE)
+    return [told[number] for number in range(len(proofs))]
+
+
+def require(proved: Iterable[Proved]) -> None:
+    """Raises ProofFailed that lists each one that does not hold."""
+    failed = [one for one in proved if not one.holds]
+    if not failed:
+        return
+    said = "\n".join(
+        f"{one.machine}: {one.what}\n  came back: {one.evidence}"
+        + (f"\n  why it matters: {one.why}" if one.why else "")
+        for one in failed
+    )
+    count = "1 proof does" if len(failed) == 1 else f"{len(failed)} proofs do"
+    phases = list(dict.fromkeys(one.phase for one in failed))
+    raise ProofFailed(
+        f"{count} not hold ({', '.join(phases)})",
+        machine=failed[0].machine if len({one.machine for one in failed}) == 1 else None,
+        said=said,
+        hint=f"mend the first cause, then: {', '.join(f'hardway {phase}' for phase in phases)}",
+    )
+
+
+def evidence(proof: Proof, answer: Answer) -> str:
+    """One line: what was seen, and where it does not hold also what should have been."""
+    seen = " ".join(answer.output.split())
+    if answer.code is None:
+        return "the script ended before this was asked"
+    if _holds(proof, answer):
+        return _cut(seen) or "yes"
+    if answer.code in (124, 137):
+        return f"no answer within {QUERY_LIMIT} s"
+    said = " ".join(f"{seen} {answer.error}".split())
+    status = f"exit status {answer.code}" if answer.code else ""
+    wanted = "" if proof.expectation == "succeeds" else f"wanted: {proof.expectation} {proof.expected!r}"
+    return "; ".join(filter(None, (_cut(said) or "(nothing)", status, wanted)))
+
+
+def script(asked: Sequence[tuple[int, Proof]], nonce: str) -> str:
+    """Asks all of one machine's proofs, each in a shell of its own: none can end or change the next."""
+    # Each `openssl x509` would read all of the system's authorities first, and take five times as long.
+    lines = ["export SSL_CERT_FILE=/dev/null"]
+    for number, proof in asked:
+        query = f"timeout -k 1 {QUERY_LIMIT} sh -euc {shlex.join([proof.query])}"
+        lines += [
+            f"printf '\\n{nonce} {number} out\\n'; code=0",
+            f"{{ said=$({query} 2>&1 >&3 3>&-) || code=$?; }} 3>&1",
+            f'printf \'\\n{nonce} {number} %s\\n%s\' "$code" "$said"',
+        ]
+    return "\n".join(lines) + f"\nprintf '\\n{nonce} end end\\n'\n"
+
+
+def parse(output: str, nonce: str) -> dict[int, Answer]:
+    """The answers by number."""
+    found: dict[int, Answer] = {}
+    outputs: dict[str, str] = {}
+    for part in output.split(f"\n{nonce} ")[1:]:
+        head, _, text = part.partition("\n")
+        number, _, what = head.partition(" ")
+        if what == "out":
+            outputs[number] = text
+        elif number != "end":
+            found[int(number)] = Answer(int(what), outputs.get(number, ""), text)
+    return found
+
+
+def _ask(session: Session, asked: Sequence[tuple[int, Proof]]) -> dict[int, Answer]:
+    nonce = new_nonce()
+    by_machine: dict[str, list[tuple[int, Proof]]] = {}
+    for number, proof in asked:
+        by_machine.setdefault(proof.machine, []).append((number, proof))
+
+    def ask(name: str) -> dict[int, Answer]:
+        mine = by_machine[name]
+        limit = 10.0 + (QUERY_LIMIT + 1) * len(mine)
+        result = session.run(name, script(mine, nonce), what=f"ask {len(mine)} proofs", timeout=limit, check=False)
+        return parse(result.stdout.decode(errors="replace"), nonce)
+
+    answers: dict[int, Answer] = {}
+    for found in session.each(by_machine, ask).values():
+        answers.update(found)
+    return {number: answers.get(number, Answer(None, "", "")) for number, _ in asked}
+
+
+def _holds(proof: Proof, answer: Answer) -> bool:
+    return answer.code is not None and proof.holds(answer.code, answer.output)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= EVIDENCE_LENGTH else text[: EVIDENCE_LENGTH - 1] + "…"

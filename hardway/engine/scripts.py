@@ -1,0 +1,282 @@
+"""The scripts that change a machine: text only; `engine.py` sends them.
+
+First the intents go into the journal and onto the disk (`begin`); then, chapter by chapter, each step
+and what was done (`activation`). A step prints its key first, so that a failure names what it was about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from hardway import journal
+from hardway.declare.phases.base import Placed
+from hardway.declare.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
+from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
+from hardway.declare.resources.kernel import SWAP_SERVICES
+from hardway.declare.resources.service import Check
+from hardway.engine.plan import Change, View
+from hardway.journal import FOLDER
+from hardway.platforms import RED_HAT
+
+_RUNNING = (Service, Image, ApiObjects)
+"""Kinds that need something to run; all others only lie on disk or in the kernel."""
+
+_RED_HAT_NAMES = " ".join(f"{debian}) set -- {name};;" for debian, name in RED_HAT.packages.items())
+
+PRELUDE = rf"""
+LEDGER={journal.PATH}
+at() {{ printf '@%s\n' "$1"; }}
+# put STAGED TARGET MODE OWNER: in place by rename(2), so that no reader ever sees half of it.
+put() {{
+  if [ ! -e "$1" ]; then [ -e "$2" ]; return; fi
+  folder=${{2%/*}}
+  [ -d "$folder" ] || mkdir -p -m 0755 -- "$folder"
+  [ "$4" = root:root ] || chown "$4" -- "$1"
+  chmod "$3" -- "$1"
+  if [ "$(stat -c %d -- "$1")" = "$(stat -c %d -- "$folder")" ]; then
+    mv -fT -- "$1" "$2"
+  else
+    cp -p -- "$1" "$folder/.hardway-new" && mv -fT -- "$folder/.hardway-new" "$2" && rm -f -- "$1"
+  fi
+  label "$2"
+}}
+# label FILE: what came by rename has the label of the folder that it came from, and SELinux would keep systemd from it.
+label() {{ ! command -v restorecon >/dev/null 2>&1 || restorecon -F -- "$1"; }}
+# put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
+put_block() {{
+  [ -e "$1" ] || return 0
+  [ -e "$2" ] || : >"$2"
+  sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
+  # A last line without its end would swallow the block's first.
+  [ -z "$(tail -c 1 -- "$2.hardway-new")" ] || echo >>"$2.hardway-new"
+  cat -- "$1" >>"$2.hardway-new"
+  chmod --reference="$2" -- "$2.hardway-new"
+  # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over.
+  mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{ cat -- "$2.hardway-new" >"$2"; rm -f -- "$2.hardway-new"; }}
+  label "$2"
+}}
+# prune FOLDER: away with it and its parents while they are empty.
+prune() {{
+  case $1 in
+    /|/bin|/sbin|/etc|/opt|/run|/srv|/usr|/usr/*bin|/usr/local|/usr/local/*bin|/var|/var/lib|/var/log) return 0;;
+    /etc/systemd|/etc/systemd/system|/etc/systemd/network|/etc/sysctl.d|/etc/modules-load.d) return 0;;
+  esac
+  rmdir -- "$1" 2>/dev/null && prune "${{1%/*}}" || true
+}}
+# unmount_below FOLDER: what is mounted below it, the deepest first.
+unmount_below() {{
+  sort -r /proc/self/mountinfo | while read -r a b c d point rest; do
+    case $point in "$1"/*) printf '%s\n' "$point";; esac
+  done | sort -r | while read -r point; do umount -l -- "$(printf '%b' "$point")" || true; done
+}}
+# empty_folder FOLDER: all of its content, then itself unless it is a mount of somebody else's.
+empty_folder() {{
+  [ -d "$1" ] || return 0
+  find "$1" -xdev -mindepth 1 -delete 2>/dev/null || find "$1" -xdev -mindepth 1 ! -type d -delete || true
+  prune "$1"
+}}
+begin_unit() {{
+  systemctl "$1" -- "$2" || unit_failed "$2" "systemctl $1 $2 failed"
+}}
+unit_failed() {{
+  {{ echo "$2"; journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }} >&2
+  exit 1
+}}
+# settle SECONDS EVERY WHAT UNIT: until the function `check` succeeds.
+settle() {{
+  end=$(( $(date +%s) + $1 ))
+  until missing=$(check 2>&1); do
+    if [ "$(date +%s)" -ge $end ]; then
+      unit_failed "$4" "waited $1 s for: $3; last answer: ${{missing:-(nothing)}}"
+    fi
+    sleep "$2"
+  done
+}}
+swap_off() {{
+  for unit in {quote(*SWAP_SERVICES)}; do
+    case $(systemctl is-enabled "$unit" 2>/dev/null) in enabled*) systemctl mask --quiet --now -- "$unit";; esac
+  done
+  swapoff -a
+  if [ -f /etc/fstab ]; then sed -i 's/^\([^#]\S*\s\+\S\+\s\+swap\s.*\)$/#hardway# \1/' /etc/fstab; fi
+  systemctl list-units --all --plain --no-legend --type=swap 2>/dev/null | while read -r unit rest; do
+    systemctl mask --quiet -- "$unit"
+  done
+}}
+swap_back() {{
+  if [ -f /etc/fstab ]; then sed -i 's/^#hardway# //' /etc/fstab; fi
+  systemctl daemon-reload; swapon -a || true
+}}
+SENT={STAGE}/{REPOSITORY}
+# apt_sent NAME: apt with the packages that were sent as its only source; of them it takes what is missing here.
+apt_sent() {{
+  set -- "$1" -o "Dir::Etc::sourcelist=$SENT/sources.list" -o Dir::Etc::sourceparts=/dev/null \
+    -o "Dir::State::lists=$SENT/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root
+  name=$1; shift
+  if [ ! -d "$SENT/lists" ]; then
+    printf 'deb [trusted=yes] file:%s ./\n' "$SENT" >"$SENT/sources.list"
+    mkdir -p "$SENT/lists/partial"
+    apt-get -qq "$@" update >&2
+  fi
+  apt-get -y -qq "$@" --no-install-recommends -o DPkg::Lock::Timeout=120 install -- "$name" >/dev/null
+}}
+# install_package NAME COMMAND UNIT PROXY: with the distribution's own tool; UNIT must not start by that.
+install_package() {{
+  command -v "$2" >/dev/null 2>&1 && return 0
+  [ -z "$4" ] || export http_proxy="$4" https_proxy="$4"
+  if command -v apt-get >/dev/null 2>&1; then
+    [ -z "$3" ] || systemctl mask --quiet -- "$3"
+    export DEBIAN_FRONTEND=noninteractive
+    if [ -e "$SENT/Packages" ]; then
+      apt_sent "$1"
+    else
+      find /var/lib/apt/lists -name '*_Packages*' -mmin -1440 2>/dev/null | grep -q . || apt-get update -qq >&2
+      apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=120 -- "$1" >/dev/null
+    fi
+    [ -z "$3" ] || systemctl unmask --quiet -- "$3"
+    [ -z "$3" ] || systemctl disable --quiet -- "$3" 2>/dev/null || true
+  elif command -v dnf >/dev/null 2>&1; then
+    case $1 in {_RED_HAT_NAMES} esac
+    dnf install -y -q -- "$1" >/dev/null
+  else
+    echo "no package manager that hardway knows: install $1 (it brings the command $2)" >&2; return 1
+  fi
+}}
+"""
+
+
+def activation(changes: Sequence[Change], view: View, context: Context) -> str:
+    """One chapter's changes on one machine as a script. What was staged must be there.
+
+    Everything that lies on disk is put there first and systemd reads it once; then what runs, in
+    the order in which it is declared.
+    """
+    lying = [change for change in changes if not isinstance(change.resource, _RUNNING)]
+    running = [change for change in changes if isinstance(change.resource, _RUNNING)]
+    units = [change.resource.unit for change in running if isinstance(change.resource, Service)]
+    lines = [PRELUDE, "set -eu", *_each(lying, view, context)]
+    if units:
+        lines.append(f"systemctl --no-reload --quiet enable -- {quote(*units)}")
+        lines.append("systemctl daemon-reload")
+    lines += [*_each(running, view, context), _append([_finished(change) for change in changes])]
+    return "\n".join(line for line in lines if line) + "\n"
+
+
+def _each(changes: Sequence[Change], view: View, context: Context) -> Iterator[str]:
+    for change in changes:
+        yield f"at {quote(change.key)}"
+        yield _steps(change, view, context)
+
+
+def _steps(change: Change, view: View, context: Context) -> str:
+    if change.resource is None:
+        kind, _, name = change.key.partition(":")
+        return KINDS[kind].undo(name, view.journal.entries.get(change.key, {}))
+    steps = change.resource.steps(change.difference, context)
+    if isinstance(change.resource, Service) and change.resource.ready and change.restarts:
+        steps += "\n" + settle(change.resource.ready, change.resource.unit)
+    return steps
+
+
+def settle(check: Check, unit: str) -> str:
+    """Waits for a condition; at the end of its time the unit's journal comes with the error."""
+    return f"check() {{\n{check.script}\n}}\nsettle {int(check.limit)} {check.every} {quote(check.what)} {quote(unit)}"
+
+
+def _finished(change: Change) -> str:
+    return journal.gone(change.key) if change.resource is None else journal.done(change.key)
+
+
+def _entry(resource: Resource, view: View, context: Context) -> Mapping[str, object]:
+    return resource.entry(view.observed.get(resource.key, Absent()), context)
+
+
+def _append(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    return "cat >>$LEDGER <<'HARDWAY_LEDGER'\n" + "\n".join(lines) + "\nHARDWAY_LEDGER"
+
+
+def stage_command(codec: str, openssl: bool) -> str:
+    """The root command that takes the stream on stdin: unpacks it below STAGE and checks every digest there.
+
+    It prints `inode size path` of every file, by which it is known again after its rename.
+    """
+    checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+rm -rf {STAGE}
+mkdir {STAGE}
+cd {STAGE}
+tar -x -m -f - --no-same-owner --use-compress-program={codec}
+files=$(cut -d'*' -f2 SUMS)
+{checker} $files </dev/null | cmp -s - SUMS || {{ sha256sum --quiet -c SUMS >&2; exit 1; }}
+stat -c '%i %s %n' -- $files
+"""
+
+
+def bookkeeping(ledger_text: str, state_text: str) -> str:
+    """Journal and State in one piece each, by rename; the staging folder away."""
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+cat >{journal.PATH}.new <<'HARDWAY_LEDGER'
+{ledger_text}HARDWAY_LEDGER
+cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
+{state_text}HARDWAY_STATE
+mv -fT {journal.PATH}.new {journal.PATH}
+mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
+rm -rf {STAGE}
+"""
+
+
+def begin(state_text: str, changes: Sequence[Change], wanted: Sequence[Placed], view: View, context: Context) -> str:
+    """The State as it was decided and every intent, on the disk before anything acts upon them.
+
+    With what changes goes what a chapter fills: a data folder that was there already, empty, will
+    hold our data, and `reset` must know.
+
+    All at once, before the stream: a disk that is still writing two gigabytes would keep each later
+    sync waiting.
+    """
+    phases = {change.phase for change in changes if change.resource is not None}
+    changing = {change.key for change in changes}
+    used = [
+        (one.resource, one.phase)
+        for one in wanted
+        if one.phase in phases
+        and isinstance(one.resource, Directory)
+        and one.resource.data
+        and one.resource.key not in changing | view.journal.entries.keys()
+    ]
+    intended = [(change.resource, change.phase) for change in changes if change.resource is not None]
+    intents = [
+        journal.intent(resource.key, phase, _entry(resource, view, context)) for resource, phase in (*used, *intended)
+    ]
+    return f"""
+set -eu
+umask 077
+mkdir -p {FOLDER}
+LEDGER={journal.PATH}
+cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
+{state_text}HARDWAY_STATE
+touch $LEDGER
+# A run that was cut may have left half a line, which would swallow the next.
+[ -z "$(tail -c 1 $LEDGER)" ] || echo >>$LEDGER
+{_append(intents)}
+sync -d {journal.STATE_PATH}.new $LEDGER
+mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
+"""
+
+
+def hash_command(paths: Sequence[str], openssl: bool) -> str:
+    """Prints `digest *path` for each."""
+    checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
+    return f"{checker} {quote(*paths)} 2>/dev/null || true"
+
+
+def parse_hashes(output: str) -> dict[str, str]:
+    """Digest by path."""
+    return {path: digest for digest, star, path in (line.partition(" *") for line in output.splitlines()) if star}

@@ -1,0 +1,236 @@
+"""A run's hold on the cluster: the workspace, a connection to every machine, and looking at them all."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+from hardway.declare.declaration import Declaration
+from hardway.declare.resources.files import Stat
+from hardway.engine.plan import View, probe_script, read_answer, to_hash, with_digests
+from hardway.engine.scripts import hash_command, parse_hashes
+from hardway.errors import HardwayError, Locked, MachineError
+from hardway.events import CommandRun, MachineProgress, Note, Sink, StepFinished, StepStarted, discard
+from hardway.inventory.model import Cluster, Machine
+from hardway.remote import AskSecret, Fleet, MachineErrors, MachineIO, Result, Target, fan_out, run_with_retry
+from hardway.workspace import Workspace
+
+PROBE_LIMIT = 60.0
+"""Seconds that looking at a machine may take; it takes a fraction of one."""
+
+ORPHAN_LIMIT = 120.0
+"""Seconds to wait for what an interrupted run left behind: a unit that starts, and its check."""
+
+DEFAULT_FORKS = 10
+
+T = TypeVar("T")
+
+
+@dataclass
+class Session:
+    """Connections by machine name; open them with `opened`.
+
+    `deep` has every file read when machines are looked at, whatever the journal knows of it: a disk that went bad
+    changes content, and not the times that stand in its index.
+    """
+
+    cluster: Cluster
+    workspace: Workspace
+    machines: dict[str, MachineIO] = field(default_factory=dict)
+    events: Sink = discard
+    forks: int = DEFAULT_FORKS
+    deep: bool = False
+
+    def each(self, names: Iterable[str], do: Callable[[str], T]) -> dict[str, T]:
+        """Does something on several machines at once, at most `forks`; all errors are collected."""
+        return fan_out(list(names), do, self.forks)
+
+    def run(self, name: str, script: str, *, what: str, timeout: float = PROBE_LIMIT, check: bool = True) -> Result:
+        """Runs a script on a machine and tells of it.
+
+        Every script of hardway is safe to run twice, so a connection that was lost is opened once more.
+        """
+        result = run_with_retry(self.machines[name], script, timeout=timeout, what=what, check=check)
+        self.events(CommandRun(name, what, script, result.seconds))
+        return result
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the operator wants machines to be reached, beyond the inventory."""
+
+    accept_new_host_keys: bool = False
+    ask_secret: AskSecret | None = None
+    ssh_config: Path | None = None
+
+
+def holder(command: str) -> str:
+    """Who holds a lock, for those who meet it."""
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()}, since {since}): hardway {command}"
+
+
+def lock(session: Session, who: str) -> None:
+    """Locks all machines of the session. Raises Locked, naming who holds one.
+
+    A script of a run that was interrupted goes on to its end, and holds its machine until then: it is waited for.
+    """
+
+    def hold(name: str) -> None:
+        deadline, told = time.monotonic() + ORPHAN_LIMIT, False
+        while True:
+            try:
+                return session.machines[name].lock(who)
+            except Locked as error:
+                if not _orphan(error.what) or time.monotonic() > deadline:
+                    raise
+                if not told:
+                    session.events(Note(f"{name}: what an interrupted run began there is not done yet; waiting for it"))
+                told = True
+
+    session.each(session.machines, hold)
+
+
+def _orphan(locked_by: str) -> bool:
+    """Whether the holder was a run on this computer that has ended."""
+    found = re.search(rf"@{re.escape(socket.gethostname())} \(pid (\d+),", locked_by)
+    if found is None:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Access) -> Target:
+    """Where and as whom a machine is dialled. A lab's machines are dialled with the lab's own key."""
+    key = machine.ssh.key
+    if key is None and cluster.lab is not None:
+        key = workspace.root / "lab" / "id_ed25519"
+    return Target(
+        name=machine.name,
+        host=machine.ssh.host or (str(machine.address) if machine.address else cluster.fqdn(machine)),
+        port=machine.ssh.port,
+        user=machine.ssh.user,
+        key=key,
+        jump=machine.ssh.jump,
+        become=machine.ssh.become,
+        known_hosts=workspace.known_hosts,
+        ssh_config=machine.ssh.config or access.ssh_config,
+    )
+
+
+@contextlib.contextmanager
+def opened(
+    cluster: Cluster,
+    workspace: Workspace,
+    machines: Sequence[Machine],
+    *,
+    access: Access,
+    events: Sink = discard,
+    forks: int = DEFAULT_FORKS,
+    deep: bool = False,
+    unreached: dict[str, HardwayError] | None = None,
+) -> Iterator[Session]:
+    """A session with a connection to each of the machines, closed at the end.
+
+    Raises where a machine cannot be reached; with `unreached` that is noted there, and the session has the others.
+    """
+    session = Session(cluster, workspace, events=events, forks=forks, deep=deep)
+    by_name = {machine.name: machine for machine in machines}
+
+    fleet = Fleet(accept_new_host_keys=access.accept_new_host_keys, ask_secret=access.ask_secret)
+
+    def dial(name: str) -> MachineIO:
+        events(MachineProgress(name, "connect", "running"))
+        made = fleet.connect(target(by_name[name], cluster, workspace, access))
+        session.machines[name] = made
+        events(MachineProgress(name, "connect", "done"))
+        return made
+
+    try:
+        with timed("connect", events):
+            try:
+                session.each(by_name, dial)
+            except MachineError as error:
+                if unreached is None:
+                    raise
+                unreached.update(error.errors if isinstance(error, MachineErrors) else {error.machine or "": error})
+        yield session
+    finally:
+        with contextlib.suppress(HardwayError, OSError):
+            fleet.close()
+
+
+@contextlib.contextmanager
+def timed(name: str, events: Sink) -> Iterator[None]:
+    """Tells of a part of the run and how long it took."""
+    started = datetime.now(UTC)
+    events(StepStarted(name))
+    yield
+    events(StepFinished(name, (datetime.now(UTC) - started).total_seconds()))
+
+
+def new_nonce() -> str:
+    """Parts the answers of one script: nothing that a machine says can look like it."""
+    return f"hardway-{secrets.token_hex(8)}"
+
+
+def observe(
+    session: Session,
+    declaration: Declaration,
+    names: Iterable[str],
+    staged: Mapping[str, Mapping[tuple[int, int], str]] | None = None,
+    earlier: Mapping[str, View] | None = None,
+) -> dict[str, View]:
+    """Looks at machines, each with one script, and a second one only for files whose digest is not known.
+
+    `staged` holds, by machine, digests by (inode, size) that were checked there before a rename;
+    `earlier` what this run saw before, whose digests hold for files that have not moved since.
+    """
+    nonce = new_nonce()
+
+    def look(name: str) -> View:
+        session.events(MachineProgress(name, "observe", "running"))
+        resources = [one.resource for one in declaration.on(name)]
+        answer = session.run(name, probe_script(resources, nonce), what="observe")
+        view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"), deep=session.deep)
+        checked = (staged or {}).get(name, {})
+        known = {
+            path: checked[(stat.inode, stat.size)]
+            for path in to_hash(view)
+            if isinstance(stat := view.stat(path), Stat) and (stat.inode, stat.size) in checked
+        }
+        view = with_digests(view, {**known, **_unmoved(view, (earlier or {}).get(name))})
+        unknown = to_hash(view)
+        if unknown:
+            script = hash_command(unknown, view.facts.openssl)
+            hashed = session.run(name, script, what=f"hash {len(unknown)} files")
+            view = replace(with_digests(view, parse_hashes(hashed.stdout.decode())), hashed=True)
+        session.events(MachineProgress(name, "observe", "done"))
+        return view
+
+    return session.each(names, look)
+
+
+def _unmoved(view: View, earlier: View | None) -> dict[str, str]:
+    """Digests that were known of files that are just as they were."""
+    found = {}
+    for path in to_hash(view):
+        now, before = view.stat(path), earlier.stat(path) if earlier else None
+        if now and before and before.digest and now.identity == before.identity:
+            found[path] = before.digest
+    return found

@@ -1,0 +1,115 @@
+"""Explanations as Markdown: for the documentation, and for pasting into a wiki."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hardway.explain import Book, ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
+from hardway.explain.chapter import Next, Row, Wrong
+
+
+def contents_markdown(page: Contents) -> list[str]:
+    return [f"# {page.cluster}", "", *table(("chapter", "why"), [(f"`{name}`", why) for name, why in page.phases])]
+
+
+def chapter_markdown(page: ChapterPage, level: int = 2) -> list[str]:
+    """Everything that there is about a chapter, below headings of this level; no title."""
+    mark = "#" * level
+    lines = [f"{mark} Why", "", page.why, "", f"{mark} What is put where", ""]
+    lines += _things(page) if page.rows else ["Nothing of this is declared for this inventory."]
+    if page.wrong:
+        lines += ["", f"{mark} Easy to get wrong", "", *(_pitfall(one, page.name) for one in page.wrong)]
+    if page.proved:
+        lines += ["", f"{mark} The proof", "", f"`hardway verify {page.name}` asks, and changes nothing:", ""]
+        lines += [f"- {one.name} ({one.on}): {one.why}" for one in page.proved]
+    return [*lines, "", f"{mark} To ask further", "", *_asks(page.more)]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table; bars within cells are escaped."""
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return [f"| {' | '.join(row)} |" for row in lines]
+
+
+def _things(page: ChapterPage) -> list[str]:
+    grouped = any(row.group for row in page.rows)
+    head = ("thing", "on", "what it is", "read or checked by")
+    rows = [((row.group, *_row(row)) if grouped else _row(row)) for row in page.rows]
+    return table((page.grouping.lower(), *head) if grouped else head, rows)
+
+
+def _row(row: Row) -> tuple[str, ...]:
+    return f"`{row.name}`", row.on, row.what, row.reader
+
+
+def _pitfall(wrong: Wrong, phase: str) -> str:
+    shows = f" Shows in {wrong.shows}." if wrong.shows != phase else ""
+    fault = f" Try it: `hardway lab break {wrong.fault}`." if wrong.fault else ""
+    return f"- {wrong.text}{shows}{fault}"
+
+
+def _asks(asks: Sequence[Next]) -> list[str]:
+    return [f"- `{one.command}`: {one.gives}" for one in asks]
+
+
+def thing_markdown(page: ThingPage) -> list[str]:
+    lines = [f"# {page.name}", "", page.what]
+    if page.fields:
+        rows = [(f"`{one.name or one.value}`", f"`{one.value}`" if one.name and one.value else "", one.why)
+                for one in page.fields]  # fmt: skip
+        lines += ["", f"## What it says{f' on {page.of}' if page.of else ''}", ""]
+        lines += table(("name", "value", "why"), rows)
+    if page.lies:
+        kept = [(f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))) for one in page.lies]
+        lines += ["", "## Where it lies", "", *table(("path", "on", "kept as"), kept)]
+    if page.readers:
+        refer = [(f"`{one.by}`", one.on, one.needs, one.why) for one in page.readers]
+        lines += ["", "## Who refers to it", "", *table(("by", "on", "a change needs", "why"), refer)]
+    lines += ["", "## Without it", "", page.without]
+    if page.wrong:
+        lines += ["", "## Easy to get wrong", "", *(_pitfall(one, page.phase) for one in page.wrong)]
+    if page.proofs:
+        lines += ["", "## Proofs", "", *(f"- {one.name} ({one.on}): {one.why}" for one in page.proofs)]
+    return [*lines, "", "## To ask further", "", *_asks(page.more)]
+
+
+def value_markdown(page: ValuePage) -> list[str]:
+    lines = [
+        f"# {page.asked}",
+        "",
+        f"{page.title}{f' ({page.place})' if page.place else ''}".strip(),
+        "",
+        page.text,
+        "",
+    ]
+    lines += [f"{number}. {step}" for number, step in enumerate(page.steps, 1)]
+    lines += [f"- `{one.by}` = `{one.value}` ({one.on}). {one.why}" for one in page.stated]
+    if page.uses:
+        lines += ["", "Stands in", "", *(f"- `{one.by}` ({one.on})" for one in page.uses)]
+    lines += ["", f"Not used by {page.not_used}"] if page.not_used else []
+    lines += ["", f"Without it: {page.without}"] if page.without else []
+    return [*lines, "", *(f"- `{one.command}`" for one in page.more)]
+
+
+def markdown(page: Page) -> list[str]:
+    """Any page, with its title."""
+    match page:
+        case Contents():
+            return contents_markdown(page)
+        case ChapterPage():
+            return [f"# {page.name}", "", *chapter_markdown(page)]
+        case ThingPage():
+            return thing_markdown(page)
+        case TermPage():
+            return [f"# {page.asked}", "", page.text, "", *(f"- `{one.command}`" for one in page.more)]
+    return value_markdown(page)
+
+
+def glossary_markdown(book: Book) -> list[str]:
+    """Every word with what it means here, in the order of the alphabet, each below a heading of its own."""
+    lines: list[str] = []
+    for term in sorted(book.terms, key=lambda one: one.word.casefold()):
+        also = f"\n\n*Also: {', '.join(term.also)}.*" if term.also else ""
+        asks = ", ".join(f"`hardway explain {one}`" for one in term.see)
+        lines += [f"### {term.word}", "", f"{term.text}{also}", *(["", f"More: {asks}."] if asks else []), ""]
+    return lines[:-1]

@@ -1,0 +1,95 @@
+"""Explanations as a person reads them: plain text within a width."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from hardway.console.words import counted, hanging, typed
+from hardway.explain.chapter import ChapterPage, Contents, Next, Row, Wrong
+
+_HEAD = 7
+"""The width of the headings WHY, MORE and PROVE."""
+
+
+def contents_lines(page: Contents, width: int = 80) -> list[str]:
+    """Every chapter in one line, and how to ask further."""
+    lines = [f"{page.cluster}: what hardway puts where, and why   ({page.inventory})", ""]
+    lines += aligned([("CHAPTER", "WHY"), *page.phases], width)
+    return [*lines, "", *following("ASK", page.more, width)]
+
+
+def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
+    """One screen; `verbose` says what each thing is, and leaves nothing out. `inventory` is what `-i` was given."""
+    everything = Next(typed(f"hardway explain {page.name} -v", inventory), "all, and what each is")
+    asks = page.more if verbose else (*page.more, everything)
+    proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
+    above = [*_title(page, width), "", *hanging(f"{'WHY':<{_HEAD}}", page.why, width), "", *_rows(page, width, verbose)]
+    below = [
+        "",
+        *following("MORE", asks, width),
+        *following("PROVE", [Next(typed(f"hardway verify {page.name}", inventory), proofs)], width),
+    ]
+    wrong = [pitfall(one, page.name, width, inventory) for one in page.wrong]
+    if not verbose:
+        wrong = _fitting(wrong, _SCREEN - len(above) - len(below))
+    middle = [line for lines in wrong for line in lines]
+    return [*above, *(["", "EASY TO GET WRONG", *middle] if middle else []), *below]
+
+
+_SCREEN = 30
+
+
+def _fitting(pitfalls: Sequence[list[str]], room: int) -> list[list[str]]:
+    """As many as there is room for, and the first one in any case."""
+    shown: list[list[str]] = []
+    for lines in pitfalls:
+        room -= len(lines)
+        if shown and room < 2:
+            break
+        shown.append(lines)
+    return shown
+
+
+def _title(page: ChapterPage, width: int) -> list[str]:
+    counts = ", ".join(f"{count} {kind}" for kind, count in page.counts)
+    facts = [f"chapter {page.number} of {page.of}", counts, f"inventory: {page.cluster}"]
+    return hanging(page.name.upper() + "   ", " | ".join(filter(None, facts)), width)
+
+
+def _rows(page: ChapterPage, width: int, verbose: bool) -> list[str]:
+    rows = [row for row in page.rows if verbose or not row.detail]
+    if not rows:
+        return ["Nothing of this is declared for this inventory."]
+    cells = [(page.grouping, "THING", "ON", "READ OR CHECKED BY")]
+    for before, row in zip([None, *rows], rows, strict=False):
+        group = row.group if before is None or before.group != row.group else ""
+        cells.append((group, row.name, row.on, row.reader))
+    lines = aligned([cell if any(row.group for row in rows) else cell[1:] for cell in cells], width)
+    return lines if not verbose else [*lines, "", *_explained(rows, width)]
+
+
+def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Columns of which only the last is wrapped: what stands in the others is to be typed, so nothing is cut."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        head = "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False))
+        lines += hanging(head, row[-1], max(width, len(head) + 20))
+    return lines
+
+
+def _explained(rows: Iterable[Row], width: int) -> list[str]:
+    return [line for row in rows for line in (row.name, *hanging("   ", row.what, width))]
+
+
+def pitfall(wrong: Wrong, phase: str, width: int, inventory: str = "") -> list[str]:
+    """What is easy to get wrong, and where that shows when it is not in this chapter."""
+    shows = f" Shows in {wrong.shows}." if wrong.shows != phase else ""
+    fault = f" Try it: {typed(f'hardway lab break {wrong.fault}', inventory)}" if wrong.fault else ""
+    return hanging(" - ", f"{wrong.text}{shows}{fault}", width)
+
+
+def following(head: str, asks: Sequence[Next], width: int) -> list[str]:
+    """Commands to type with what they give, below one heading."""
+    rows = [(head if not number else "", one.command, one.gives) for number, one in enumerate(asks)]
+    return aligned([("PROVE", "", ""), *rows], width)[1:] if rows else []

@@ -1,0 +1,1 @@
+"""Do the artifacts agree with each other? Rules across certificates, flags, ranges and versions."""

@@ -1,0 +1,94 @@
+"""What several rules across artifacts ask of a setup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from hardway.inventory.model import Cluster
+from hardway.probe.setup.model import Certificate, Kubeconfig, MachineSetup, Setup
+from hardway.rules import Evidence, Need
+
+SETUP: frozenset[Need] = frozenset({"setup"})
+API_SERVER_FILES = ("kubernetes", "kube-api-server", "kube-apiserver", "apiserver", "kubernetes-apiserver")
+"""How tutorials call the API server's certificate, without its ending."""
+NODE_PREFIX = "system:node:"
+
+
+def setup_of(evidence: Evidence) -> Setup:
+    """The scene's setup; a rule that needs it is not asked without one."""
+    assert evidence.setup is not None
+    return evidence.setup
+
+
+def stem(where: str) -> str:
+    """A file's name without its ending."""
+    return PurePosixPath(where.partition(" (")[0]).stem
+
+
+def api_servers(setup: Setup) -> Iterator[tuple[MachineSetup, Certificate]]:
+    """What API servers present, or will, as far as a file's name tells."""
+    for machine in setup.machines.values():
+        if found := machine.presents.get("kube-apiserver/server"):
+            yield machine, found
+            continue
+        for one in machine.loose:
+            if stem(one.where) in API_SERVER_FILES and not one.is_ca:
+                yield machine, one
+
+
+def host(url: str) -> str:
+    """The host of a URL, or of HOST:PORT; empty for what is neither."""
+    try:
+        return urlsplit(url if "//" in url else f"//{url}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def network(text: str) -> IPv4Network | None:
+    """A range, or None for what is none."""
+    try:
+        return IPv4Network(text.strip(), strict=False)
+    except ValueError:
+        return None
+
+
+def address(text: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(text.strip())
+    except AddressValueError:
+        return None
+
+
+def service_range(evidence: Evidence) -> IPv4Network:
+    """The range that API servers give to Services: their flag's, else the inventory's."""
+    for _, server in setup_of(evidence).each("kube-apiserver"):
+        for part in server.items("service-cluster-ip-range"):
+            if found := network(part):
+                return found
+    return evidence.cluster.network.service_cidr
+
+
+def node_name(machine: MachineSetup) -> str:
+    """Under which name its kubelet registers; empty where that is not known."""
+    kubelet = machine.components.get("kubelet")
+    return ((kubelet.flags.get("hostname-override") if kubelet else "") or machine.hostname).lower()
+
+
+def dialled_name(cluster: Cluster, machine: MachineSetup) -> str:
+    """The machine's address in the inventory; empty for one that is not in it."""
+    return next((str(one.address) for one in cluster.machines if one.name == machine.name and one.address), "")
+
+
+def clients(setup: Setup) -> Iterator[tuple[MachineSetup, str, Kubeconfig]]:
+    """Kubeconfigs with the component that uses them; where none is known, as the file's name says."""
+    for machine, user, one in setup.all_kubeconfigs():
+        yield machine, user or stem(one.where), one
+
+
+def listed(names: tuple[str, ...] | list[str], limit: int = 6) -> str:
+    """Names by commas; of very many the first."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

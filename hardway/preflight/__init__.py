@@ -1,0 +1,1 @@
+"""May a run start? What is looked for in machines before anything changes."""

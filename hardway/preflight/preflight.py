@@ -1,0 +1,97 @@
+"""May hardway start? What would go wrong later is said before anything is changed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+
+from hardway.declare.network import flows
+from hardway.declare.phases.hosts import MODULES
+from hardway.declare.resources import Module, Present
+from hardway.engine.adopt import HINT, is_of
+from hardway.engine.plan import View
+from hardway.engine.session import Session, new_nonce
+from hardway.inventory.model import Cluster
+from hardway.journal import FOLDER
+from hardway.preflight import firewalls, machines, surroundings
+from hardway.probe import host as host_room
+from hardway.probe.host import Host, Reached
+from hardway.rules import Evidence, Finding, examine
+
+RULES = (*machines.RULES, *surroundings.RULES, *firewalls.RULES)
+
+NFTABLES = "nft list tables >/dev/null 2>&1 || ! command -v nft >/dev/null"
+"""Built in, nf_tables leaves no trace: where nft is not installed yet, nobody can tell."""
+
+
+def preflight(
+    session: Session, views: Mapping[str, View], cluster: Cluster, *, adopting: bool = False
+) -> list[Finding]:
+    """Everything that stands in the way, errors first. `views` are fresh: clocks are compared by them.
+
+    Machines on which hardway has already put something are judged by their facts alone: what else
+    was looked for was looked for then, and costs a second round. So are those with certificates of this
+    workspace's CA and no journal; what runs there is taken over only where that was asked for (`adopting`).
+    """
+    clock = time.time()
+    unknown = [name for name, view in views.items() if not view.journal.entries]
+    ours = {name for name in unknown if is_of(session, views[name])}
+    bare = [name for name in unknown if name not in ours]
+    hosts = session.each(bare, lambda name: look(session, name, cluster))
+    reached = {name: host.reached for name, host in hosts.items()} | _dialled(session, cluster, set(views), set(bare))
+    facts = {name: view.facts for name, view in views.items()}
+    findings = examine(RULES, Evidence(cluster, facts, hosts, clock=clock, reached=reached))
+    if adopting:
+        return findings
+    lost = [_lost(one.name) for one in cluster.machines if one.name in ours and _runs(views[one.name])]
+    return [*lost, *findings]
+
+
+def _runs(view: View) -> bool:
+    return any(isinstance(seen, Present) and key.startswith("service:") for key, seen in view.observed.items())
+
+
+def _lost(name: str) -> Finding:
+    return Finding(
+        name,
+        "journal",
+        f"has no journal ({FOLDER}), but components with certificates of this workspace's CA: it was lost, or a person "
+        "set them up",
+        HINT,
+        "error",
+        "without a journal hardway does not know what it may change or take away",
+    )
+
+
+def _dials(cluster: Cluster, name: str, to: Collection[str]) -> list[tuple[str, int]]:
+    """What a machine dials on these others."""
+    if cluster.hosts.firewall != "check":
+        return []
+    asked = {str(machine.ip) for machine in cluster.machines if machine.name in to}
+    return [one for one in flows.dials(cluster, cluster.machine(name)) if one[0] in asked]
+
+
+def _dialled(
+    session: Session, cluster: Cluster, seen: set[str], bare: set[str]
+) -> dict[str, Mapping[tuple[str, int], Reached]]:
+    """Which ports of bare machines the others reach: a new worker's firewall is in their way, too."""
+    dials = {name: wanted for name in seen - bare if (wanted := _dials(cluster, name, bare))}
+
+    def dial(name: str) -> Mapping[tuple[str, int], Reached]:
+        nonce = new_nonce()
+        answer = session.run(name, host_room.dial_script(dials[name], nonce), what="dial new machines")
+        return host_room.parse_dialled(answer.stdout.decode(errors="replace"), nonce)
+
+    return session.each(dials, dial)
+
+
+def look(session: Session, name: str, cluster: Cluster) -> Host:
+    """One script that changes nothing."""
+    nonce = new_nonce()
+    features = {name: f"{Module(name, sign).test} 2>/dev/null" for name, sign in MODULES.items()}
+    if cluster.network.proxy_mode == "nftables":
+        features["nf_tables"] = NFTABLES
+    names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
+    dials = _dials(cluster, name, set(session.machines))
+    answer = session.run(name, host_room.script(features, names, nonce, dials), what="preflight")
+    return host_room.parse(answer.stdout.decode(errors="replace"), nonce)

@@ -1,0 +1,1 @@
+"""The plan as a person reads it: items, evidence and diffs."""

@@ -1,0 +1,294 @@
+"""A plan as a person reads it: by chapter in the order of doing, what is alike on several machines once."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from hardway.console.words import clean, counted, duration, machines, typed, wrapped
+from hardway.preview.items import Item
+from hardway.preview.origin import Origin
+from hardway.preview.plan import SHORT, Plan, Unobserved
+from hardway.rules import Finding
+from hardway.values import OPERATOR
+
+_SIGNS = {"create": "+", "update": "~", "delete": "-"}
+_DEEP = " " * 6
+_PATHS = ("file", "binary", "directory")
+_KINDS = {"objects": "API objects", "module": "kernel modules", "swap": "swap", "random": "key"}
+_MANY_CHAPTERS = 3
+"""Named in a command up to this many; `init` does all of them."""
+
+_JOINED = "\u00a0"
+"""The space within a remark, which must not become the end of a line."""
+
+Block = tuple[str, ...]
+
+
+def plan_page(
+    plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False, following: bool = True, inventory: str = ""
+) -> list[str]:
+    """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move.
+
+    `inventory` is what `-i` was given, if it was.
+    """
+    lines = _changes(plan, width, verbose)
+    lines += _notes(plan, width)
+    if following:
+        lines += _end(plan, seconds, width, inventory)
+    return [clean(line) for line in (lines if following or not lines else lines[:-1])]
+
+
+def _changes(plan: Plan, width: int, verbose: bool) -> list[str]:
+    order = (OPERATOR, *plan.machines)
+    lines: list[str] = []
+    for phase in plan.touched_phases:
+        blocks: dict[Block, list[str]] = {}
+        for name in order:
+            mine = [item for item in plan.items if item.machine == name and item.phase == phase]
+            for block in _blocks(mine, width, verbose):
+                blocks.setdefault(block, []).append(name)
+        alike: dict[tuple[str, ...], list[Block]] = {}
+        for block, names in blocks.items():
+            alike.setdefault(tuple(names), []).append(block)
+        for who in sorted(alike, key=lambda names: order.index(names[0])):
+            lines += [f"{_who(who, plan)}: {phase}", ""]
+            for block in alike[who]:
+                lines += block
+            lines += [""] if lines[-1] else []
+    return lines
+
+
+def _who(names: Sequence[str], plan: Plan) -> str:
+    if names == (OPERATOR,):
+        return "your workspace"
+    return machines(names, plan.machines)
+
+
+def _blocks(items: Sequence[Item], width: int, verbose: bool) -> list[Block]:
+    """What differs with evidence has a block of its own; what is simply made is told folder by folder."""
+    found: list[Block] = []
+    simple: dict[tuple[str, str, tuple[str, ...], Origin | None], list[Item]] = {}
+    for item in items:
+        if item.evidence or item.diff or verbose:
+            found.append(_detailed(item, width))
+        else:
+            simple.setdefault((_sign(item), _folder(item), item.known_after, item.origin), []).append(item)
+    told = [_listed(sign, folder, after, some, width) for (sign, folder, after, _), some in simple.items()]
+    return told + found
+
+
+def _sign(item: Item) -> str:
+    return _SIGNS.get(item.verb, "!")
+
+
+def _folder(item: Item) -> str:
+    """Where a thing lies, or of what kind it is: what goes on one line with it."""
+    if item.kind in _PATHS:
+        return item.name.rpartition("/")[0] + "/"
+    if item.machine == OPERATOR:
+        folder, slash, _ = item.name.rpartition("/")
+        return folder + slash or "./"
+    if item.kind == "service":
+        return item.verb
+    return _KINDS.get(item.kind, item.kind)
+
+
+def _listed(sign: str, folder: str, after: Sequence[str], items: Sequence[Item], width: int) -> Block:
+    names = [_short(item) for item in items]
+    note = f"known after {', '.join(after)}" if after else ""
+    versions = sorted({item.after.split(" (")[0] for item in items if item.kind == "binary" and item.after})
+    if len({version.rpartition(" ")[2] for version in versions}) == 1 and versions:
+        note = versions[0].rpartition(" ")[2]
+    names += [f"({note})".replace(" ", _JOINED)] if note else []
+    lines = _wrapped(f"  {sign} {folder}  ", " ".join(names), width, _DEEP)
+    return (*lines, *_origin(items[0], width))
+
+
+def _short(item: Item) -> str:
+    if item.kind == "directory":
+        return item.name.rpartition("/")[2] + "/"
+    if item.kind in _PATHS or item.machine == OPERATOR:
+        return item.name.rpartition("/")[2]
+    if item.kind in ("sysctl",):
+        return f"{item.name}={item.after}"
+    if item.kind == "route":
+        return f"{item.name} via {item.after}"
+    if item.kind in ("hostname", "swap"):
+        return item.after or item.name
+    return item.name.removesuffix(".service")
+
+
+def _detailed(item: Item, width: int) -> Block:
+    title = item.name if item.kind in (*_PATHS, "service") or item.machine == OPERATOR else f"{item.kind} {item.name}"
+    verb = "" if item.verb in ("create", "update", "delete") else f": {item.verb}"
+    lines = [f"  {_sign(item)} {title}{verb}"]
+    for phrase in filter(None, item.evidence):
+        lines += _wrapped(_DEEP, phrase, width, _DEEP)
+    lines += _origin(item, width)
+    if item.known_after:
+        lines += _wrapped(_DEEP, f"known after {', '.join(item.known_after)}", width, _DEEP)
+    if item.kind == "binary" and item.before:
+        lines += [f"{_DEEP}is      {item.before}", f"{_DEEP}becomes {item.after}"]
+    elif item.kind in ("block", "route", "sysctl", "hostname") and (item.before or item.after):
+        lines += _pair(item, width)
+    for line in item.diff:
+        lines += _diff_line(line, width)
+    return (*lines, "")
+
+
+def _origin(item: Item, width: int) -> list[str]:
+    return _wrapped(_DEEP, f"from {_whence(item.origin)}", width, _DEEP) if item.origin else []
+
+
+def _whence(origin: Origin) -> str:
+    if origin.inventory:
+        return f"hardway {origin.version} or the inventory: both differ from what {origin.before} applied last"
+    return f"hardway {origin.version}, which declares this otherwise than {origin.before} did"
+
+
+def _pair(item: Item, width: int) -> list[str]:
+    before, after = item.before.splitlines(), item.after.splitlines()
+    shown = [f"-{line}" for line in before if line not in after] + [f"+{line}" for line in after if line not in before]
+    return [piece for line in shown for piece in _diff_line(line, width)]
+
+
+def _diff_line(line: str, width: int) -> list[str]:
+    """What is the same is cut; what differs goes on below itself, since its end may be what differs."""
+    room = width - len(_DEEP)
+    if len(line) <= room:
+        return [_DEEP + line]
+    if line[0] not in "+-":
+        return [_DEEP + line[: room - 1] + "…"]
+    pieces = textwrap.wrap(line, room, subsequent_indent=line[0] + " " * 5, drop_whitespace=False)
+    return [_DEEP + piece for piece in pieces]
+
+
+def _notes(plan: Plan, width: int) -> list[str]:
+    lines: list[str] = []
+    for sentence in plan.pending:
+        lines += _wrapped("pending  ", sentence, width, " " * 9)
+    for refusal in plan.refusals:
+        where = f"{refusal.machine}: " if refusal.machine else ""
+        lines += _wrapped("refused  ", f"{where}{refusal.what}", width, " " * 9)
+        if refusal.hint:
+            lines += _wrapped(" " * 9, refusal.hint, width, " " * 9)
+    lines += _disagreements(plan, width)
+    for name, paths in plan.conflicts.items():
+        text = f"{name}: hardway did not put {', '.join(paths)} there: move it away, or --adopt overwrites it"
+        lines += _wrapped("foreign  ", text, width, " " * 9)
+    lines += _not_seen(plan.unobserved, width)
+    for one in plan.unseen:
+        lines += _wrapped("unseen   ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
+    if plan.unmanaged:
+        count = sum(len(keys) for keys in plan.unmanaged.values())
+        who = machines(plan.unmanaged, plan.machines)
+        text = f"{counted(count, 'thing')} on {who}, as declared, but hardway did not put them there"
+        lines += _wrapped("unowned  ", text, width, " " * 9)
+    if plan.to_get:
+        text = f"{counted(len(plan.to_get), 'file')} of components that no digest is accepted for yet"
+        lines += _wrapped("first    ", f"{text}: {', '.join(plan.to_get)}", width, " " * 9)
+    return [*lines, ""] if lines else []
+
+
+def _disagreements(plan: Plan, width: int) -> list[str]:
+    """What the rules across artifacts find, once for all machines of which it is true."""
+    alike: dict[Finding, list[str]] = {}
+    for one in plan.findings:
+        alike.setdefault(replace(one, machine=""), []).append(one.machine)
+    lines: list[str] = []
+    for one, names in alike.items():
+        who = machines(names, (*plan.machines, OPERATOR))
+        lines += _wrapped(f"{one.level:<9}", f"{who}: {one.what} ({one.rule})", width, " " * 9)
+        lines += _wrapped(" " * 9, one.fix, width, " " * 9)
+    return lines
+
+
+def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:
+    lines: list[str] = []
+    for one in unobserved:
+        lines += _wrapped("not seen ", f"{one.machine}: {one.what}", width, " " * 9)
+        if one.hint:
+            lines += _wrapped(" " * 9, one.hint, width, " " * 9)
+    return lines
+
+
+def _end(plan: Plan, seconds: float, width: int, inventory: str) -> list[str]:
+    seen = len(plan.machines) - len(plan.unobserved)
+    same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
+    observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
+    if not seen:
+        return ["No machine could be observed.", *_next(plan, inventory)]
+    if not plan.items:
+        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan, inventory)]
+    others = f"{same} other {'machine' if same == 1 else 'machines'} as declared. " if same else ""
+    return [
+        *_wrapped("", others + observed, width, ""),
+        *_wrapped("", counts(plan), width, ""),
+        *_origins(plan, width),
+        *_next(plan, inventory),
+    ]
+
+
+def _origins(plan: Plan, width: int) -> list[str]:
+    """How many of the changes another version of hardway brings along."""
+    lines: list[str] = []
+    for origin, count in Counter(item.origin for item in plan.items if item.origin).items():
+        verb = "comes" if count == 1 else "come"
+        lines += _wrapped("", f"{count} of these {verb} from {_whence(origin)}.", width, "")
+    return lines
+
+
+def counts(plan: Plan) -> str:
+    """`12 to make, 1 to change, 1 restart. Plan 0f3c9a…`."""
+    still = [item for item in plan.items if item.kind != "service"]
+    numbers = [
+        (sum(item.verb == "create" for item in still), "to create"),
+        (sum(item.verb not in ("create", "delete") for item in still), "to update"),
+        (sum(item.verb == "delete" for item in plan.items), "to delete"),
+        (sum(item.verb == "enable" for item in plan.items), "to enable"),
+    ]
+    parts = [f"{count} {word}" for count, word in numbers if count]
+    services = Counter(item.verb for item in plan.items if item.kind == "service")
+    parts += [counted(services[verb], verb) for verb in ("start", "restart", "reload") if services[verb]]
+    return f"{', '.join(parts)}. Plan {plan.identifier[:SHORT]}."
+
+
+def command(plan: Plan) -> str:
+    """What would do it, and no more than it."""
+    phases = plan.touched_phases if plan.formed else plan.phases
+    if plan.whole and not (plan.conflicts or plan.deep) and (not plan.formed or len(phases) > _MANY_CHAPTERS):
+        return "hardway init"
+    words = ["hardway", "apply", *(() if plan.whole and len(phases) > _MANY_CHAPTERS else phases)]
+    # The smoke test is of all machines or of none.
+    if plan.limited or (plan.formed and "smoke-test" not in phases and len(plan.touched) < len(plan.machines)):
+        words += ["-l", ",".join(plan.touched or plan.machines)]
+    words += ["--adopt"] if plan.conflicts else []
+    return " ".join([*words, "--deep"] if plan.deep else words)
+
+
+def _next(plan: Plan, inventory: str) -> list[str]:
+    if plan.unobserved:
+        names = ",".join(one.machine for one in plan.unobserved)
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+    if not plan.items:
+        take_over = [f"Take it over:       {typed('hardway apply --adopt', inventory)}"] if plan.unmanaged else []
+        return ["", *take_over, f"Does it also work?  {typed('hardway verify', inventory)}"]
+    lines = [
+        "",
+        f"Do it:  {typed(command(plan), inventory)}",
+        f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing",
+    ]
+    running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
+    if running:
+        unit = running.name.removesuffix(".service")
+        lines.append(f"What has it said?  {typed(f'hardway logs {running.machine} {unit}', inventory)}")
+    elif any(item.verb == "create" for item in plan.items):
+        lines.append(f"What is in the files?  {typed('hardway render DIR', inventory)}")
+    return lines
+
+
+def _wrapped(head: str, text: str, width: int, indent: str) -> list[str]:
+    return [line.replace(_JOINED, " ") for line in wrapped(head, text, width, indent)] or [head.rstrip()]

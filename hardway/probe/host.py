@@ -1,0 +1,256 @@
+"""What a machine is before hardway puts anything there: one script, one value."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal, cast
+
+from hardway.probe.sections import answered, asked
+
+UNITS = (
+    "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd",
+    "containerd", "docker", "crio", "k3s", "k3s-agent", "rke2-server", "rke2-agent", "k0scontroller", "k0sworker",
+    "snap.microk8s.daemon-kubelite", "firewalld",
+)  # fmt: skip
+TRACES = (
+    "/etc/kubernetes/admin.conf", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml",
+    "/var/lib/kubelet/config.yaml", "/etc/rancher/k3s", "/etc/rancher/rke2", "/var/lib/k0s",
+    "/var/snap/microk8s/current",
+)  # fmt: skip
+"""What other ways to a cluster leave on a machine."""
+
+
+Reached = Literal["open", "refused", "silent", "rejected", "unrouted"]
+"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so;
+`unrouted`: whoever dialled knows no way there."""
+Hook = Literal["input", "forward"]
+DIAL_SECONDS = 2.5
+"""The kernel dials again after one second, so one lost packet is not taken for a firewall."""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP port that is taken. `process` is empty where the kernel does not say whose it is."""
+
+    port: int
+    address: str
+    process: str = ""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit that is there; `path` is its file."""
+
+    active: bool
+    path: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A chain that IPv4 packets pass, as nft names it (`inet filter input`); empty where iptables alone knows it."""
+
+    hook: Hook
+    chain: str
+    drops: bool
+    """Whether what no rule accepts is dropped by policy."""
+
+
+@dataclass(frozen=True)
+class Route:
+    to: IPv4Network
+    text: str
+
+
+@dataclass(frozen=True)
+class Host:
+    """What was seen.
+
+    `ruleset` is what nft and iptables list, `manager` who writes it, empty where that is a person. `reached` are
+    other machines' ports, by address.
+    """
+
+    addresses: frozenset[IPv4Address] = frozenset()
+    mtus: Mapping[IPv4Address, int] = field(default_factory=dict)
+    """Of the interface that holds each address, in bytes."""
+    routes: tuple[Route, ...] = ()
+    listening: tuple[Listener, ...] = ()
+    units: Mapping[str, Unit] = field(default_factory=dict)
+    traces: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    ruleset: str = field(default="", repr=False)
+    manager: Literal["", "ufw", "firewalld"] = ""
+    reached: Mapping[tuple[str, int], Reached] = field(default_factory=dict)
+    cgroups: frozenset[str] = frozenset()
+    missing_features: tuple[str, ...] = ()
+    nameservers: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
+
+
+def dial_script(dials: Sequence[tuple[str, int]], nonce: str) -> str:
+    """Dials these addresses and ports, and asks nothing else."""
+    return asked({"reached": _dial(dials)}, nonce)
+
+
+def parse_dialled(output: str, nonce: str) -> dict[tuple[str, int], Reached]:
+    """The answer to `dial_script`."""
+    return _reached(answered(output, nonce).get("reached", "").splitlines())
+
+
+def _reached(answers: Sequence[str]) -> dict[tuple[str, int], Reached]:
+    lines = (line.split() for line in answers)
+    return {(words[0], int(words[1])): cast(Reached, words[2]) for words in lines if len(words) == 3}
+
+
+def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials: Sequence[tuple[str, int]] = ()) -> str:
+    """Looks and changes nothing, but that asking nft may have the kernel load nf_tables.
+
+    `features` maps kernel modules to a condition in sh that holds when the feature is there; `names` are
+    to be resolved; `dials` addresses and ports to be reached.
+    """
+    units = shlex.join([f"{name}.service" for name in UNITS])
+    checks = "\n".join(
+        f'{{ {there}; }} || grep -qs "/{name}\\.ko" $modules/modules.dep $modules/modules.builtin || echo {name}'
+        for name, there in features.items()
+    )
+    resolver = "/run/systemd/resolve/resolv.conf"
+    sections = {
+        "addresses": "ip -o -4 addr show",
+        "links": "ip -o link show",
+        "routes": "ip -4 route show table main",
+        "ports": "ss -Hltnp 2>/dev/null",
+        "units": f"systemctl show -p Id -p LoadState -p ActiveState -p FragmentPath -- {units} 2>/dev/null",
+        "traces": f"for t in {shlex.join(TRACES)}; do [ ! -e $t ] || echo $t; done",
+        # iptables itself is asked only where its old tables are loaded: asking would load them.
+        "firewall": "nft list ruleset 2>/dev/null\n[ ! -s /proc/net/ip_tables_names ] || "
+        "{ iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null; } | grep '^-P'",
+        "manager": "grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && echo ufw",
+        "reached": _dial(dials) if dials else ":",
+        "cgroups": "if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers\n"
+        "else while read -r name h n on; do [ $on != 1 ] || echo $name; done </proc/cgroups; fi",
+        "features": f"modules=/lib/modules/$(uname -r)\n{checks}",
+        "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
+        "names": f"for n in {shlex.join(names)}; do set -- $(getent ahostsv4 $n); echo $n ${{1:-}}; done"
+        if names
+        else ":",
+    }
+    return asked(sections, nonce)
+
+
+_DIAL = rf"""command -v bash >/dev/null || exit 0
+dial() {{
+  said=$(LC_ALL=C timeout {DIAL_SECONDS} bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
+  case "$? $said" in
+    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";;
+    *"Network is unreachable"*) echo "$1 $2 unrouted";; *) echo "$1 $2 rejected";;
+  esac
+}}
+# A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
+unreachable() {{ sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp; }}
+before=$(unreachable)
+answers=$(%s
+wait)
+if [ "$before" = "$(unreachable)" ]; then echo "$answers"; exit 0; fi
+echo "$answers" | while read -r host port word; do
+  if [ "$word" = refused ]; then
+    before=$(unreachable)
+    set -- $(dial "$host" "$port")
+    [ "$before" = "$(unreachable)" ] && word=$3 || word=rejected
+  fi
+  echo "$host $port $word"
+done"""
+
+
+def _dial(dials: Sequence[tuple[str, int]]) -> str:
+    """All at once; a line of `HOST PORT WORD` for each. Without bash nothing is dialled."""
+    return _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials)
+
+
+def parse(output: str, nonce: str) -> Host:
+    """The answer to `script`."""
+    parts = {name: text.splitlines() for name, text in answered(output, nonce).items()}
+
+    def lines(name: str) -> list[str]:
+        return [line.strip() for line in parts.get(name, []) if line.strip()]
+
+    units = dict(_units("\n".join(parts.get("units", []))))
+    return Host(
+        addresses=frozenset(address for _, address in _addresses(lines("addresses"))),
+        mtus=_mtus(lines("links"), lines("addresses")),
+        routes=tuple(_routes(lines("routes"))),
+        listening=tuple(_listeners(lines("ports"))),
+        units=units,
+        traces=tuple(lines("traces")),
+        filters=tuple(_filters(lines("firewall"))),
+        ruleset="\n".join(parts.get("firewall", [])),
+        manager="firewalld" if units.get("firewalld", Unit(False, "")).active else "ufw" if lines("manager") else "",
+        reached=_reached(lines("reached")),
+        cgroups=frozenset(" ".join(lines("cgroups")).split()),
+        missing_features=tuple(lines("features")),
+        nameservers=tuple(
+            words[1] for line in lines("resolver") if (words := line.split())[0] == "nameserver" and words[1:]
+        ),
+        names={name: address for line in lines("names") for name, _, address in [line.partition(" ")]},
+    )
+
+
+def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, IPv4Address]]:
+    """With the interface that each is on."""
+    for line in lines:
+        if match := re.match(r"\d+: (\S+)\s+inet (\S+)", line):
+            yield match[1], IPv4Interface(match[2]).ip
+
+
+def _mtus(links: Sequence[str], addresses: Sequence[str]) -> dict[IPv4Address, int]:
+    found = (re.match(r"\d+: ([^\s:@]+)[@:].* mtu (\d+)", line) for line in links)
+    by_name = {match[1]: int(match[2]) for match in found if match}
+    return {address: by_name[name] for name, address in _addresses(addresses) if name in by_name}
+
+
+def _routes(lines: Sequence[str]) -> Iterator[Route]:
+    """Without the default route: it leads wherever nothing else does, so it overlaps with nothing."""
+    kinds = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+    for line in lines:
+        words = [word for word in line.split() if word not in kinds]
+        try:
+            yield Route(IPv4Network(words[0]), line)
+        except (ValueError, IndexError):
+            continue
+
+
+def _listeners(lines: Sequence[str]) -> Iterator[Listener]:
+    for line in lines:
+        words = line.split()
+        if len(words) < 4:
+            continue
+        address, _, port = words[3].rpartition(":")
+        found = re.search(r'\("([^"]+)",pid=(\d+)', line)
+        yield Listener(int(port), address, f"{found[1]} (pid {found[2]})" if found else "")
+
+
+def _units(text: str) -> Iterator[tuple[str, Unit]]:
+    for block in text.split("\n\n"):
+        fields = dict(line.partition("=")[::2] for line in block.splitlines())
+        if fields.get("LoadState") in ("loaded", "masked", "bad-setting", "error"):
+            active = fields.get("ActiveState") in ("active", "activating", "reloading")
+            yield fields["Id"].removesuffix(".service"), Unit(active, fields.get("FragmentPath", ""))
+
+
+def _filters(lines: Sequence[str]) -> Iterator[Filter]:
+    """iptables comes last, and says nothing new of a hook whose chain nft listed."""
+    table = chain = ""
+    found = set()
+    for line in lines:
+        if match := re.match(r"table (\w+ \S+) {", line):
+            table = match[1]
+        if match := re.match(r"chain (\S+) {", line):
+            chain = match[1]
+        if (match := re.match(r"type filter hook (input|forward)\b", line)) and table.split()[0] in ("ip", "inet"):
+            found.add(match[1])
+            yield Filter(cast(Hook, match[1]), f"{table} {chain}", "policy drop" in line)
+        if (match := re.match(r"-P (INPUT|FORWARD) (\w+)", line)) and match[1].lower() not in found:
+            yield Filter(cast(Hook, match[1].lower()), "", match[2] in ("DROP", "REJECT"))

@@ -1,0 +1,214 @@
+"""What doctor sees of a cluster that does not work: frozen values, each with what a machine really said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from hardway.declare.pki import Certificate
+from hardway.probe.host import Listener
+
+Answered = Literal["open", "refused", "silent"]
+"""Of a TCP port that another machine dialled; `silent` after a second."""
+
+
+@dataclass(frozen=True)
+class UnitState:
+    """A unit as systemd has it. `args` are those of the running process, else those of its file.
+
+    `status` is the exit status of its last process; `job` whether systemd is
+    about to start or stop it; `journal` the last lines of its latest start.
+    """
+
+    load: str = ""
+    active: str = ""
+    sub: str = ""
+    enabled: str = ""
+    result: str = ""
+    status: int = 0
+    restarts: int = 0
+    pid: int = 0
+    job: bool = False
+    args: tuple[str, ...] = ()
+    journal: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        return self.active in ("active", "reloading")
+
+    @property
+    def stopped(self) -> bool:
+        """Nobody wants it to run, or it is not there: systemd does not try."""
+        return self.active == "inactive" and not self.job
+
+    @property
+    def state(self) -> str:
+        """As `systemctl is-active` and more: `activating (auto-restart)`."""
+        return f"{self.active} ({self.sub})" if self.sub and self.sub != self.active else self.active
+
+    def flag(self, name: str) -> str | None:
+        """The value of a flag; None where it is not given."""
+        given = [arg.partition("=")[2] for arg in self.args if arg.startswith(f"--{name}=")]
+        return given[-1] if given else None
+
+    def said(self, *words: str) -> tuple[str, ...]:
+        """The last two lines of its journal that hold one of these words."""
+        return tuple([line for line in self.journal if any(word in line for word in words)][-2:])
+
+
+@dataclass(frozen=True)
+class Space:
+    """A file system, in KiB. `holder` is the largest file on it that no component keeps, and its size."""
+
+    path: str
+    size: int
+    free: int
+    free_inodes: int = 100
+    holder: tuple[str, int] | None = None
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A base chain of nftables whose packets are dropped unless a rule accepts them."""
+
+    family: str
+    table: str
+    name: str
+    hook: str
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A rule of nftables that drops or rejects."""
+
+    family: str
+    table: str
+    chain: str
+    handle: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Holder(Listener):
+    """A port, and the unit whose process holds it (empty: none)."""
+
+    pid: int = 0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """What an etcd member says of itself; identifiers are hexadecimal, as etcdctl takes them."""
+
+    identity: str
+    leader: str
+    errors: tuple[str, ...] = ()
+    revision: int = 0
+
+
+@dataclass(frozen=True)
+class Symptoms:
+    """One machine. What could not be asked is empty, `images` None."""
+
+    hostname: str = ""
+    addresses: tuple[str, ...] = ()
+    units: Mapping[str, UnitState] = field(default_factory=dict)
+    listening: tuple[Holder, ...] = ()
+    spaces: tuple[Space, ...] = ()
+    swap: tuple[str, ...] = ()
+    sysctls: Mapping[str, str] = field(default_factory=dict)
+    routes: tuple[str, ...] = ()
+    dropping: tuple[Chain, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    accepts: tuple[str, ...] = ()
+    """Rules of nftables that accept, but kube-proxy's."""
+    iptables: tuple[str, ...] = ()
+    nameservers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+    reach: Mapping[tuple[str, int], Answered] = field(default_factory=dict)
+    certificates: Mapping[str, Certificate | None] = field(default_factory=dict)
+    """By path; of kubeconfigs `PATH#ca` and `PATH#client`. None: it cannot be read."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the public half (DER) of each private key, and of sa.pub."""
+    encryption: str = ""
+    """SHA-256 of the encryption keys, in their order."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    backends: tuple[str, ...] = ()
+    kubelet: Mapping[str, Any] = field(default_factory=dict)
+    containerd: Mapping[str, Any] = field(default_factory=dict)
+    images: frozenset[str] | None = None
+    cni: tuple[str, ...] = ()
+    etcd_data: bool = False
+    etcd: Member | None = None
+    members: Mapping[str, str] = field(default_factory=dict)
+    """Identity by name, of the members that this one knows."""
+    readyz: tuple[str, ...] = ()
+    """What the API server here said of its health; empty where it said nothing."""
+    dns_log: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node object. `conditions` are those that are not as they should be, in words."""
+
+    name: str
+    ready: bool
+    unschedulable: bool = False
+    conditions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod of CoreDNS. `trouble` is why its container does not run, as the kubelet says it."""
+
+    name: str
+    node: str
+    ready: bool
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Objects:
+    """What an API server says. `replicas` (wanted, available) of CoreDNS; None: there is no such Deployment."""
+
+    server: str
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    bindings: frozenset[str] = frozenset()
+    replicas: tuple[int, int] | None = None
+    dns_address: str | None = None
+    pods: tuple[Pod, ...] = ()
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A difference between what is declared and what was seen, as `plan` has it."""
+
+    machine: str
+    phase: str
+    key: str
+    verb: str
+    why: str
+    diff: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> str:
+        return self.key.partition(":")[2]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A cluster that does not work: its machines that answered, what those that did not said, and the API's view.
+
+    `objects` is None where no API server answered. `trusted` are the workspace's CAs by the name under which they lie
+    in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are switched off. `now` is the
+    machines' own time, in seconds since the epoch.
+    """
+
+    machines: Mapping[str, Symptoms]
+    unreached: Mapping[str, str] = field(default_factory=dict)
+    off: frozenset[str] = frozenset()
+    drift: tuple[Drift, ...] = ()
+    objects: Objects | None = None
+    trusted: Mapping[str, Certificate] = field(default_factory=dict)
+    now: float = 0

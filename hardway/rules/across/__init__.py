@@ -1,8 +1,0 @@
-"""Rules across artifacts: what components otherwise find out about each other at run time."""
-
-from hardway.rules.across import keys, names, ranges, releases, times, trust
-from hardway.rules.model import Rule
-
-RULES: tuple[Rule, ...] = (
-    *ranges.RULES, *names.RULES, *trust.RULES, *times.RULES, *keys.RULES, *releases.RULES,
-)  # fmt: skip

@@ -1,5 +1,0 @@
-"""What the components of a cluster will see of each other, whoever put it there: for the rules across artifacts."""
-
-from hardway.setup.model import Certificate, Component, Kubeconfig, MachineSetup, Provider, Setup
-
-__all__ = ["Certificate", "Component", "Kubeconfig", "MachineSetup", "Provider", "Setup"]

@@ -1,0 +1,1 @@
+"""How is the cluster? Machines, units, members and nodes."""

@@ -1,0 +1,1 @@
+"""Is it as declared, and does every proof hold?"""

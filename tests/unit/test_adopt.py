@@ -1,0 +1,226 @@
+"""A cluster that hardway did not make, or whose journals were lost: known again, and taken over when told."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from fake.cluster import PAIR, FakeCluster
+
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine import adopt as takeover
+from hardway.engine.guards import first_state
+from hardway.engine.session import Session, observe
+from hardway.errors import HardwayError
+from hardway.preflight.preflight import preflight
+from hardway.preview.page import plan_page
+from hardway.preview.plan import Plan, planned
+from hardway.preview.survey import survey
+
+NewCluster = Callable[[str], FakeCluster]
+ETCD = "/etc/systemd/system/etcd.service"
+
+SAID = """\
+member 8e9e05c52164694d, started, head, https://10.240.0.10:2380, https://10.240.0.10:2379, false
+etcd name=head
+etcd initial-cluster-token=drawn-by-hand
+kube-apiserver service-cluster-ip-range=10.32.0.0/24
+kube-apiserver service-account-issuer=https://kubernetes.default.svc.cluster.local
+version 1.36.4
+kube-controller-manager cluster-cidr=10.200.0.0/16
+provider secretbox
+"""
+"""What the controller of PAIR answers to the question who made its cluster."""
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts words into the controllers' mouths; without it they say SAID."""
+
+    def says(text: str) -> None:
+        def ask(session: Session, name: str) -> takeover.Found:
+            return takeover.read(text)
+
+        monkeypatch.setattr(takeover, "ask", ask)
+
+    says(SAID)
+    return says
+
+
+@pytest.fixture
+def typed(built_cluster: NewCluster, answer: Callable[[str], None]) -> FakeCluster:
+    """Two machines as a person leaves them: no journal, no State, a token of the person's own."""
+    made = built_cluster(PAIR)
+    made.init(("access",))  # the copied workspace's own path stands in its ssh_config
+    token = made.state().etcd_token
+    unit = made.machines["head"].read(ETCD)
+    made.machines["head"].write(ETCD, unit.replace(token, "drawn-by-hand"))
+    (made.machines["head"].root / ETCD[1:]).chmod(0o600)
+    made.machines["head"].run("systemctl daemon-reload; systemctl restart etcd.service", timeout=5, what="by hand")
+    for one in made.machines.values():
+        shutil.rmtree(one.root / "var/lib/hardway")
+    (made.workspace().root / "state.json").unlink()
+    return made
+
+
+def plan(made: FakeCluster, phases: tuple[str, ...] = PHASE_NAMES) -> Plan:
+    session = made.session()
+    state = session.workspace.load_state() or first_state(session.cluster)
+    found = survey(session, state, phases, made.resolver(), {})
+    formed = found.state.etcd == "formed"
+    return planned(session.cluster, list(made.machines), found, made.resolver(), formed=formed)
+
+
+def test_what_the_processes_say_is_read() -> None:
+    found = takeover.read(SAID)
+    assert found.members == {"head": "https://10.240.0.10:2380"}
+    assert found.flags["etcd", "initial-cluster-token"] == "drawn-by-hand"
+    assert (found.version, found.provider) == ("1.36.4", "secretbox")
+    assert takeover.read("").members == {}
+
+
+def test_the_first_provider_is_the_one_that_writes() -> None:
+    assert takeover.read("provider aescbc\nprovider identity\n").provider == "aescbc"
+
+
+def test_an_issuer_of_ones_own_says_nothing_about_the_domain() -> None:
+    born = {
+        issuer: takeover.fixed(takeover.read(f"kube-apiserver service-account-issuer={issuer}\n"))
+        for issuer in ("https://kubernetes.default.svc.corp.example", "https://oidc.example.net")
+    }
+    assert list(born.values()) == [{"network.cluster_domain": "corp.example"}, {}]
+
+
+def test_a_typed_cluster_is_as_declared_and_unowned(typed: FakeCluster) -> None:
+    before = {name: one.tree() for name, one in typed.machines.items()}
+    found = plan(typed)
+    assert (found.items, found.refusals, found.conflicts, found.pending) == ((), (), {}, ())
+    assert f"file:{ETCD}" in found.unmanaged["head"]
+    assert set(found.unmanaged) == {"head", "hand"}
+    assert "hardway apply --adopt" in "\n".join(plan_page(found, seconds=1))
+    assert {name: one.tree() for name, one in typed.machines.items()} == before
+    assert typed.workspace().load_state() is None
+
+
+def test_a_run_leaves_a_typed_cluster_alone_and_names_the_next_move(typed: FakeCluster) -> None:
+    before = {name: one.tree() for name, one in typed.machines.items()}
+    with pytest.raises(HardwayError) as caught:
+        typed.init()
+    assert "a cluster lives on head, hand that hardway did not make" in caught.value.what
+    assert "hardway apply --adopt" in (caught.value.hint or "")
+    assert {name: one.tree() for name, one in typed.machines.items()} == before
+    assert typed.workspace().load_state() is None
+
+
+def test_adopting_notes_everything_and_restarts_nothing(typed: FakeCluster) -> None:
+    outcome = typed.init(adopt=True)
+    assert outcome.changes == []
+    assert outcome.adopted > 50
+    state = typed.state()
+    assert (state.etcd, state.etcd_token, state.kubernetes) == ("formed", "drawn-by-hand", "1.36.4")
+    assert state.fixed["network.pod_cidr"] == "10.200.0.0/16"
+    assert state.nodes["hand"].pod_cidr == "10.200.0.0/24"
+    assert plan(typed).unmanaged == {}
+    journal = typed.machines["head"].read("/var/lib/hardway/ledger.jsonl")
+    keys = [json.loads(line).get("key") for line in journal.splitlines()]
+    assert f"file:{ETCD}" in keys and "user:etcd" in keys
+    again = typed.init(adopt=True)
+    assert (again.changes, again.adopted) == ([], 0)
+    # It is taken away with the rest, as if it had been ours from the first day.
+    assert (typed.root / "net/initialised").read_text() == "head\n"
+
+
+def test_a_file_that_differs_is_overwritten_by_adopting_alone(typed: FakeCluster) -> None:
+    typed.machines["hand"].write("/etc/crictl.yaml", "mine\n")
+    assert plan(typed).conflicts == {"hand": ("/etc/crictl.yaml",)}
+    with pytest.raises(HardwayError):
+        typed.init()
+    assert typed.machines["hand"].read("/etc/crictl.yaml") == "mine\n"
+    assert [change.key for change in typed.init(adopt=True).changes] == ["file:/etc/crictl.yaml"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        SAID.replace("started, head", "started, other"),
+        SAID.replace("started, head", "unstarted, "),
+        SAID + "member 1, started, second, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n",
+    ],
+    ids=["silent", "another name", "unstarted", "one more"],
+)
+def test_an_etcd_that_is_not_the_inventory_s_is_never_taken_for_it(
+    typed: FakeCluster, answer: Callable[[str], None], said: str
+) -> None:
+    answer(said)
+    assert ["holds an etcd" in one.what for one in plan(typed).refusals] == [True]
+    with pytest.raises(HardwayError, match="that hardway did not make"):
+        typed.init(adopt=True)
+
+
+def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callable[[str], None]) -> None:
+    ca = typed.workspace().root / "pki/ca.crt"
+    ca.write_bytes(ca.read_bytes() + b"\n")
+    assert "holds an etcd" in plan(typed).refusals[0].what
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "what"),
+    [
+        ("10.32.0.0/24", "10.96.0.0/12", "network.service_cidr"),
+        ("version 1.36.4", "version 1.35.6", "kubernetes"),
+        ("secretbox", "aescbc", "encryption.provider"),
+    ],
+)
+def test_what_a_cluster_was_born_with_is_found_out_and_not_overwritten(
+    typed: FakeCluster, answer: Callable[[str], None], ours: str, theirs: str, what: str
+) -> None:
+    answer(SAID.replace(ours, theirs))
+    assert [text.partition(" is ")[0] for text in plan(typed).pending] == [what]
+    with pytest.raises(HardwayError, match="disagree"):
+        typed.init(adopt=True)
+
+
+def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(
+    new_cluster: NewCluster, answer: Callable[[str], None]
+) -> None:
+    made = new_cluster(PAIR)
+    made.init(("hosts", "certs", "kubeconfigs", "encryption"))
+    made.init(("hosts", "certs", "kubeconfigs", "encryption", "etcd"))
+    state = made.state()
+    head = made.machines["head"]
+    head.write(ETCD, head.read(ETCD).replace(state.etcd_token, "drawn-by-hand"))
+    head.run("systemctl daemon-reload; systemctl restart etcd.service", timeout=5, what="by hand")
+    session = made.session()
+    session.workspace.save_state(replace(state, etcd="absent", etcd_token=""))
+    assert [one.key for one in plan(made, ("etcd",)).items] == []
+    made.init(("etcd",))
+    assert (made.state().etcd, made.state().etcd_token) == ("formed", "drawn-by-hand")
+
+
+def test_lost_ledgers_are_told_from_another_cluster(built_cluster: NewCluster) -> None:
+    made = built_cluster(PAIR)
+    made.init(("access",))
+    for one in made.machines.values():
+        shutil.rmtree(one.root / "var/lib/hardway")
+    with pytest.raises(HardwayError) as caught:
+        made.init()
+    assert "whose journals were lost" in caught.value.what
+    outcome = made.init(adopt=True)
+    assert outcome.changes == [] and outcome.adopted > 50
+    assert made.init().changes == []
+
+
+def test_preflight_knows_its_own_machines_without_their_ledgers(built_cluster: NewCluster) -> None:
+    made = built_cluster(PAIR)
+    made.init(("access",))
+    shutil.rmtree(made.machines["hand"].root / "var/lib/hardway")
+    session = made.session()
+    outcome = made.init(("access",))
+    views = observe(session, outcome.declaration, session.machines)
+    lost = [one for one in preflight(session, views, session.cluster) if one.rule == "journal"]
+    assert [(one.machine, one.level) for one in lost] == [("hand", "error")]
+    assert "hardway apply --adopt" in lost[0].fix
+    adopting = preflight(session, views, session.cluster, adopting=True)
+    assert [one for one in adopting if one.rule in ("journal", "other-cluster", "ports")] == []
