@@ -93,43 +93,6 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
     return nodes
 
 
-def pending(cluster: Cluster, state: State) -> list[str]:
-    """Where inventory and State disagree on what an ordinary run must not change, each in one sentence."""
-    found: list[str] = []
-    if state.etcd == "absent":
-        return found
-    for name, value in fixed_values(cluster).items():
-        before = state.fixed.get(name, value)
-        if before != value:
-            found.append(f"{name} is {before} in the living cluster and cannot become {value}: put {before} back")
-    if state.kubernetes and state.kubernetes != cluster.kubernetes:
-        found.append(
-            f"kubernetes is {state.kubernetes} in the living cluster; {cluster.kubernetes} would be an upgrade, "
-            f"which init does not do: put {state.kubernetes} back"
-        )
-    now = {machine.name: machine for machine in cluster.machines}
-    for name, node in state.nodes.items():
-        if name not in now:
-            found.append(f"{name} ({', '.join(node.roles)}) is part of the living cluster and not in the inventory: "
-                         f"put it back, or reset the cluster")  # fmt: skip
-            continue
-        if str(now[name].address) != node.address:
-            found.append(
-                f"{name} has address {node.address} in the living cluster, the inventory says {now[name].address}"
-            )
-        if ("controller" in node.roles) != now[name].is_controller:
-            found.append(f"{name} {'was' if 'controller' in node.roles else 'was not'} a controller: the members of a "
-                         "living etcd do not change by the way")  # fmt: skip
-        if node.pod_cidr and now[name].pod_cidr and node.pod_cidr != str(now[name].pod_cidr):
-            found.append(f"{name} has pod range {node.pod_cidr}; a node's range cannot become {now[name].pod_cidr}")
-    found += [
-        f"{machine.name} is new among the controllers: a living etcd does not take up members by the way"
-        for machine in cluster.controllers
-        if machine.name not in state.nodes
-    ]
-    return found
-
-
 def advanced(state: State, **changes: Any) -> State:
     """The state with changes and the next generation; the same state when nothing changes."""
     after = replace(state, **changes)

@@ -16,11 +16,11 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
+from hardway.engine.guards import foreseen
 from hardway.explain import Book, chapter_page
 from hardway.explain.markdown import chapter_markdown, glossary_markdown
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
-from hardway.preview.foresight import foreseen
 from hardway.state import State
 
 ROOT = Path(__file__).resolve().parents[1]

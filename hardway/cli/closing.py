@@ -37,6 +37,7 @@ def prove(
     versions: Mapping[str, str],
     *,
     whole: bool,
+    everywhere: bool,
 ) -> None:
     """The chapters' proofs on the machines of this run, then the trials of the smoke test.
 
@@ -49,7 +50,7 @@ def prove(
     ]
     with timed("proofs", session.events):
         proving.require(proving.prove(session, proofs, wait=PROOF_LIMIT))
-    if "smoke-test" in phases and not here.everywhere:
+    if "smoke-test" in phases and not everywhere:
         session.events(Note("no smoke test: it needs all machines, and --limit leaves some out"))
     elif "smoke-test" in phases and (waiting := without_network(session, here.cluster)):
         what = f"{ranges(waiting)} wait for a network: the inventory says network.plugin: none"

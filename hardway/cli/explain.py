@@ -53,10 +53,10 @@ def _names(options: Options) -> Iterator[str]:
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
     from hardway.cli.running import site
-    from hardway.preview import foresight
+    from hardway.engine import planner
 
     here = site(options, lab_must_run=False)
-    return foresight.declared(here.cluster, here.state)
+    return planner.declared(here.cluster, here.state)
 
 
 @flags("inventory", "workspace", "verbose")
@@ -137,12 +137,12 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
     It is for machines that hold no cluster yet, also where this one has long been formed.
     """
     from hardway.cli.running import site
+    from hardway.engine import planner
     from hardway.explain import Book, find_things
     from hardway.explain.shell import of_chapter, of_thing, script, whole
-    from hardway.preview import foresight
 
     here = site(options, lab_must_run=False)
-    model, declaration = foresight.declared(here.cluster, foresight.unbegun(here.state))
+    model, declaration = planner.declared(here.cluster, replace(here.state, etcd="absent", etcd_token=""))
     if everything:
         part = whole(declaration)
     elif what in SUMMARIES:

@@ -35,11 +35,12 @@ def preflight(
     ] = None,
 ) -> None:
     """May I start? Looks at every machine, changes nothing, and says everything at once."""
-    from hardway.cli.running import look, refuse, shown
+    from hardway.cli.running import look, shown
     from hardway.console.terminal import page_width
     from hardway.console.words import counted
     from hardway.events import Found, RunFinished
-    from hardway.lint.page import finding_lines
+    from hardway.preflight.preflight import refuse
+    from hardway.verify.rules_page import finding_lines
 
     if ports is not None:
         _ports(options, ports)

@@ -62,8 +62,8 @@ def _numbers(found: Map) -> set[int]:
 
 def _declared(options: Options) -> Map:
     from hardway.cli.running import site
+    from hardway.engine.planner import declared
     from hardway.map import drawn
-    from hardway.preview.foresight import declared
 
     here = site(options, lab_must_run=False)
     return drawn(here.cluster, declared(here.cluster, here.state)[1])

@@ -53,8 +53,8 @@ Inventory = Annotated[
 Limit = Annotated[
     str | None,
     typer.Option(
-        "-l", "--limit", metavar="MACHINE|ROLE,…", help="Only these machines", autocompletion=complete_machines,
-        rich_help_panel=_COMMON,
+        "-l", "--limit", metavar="MACHINE|ROLE,…", help="Only these machines; !NAME leaves one out",
+        autocompletion=complete_machines, rich_help_panel=_COMMON,
     ),
 ]  # fmt: skip
 Verbose = Annotated[
@@ -95,6 +95,9 @@ Adopt = Annotated[bool, typer.Option("--adopt", help="Take over files that hardw
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="ID", help="Only if hardway plan still has this identifier")
 ]
+SkipUnreachable = Annotated[
+    bool, typer.Option("--skip-unreachable", help="Go on without machines that do not answer; status 1 at the end")
+]
 Deep = Annotated[
     bool, typer.Option("--deep", help="Read every file again: finds what a bad disk did; takes some seconds")
 ]
@@ -119,6 +122,7 @@ class Options:
     adopt: Adopt = False
     expect: Expect = None
     deep: Deep = False
+    skip_unreachable: SkipUnreachable = False
 
     @property
     def given(self) -> str:
@@ -132,7 +136,7 @@ REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host
 """The flags of a command that connects to machines."""
 GETTING = ("source", "mirror", "bundle", "require_pinned")
 """The flags of a command that may have to get binaries."""
-CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep")
+CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep", "skip_unreachable")
 """The flags of a command that changes machines."""
 
 

@@ -118,8 +118,8 @@ def logs(
     """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
     from hardway.cli.running import site
     from hardway.declare.resources import Service
+    from hardway.engine.planner import declared
     from hardway.errors import UsageError
-    from hardway.preview.foresight import declared
 
     here = site(options)
     name = _one(here, machine)

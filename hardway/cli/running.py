@@ -6,38 +6,39 @@ import contextlib
 import getpass
 import os
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from hardway.artifacts.catalogue import releases_for
+from hardway.artifacts.catalogue import Release, releases_for
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.closing import next_lines, prove
 from hardway.cli.options import Options
 from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
-from hardway.cli.power import hinting
+from hardway.cli.power import hint, hinting
 from hardway.console import console, hold, run_log, tee
+from hardway.console.terminal import page_width
+from hardway.console.words import typed
 from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
-from hardway.engine.converge import Selection, converge
-from hardway.engine.guards import first_state, refuse_pending
-from hardway.engine.plan import Change, View
+from hardway.engine import blockers
+from hardway.engine.guards import first_state
+from hardway.engine.planner import Plan, Selection, before_contact
 from hardway.engine.resolver import Resolver
 from hardway.engine.session import Access, Session, holder, lock, observe, opened
 from hardway.errors import ArtifactError, HardwayError, InventoryError, LabError, UsageError
-from hardway.events import Note, RunFinished, RunStarted, Sink, discard
+from hardway.events import RunFinished, RunStarted, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
-from hardway.lint.agreement import offline
+from hardway.operations.apply import Confirm, Incomplete, Request, apply, require_reached
 from hardway.preflight.preflight import preflight
-from hardway.preview.plan import expect, identifier
-from hardway.preview.survey import foresee
+from hardway.preview.page import counts, plan_page
+from hardway.preview.plan import preview
 from hardway.rules import Finding
 from hardway.state import State
 from hardway.workspace import Workspace
@@ -163,8 +164,17 @@ def confirm(question: str, events: Sink = discard) -> bool:
 
 
 @contextlib.contextmanager
-def changing(options: Options, here: Site, command: str, phases: Sequence[str]) -> Iterator[Session]:
-    """Connections to the chosen machines by which they may be changed: all locks are held, a log is written."""
+def changing(
+    options: Options,
+    here: Site,
+    command: str,
+    phases: Sequence[str],
+    unreached: dict[str, HardwayError] | None = None,
+) -> Iterator[Session]:
+    """Connections to the chosen machines by which they may be changed: all locks are held, a log is written.
+
+    Raises where one does not answer; with `unreached` that is noted there, and the session has the others.
+    """
     names = tuple(machine.name for machine in here.chosen)
     here.workspace.create()
     with (
@@ -181,97 +191,71 @@ def changing(options: Options, here: Site, command: str, phases: Sequence[str]) 
             events=events,
             forks=options.forks,
             deep=options.deep,
+            unreached=unreached,
         ) as session:
             lock(session, holder(command))
             yield session
 
 
 def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -> None:
-    """Applies chapters. `whole`: preflight before and the smoke test after, as `init` does."""
+    """Applies phases. `whole`: preflight before and the smoke test after, as `init` does."""
     here = site(options)
-    # Before anybody is contacted: an address that is not the cluster's may be somebody else's.
-    refuse_pending(here.state, here.cluster)
+    names = [machine.name for machine in here.chosen]
+    selection = Selection(tuple(phases), frozenset(names), options.adopt)
     bundled(options, here.cluster)
     refuse_unlocked(options, here.cluster)
     if "smoke-test" in phases and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
-    findings = disagreements(here)
-    refuse(findings, "the artifacts would not agree with each other; nothing was contacted", "hardway verify --offline")
+    versions = {name: release.version for name, release in _releases(here.cluster).items()}
+    blockers.require(before_contact(here.cluster, here.state, selection, versions, here.workspace.values()))
     started = time.monotonic()
-    with changing(options, here, command, phases) as session:
-        _warn(session, findings)
+    again = typed(f"hardway {command}", options.given)
+    unreached: dict[str, HardwayError] = {}
+    with changing(options, here, command, phases, unreached) as session:
+        hint(here.cluster, unreached.values())
+        reached = require_reached(session.machines, unreached, again, skip=options.skip_unreachable)
+        selection = replace(selection, machines=frozenset(reached))
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
-        outcome = converge(
+        request = Request(again, selection, whole=whole, agreed=options.yes, expected=options.expect)
+        outcome = apply(
             session,
             here.state,
-            Selection(tuple(phases), frozenset(machine.name for machine in here.chosen), options.adopt),
+            request,
             wanted,
             store,
-            check=lambda views: _may_begin(options, here, session, phases, wanted, views, whole=whole),
-            confirm=lambda changes: _confirm(changes, options, session.events),
+            skipped=unreached if options.skip_unreachable else None,
+            confirm=_asks(options, session, names, wanted),
         )
+        everywhere = here.everywhere and not outcome.skipped
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
         if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
-            prove(session, here, outcome, phases, wanted.versions, whole=whole)
+            prove(session, here, outcome, phases, wanted.versions, whole=whole, everywhere=everywhere)
+        if outcome.skipped:
+            raise Incomplete(outcome.skipped, again)
         following = next_lines(here.workspace, wanted, store)
         changed = len(outcome.changes) + len(outcome.made) + outcome.adopted
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
 
-def _may_begin(
-    options: Options,
-    here: Site,
-    session: Session,
-    phases: Sequence[str],
-    wanted: Resolver,
-    views: Mapping[str, View],
-    *,
-    whole: bool,
-) -> None:
-    """Raises where the plan is not the expected one, or where preflight finds what must be mended first."""
-    if options.expect is not None:
-        expect(options.expect, identifier(foresee(session, here.state, phases, wanted, views)))
-    if not whole:
-        return
-    findings = preflight(session, views, session.cluster, adopting=options.adopt)
-    _warn(session, findings)
-    refuse(findings)
+def _releases(cluster: Cluster) -> Mapping[str, Release]:
+    return releases_for(cluster.kubernetes, cluster.artifacts.versions)
 
 
-def disagreements(here: Site) -> tuple[Finding, ...]:
-    """Where the artifacts of a run would not agree with each other; nobody is asked."""
-    return offline(here.cluster, here.state, here.workspace.values(), renewing=True).findings
+def _asks(options: Options, session: Session, names: Sequence[str], wanted: Resolver) -> Confirm | None:
+    """Shows the plan with its diffs on a terminal, and asks; None where there is none."""
+    if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return None
 
+    def ask(plan: Plan) -> bool:
+        shown_plan = preview(session, plan, names, wanted.lock.entries())
+        width, verbose = page_width(), options.verbose > 0
+        lines = plan_page(shown_plan, seconds=0, width=width, verbose=verbose, following=False)
+        with hold(session.events):
+            print("\n".join([*lines, "", counts(shown_plan)]))
+        return confirm("Change the running cluster so?", session.events)
 
-def _warn(session: Session, findings: Sequence[Finding]) -> None:
-    for finding in findings:
-        if finding.level == "warning":
-            fix = "hardway preflight tells the commands" if "\n" in finding.fix else finding.fix
-            session.events(Note(f"{finding.machine}: {finding.what}; {fix}", "warning"))
-
-
-def refuse(
-    findings: Sequence[Finding],
-    what: str = "preflight found what must be mended first",
-    hint: str = "hardway preflight, once it is",
-) -> None:
-    """Raises with every error that was found, each with its fix."""
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        said = "\n".join(f"{one.machine}: {one.what}\n{textwrap.indent(one.fix, '  ')}" for one in errors)
-        raise HardwayError(what, said=said, hint=hint)
-
-
-def _confirm(changes: Sequence[Change], options: Options, events: Sink) -> None:
-    """On a terminal, what would change in a cluster that serves is shown first."""
-    if options.yes or options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return
-    lines = [f"  {one.machine}: {one.difference.verb} {one.key}: {one.difference.why}" for one in changes[:30]]
-    more = f"\n  … and {len(changes) - 30} more" if len(changes) > 30 else ""
-    shown_changes = "\n".join(lines) + more
-    if not confirm(f"{shown_changes}\n{len(changes)} changes to a cluster that serves. Go on?", events):
-        raise HardwayError("nothing was changed", hint="--yes goes on without asking")
+    return ask
 
 
 def look(options: Options, command: str) -> tuple[Site, list[Finding]]:

@@ -8,7 +8,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,13 +20,13 @@ from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
     from hardway.cli.running import Site
+    from hardway.engine.planner import Plan
     from hardway.engine.resolver import Resolver
     from hardway.engine.session import Session
     from hardway.errors import HardwayError
     from hardway.events import Sink
-    from hardway.lint.agreement import Agreement
-    from hardway.preview.plan import Plan
-    from hardway.preview.survey import Survey
+    from hardway.preview.plan import Preview
+    from hardway.verify.agreement import Agreement
 
 Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=opt.complete_phases)]
 
@@ -135,18 +135,18 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
         yield Reading(workspace.root)
 
 
-def observed(look: Looking) -> tuple[Survey, Plan]:
-    from hardway.preview.plan import planned
-    from hardway.preview.survey import survey
+def observed(look: Looking, *, adopt: bool = False) -> tuple[Plan, Preview]:
+    """What a run would do, as the value that it would execute and as it is shown."""
+    from hardway.engine.planner import Selection, observe_and_plan
+    from hardway.preview.plan import preview
 
-    here = look.here
-    found = survey(look.session, here.state, look.phases, look.resolver, look.unreached)
-    names = [machine.name for machine in here.chosen]
-    plan = planned(here.cluster, names, found, look.resolver, formed=found.state.etcd == "formed")
-    return found, replace(plan, deep=look.session.deep)
+    names = [machine.name for machine in look.here.chosen]
+    selection = Selection(look.phases, frozenset(names), adopt)
+    plan = observe_and_plan(look.session, look.here.state, selection, look.resolver, look.unreached)
+    return plan, preview(look.session, plan, names, look.resolver.lock.entries())
 
 
-@flags("deep", *opt.REACHING)
+@flags("deep", "adopt", *opt.REACHING, *opt.GETTING)
 def plan(options: Options, phases: Chapters = None) -> None:
     """What would init or apply do? Looks at every machine, writes nothing anywhere. Status 3: it differs."""
     from hardway.console.terminal import page_width
@@ -154,15 +154,15 @@ def plan(options: Options, phases: Chapters = None) -> None:
     from hardway.preview.page import command, plan_page
 
     with looking(options, phases) as look:
-        _, found = observed(look)
+        _, found = observed(look, adopt=options.adopt)
     if options.output == "json":
-        does = typed(command(found), options.given) if found.items else ""
+        does = typed(command(found), options.given) if command(found) else ""
         print(json.dumps({**found.to_json(), "command": does}, indent=1))
     else:
         width, verbose = page_width(), options.verbose > 0
         page = plan_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
         print("\n".join(page))
-    sys.exit(_code(found))
+    sys.exit(found.exit_code)
 
 
 @flags("deep", *opt.REACHING)
@@ -187,7 +187,6 @@ def verify(
     if offline:
         _agreement(options)
     from hardway.console.terminal import page_width
-    from hardway.errors import DIFFERS, OK
     from hardway.verify.page import verify_page
     from hardway.verify.verification import verified
 
@@ -200,7 +199,7 @@ def verify(
         width, verbose = page_width(), options.verbose > 0
         page = verify_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
         print("\n".join(page))
-    sys.exit((DIFFERS if found.failed and _code(plan) == OK else 0) or _code(plan))
+    sys.exit(found.exit_code)
 
 
 def _fitting(phases: Sequence[str] | None, by_hand: bool, folder: Path | None) -> None:
@@ -217,7 +216,7 @@ def _fitting(phases: Sequence[str] | None, by_hand: bool, folder: Path | None) -
 def _agreement(options: Options) -> NoReturn:
     """`verify --offline`: the rules across artifacts, and nothing else."""
     from hardway.cli.running import site
-    from hardway.lint.agreement import offline
+    from hardway.verify.agreement import offline
 
     began = time.monotonic()
     here = site(options, lab_must_run=False)
@@ -229,8 +228,8 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
     """`verify --by-hand`; with `--offline` of a folder alone."""
     from hardway.cli.running import site
     from hardway.errors import UsageError
-    from hardway.lint.agreement import judge
-    from hardway.lint.by_hand import set_up_by_hand
+    from hardway.verify.agreement import judge
+    from hardway.verify.by_hand import set_up_by_hand
 
     if offline and folder is None:
         raise UsageError("--by-hand without machines needs a folder", hint="--folder DIR, or leave out --offline")
@@ -250,7 +249,7 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
 def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -> NoReturn:
     from hardway.console.terminal import page_width
     from hardway.errors import DIFFERS, FAILED, OK
-    from hardway.lint.page import rules_page
+    from hardway.verify.rules_page import rules_page
 
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
@@ -290,7 +289,7 @@ def render(
     """Every artifact of every machine as a tree DIR/MACHINE/path. Asks no machine."""
     from hardway.cli.running import site
     from hardway.console.words import counted
-    from hardway.preview.foresight import declared
+    from hardway.engine.planner import declared
     from hardway.preview.tree import listed, tree, write_tree
 
     here = site(options, lab_must_run=False)
@@ -304,13 +303,3 @@ def render(
     print(f"{counted(len(artifacts), 'artifact')} of {counted(len(here.cluster.machines), 'machine')} in {folder}/")
     if waiting:
         print(f"{waiting} of them have placeholders ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them")
-
-
-def _code(found: Plan) -> int:
-    from hardway.errors import DIFFERS, FAILED, OK
-
-    if found.unobserved:
-        return FAILED
-    if found.items or found.errors:
-        return DIFFERS
-    return FAILED if found.unseen else OK

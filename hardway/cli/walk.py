@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hardway.cli.walking import Grade
     from hardway.explain.prose import Gain
     from hardway.inventory.model import Cluster
-    from hardway.preview.plan import Plan
+    from hardway.preview.plan import Preview
     from hardway.rules import Finding
     from hardway.walk import Place
     from hardway.workspace import Workspace
@@ -106,7 +106,7 @@ class Real:
 
         return look(self.options, "preflight")[1]
 
-    def plan(self, phase: str) -> tuple[Plan, float]:
+    def plan(self, phase: str) -> tuple[Preview, float]:
         from hardway.cli.see import looking, observed
 
         with looking(self.options, [phase]) as look:

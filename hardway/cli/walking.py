@@ -13,7 +13,7 @@ from hardway.events import Walked
 from hardway.explain.prose import Gain
 from hardway.inventory.model import Cluster
 from hardway.preview.page import counts, plan_page
-from hardway.preview.plan import Plan
+from hardway.preview.plan import Preview
 from hardway.rules import Finding
 from hardway.verify.page import verify_page
 from hardway.verify.verification import Verification
@@ -56,7 +56,7 @@ class Commands(Protocol):
     def keep(self, place: Place) -> None: ...
     def explain(self, what: str) -> list[str]: ...
     def preflight(self) -> Sequence[Finding]: ...
-    def plan(self, phase: str) -> tuple[Plan, float]: ...
+    def plan(self, phase: str) -> tuple[Preview, float]: ...
     def apply(self, phase: str, *, adopt: bool, expect: str | None) -> None: ...
     def grade(self, phase: str) -> Grade: ...
     def shell(self, phase: str) -> list[str]: ...
@@ -127,7 +127,7 @@ class Walk:
             if answer == "apply" and self._applied(name, plan):
                 return "applied"
 
-    def _applied(self, name: str, plan: Plan) -> bool:
+    def _applied(self, name: str, plan: Preview) -> bool:
         """Whether it is as declared now. What went wrong is told, and one may choose again."""
         try:
             self._do.apply(name, adopt=self._may_adopt(name, plan), expect=plan.identifier)
@@ -141,7 +141,7 @@ class Walk:
         self._tell(name, "verify", ["", *self._verified(grade)])
         return True
 
-    def _may_adopt(self, name: str, plan: Plan) -> bool:
+    def _may_adopt(self, name: str, plan: Preview) -> bool:
         """Whether what somebody else put there may be taken over.
 
         Where nothing of this chapter is somebody else's it may: a run refuses to go on upon chapters that were typed
@@ -185,7 +185,7 @@ class Walk:
         self._tell(name, "hint", page.hint_lines(hint, level, len(grade.hints) - 1, everybody, self._width))
         return hint.about, level
 
-    def _own(self, name: str, plan: Plan) -> None:
+    def _own(self, name: str, plan: Preview) -> None:
         """What was typed becomes hardway's only if that is wanted."""
         count = sum(len(keys) for keys in plan.unmanaged.values())
         if not count:
@@ -261,5 +261,5 @@ class Walk:
         self._talk.tell(phase, part, lines)
 
 
-def _to_do(plan: Plan) -> bool:
-    return bool(plan.items or plan.unobserved or plan.unseen or plan.refusals)
+def _to_do(plan: Preview) -> bool:
+    return bool(plan.items or plan.unobserved or plan.unknown or plan.refusals)

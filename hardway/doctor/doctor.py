@@ -12,13 +12,13 @@ from hardway.declare.phases.certs import CA_NAMES
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
+from hardway.engine.planner import Plan
 from hardway.engine.prove import prove
 from hardway.engine.session import Session, new_nonce
 from hardway.errors import HardwayError
 from hardway.events import Proved
 from hardway.inventory.model import Cluster
-from hardway.preview.plan import Plan
-from hardway.preview.survey import Survey
+from hardway.preview.plan import Preview
 from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
 from hardway.probe.symptoms_probe import OBJECTS, script
@@ -45,7 +45,7 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnosed(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> Diagnosis:
+def diagnosed(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> Diagnosis:
     """Looks at every machine once more, and at the API through one server that is ready.
 
     `off` are machines of a lab that are switched off.
@@ -73,7 +73,7 @@ def diagnosed(session: Session, found: Survey, plan: Plan, off: Collection[str])
     )
 
 
-def look(session: Session, found: Survey, plan: Plan, off: Collection[str]) -> Snapshot:
+def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> Snapshot:
     """All symptoms, of the machines that were seen."""
     cluster = session.cluster
     answers = session.each(found.views, lambda name: _ask(session, cluster, name))
@@ -113,7 +113,7 @@ def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms
     return None
 
 
-def _drift(found: Survey, plan: Plan) -> Iterator[Drift]:
+def _drift(found: Plan, plan: Preview) -> Iterator[Drift]:
     diffs = {(item.machine, item.key): item.diff for item in plan.items}
     for one in found.changes:
         diff = diffs.get((one.machine, one.key), ())

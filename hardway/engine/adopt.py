@@ -17,7 +17,6 @@ from hardway.declare.phases.paths import ENCRYPTION_CONFIG, PKI
 from hardway.declare.resources import Absent, Context, Directory, Present, User
 from hardway.engine.plan import View
 from hardway.engine.session import Session
-from hardway.errors import HardwayError
 from hardway.state import State, advanced, nodes_of
 from hardway.values import sha256
 
@@ -77,20 +76,6 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
         kubernetes=first.version,
         fixed=fixed(first),
         nodes=nodes_of(session.cluster, state, ids),
-    )
-
-
-def refuse_unmanaged_cluster(session: Session, views: Mapping[str, View], state: State) -> None:
-    """Raises HardwayError where a cluster lives on machines that have no journal of hardway's, or have it no more."""
-    if state.etcd != "formed" or any(view.state_text or view.journal.entries for view in views.values()):
-        return
-    if not any(view.facts.etcd_data for view in views.values()):
-        return
-    names = [one.name for one in session.cluster.machines if one.name in views]
-    raise HardwayError(
-        f"a cluster lives on {', '.join(names)} that hardway did not make there, or whose journals were lost",
-        said="its certificates are of this workspace's CA; nothing was changed",
-        hint=HINT,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import hardway
@@ -10,49 +10,26 @@ from hardway import journal as journal_room
 from hardway.declare.declaration import Declaration, digest
 from hardway.declare.resources import Context, Present
 from hardway.declare.resources.files import Stat
-from hardway.engine.plan import Change, View, by_machine, differences
+from hardway.engine.plan import View, by_machine, differences
+from hardway.engine.planner import Plan
 from hardway.engine.scripts import begin, bookkeeping
 from hardway.engine.session import Session
 from hardway.inventory.model import Cluster
 from hardway.journal import DIGITS, Declared, Journal
-from hardway.state import State, advanced
+from hardway.state import State
 
 
-def formed(
-    session: Session, state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]
-) -> State:
-    """Notes, as soon as every member has been seen ready, that this etcd must never be initialised again."""
-    members = {one.machine for one in declaration.placed if one.resource.key == "service:etcd.service"}
-    started = {one.machine for one in changes if one.key == "service:etcd.service" and one.restarts}
-    running = {
-        name
-        for name in members & views.keys()
-        if isinstance(seen := views[name].observed["service:etcd.service"], Present) and seen.value.is_active
-    }
-    if state.etcd != "begun" or members - started - running:
-        return state
-    state = advanced(state, etcd="formed")
-    session.workspace.save_state(state)
-    return state
-
-
-def record_intents(
-    session: Session,
-    state: State,
-    changes: Sequence[Change],
-    declaration: Declaration,
-    views: Mapping[str, View],
-    contexts: Mapping[str, Context],
-) -> None:
+def record_intents(session: Session, plan: Plan) -> None:
     """The State and all intents go to the workspace and to the machines before anything acts upon them."""
-    session.workspace.save_state(state)
-    mine = by_machine(changes)
+    session.workspace.save_state(plan.state)
+    changes = by_machine(plan.changes)
+    text = plan.state.to_json()
 
-    def note(name: str) -> None:
-        script = begin(state.to_json(), mine[name], declaration.on(name), views[name], contexts[name])
-        session.run(name, script, what="note the intents")
+    def record(name: str) -> None:
+        script = begin(text, changes[name], plan.declaration.on(name), plan.views[name], plan.contexts[name])
+        session.run(name, script, what="record the intents")
 
-    session.each(mine, note)
+    session.each(changes, record)
 
 
 def declared_anew(

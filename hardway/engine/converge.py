@@ -1,51 +1,36 @@
-"""Carries out what the chapters declare: observe, diff, stage, activate chapter by chapter, observe again.
+"""Carries out a plan: make the workspace's files, upload, activate phase by phase, observe again.
 
-`converge` reads as the table of contents of a run. It goes round until nothing differs any more: a
-second time round is ordinary where a first one made something visible (an API that answers now) or
-changed the State (an etcd that has formed).
+It goes round until nothing differs any more: a second round is ordinary where a first one made something visible (an
+API that answers now) or changed the State (an etcd that is initialized).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from hardway.artifacts.store import Store
-from hardway.declare.declaration import Declaration, declare
+from hardway.declare.declaration import Declaration
 from hardway.declare.phases import PHASE_NAMES
-from hardway.declare.phases.base import Model
-from hardway.declare.resources import Context, Local, Unknown
-from hardway.engine import upload
-from hardway.engine.adopt import adopted, inferred, refuse_unmanaged_cluster
-from hardway.engine.commit import commit, declared_anew, formed, record_intents
-from hardway.engine.guards import decided, guard, refuse_lost_keys
-from hardway.engine.plan import Change, View, by_machine, conflicts, differences
+from hardway.declare.resources import Unknown
+from hardway.engine import blockers, guards, upload
+from hardway.engine.adopt import adopted
+from hardway.engine.commit import commit, declared_anew, record_intents
+from hardway.engine.plan import Change, View, by_machine
+from hardway.engine.planner import Plan, Selection, ToMake, first_declaration, make_contexts, make_plan
 from hardway.engine.resolver import Payload, Resolver
 from hardway.engine.rollout import activate
-from hardway.engine.session import Session, observe, timed
-from hardway.errors import NotConverged
+from hardway.engine.session import Session, observe, observe_each, timed
+from hardway.errors import HardwayError, NotConverged
 from hardway.events import Changed, MachineProgress, Note
 from hardway.state import State
 
 ROUNDS = 4
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What of a run was asked for: changes are filtered by it, declarations never."""
-
-    phases: tuple[str, ...] = PHASE_NAMES
-    machines: frozenset[str] = frozenset()
-    adopt: bool = False
-
-    def has(self, change: Change) -> bool:
-        return change.phase in self.phases and change.machine in self.machines
-
-
 @dataclass
 class Outcome:
-    """What a run did, and what it saw last."""
+    """What a run did, and what it saw last. `skipped` are machines that were left out because they did not answer."""
 
     state: State
     views: dict[str, View]
@@ -53,6 +38,7 @@ class Outcome:
     changes: list[Change] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     adopted: int = 0
+    skipped: Mapping[str, HardwayError] = field(default_factory=dict)
 
     @property
     def restarts(self) -> int:
@@ -70,155 +56,118 @@ def converge(
     resolver: Resolver,
     store: Store,
     *,
-    check: Callable[[Mapping[str, View]], None] = lambda views: None,
-    confirm: Callable[[Sequence[Change]], None] = lambda changes: None,
+    skipped: Mapping[str, HardwayError] | None = None,
+    review: Callable[[Plan], None] = lambda plan: None,
 ) -> Outcome:
-    """Makes what is chosen as it is declared. The session holds all locks.
+    """Makes what is selected as it is declared. The session holds all locks.
 
-    `check` sees the machines before anything changes, `confirm` the changes to a cluster that
-    serves; either stops the run by raising. Raises NotConverged when something still differs after
-    it was changed, with both values.
+    `review` sees the plan before anything changes, and stops the run by raising. `skipped` are machines that could not
+    be reached, where that is to be put up with. Raises Blocked where something speaks against the plan, and
+    NotConverged when something still differs after it was changed, with both values.
     """
-    given, serves = state, state.etcd == "formed"
-    state = decided(state, session.cluster, selection.phases, selection.machines)
-    versions = resolver.versions
-    declaration = declare(Model(session.cluster, state, versions))
+    _, waiting = guards.resolve_state(session.cluster, state, selection.phases, selection.machines)
+    blockers.require(waiting)
     with timed("observe", session.events):
-        views = observe(session, declaration, session.machines)
-    if (living := inferred(session, given, views)) is not given:
-        state, serves = decided(living, session.cluster, selection.phases, selection.machines), True
-    check(views)
-    # A run that was cut may have left an etcd that formed, and that nobody noted.
-    state = formed(session, guard(session, state, views), declaration, views, ())
-    if not selection.adopt:
-        refuse_unmanaged_cluster(session, views, state)
-    declaration = declare(Model(session.cluster, state, versions))
-    outcome = Outcome(state, views, declaration)
-    with timed("artifacts", session.events):
-        resolver.prepare(declaration, {name: view.facts.arch for name, view in views.items()})
-    outcome.made = _make_local(session, declaration, views, selection)
+        declaration = first_declaration(session, state, selection, resolver)
+        views, failures = observe_each(session, declaration)
+        failures = _put_up_with(session, failures, skipped)
+    plan = make_plan(session, state, selection, resolver, views, failures)
+    blockers.require(plan.blockers)
+    review(plan)
+    outcome = Outcome(plan.state, dict(views), plan.declaration, skipped=failures)
+    plan = _prepared(session, plan, resolver, outcome)
     before: dict[tuple[str, str], Change] = {}
     for _ in range(ROUNDS):
-        contexts = _contexts(session, views, resolver)
-        changes = _chosen(declaration, views, contexts, selection)
-        if not changes:
+        if not plan.changes:
             break
-        _refuse_repetition(changes, before)
-        _refuse_conflicts(changes, views, contexts, selection)
-        if serves and not before:
-            confirm(changes)
-        before = {(change.machine, change.key): change for change in changes}
-        # What cannot be had is refused while the journals still say nothing of this run.
-        payload = resolver.payload(changes, {name: view.facts for name, view in views.items()})
-        record_intents(session, state, changes, declaration, views, contexts)
-        checked = _stage(session, changes, views, contexts, payload, store)
-        state = _activate(session, state, changes, declaration, views, contexts)
-        outcome.changes += changes
-        declaration = declare(Model(session.cluster, state, versions))
-        with timed("observe again", session.events):
-            touched = {change.machine for change in changes}
-            views = {**views, **observe(session, declaration, touched, checked, views)}
+        _refuse_repetition(plan.changes, before)
+        before = {(change.machine, change.key): change for change in plan.changes}
+        state, views = _carried_out(session, plan, resolver, store)
+        outcome.changes += plan.changes
+        plan = make_plan(session, state, selection, resolver, views, failures)
+        blockers.require(plan.blockers)
     else:
-        raise NotConverged(f"still not as declared after {ROUNDS} rounds: {changes[0].key}", machine=changes[0].machine)
-    _refuse_unknown(declaration, views, selection)
-    taken = _adopted(session, declaration, views, resolver, selection)
-    outcome.adopted = sum(len(view.journal.entries) - len(views[name].journal.entries) for name, view in taken.items())
-    views = {**views, **taken}
-    mine = {name: view for name, view in views.items() if name in selection.machines}
-    told = declared_anew(session.cluster, declaration, mine, _contexts(session, mine, resolver))
-    views = {**views, **told}
-    outcome.state, outcome.views, outcome.declaration = state, views, declaration
-    commit(session, state, views, {change.machine for change in outcome.changes} | taken.keys() | told.keys())
+        change = plan.changes[0]
+        raise NotConverged(f"still not as declared after {ROUNDS} rounds: {change.key}", machine=change.machine)
+    _finish(session, plan, resolver, outcome)
     return outcome
 
 
-def _adopted(
-    session: Session, declaration: Declaration, views: Mapping[str, View], resolver: Resolver, selection: Selection
-) -> dict[str, View]:
-    """What was there as declared, and was nobody's, is in the journals from now on, where that was asked for."""
-    if not selection.adopt:
-        return {}
-    contexts = _contexts(session, views, resolver)
-    taken = adopted(declaration, views, contexts, lambda one: one.phase in selection.phases)
-    for name, view in taken.items():
-        count = len(view.journal.entries) - len(views[name].journal.entries)
-        session.events(Note(f"{name}: took over {count} things that hardway did not put there"))
-    return taken
+def _put_up_with(
+    session: Session, failures: Mapping[str, HardwayError], skipped: Mapping[str, HardwayError] | None
+) -> dict[str, HardwayError]:
+    """Machines that answered SSH and could not be looked at, too, are left alone where that was asked for."""
+    if skipped is None and failures:
+        raise next(iter(failures.values()))
+    for name in failures:
+        del session.machines[name]
+    return {**(skipped or {}), **failures}
 
 
-def _activate(
-    session: Session,
-    state: State,
-    changes: Sequence[Change],
-    declaration: Declaration,
-    views: Mapping[str, View],
-    contexts: Mapping[str, Context],
-) -> State:
-    """Chapter by chapter, what has been staged; the State in which that leaves the cluster."""
-    for phase, mine in _steps(changes):
-        with timed(phase, session.events):
-            activate(session, phase, mine, declaration, views, contexts)
-        if phase == "etcd":
-            state = formed(session, state, declaration, views, mine)
-    return state
+def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) -> Plan:
+    """The same plan once all that is made or got on this computer is there: what was known after it is known now."""
+    state = guards.begun(plan.state, session.cluster)
+    with timed("artifacts", session.events):
+        resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
+    outcome.made = _make_local(session, plan)
+    if state is plan.state and not (plan.to_make or plan.to_get):
+        return plan
+    prepared = make_plan(session, state, plan.selection, resolver, plan.views, plan.failures)
+    blockers.require(prepared.blockers)
+    return prepared
 
 
-def _make_local(
-    session: Session, declaration: Declaration, views: Mapping[str, View], selection: Selection
-) -> list[str]:
+def _make_local(session: Session, plan: Plan) -> list[str]:
     """Keys, certificates and kubeconfigs in the operator's workspace, dependencies first."""
-    values = session.workspace.values()
-    now = datetime.now(UTC)
-    made: list[str] = []
-    for phase, local in declaration.local:
-        if phase not in selection.phases:
-            continue
-        why = local.differences(values, now)
-        if not why:
-            continue
-        refuse_lost_keys(local, declaration, views, session.workspace.root)
-        values[local.path] = _made(local, values, now)
-        session.workspace.write(local.path, values[local.path], local.mode)
-        session.events(Changed("operator", phase, local.path, "create", "; ".join(why)))
-        made.append(local.path)
-    return made
+    values = dict(plan.operator)
+    for one in plan.to_make:
+        values[one.local.path] = _made(one, values, plan)
+        session.workspace.write(one.local.path, values[one.local.path], one.local.mode)
+        session.events(Changed("operator", one.phase, one.local.path, "create", "; ".join(one.why)))
+    return [one.local.path for one in plan.to_make]
 
 
-def _made(local: Local, values: Mapping[str, bytes], now: datetime) -> bytes:
+def _made(one: ToMake, values: Mapping[str, bytes], plan: Plan) -> bytes:
     try:
-        return local.make(values, now)
+        return one.local.make(values, plan.now)
     except (KeyError, ValueError) as error:
         raise NotConverged(
-            f"{local.path} cannot be made yet: {error}", hint="run the chapters before this one first, or hardway init"
+            f"{one.local.path} cannot be made yet: {error}",
+            hint="run the chapters before this one first, or hardway init",
         ) from error
 
 
-def _contexts(session: Session, views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:
-    values = session.workspace.values()
-    return {
-        name: Context(
-            machine=name,
-            values={**values, **view.facts.placeholders},
-            accepted=resolver.accepted(view.facts.arch),
-            noted=view.journal.entries,
-        )
-        for name, view in views.items()
-    }
+def _carried_out(session: Session, plan: Plan, resolver: Resolver, store: Store) -> tuple[State, dict[str, View]]:
+    """Does all that the plan has for the machines; the State and the machines as that leaves them."""
+    # What cannot be had is refused while the journals still say nothing of this run.
+    payload = resolver.payload(plan.changes, {name: view.facts for name, view in plan.views.items()})
+    record_intents(session, plan)
+    checked = _upload(session, plan, payload, store)
+    state = _activate(session, plan)
+    with timed("observe again", session.events):
+        touched = {change.machine for change in plan.changes}
+        declaration = first_declaration(session, state, plan.selection, resolver)
+        seen = observe(session, declaration, touched, checked, plan.views)
+    return state, {**plan.views, **seen}
 
 
-def _chosen(
-    declaration: Declaration, views: Mapping[str, View], contexts: Mapping[str, Context], selection: Selection
-) -> list[Change]:
-    found = []
-    for name, view in views.items():
-        found += differences(declaration.on(name), view, contexts[name], selection.has)
-    return found
+def _activate(session: Session, plan: Plan) -> State:
+    """Phase by phase, what has been uploaded; the State in which that leaves the cluster."""
+    state = plan.state
+    for phase, changes in _steps(plan.changes):
+        with timed(phase, session.events):
+            activate(session, phase, changes, plan.declaration, plan.views, plan.contexts)
+        after = guards.formed(state, plan.declaration, plan.views, changes)
+        if after is not state:
+            state = after
+            session.workspace.save_state(state)
+    return state
 
 
 def _steps(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
-    """The chapters in their order; before the first, from the last to the first, what is no longer declared and runs.
+    """The phases in their order; before the first, from the last to the first, what is no longer declared and runs.
 
-    A unit stops before its files go, and they may be another chapter's.
+    A unit stops before its files go, and they may be another phase's.
     """
     stopping = [one for one in changes if one.resource is None and one.key.startswith("service:")]
     rest = [one for one in changes if one not in stopping]
@@ -227,31 +176,24 @@ def _steps(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
     return [(name, mine) for name, mine in found if mine]
 
 
-def _stage(
-    session: Session,
-    changes: Sequence[Change],
-    views: Mapping[str, View],
-    contexts: Mapping[str, Context],
-    payload: Payload,
-    store: Store,
-) -> dict[str, dict[tuple[int, int], str]]:
-    """Everything that all chosen chapters need goes to every machine before anything there changes."""
-    mine = by_machine(changes)
+def _upload(session: Session, plan: Plan, payload: Payload, store: Store) -> dict[str, dict[tuple[int, int], str]]:
+    """Everything that all selected phases need goes to every machine before anything there changes."""
+    changes = by_machine(plan.changes)
 
     def send(name: str) -> dict[tuple[int, int], str]:
         session.events(MachineProgress(name, "upload", "running"))
-        of, view, context = mine[name], views[name], contexts[name]
-        checked = upload.upload(session, name, of, view, context, payload.blobs, store, payload.repositories[name])
+        view, context = plan.views[name], plan.contexts[name]
+        packages = payload.repositories[name]
+        checked = upload.upload(session, name, changes[name], view, context, payload.blobs, store, packages)
         session.events(MachineProgress(name, "upload", "done"))
         return checked
 
     with timed("upload", session.events):
-        sent: dict[str, dict[tuple[int, int], str]] = session.each(mine, send)
-    return sent
+        return session.each(changes, send)
 
 
 def _refuse_repetition(changes: Sequence[Change], before: Mapping[tuple[str, str], Change]) -> None:
-    """What was made good a moment ago and differs again will not become better by trying on."""
+    """What was changed a moment ago and differs again will not become better by another try."""
     for change in changes:
         earlier = before.get((change.machine, change.key))
         if earlier and earlier.difference == change.difference:
@@ -264,27 +206,38 @@ def _refuse_repetition(changes: Sequence[Change], before: Mapping[tuple[str, str
             )
 
 
-def _refuse_conflicts(
-    changes: Sequence[Change], views: Mapping[str, View], contexts: Mapping[str, Context], selection: Selection
-) -> None:
-    if selection.adopt:
-        return
-    for name in {change.machine for change in changes}:
-        paths = conflicts([change for change in changes if change.machine == name], views[name], contexts[name])
-        if paths:
-            raise NotConverged(
-                "files that hardway did not put there are in the way",
-                machine=name,
-                said="\n".join(paths),
-                hint="move them away, or let hardway take them over: --adopt",
-            )
+def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) -> None:
+    """Everything selected is as declared: the journals say so from now on."""
+    _refuse_unknown(plan)
+    views = dict(plan.views)
+    taken = _adopted(session, plan)
+    outcome.adopted = sum(len(view.journal.entries) - len(views[name].journal.entries) for name, view in taken.items())
+    views.update(taken)
+    selected = {name: view for name, view in views.items() if name in plan.selection.machines}
+    contexts = make_contexts(plan.operator, selected, resolver)
+    redeclared = declared_anew(session.cluster, plan.declaration, selected, contexts)
+    views.update(redeclared)
+    touched = {change.machine for change in outcome.changes} | taken.keys() | redeclared.keys()
+    commit(session, plan.state, views, touched)
+    outcome.state, outcome.views, outcome.declaration = plan.state, views, plan.declaration
 
 
-def _refuse_unknown(declaration: Declaration, views: Mapping[str, View], selection: Selection) -> None:
-    for one in declaration.placed:
-        if one.machine not in selection.machines or one.phase not in selection.phases or one.machine not in views:
+def _adopted(session: Session, plan: Plan) -> dict[str, View]:
+    """What was there as declared, and was nobody's, is in the journals from now on, where that was asked for."""
+    if not plan.selection.adopt:
+        return {}
+    taken = adopted(plan.declaration, plan.views, plan.contexts, lambda one: one.phase in plan.phases)
+    for name, view in taken.items():
+        count = len(view.journal.entries) - len(plan.views[name].journal.entries)
+        session.events(Note(f"{name}: took over {count} things that hardway did not put there"))
+    return taken
+
+
+def _refuse_unknown(plan: Plan) -> None:
+    for one in plan.declaration.placed:
+        if one.machine not in plan.selection.machines or one.phase not in plan.phases or one.machine not in plan.views:
             continue
-        seen = views[one.machine].observed.get(one.resource.key)
+        seen = plan.views[one.machine].observed.get(one.resource.key)
         if isinstance(seen, Unknown):
             raise NotConverged(
                 f"{one.resource.key} could not be looked at",

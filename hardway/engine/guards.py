@@ -1,22 +1,31 @@
-"""What a run decides before it acts, and what makes it refuse. The rules about losing nothing live here."""
+"""What a run may begin with: State as it would have it, and everything that speaks against it.
+
+The rules about losing nothing live here. Nothing here raises; what is found is a Blocker.
+"""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.etcd import ETCDCTL
-from hardway.declare.resources import Key, Local, Present, RandomKey
+from hardway.declare.resources import Key, Local, Present, RandomKey, Service
 from hardway.declare.resources.files import File
-from hardway.engine.adopt import is_of
-from hardway.engine.plan import View
+from hardway.engine.adopt import HINT, is_of
+from hardway.engine.blockers import Blocker, of_pending
+from hardway.engine.pending import pending
+from hardway.engine.plan import Change, View
 from hardway.engine.session import Session
-from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
-from hardway.state import State, advanced, fixed_values, nodes_of, pending
-from hardway.values import placeholders
+from hardway.state import State, advanced, fixed_values, nodes_of
+from hardway.values import Placeholder, placeholders
+
+TOKEN = str(Placeholder("etcd/initial-cluster-token"))
+"""Stands for what is drawn when etcd begins: two plans of the same bare machines are alike."""
 
 
 def first_state(cluster: Cluster) -> State:
@@ -24,88 +33,127 @@ def first_state(cluster: Cluster) -> State:
     return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
 
 
-def refuse_pending(state: State, cluster: Cluster) -> None:
-    """Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do."""
-    problems = pending(cluster, state)
-    if problems:
-        raise HardwayError(
-            "the inventory and the living cluster disagree", said="\n".join(problems), hint=f"edit {cluster.path}"
-        )
-
-
-def decided(state: State, cluster: Cluster, phases: Sequence[str], machines: Collection[str]) -> State:
-    """The State as this run would have it: the roster, the fixed values, an etcd that may begin.
-
-    Raises HardwayError where the inventory asks a living cluster for what an ordinary run must not do.
-    """
-    refuse_pending(state, cluster)
-    state = advanced(
-        state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
-    )
-    left_out = [machine.name for machine in cluster.controllers if machine.name not in machines]
-    if state.etcd != "formed" and "etcd" in phases and left_out:
-        raise UsageError(
-            f"etcd forms with all of its members at once, and {', '.join(left_out)} would be left out",
-            hint="leave out --limit until the cluster stands, or choose chapters before etcd",
-        )
+def foreseen(state: State, phases: Collection[str]) -> State:
+    """The State under which a run of these phases declares: an etcd that is absent begins."""
     if state.etcd == "absent" and "etcd" in phases:
-        state = advanced(state, etcd="begun", etcd_token=f"{cluster.name}-{secrets.token_hex(8)}")
+        return replace(state, etcd="begun", etcd_token=TOKEN)
     return state
 
 
-def guard(session: Session, state: State, views: Mapping[str, View]) -> State:
+def begun(state: State, cluster: Cluster) -> State:
+    """The same with what is drawn once, as soon as a run acts."""
+    if state.etcd_token != TOKEN:
+        return state
+    return advanced(state, etcd_token=f"{cluster.name}-{secrets.token_hex(8)}")
+
+
+def resolve_state(
+    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str]
+) -> tuple[State, tuple[Blocker, ...]]:
+    """The State as a run of these phases on these machines would have it, and what speaks against it. Pure.
+
+    What waits for another command leaves the State as it is.
+    """
+    waiting = pending(cluster, state)
+    if waiting:
+        return foreseen(state, phases), tuple(of_pending(one, str(cluster.path)) for one in waiting)
+    blockers = tuple(_partial_etcd(cluster, state, phases, machines))
+    resolved = advanced(
+        state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
+    )
+    return foreseen(resolved, phases), blockers
+
+
+def _partial_etcd(
+    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str]
+) -> Iterator[Blocker]:
+    left_out = [machine.name for machine in cluster.controllers if machine.name not in machines]
+    if state.etcd != "formed" and "etcd" in phases and left_out:
+        yield Blocker(
+            "etcd-left-out",
+            f"etcd forms with all of its members at once, and {', '.join(left_out)} would be left out",
+            hint="leave out --limit until the cluster stands, or choose chapters before etcd",
+        )
+
+
+def formed(state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]) -> State:
+    """The State in which etcd is never initialised again, as soon as every member has been seen ready."""
+    key = "service:etcd.service"
+    ready = {change.machine for change in changes if change.key == key and change.restarts}
+    for name, view in views.items():
+        seen = view.observed.get(key)
+        if isinstance(seen, Present) and seen.value.is_active:
+            ready.add(name)
+    members = {placed.machine for placed in declaration.placed if placed.resource.key == key}
+    return advanced(state, etcd="formed") if state.etcd == "begun" and members <= ready else state
+
+
+def check_identity(session: Session, state: State, views: Mapping[str, View]) -> tuple[State, tuple[Blocker, ...]]:
     """Compares what the workspace knows with what the machines say of themselves.
 
-    Raises WorkspaceError for a lost or older workspace, HardwayError for machines that belong to
-    another cluster or hold an etcd nobody here knows. Returns the State with the machine ids seen.
+    Found are a lost or older workspace, machines of another cluster, and an etcd that nobody here knows. Returns the
+    State with the machine ids seen.
     """
+    blockers = (*_other_states(session, state, views), *_etcd_surprises(session, state, views))
+    ids = {name: view.facts.machine_id for name, view in views.items()}
+    return advanced(state, nodes=nodes_of(session.cluster, state, ids)), blockers
+
+
+def _other_states(session: Session, state: State, views: Mapping[str, View]) -> Iterator[Blocker]:
     known = session.workspace.load_state()
+    root = session.workspace.root
     for name, view in views.items():
         if not view.state_text:
             continue
-        theirs = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
+        try:
+            theirs = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
+        except WorkspaceError as error:
+            yield Blocker("unreadable-state", error.what, name, error.said or "", error.hint or "")
+            continue
         if theirs.cluster_id == state.cluster_id:
             # The workspace is written before the machines, so its own copy is never behind by accident.
             if known is not None and theirs.generation > known.generation:
-                raise _older(session.workspace.root, name, theirs, known)
-            continue
-        if known is None and theirs.cluster == state.cluster:
-            raise _lost(session.workspace.root, name)
-        raise HardwayError(
-            f"belongs to another cluster, {theirs.cluster} ({theirs.cluster_id})",
-            machine=name,
-            hint=f"hardway reset -l {name} with that cluster's inventory, or take it out of this one",
-        )
-    _refuse_etcd_surprises(session, state, views, unseen=known is not None and known.etcd == "formed")
-    ids = {name: view.facts.machine_id for name, view in views.items()}
-    return advanced(state, nodes=nodes_of(session.cluster, state, ids))
+                yield _older_workspace(root, name, theirs, known)
+        elif known is None and theirs.cluster == state.cluster:
+            yield _lost_workspace(root, name)
+        else:
+            yield Blocker(
+                "other-cluster",
+                f"belongs to another cluster, {theirs.cluster} ({theirs.cluster_id})",
+                name,
+                hint=f"hardway reset -l {name} with that cluster's inventory, or take it out of this one",
+            )
 
 
-def _refuse_etcd_surprises(session: Session, state: State, views: Mapping[str, View], *, unseen: bool) -> None:
-    """`unseen`: a cluster that the workspace knows must be found on its machines."""
-    controllers = [one for one in session.cluster.controllers if one.name in views]
-    formed = state.etcd == "formed"
+def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -> Iterator[Blocker]:
+    known = session.workspace.load_state()
+    controllers = [machine for machine in session.cluster.controllers if machine.name in views]
+    initialized = state.etcd == "formed"
     # Workers may be new, or reset; who holds the cluster's data may not.
     known_here = any(view.state_text or is_of(session, view) for view in views.values())
-    if unseen and controllers and not known_here:
-        raise HardwayError(
-            f"{session.workspace.root} knows a living cluster, but none of these machines has ever seen it",
+    if known is not None and known.etcd == "formed" and controllers and not known_here:
+        yield Blocker(
+            "unknown-machines",
+            f"{session.workspace.root} knows a running cluster, but none of these machines has ever seen it",
             said=f"machines: {', '.join(views)}",
-            hint="if they were installed anew and the cluster is given up: hardway reset, then hardway init",
+            hint="if they were installed again and the cluster is given up: hardway reset, then hardway init",
         )
+        return
     for machine in controllers:
         view = views[machine.name]
-        if view.facts.etcd_data and not view.state_text and not formed:
-            raise HardwayError(
+        if view.facts.etcd_data and not view.state_text and not initialized:
+            yield Blocker(
+                "unknown-etcd",
                 "holds an etcd in /var/lib/etcd that hardway did not make",
-                machine=machine.name,
+                machine.name,
                 hint="if its CA is this workspace's, start all of its members: then hardway plan knows it; "
                 "if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
             )
-        if formed and not view.facts.etcd_data and not _awaited(session, machine):
-            raise HardwayError(
+        if initialized and not view.facts.etcd_data and not _awaited(session, machine):
+            yield Blocker(
+                "etcd-data-gone",
                 "its etcd data is gone, and a wiped member must not be initialised again",
-                machine=machine.name,
+                machine.name,
                 said="the other members still hold the cluster's data; nothing was changed",
                 hint="on another controller: etcdctl member remove the old one, member add "
                 f"{machine.name} --peer-urls=https://{machine.ip}:2380 (docs/operate/etcd-member.md); "
@@ -114,11 +162,12 @@ def _refuse_etcd_surprises(session: Session, state: State, views: Mapping[str, V
 
 
 def _awaited(session: Session, machine: Machine) -> bool:
-    """Whether the living members were told (`member add`) to expect this one anew: etcd calls it unstarted."""
-    others = [one.name for one in session.cluster.controllers if one is not machine and one.name in session.machines]
-    for name in others:
+    """Whether the running members were told (`member add`) to expect this one: etcd calls it unstarted."""
+    for other in session.cluster.controllers:
+        if other is machine or other.name not in session.machines:
+            continue
         answer = session.run(
-            name,
+            other.name,
             f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 member list",
             what="ask etcd for its members",
             check=False,
@@ -130,35 +179,84 @@ def _awaited(session: Session, machine: Machine) -> bool:
     return False
 
 
-def _older(root: Path, name: str, theirs: State, known: State) -> WorkspaceError:
-    return WorkspaceError(
+def _older_workspace(root: Path, name: str, theirs: State, known: State) -> Blocker:
+    return Blocker(
+        "older-workspace",
         f"{root} is older than the cluster: generation {known.generation}, the machine has {theirs.generation}",
-        machine=name,
+        name,
         hint="use the workspace of whoever ran hardway last (state.json, pki/, secrets/)",
     )
 
 
-def _lost(root: Path, name: str) -> WorkspaceError:
-    return WorkspaceError(
-        f"{root} is empty, but this machine is part of a living cluster: its keys were lost, or are elsewhere",
-        machine=name,
+def _lost_workspace(root: Path, name: str) -> Blocker:
+    return Blocker(
+        "lost-workspace",
+        f"{root} is empty, but this machine is part of a running cluster: its keys were lost, or are elsewhere",
+        name,
         hint="restore the workspace from a backup, or give the right --workspace; to give it up: hardway reset",
     )
 
 
-def refuse_lost_keys(local: Local, declaration: Declaration, views: Mapping[str, View], root: Path) -> None:
-    """A key that lies on a machine and is lost in the workspace is never made anew."""
-    if not isinstance(local, Key | RandomKey):
+def unmanaged_cluster(session: Session, views: Mapping[str, View], state: State) -> Iterator[Blocker]:
+    """A cluster that runs on machines without a journal of hardway's."""
+    if state.etcd != "formed" or any(view.state_text or view.journal.entries for view in views.values()):
         return
-    for one in declaration.placed:
-        resource = one.resource
-        if one.machine not in views or not isinstance(resource, File):
+    if not any(view.facts.etcd_data for view in views.values()):
+        return
+    names = [machine.name for machine in session.cluster.machines if machine.name in views]
+    yield Blocker(
+        "unmanaged-cluster",
+        f"a cluster runs on {', '.join(names)} that hardway did not make there, or whose journals were lost",
+        said="its certificates are of this workspace's CA; nothing was changed",
+        hint=HINT,
+    )
+
+
+def lost_keys(
+    missing: Collection[Local], declaration: Declaration, views: Mapping[str, View], root: Path
+) -> Iterator[Blocker]:
+    """A key that is to be made, though something on a machine was made from it: it is lost, and not missing."""
+    paths = {local.path for local in missing if isinstance(local, Key | RandomKey)}
+    if not paths:
+        return
+    reported: set[str] = set()
+    for placed in declaration.placed:
+        resource = placed.resource
+        if placed.machine not in views or not isinstance(resource, File):
             continue
-        if local.path not in {placeholder.name for placeholder in placeholders(resource.text)}:
+        if not isinstance(views[placed.machine].observed.get(resource.key), Present):
             continue
-        if isinstance(views[one.machine].observed.get(resource.key), Present):
-            raise WorkspaceError(
-                f"{root / local.path} is lost, but {resource.path} on this machine was made from it",
-                machine=one.machine,
-                hint=f"restore {local.path} from a backup of the workspace; a new key would break the cluster",
+        for path in paths & {placeholder.name for placeholder in placeholders(resource.text)} - reported:
+            reported.add(path)
+            yield Blocker(
+                "lost-key",
+                f"{root / path} is lost, but {resource.path} on this machine was made from it",
+                placed.machine,
+                hint=f"restore {path} from a backup of the workspace; a new key would break the cluster",
+            )
+
+
+def quorum(
+    cluster: Cluster, changes: Sequence[Change], declaration: Declaration, unreached: Collection[str]
+) -> Iterator[Blocker]:
+    """Members that would be restarted while others, which could not be reached, are needed for a majority."""
+    restarted: dict[str, list[str]] = {}
+    for change in changes:
+        resource = change.resource
+        if isinstance(resource, Service) and resource.group and resource.quorum and change.difference.verb == "restart":
+            restarted.setdefault(resource.group, []).append(change.machine)
+    for group, machines in restarted.items():
+        members: set[str] = set()
+        for placed in declaration.placed:
+            if isinstance(placed.resource, Service) and placed.resource.group == group:
+                members.add(placed.machine)
+        missing = members & set(unreached)
+        needed = len(members) // 2 + 1
+        if missing and len(members) - 1 >= needed > len(members) - len(missing) - 1:
+            names = [machine.name for machine in cluster.machines if machine.name in missing]
+            yield Blocker(
+                "quorum",
+                f"restarting {group} on {', '.join(machines)} would leave fewer than the {needed} of {len(members)} "
+                f"members that it needs: {', '.join(names)} cannot be reached",
+                hint=f"bring {', '.join(names)} back first, or choose chapters that do not restart {group}",
             )

@@ -9,6 +9,7 @@ from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
 from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for
 from hardway.artifacts.lock import Lock
+from hardway.artifacts.recording import refuse_unlocked
 from hardway.artifacts.store import Blob, Store
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Binary, Image, Package
@@ -71,6 +72,28 @@ class Resolver:
             self._refuse_unbundled(missing)
             self._ensure(needs)
 
+    def check(self, changes: Sequence[Change], facts: Mapping[str, Facts]) -> list[ArtifactError]:
+        """What could not be had for these changes, found without getting anything; `facts` are by machine."""
+        architectures = {machine: of.arch for machine, of in facts.items()}
+        try:
+            needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
+            accepted = {(entry.name, entry.version, entry.arch) for entry in self.lock.entries()}
+            missing = {need: machine for need, machine in needs.items() if _key(need) not in accepted}
+            if self.bundle is not None:
+                have = self._at_hand(needs)
+                self._refuse_unbundled({need: machine for need, machine in needs.items() if need not in have})
+            elif self.source != "build" and any(not need.release.catalogued for need in missing):
+                refuse_unlocked(missing, self.lock)
+        except ArtifactError as error:
+            return [error]
+        errors: list[ArtifactError] = []
+        for machine, own in by_machine(changes).items():
+            try:
+                self._packages(machine, own, facts[machine])
+            except ArtifactError as error:
+                errors.append(error)
+        return errors
+
     def all_needs(self, arches: Iterable[Arch]) -> list[Need]:
         """All of the catalogue for these architectures."""
         names = names_of(self.kubernetes)
@@ -116,6 +139,14 @@ class Resolver:
 
         Raises ArtifactError where the bundle has none for it. Without a bundle machines have their own sources.
         """
+        digests = self._packages(machine, changes, facts)
+        if self.bundle is not None and any(self.store.blob(digest) is None for digest in digests.values()):
+            self._unpack(self.bundle)
+        blobs = {name: self.store.blob(digest) for name, digest in digests.items()}
+        return {name: blob for name, blob in blobs.items() if blob is not None}
+
+    def _packages(self, machine: str, changes: Iterable[Change], facts: Facts) -> Mapping[str, str]:
+        """The digests of the bundle's packages for a machine, by file name; none where it lacks none."""
         lacking = [change.resource.package for change in changes if isinstance(change.resource, Package)]
         if self.bundle is None or not lacking:
             return {}
@@ -129,10 +160,7 @@ class Resolver:
                 hint=f"make the bundle with --packages {distribution} --arch {facts.arch}, or install them there; "
                 "where the machine has a package source of its own: hardway hosts, without --bundle",
             )
-        if any(self.store.blob(digest) is None for digest in digests.values()):
-            self._unpack(self.bundle)
-        blobs = {name: self.store.blob(digest) for name, digest in digests.items()}
-        return {name: blob for name, blob in blobs.items() if blob is not None}
+        return digests
 
     def _needs(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, str | None]:
         """What these resources of machines need, each with the first machine that needs it."""
@@ -165,8 +193,6 @@ class Resolver:
         if self.bundle is not None:
             return self._from_bundle(self.bundle, needs)
         if self.source != "build" and any(not need.release.catalogued for need in needs):
-            from hardway.artifacts.recording import refuse_unlocked
-
             refuse_unlocked(needs, self.lock)
         return ensure(
             list(needs),

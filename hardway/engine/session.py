@@ -226,6 +226,27 @@ def observe(
     return session.each(names, look)
 
 
+def observe_each(session: Session, declaration: Declaration) -> tuple[dict[str, View], dict[str, HardwayError]]:
+    """Looks at every machine of the session, in the inventory's order; with those that could not be looked at."""
+
+    def look(name: str) -> View | HardwayError:
+        try:
+            return observe(session, declaration, [name])[name]
+        except HardwayError as error:
+            return error
+
+    views: dict[str, View] = {}
+    failures: dict[str, HardwayError] = {}
+    # Connections come as they are made.
+    names = [machine.name for machine in session.cluster.machines if machine.name in session.machines]
+    for name, seen in session.each(names, look).items():
+        if isinstance(seen, HardwayError):
+            failures[name] = seen
+        else:
+            views[name] = seen
+    return views, failures
+
+
 def _unmoved(view: View, earlier: View | None) -> dict[str, str]:
     """Digests that were known of files that are just as they were."""
     found = {}

@@ -291,15 +291,27 @@ class Cluster:
         return merged
 
     def select(self, limit: str) -> tuple[Machine, ...]:
-        """The machines that `MACHINE|ROLE,…` names, in inventory order; UsageError if one is unknown."""
-        wanted = {word for word in (part.strip() for part in limit.split(",")) if word}
-        unknown = sorted(wanted - set(self._names()) - set(ROLES))
-        if unknown or not wanted:
-            raise UsageError(
-                f"no machine or role is named {', '.join(map(repr, unknown))}" if unknown else "the limit names nobody",
-                hint=f"machines: {', '.join(self._names())}; roles: {', '.join(ROLES)}",
-            )
-        return tuple(m for m in self.machines if m.name in wanted or m.roles & wanted)
+        """The machines that `MACHINE|ROLE,…` names, without those of `!MACHINE|!ROLE`, in inventory order.
+
+        Exclusions alone leave all others. Raises UsageError if a word is unknown, or nobody is left.
+        """
+        words = {part.strip() for part in limit.split(",")} - {""}
+        excluded = {word.removeprefix("!") for word in words if word.startswith("!")}
+        wanted = {word for word in words if not word.startswith("!")}
+        unknown = sorted((wanted | excluded) - set(self._names()) - set(ROLES))
+        if unknown:
+            raise UsageError(f"no machine or role is named {', '.join(map(repr, unknown))}", hint=self._choices())
+        selected: list[Machine] = []
+        for machine in self.machines:
+            names = {machine.name, *machine.roles}
+            if (not wanted or names & wanted) and not names & excluded:
+                selected.append(machine)
+        if not words or not selected:
+            raise UsageError("the limit names nobody", hint=self._choices())
+        return tuple(selected)
+
+    def _choices(self) -> str:
+        return f"machines: {', '.join(self._names())}; roles: {', '.join(ROLES)}"
 
     def _names(self) -> Iterator[str]:
         return (m.name for m in self.machines)

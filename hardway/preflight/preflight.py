@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from hardway.declare.network import flows
 from hardway.declare.phases.hosts import MODULES
@@ -11,6 +12,8 @@ from hardway.declare.resources import Module, Present
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.plan import View
 from hardway.engine.session import Session, new_nonce
+from hardway.errors import HardwayError
+from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.journal import FOLDER
 from hardway.preflight import firewalls, machines, surroundings
@@ -95,3 +98,23 @@ def look(session: Session, name: str, cluster: Cluster) -> Host:
     dials = _dials(cluster, name, set(session.machines))
     answer = session.run(name, host_room.script(features, names, nonce, dials), what="preflight")
     return host_room.parse(answer.stdout.decode(errors="replace"), nonce)
+
+
+def warn(session: Session, findings: Sequence[Finding]) -> None:
+    """Shows what only warns."""
+    for finding in findings:
+        if finding.level == "warning":
+            fix = "hardway preflight tells the commands" if "\n" in finding.fix else finding.fix
+            session.events(Note(f"{finding.machine}: {finding.what}; {fix}", "warning"))
+
+
+def refuse(
+    findings: Sequence[Finding],
+    what: str = "preflight found what must be fixed first",
+    hint: str = "hardway preflight, once it is",
+) -> None:
+    """Raises HardwayError with every error that was found, each with its fix."""
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        said = "\n".join(f"{one.machine}: {one.what}\n{textwrap.indent(one.fix, '  ')}" for one in errors)
+        raise HardwayError(what, said=said, hint=hint)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,11 +15,9 @@ from hardway.declare.resources.files import Stat
 from hardway.declare.resources.local import RENEW_WITHIN
 from hardway.declare.resources.service import Running
 from hardway.engine.plan import Change
-from hardway.inventory.model import Cluster
-from hardway.preview.evidence import runs_with
-from hardway.preview.foresight import ToMake
+from hardway.engine.planner import Plan, ToMake
+from hardway.preview.evidence import Details, runs_with
 from hardway.preview.origin import Origin, origins
-from hardway.preview.survey import Survey
 from hardway.values import OPERATOR, fill, placeholders, sha256, show
 
 CONTEXT_LINES = 1
@@ -57,11 +55,11 @@ class Item:
 
 
 class Teller:
-    """Puts the changes of one survey into words."""
+    """Puts the changes of one plan into items."""
 
-    def __init__(self, cluster: Cluster, found: Survey, lock: Sequence[Entry]) -> None:
-        self._found = found
-        self._origins = origins(cluster, found.changes, found.views)
+    def __init__(self, found: Plan, details: Mapping[str, Details], lock: Sequence[Entry]) -> None:
+        self._found, self._details = found, details
+        self._origins = origins(found.cluster, found.changes, found.views)
         self._lock = lock
         self._operator = found.operator
         self._local = {one.path: (phase, one) for phase, one in found.declaration.local}
@@ -116,7 +114,7 @@ class Teller:
         evidence = [self._origin(change, there)] if before != after else []
         access = [part for part in change.difference.why.split("; ") if not part.startswith(("content", "known"))]
         diff: tuple[str, ...] = ()
-        found = self._found.details[change.machine].files.get(file.path) if before != after else None
+        found = self._details[change.machine].files.get(file.path) if before != after else None
         if file.secret and before != after:
             evidence.append(f"secret: {before}, to become {after or 'known later'}")
         elif found is not None and b"PRIVATE KEY" in found:
@@ -208,7 +206,7 @@ class Teller:
 
     def _process(self, change: Change, service: Service, running: Running) -> str:
         said = f"pid {running.pid}, started {moment(running.started)}"
-        words = self._found.details[change.machine].processes.get(running.pid)
+        words = self._details[change.machine].processes.get(running.pid)
         unit = self._unit(change.machine, service.unit)
         if not words or not unit:
             return said

@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hardway.console.words import clean, counted, duration, machines, typed, wrapped
+from hardway.engine.blockers import Blocker
+from hardway.engine.planner import SHORT
 from hardway.preview.items import Item
 from hardway.preview.origin import Origin
-from hardway.preview.plan import SHORT, Plan, Unobserved
+from hardway.preview.plan import Preview, Unobserved
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 
@@ -28,7 +30,13 @@ Block = tuple[str, ...]
 
 
 def plan_page(
-    plan: Plan, *, seconds: float, width: int = 80, verbose: bool = False, following: bool = True, inventory: str = ""
+    plan: Preview,
+    *,
+    seconds: float,
+    width: int = 80,
+    verbose: bool = False,
+    following: bool = True,
+    inventory: str = "",
 ) -> list[str]:
     """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move.
 
@@ -41,7 +49,7 @@ def plan_page(
     return [clean(line) for line in (lines if following or not lines else lines[:-1])]
 
 
-def _changes(plan: Plan, width: int, verbose: bool) -> list[str]:
+def _changes(plan: Preview, width: int, verbose: bool) -> list[str]:
     order = (OPERATOR, *plan.machines)
     lines: list[str] = []
     for phase in plan.touched_phases:
@@ -61,7 +69,7 @@ def _changes(plan: Plan, width: int, verbose: bool) -> list[str]:
     return lines
 
 
-def _who(names: Sequence[str], plan: Plan) -> str:
+def _who(names: Sequence[str], plan: Preview) -> str:
     if names == (OPERATOR,):
         return "your workspace"
     return machines(names, plan.machines)
@@ -166,35 +174,44 @@ def _diff_line(line: str, width: int) -> list[str]:
     return [_DEEP + piece for piece in pieces]
 
 
-def _notes(plan: Plan, width: int) -> list[str]:
+def _notes(plan: Preview, width: int) -> list[str]:
     lines: list[str] = []
-    for sentence in plan.pending:
-        lines += _wrapped("pending  ", sentence, width, " " * 9)
-    for refusal in plan.refusals:
-        where = f"{refusal.machine}: " if refusal.machine else ""
-        lines += _wrapped("refused  ", f"{where}{refusal.what}", width, " " * 9)
-        if refusal.hint:
-            lines += _wrapped(" " * 9, refusal.hint, width, " " * 9)
-    lines += _disagreements(plan, width)
-    for name, paths in plan.conflicts.items():
-        text = f"{name}: hardway did not put {', '.join(paths)} there: move it away, or --adopt overwrites it"
-        lines += _wrapped("foreign  ", text, width, " " * 9)
+    lines += _blockers(plan, width)
+    lines += _warnings(plan, width)
     lines += _not_seen(plan.unobserved, width)
-    for one in plan.unseen:
-        lines += _wrapped("unseen   ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
+    for one in plan.unknown:
+        lines += _wrapped("unknown  ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
     if plan.unmanaged:
         count = sum(len(keys) for keys in plan.unmanaged.values())
         who = machines(plan.unmanaged, plan.machines)
         text = f"{counted(count, 'thing')} on {who}, as declared, but hardway did not put them there"
-        lines += _wrapped("unowned  ", text, width, " " * 9)
+        lines += _wrapped("unmanaged", f" {text}", width, " " * 10)
     if plan.to_get:
-        text = f"{counted(len(plan.to_get), 'file')} of components that no digest is accepted for yet"
+        text = f"{counted(len(plan.to_get), 'file')} of components to get, whose digests are then accepted"
         lines += _wrapped("first    ", f"{text}: {', '.join(plan.to_get)}", width, " " * 9)
     return [*lines, ""] if lines else []
 
 
-def _disagreements(plan: Plan, width: int) -> list[str]:
-    """What the rules across artifacts find, once for all machines of which it is true."""
+def _blockers(plan: Preview, width: int) -> list[str]:
+    """What a run would stop at, once for all machines of which it is true."""
+    alike: dict[Blocker, list[str]] = {}
+    for one in plan.blockers:
+        alike.setdefault(replace(one, machine=""), []).append(one.machine)
+    lines: list[str] = []
+    for one, names in alike.items():
+        head = "pending  " if one.kind.startswith("pending:") else "blocked  "
+        named = [name for name in names if name]
+        where = f"{machines(named, plan.machines)}: " if named else ""
+        rule = f" ({one.kind.removeprefix('lint:')})" if one.kind.startswith("lint:") else ""
+        subjects = f": {', '.join(one.subjects)}" if one.subjects else ""
+        lines += _wrapped(head, f"{where}{one.what}{rule}{subjects}", width, " " * 9)
+        if one.hint:
+            lines += _wrapped(" " * 9, one.hint, width, " " * 9)
+    return lines
+
+
+def _warnings(plan: Preview, width: int) -> list[str]:
+    """What the rules across artifacts warn of, once for all machines of which it is true."""
     alike: dict[Finding, list[str]] = {}
     for one in plan.findings:
         alike.setdefault(replace(one, machine=""), []).append(one.machine)
@@ -215,7 +232,7 @@ def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:
     return lines
 
 
-def _end(plan: Plan, seconds: float, width: int, inventory: str) -> list[str]:
+def _end(plan: Preview, seconds: float, width: int, inventory: str) -> list[str]:
     seen = len(plan.machines) - len(plan.unobserved)
     same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
     observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
@@ -232,7 +249,7 @@ def _end(plan: Plan, seconds: float, width: int, inventory: str) -> list[str]:
     ]
 
 
-def _origins(plan: Plan, width: int) -> list[str]:
+def _origins(plan: Preview, width: int) -> list[str]:
     """How many of the changes another version of hardway brings along."""
     lines: list[str] = []
     for origin, count in Counter(item.origin for item in plan.items if item.origin).items():
@@ -241,7 +258,7 @@ def _origins(plan: Plan, width: int) -> list[str]:
     return lines
 
 
-def counts(plan: Plan) -> str:
+def counts(plan: Preview) -> str:
     """`12 to make, 1 to change, 1 restart. Plan 0f3c9a…`."""
     still = [item for item in plan.items if item.kind != "service"]
     numbers = [
@@ -256,23 +273,26 @@ def counts(plan: Plan) -> str:
     return f"{', '.join(parts)}. Plan {plan.identifier[:SHORT]}."
 
 
-def command(plan: Plan) -> str:
-    """What would do it, and no more than it."""
+def command(plan: Preview) -> str:
+    """What would do it, and no more than it; empty where nothing is to be done, or something speaks against it."""
+    if plan.blockers or not plan.items:
+        return ""
     phases = plan.touched_phases if plan.formed else plan.phases
-    if plan.whole and not (plan.conflicts or plan.deep) and (not plan.formed or len(phases) > _MANY_CHAPTERS):
+    if plan.whole and not (plan.adopt or plan.deep) and (not plan.formed or len(phases) > _MANY_CHAPTERS):
         return "hardway init"
     words = ["hardway", "apply", *(() if plan.whole and len(phases) > _MANY_CHAPTERS else phases)]
     # The smoke test is of all machines or of none.
     if plan.limited or (plan.formed and "smoke-test" not in phases and len(plan.touched) < len(plan.machines)):
         words += ["-l", ",".join(plan.touched or plan.machines)]
-    words += ["--adopt"] if plan.conflicts else []
+    words += ["--adopt"] if plan.adopt else []
     return " ".join([*words, "--deep"] if plan.deep else words)
 
 
-def _next(plan: Plan, inventory: str) -> list[str]:
+def _next(plan: Preview, inventory: str) -> list[str]:
+    if plan.blockers:
+        return _unblocking(plan, inventory)
     if plan.unobserved:
-        names = ",".join(one.machine for one in plan.unobserved)
-        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+        return _without(plan, inventory)
     if not plan.items:
         take_over = [f"Take it over:       {typed('hardway apply --adopt', inventory)}"] if plan.unmanaged else []
         return ["", *take_over, f"Does it also work?  {typed('hardway verify', inventory)}"]
@@ -284,9 +304,28 @@ def _next(plan: Plan, inventory: str) -> list[str]:
     running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
     if running:
         unit = running.name.removesuffix(".service")
-        lines.append(f"What has it said?  {typed(f'hardway logs {running.machine} {unit}', inventory)}")
+        lines.append(f"Logs:  {typed(f'hardway logs {running.machine} {unit}', inventory)}")
     elif any(item.verb == "create" for item in plan.items):
         lines.append(f"What is in the files?  {typed('hardway render DIR', inventory)}")
+    return lines
+
+
+def _unblocking(plan: Preview, inventory: str) -> list[str]:
+    """The next moves where something speaks against a run; none is proposed that would be refused."""
+    commands = [one.command for one in plan.blockers if one.command]
+    if not plan.refusals:
+        commands.append("hardway plan --adopt")
+    lines = [f"Blocked by {counted(len(plan.blockers), 'thing')}: nothing can be applied as it is."]
+    return ["", *lines, *(f"  {typed(one, inventory)}" for one in dict.fromkeys(commands))]
+
+
+def _without(plan: Preview, inventory: str) -> list[str]:
+    """What looks into machines that did not answer, and what goes on without them."""
+    names = ",".join(one.machine for one in plan.unobserved)
+    lines = ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+    does = command(plan)
+    if does:
+        lines.append(f"  {typed(f'{does} --skip-unreachable', inventory)}   goes on without {names}")
     return lines
 
 

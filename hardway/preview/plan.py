@@ -1,29 +1,23 @@
-"""What a run would do, as a value: from one survey, with an identifier by which it is known again."""
+"""A plan as a person or a program reads it: its changes with evidence, what speaks against it, and its identifier."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hardway.declare.declaration import digest
+from hardway.artifacts.lock import Entry
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Binary, Block, File, Present, Resource, Service, Unknown
-from hardway.engine.plan import conflicts
-from hardway.engine.resolver import Resolver
-from hardway.errors import HardwayError, PlanChanged
-from hardway.inventory.model import Cluster
-from hardway.lint import rules as across
-from hardway.lint.declared import declared_setup
+from hardway.engine.blockers import LIFTED_BY_ADOPTING, Blocker
+from hardway.engine.planner import Plan, Roll
+from hardway.engine.session import Session, new_nonce
+from hardway.errors import DIFFERS, FAILED, OK, HardwayError
+from hardway.preview import evidence
+from hardway.preview.evidence import Details
 from hardway.preview.items import Item, Teller
-from hardway.preview.survey import Survey
-from hardway.rules import Evidence, Finding, examine
-from hardway.values import OPERATOR, sha256
+from hardway.rules import Finding
 
-SHORT = 12
-"""Digits of an identifier that are shown; at least SHORTEST must be given back."""
-SHORTEST = 8
 _OURS = (File, Binary, Block, Service)
 """Kinds that nobody has by chance: a package or a kernel setting may have been there before."""
 
@@ -39,22 +33,13 @@ class Unobserved:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What would make a run refuse, with its next move."""
-
-    machine: str
-    what: str
-    hint: str = ""
-
-
-@dataclass(frozen=True)
-class Plan:
+class Preview:
     """`limited`: not all machines were asked for; `formed`: there is a cluster already.
 
-    By machine: `foreign` has paths that would be overwritten, `unowned` what is as declared, though hardway did not
-    put them there. `unseen` are single things and `unobserved` whole machines that could not be looked at;
-    `to_get` names files of which no digest is accepted yet; `findings` are where the artifacts that it would make
-    do not agree with each other. `deep`: every file was read, whatever the journals know.
+    `blockers` are what a run would stop at; `findings` only warn. By machine, `unmanaged` is what is as declared,
+    though hardway did not put it there. `unknown` are single things and `unobserved` whole machines that could not be
+    looked at; `to_get` names files of which no digest is accepted yet. `rolls` are groups whose members are restarted
+    one after the other, in order. `deep`: every file was read, whatever the journals know.
     """
 
     cluster: str
@@ -63,26 +48,31 @@ class Plan:
     phases: tuple[str, ...]
     formed: bool
     items: tuple[Item, ...]
-    pending: tuple[str, ...]
-    refusals: tuple[Refusal, ...]
-    conflicts: Mapping[str, tuple[str, ...]]
+    blockers: tuple[Blocker, ...]
     unmanaged: Mapping[str, tuple[str, ...]]
-    unseen: tuple[Unobserved, ...]
+    unknown: tuple[Unobserved, ...]
     unobserved: tuple[Unobserved, ...]
     to_get: tuple[str, ...]
+    rolls: tuple[Roll, ...]
     identifier: str
     findings: tuple[Finding, ...] = ()
     deep: bool = False
-
-    @property
-    def errors(self) -> tuple[Finding, ...]:
-        """For which a run would refuse to begin."""
-        return tuple(one for one in self.findings if one.level == "error")
+    adopt: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether it is of all that `init` does."""
         return not self.limited and set(self.phases) == set(PHASE_NAMES)
+
+    @property
+    def refusals(self) -> tuple[Blocker, ...]:
+        """The blockers that `--adopt` does not lift."""
+        return tuple(one for one in self.blockers if one.kind not in LIFTED_BY_ADOPTING)
+
+    @property
+    def conflicts(self) -> Mapping[str, tuple[str, ...]]:
+        """Paths that would be overwritten though hardway did not put them there, by machine."""
+        return {one.machine: one.subjects for one in self.blockers if one.kind == "conflict"}
 
     @property
     def touched(self) -> tuple[str, ...]:
@@ -95,118 +85,91 @@ class Plan:
         having = {item.phase for item in self.items}
         return tuple(name for name in PHASE_NAMES if name in having)
 
+    @property
+    def exit_code(self) -> int:
+        """1 where something blocks, or could not be looked at; 3 where all was seen and it differs."""
+        if self.blockers or self.unobserved:
+            return FAILED
+        if self.items:
+            return DIFFERS
+        return FAILED if self.unknown else OK
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def planned(cluster: Cluster, machines: Sequence[str], found: Survey, resolver: Resolver, *, formed: bool) -> Plan:
-    """The plan that follows from a survey. `operator` is in it the computer that hardway runs on."""
-    return Plan(
-        cluster=cluster.name,
+def preview(session: Session, plan: Plan, machines: Sequence[str], lock: Sequence[Entry]) -> Preview:
+    """Reads what shows that something differs, one script a machine that changes, and puts the plan into items.
+
+    `machines` are all that were asked for, whether they were seen or not.
+    """
+    changing = {change.machine for change in plan.changes}
+    details = session.each(
+        [name for name in plan.views if name in changing], lambda name: _details(session, name, plan)
+    )
+    return Preview(
+        cluster=plan.cluster.name,
         machines=tuple(machines),
-        limited=len(machines) < len(cluster.machines),
-        phases=found.phases,
-        formed=formed,
-        items=tuple(Teller(cluster, found, resolver.lock.entries()).items()),
-        pending=found.pending,
-        refusals=tuple(_refusals(found)),
-        conflicts=_conflicts(found),
-        unmanaged=_unmanaged(found),
-        unseen=tuple(_unseen(found)),
-        unobserved=tuple(
-            Unobserved(name, error.what, error.said or "", error.hint or "") for name, error in found.failures.items()
-        ),
-        to_get=_to_get(found),
-        identifier=identifier(found),
-        findings=_disagreements(cluster, found),
+        limited=len(machines) < len(plan.cluster.machines),
+        phases=plan.phases,
+        formed=plan.serves,
+        items=tuple(Teller(plan, details, lock).items()),
+        # Where nobody was seen, that is in the way, and nothing else.
+        blockers=plan.blockers if plan.views else (),
+        unmanaged=_unmanaged(plan),
+        unknown=tuple(_unknown(plan)),
+        unobserved=tuple(_unobserved(name, error) for name, error in plan.failures.items()),
+        to_get=plan.to_get,
+        rolls=plan.rolls,
+        identifier=plan.identifier,
+        findings=plan.findings,
+        deep=session.deep,
+        adopt=plan.selection.adopt,
     )
 
 
-def _disagreements(cluster: Cluster, found: Survey) -> tuple[Finding, ...]:
-    """With the certificates that a run would leave as they are, and the specifications of all others."""
-    remade = {one.local.path for one in found.to_make}
-    kept = {path: content for path, content in found.operator.items() if path not in remade}
-    setup = declared_setup(cluster, found.declaration, kept, found.now)
-    return tuple(examine(across.RULES, Evidence(cluster, setup=setup)))
+def _details(session: Session, name: str, plan: Plan) -> Details:
+    changes = [change for change in plan.changes if change.machine == name]
+    wanted = evidence.wanted(changes, plan.views[name])
+    if not wanted:
+        return Details()
+    nonce = new_nonce()
+    try:
+        answer = session.run(name, evidence.script(wanted, nonce), what="read what differs", check=False)
+    except HardwayError:
+        return Details()  # It was lost in between: what differs is known, and is shown without its evidence.
+    return evidence.parse(answer.stdout, nonce)
 
 
-def identifier(found: Survey) -> str:
-    """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
-    made: list[Any] = [
-        [OPERATOR, one.phase, one.local.key, sha256(found.operator.get(one.local.path, b"")), digest(one.local)]
-        for one in found.to_make
-    ]
-    for change in found.changes:
-        resource = change.resource
-        content = resource.content(found.contexts[change.machine]) if isinstance(resource, File) else None
-        before = "" if isinstance(resource, Service) else change.difference.before
-        wanted = [digest(resource) if resource else "", sha256(content) if content is not None else ""]
-        made.append([change.machine, change.phase, change.key, change.difference.verb, before, *wanted])
-    return sha256(json.dumps(sorted(made)).encode())
+def _unobserved(name: str, error: HardwayError) -> Unobserved:
+    return Unobserved(name, error.what, error.said or "", error.hint or "")
 
 
-def expect(wanted: str, actual: str) -> None:
-    """Raises PlanChanged where a plan is not the one that was agreed to; a beginning of the identifier is enough."""
-    if len(wanted) < SHORTEST or not actual.startswith(wanted.lower()):
-        raise PlanChanged(
-            f"the plan is {actual[:SHORT]} now, not {wanted}: something has changed since; nothing was done",
-            hint="hardway plan",
-        )
-
-
-def _refusals(found: Survey) -> list[Refusal]:
-    """None where nobody was seen: what is in the way then is that, and nothing else."""
-    return [_refusal(error) for error in found.objections if found.views]
-
-
-def _conflicts(found: Survey) -> dict[str, tuple[str, ...]]:
-    told = {}
-    for name, view in found.views.items():
-        mine = [change for change in found.changes if change.machine == name]
-        if paths := conflicts(mine, view, found.contexts[name]):
-            told[name] = tuple(paths)
-    return told
-
-
-def _refusal(error: HardwayError) -> Refusal:
-    return Refusal(error.machine or "", "; ".join(filter(None, (error.what, error.said))), error.hint or "")
-
-
-def _unmanaged(found: Survey) -> dict[str, tuple[str, ...]]:
-    changing = {(change.machine, change.key) for change in found.changes}
-    told = {}
-    for name, view in found.views.items():
-        keys = tuple(
-            one.resource.key
-            for one in found.declaration.on(name)
-            if one.phase in found.phases and _is_unmanaged(one.resource, view.journal.entries, view.observed)
-            and (name, one.resource.key) not in changing
-        )  # fmt: skip
+def _unmanaged(plan: Plan) -> dict[str, tuple[str, ...]]:
+    changing = {(change.machine, change.key) for change in plan.changes}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, view in plan.views.items():
+        keys: list[str] = []
+        for placed in plan.declaration.on(name):
+            key = placed.resource.key
+            if placed.phase not in plan.phases or (name, key) in changing:
+                continue
+            if _is_unmanaged(placed.resource, view.journal.entries, view.observed):
+                keys.append(key)
         if keys:
-            told[name] = keys
-    return told
+            found[name] = tuple(keys)
+    return found
 
 
 def _is_unmanaged(resource: Resource, entries: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
-    return (
-        isinstance(resource, _OURS) and resource.key not in entries and isinstance(observed.get(resource.key), Present)
-    )
+    if not isinstance(resource, _OURS) or resource.key in entries:
+        return False
+    return isinstance(observed.get(resource.key), Present)
 
 
-def _unseen(found: Survey) -> list[Unobserved]:
-    return [
-        Unobserved(name, one.resource.key, seen.why)
-        for name, view in found.views.items()
-        for one in found.declaration.on(name)
-        if one.phase in found.phases and isinstance(seen := view.observed.get(one.resource.key), Unknown)
-    ]
-
-
-def _to_get(found: Survey) -> tuple[str, ...]:
-    lacking = {
-        f"{change.resource.file} {change.resource.version}"
-        for change in found.changes
-        if isinstance(change.resource, Binary)
-        and not found.contexts[change.machine].accepted.get((change.resource.file, change.resource.version))
-    }
-    return tuple(sorted(lacking))
+def _unknown(plan: Plan) -> Iterator[Unobserved]:
+    for name, view in plan.views.items():
+        for placed in plan.declaration.on(name):
+            seen = view.observed.get(placed.resource.key)
+            if placed.phase in plan.phases and isinstance(seen, Unknown):
+                yield Unobserved(name, placed.resource.key, seen.why)

@@ -20,12 +20,12 @@ from hardway.inventory.starter import Started
 from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
-from hardway.lint.agreement import Agreement
 from hardway.map import Map
-from hardway.preview.plan import Plan
+from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
 from hardway.status.status import Status
+from hardway.verify.agreement import Agreement
 from hardway.verify.verification import Verification
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -41,7 +41,7 @@ class Document:
 
 
 DOCUMENTS = {
-    "plan": Document("hardway plan", Plan, {"command": str}),
+    "plan": Document("hardway plan", Preview, {"command": str}),
     "verify": Document("hardway verify", Verification),
     "agreement": Document("hardway verify --offline, --by-hand", Agreement),
     "status": Document("hardway status", Status, {"well": bool}),

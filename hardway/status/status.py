@@ -12,10 +12,10 @@ from typing import Any
 from hardway.declare import pki
 from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.etcd import ETCDCTL
+from hardway.engine.planner import Plan
 from hardway.engine.session import Session
 from hardway.inventory.model import Machine
-from hardway.preview.plan import Plan
-from hardway.preview.survey import Survey
+from hardway.preview.plan import Preview
 
 NONCE = "hardway-status"
 LIMIT = 3
@@ -61,7 +61,7 @@ class Status:
         return {**asdict(self), "expires": self.expires.isoformat() if self.expires else None, "well": self.well}
 
 
-def status(session: Session, found: Survey, plan: Plan) -> Status:
+def status(session: Session, found: Plan, plan: Preview) -> Status:
     """Asks each machine one more thing: how its own part does."""
     cluster = session.cluster
     answers = session.each(found.views, lambda name: _ask(session, cluster.machine(name)))
@@ -105,7 +105,7 @@ def _told(session: Session, machine: str, questions: Mapping[str, str]) -> dict[
 
 def _machine(
     machine: Machine,
-    found: Survey,
+    found: Plan,
     answer: Mapping[str, str] | None,
     member: Mapping[str, Any] | None,
     nodes: Mapping[str, Any],

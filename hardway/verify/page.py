@@ -23,15 +23,8 @@ def verify_page(
         mine = [one for one in found.proofs if one.phase == phase]
         if mine:
             lines += [*_phase(phase, mine, found.plan.machines, width, verbose), ""]
-    if (
-        found.plan.items
-        or found.plan.unobserved
-        or found.plan.unseen
-        or found.plan.refusals
-        or found.plan.conflicts
-        or found.plan.pending
-        or found.plan.findings
-    ):
+    plan = found.plan
+    if plan.items or plan.unobserved or plan.unknown or plan.blockers or plan.findings:
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")
     return [clean(line) for line in (*lines, *_end(found, seconds, width, inventory))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from hardway.engine.planner import Plan
 from hardway.events import Proved
 from hardway.explain.shell import commands
 from hardway.inventory.model import Cluster
 from hardway.preview.items import Item
-from hardway.preview.survey import Survey
 from hardway.values import OPERATOR
 from hardway.verify.verification import Verification
 
@@ -28,7 +28,7 @@ class Hint:
     how: tuple[str, ...]
 
 
-def hints(found: Verification, seen: Survey, cluster: Cluster) -> tuple[Hint, ...]:
+def hints(found: Verification, seen: Plan, cluster: Cluster) -> tuple[Hint, ...]:
     """What to look at, in the order of doing; none when all is as declared and every proof holds."""
     return (
         *_unobserved(found),
@@ -47,10 +47,10 @@ def _unobserved(found: Verification) -> Iterator[Hint]:
 
 def _refused(found: Verification) -> Iterator[Hint]:
     for one in found.plan.refusals:
-        yield Hint(one.what, (one.machine,) if one.machine else (), one.what, one.what, (one.hint,))
+        yield Hint(one.what, (one.machine,) if one.machine else (), one.what, one.said or one.what, (one.hint,))
 
 
-def _differing(found: Verification, seen: Survey, cluster: Cluster) -> Iterator[Hint]:
+def _differing(found: Verification, seen: Plan, cluster: Cluster) -> Iterator[Hint]:
     """What is simply not there is one hint for all machines that lack it."""
     alike: dict[tuple[str, ...], list[Item]] = {}
     for item in found.plan.items:
@@ -92,7 +92,7 @@ def _changed(item: Item) -> int:
     return sum(line[:1] in ("+", "-") and line[:3] not in ("+++", "---") for line in item.diff)
 
 
-def _how(item: Item, machines: Sequence[str], seen: Survey, cluster: Cluster) -> Iterator[str]:
+def _how(item: Item, machines: Sequence[str], seen: Plan, cluster: Cluster) -> Iterator[str]:
     """A diff where there is one, else what a person types for that one thing."""
     if item.diff:
         yield from item.diff
@@ -110,13 +110,13 @@ def _how(item: Item, machines: Sequence[str], seen: Survey, cluster: Cluster) ->
 
 
 def _unseen(found: Verification) -> Iterator[Hint]:
-    for one in found.plan.unseen:
+    for one in found.plan.unknown:
         yield Hint(
             f"unseen {one.machine} {one.what}", (one.machine,), one.what, f"it could not be looked at: {one.why}", ()
         )
 
 
-def _failing(one: Proved, seen: Survey) -> Hint:
+def _failing(one: Proved, seen: Plan) -> Hint:
     """The question itself, so that it can be asked by hand."""
     queries = [
         proof.query

@@ -10,8 +10,8 @@ from hardway.console.words import clean, counted, machines, typed, wrapped
 from hardway.errors import HardwayError
 from hardway.explain.prose import Gain
 from hardway.inventory.model import Cluster
-from hardway.lint.page import finding_lines
 from hardway.rules import Finding
+from hardway.verify.rules_page import finding_lines
 from hardway.walk import PREFLIGHT, STATIONS, Hint, Place
 
 LEVELS = 3

@@ -15,15 +15,18 @@ from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.store import Store
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine.converge import Outcome, Selection, converge
+from hardway.engine.converge import Outcome, converge
 from hardway.engine.guards import first_state
-from hardway.engine.plan import Change, View
+from hardway.engine.plan import Change
+from hardway.engine.planner import Plan, Selection, observe_and_plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.session import Session
+from hardway.errors import HardwayError
 from hardway.events import Event, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
+from hardway.preview.plan import Preview, preview
 from hardway.state import State
 from hardway.workspace import Workspace
 
@@ -129,15 +132,30 @@ class FakeCluster:
         names: Sequence[str] = (),
         adopt: bool = False,
         events: Sink = discard,
-        check: Callable[[Mapping[str, View]], None] = lambda views: None,
-        confirm: Callable[[Sequence[Change]], None] = lambda changes: None,
+        review: Callable[[Plan], None] = lambda plan: None,
+        skipped: Mapping[str, HardwayError] | None = None,
     ) -> Outcome:
         """What `hardway init` does between connecting and proving."""
         self.workspace().create()
         session = self.session(events, names)
         state = session.workspace.load_state() or first_state(session.cluster)
         selection = Selection(tuple(phases), frozenset(session.machines), adopt)
-        return converge(session, state, selection, self.resolver(), self.store, check=check, confirm=confirm)
+        return converge(session, state, selection, self.resolver(), self.store, review=review, skipped=skipped)
+
+    def plan(
+        self,
+        phases: Sequence[str] = PHASE_NAMES,
+        *,
+        names: Sequence[str] = (),
+        adopt: bool = False,
+        unreached: Mapping[str, HardwayError] | None = None,
+    ) -> Preview:
+        """What `hardway plan` prints, of all machines; `names` are those that answer."""
+        session = self.session(names=names)
+        state = session.workspace.load_state() or first_state(session.cluster)
+        selection = Selection(tuple(phases), frozenset(self.machines), adopt)
+        found = observe_and_plan(session, state, selection, self.resolver(), unreached or {})
+        return preview(session, found, list(self.machines), self.lock.entries())
 
     def rewrite(self, old: str, new: str) -> None:
         """Edits the inventory."""

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from driving import NETWORK, Labs, Ran, Site
 
+from hardway.declare.phases import PHASE_NAMES
 from hardway.lab.faults import FAULTS, Fault
 
 pytestmark = pytest.mark.lab
@@ -64,7 +65,9 @@ def causes(ran: Ran) -> list[dict[str, Any]]:
 
 
 def typed(site: Site, command: str) -> None:
-    """Types a command of a fix, in the inventory's folder."""
+    """Types a command of a fix, in the inventory's folder, and agrees to the changes that it shows."""
+    if command.startswith("hardway ") and command.split()[1] in ("init", "apply", *PHASE_NAMES):
+        command += " --yes"
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         command, shell=True, cwd=site.folder, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,

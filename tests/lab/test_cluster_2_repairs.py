@@ -36,7 +36,7 @@ def test_etcd_alone_brings_a_deleted_unit_back_and_restarts_nothing_else(seven: 
     wanted, cluster = seven.on("controller-1", f"cat {ETCD}"), seven.etcd_cluster_id("controller-0")
     before = seven.processes()
     seven.on("controller-1", f"rm {ETCD}")
-    ran = seven.hardway("etcd", "-o", "json")
+    ran = seven.hardway("etcd", "--yes", "-o", "json")
     assert {machine for machine, _, _ in ran.changes} == {"controller-1"}
     assert seven.on("controller-1", f"cat {ETCD}; systemctl is-enabled etcd") == wanted + "enabled\n"
     assert other_restarts(before, seven.processes(), ("controller-1", "etcd")) == []

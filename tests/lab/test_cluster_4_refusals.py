@@ -53,7 +53,7 @@ def test_a_lost_workspace_makes_no_new_authority(seven: Site) -> None:
         with aside(seven.workspace, "lab", "known_hosts"):
             said = refused(seven, "init", "--yes")
             assert not (seven.workspace / "pki").exists()
-        assert "part of a living cluster" in said
+        assert "part of a running cluster" in said
         assert "restore the workspace" in said
     seven.unchanged("init")
 
@@ -161,19 +161,19 @@ def without(*machines: str) -> Callable[[str], str]:
 CHANGED: dict[str, tuple[Callable[[str], str], str]] = {
     "a controller was taken out": (
         without("controller-1", "controller-2"),
-        "controller-1 (controller) is part of the living cluster and not in the inventory",
+        "controller-1 (controller) is part of the running cluster and not in the inventory",
     ),
     "a worker was taken out": (
         without("worker-2"),
-        "worker-2 (worker) is part of the living cluster and not in the inventory",
+        "worker-2 (worker) is part of the running cluster and not in the inventory",
     ),
     "an address was changed": (
         lambda text: text.replace("10.245.0.12", "10.245.0.13"),
-        "controller-2 has address 10.245.0.12 in the living cluster, the inventory says 10.245.0.13",
+        "controller-2 has address 10.245.0.12 in the running cluster, the inventory says 10.245.0.13",
     ),
     "the service range was changed": (
         lambda text: text.replace("10.32.0.", "10.33.0."),
-        "network.service_cidr is 10.32.0.0/24 in the living cluster and cannot become 10.33.0.0/24",
+        "network.service_cidr is 10.32.0.0/24 in the running cluster and cannot become 10.33.0.0/24",
     ),
     "another version is asked for": (
         lambda text: text.replace("\nendpoint:", "\nkubernetes: 1.35.6\nendpoint:"),

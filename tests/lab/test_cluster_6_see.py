@@ -80,5 +80,5 @@ def test_what_a_bad_disk_did_is_found_by_a_deep_look_and_mended_by_a_deep_run(se
     assert document(seven.hardway("plan", "-o", "json"))["items"] == []
     found = seven.hardway("plan", "--deep", code=3)
     assert "Do it:  hardway apply workers -l worker-0 --deep" in found.out
-    seven.hardway("apply", "workers", "-l", "worker-0", "--deep")
+    seven.hardway("apply", "workers", "-l", "worker-0", "--deep", "--yes")
     assert document(seven.hardway("plan", "--deep", "-o", "json"))["items"] == []

@@ -10,13 +10,12 @@ from fake.cluster import PAIR, FakeCluster
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import adopt as takeover
-from hardway.engine.guards import first_state
+from hardway.engine.blockers import Blocked
 from hardway.engine.session import Session, observe
 from hardway.errors import HardwayError
 from hardway.preflight.preflight import preflight
 from hardway.preview.page import plan_page
-from hardway.preview.plan import Plan, planned
-from hardway.preview.survey import survey
+from hardway.preview.plan import Preview
 
 NewCluster = Callable[[str], FakeCluster]
 ETCD = "/etc/systemd/system/etcd.service"
@@ -64,12 +63,8 @@ def typed(built_cluster: NewCluster, answer: Callable[[str], None]) -> FakeClust
     return made
 
 
-def plan(made: FakeCluster, phases: tuple[str, ...] = PHASE_NAMES) -> Plan:
-    session = made.session()
-    state = session.workspace.load_state() or first_state(session.cluster)
-    found = survey(session, state, phases, made.resolver(), {})
-    formed = found.state.etcd == "formed"
-    return planned(session.cluster, list(made.machines), found, made.resolver(), formed=formed)
+def plan(made: FakeCluster, phases: tuple[str, ...] = PHASE_NAMES) -> Preview:
+    return made.plan(phases)
 
 
 def test_what_the_processes_say_is_read() -> None:
@@ -95,7 +90,7 @@ def test_an_issuer_of_ones_own_says_nothing_about_the_domain() -> None:
 def test_a_typed_cluster_is_as_declared_and_unowned(typed: FakeCluster) -> None:
     before = {name: one.tree() for name, one in typed.machines.items()}
     found = plan(typed)
-    assert (found.items, found.refusals, found.conflicts, found.pending) == ((), (), {}, ())
+    assert (found.items, [one.kind for one in found.blockers]) == ((), ["unmanaged-cluster"])
     assert f"file:{ETCD}" in found.unmanaged["head"]
     assert set(found.unmanaged) == {"head", "hand"}
     assert "hardway apply --adopt" in "\n".join(plan_page(found, seconds=1))
@@ -107,7 +102,7 @@ def test_a_run_leaves_a_typed_cluster_alone_and_names_the_next_move(typed: FakeC
     before = {name: one.tree() for name, one in typed.machines.items()}
     with pytest.raises(HardwayError) as caught:
         typed.init()
-    assert "a cluster lives on head, hand that hardway did not make" in caught.value.what
+    assert "a cluster runs on head, hand that hardway did not make" in caught.value.what
     assert "hardway apply --adopt" in (caught.value.hint or "")
     assert {name: one.tree() for name, one in typed.machines.items()} == before
     assert typed.workspace().load_state() is None
@@ -166,20 +161,21 @@ def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callab
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "what"),
+    ("ours", "theirs", "kind"),
     [
-        ("10.32.0.0/24", "10.96.0.0/12", "network.service_cidr"),
-        ("version 1.36.4", "version 1.35.6", "kubernetes"),
-        ("secretbox", "aescbc", "encryption.provider"),
+        ("10.32.0.0/24", "10.96.0.0/12", "pending:fixed"),
+        ("version 1.36.4", "version 1.35.6", "pending:upgrade"),
+        ("secretbox", "aescbc", "pending:fixed"),
     ],
 )
 def test_what_a_cluster_was_born_with_is_found_out_and_not_overwritten(
-    typed: FakeCluster, answer: Callable[[str], None], ours: str, theirs: str, what: str
+    typed: FakeCluster, answer: Callable[[str], None], ours: str, theirs: str, kind: str
 ) -> None:
     answer(SAID.replace(ours, theirs))
-    assert [text.partition(" is ")[0] for text in plan(typed).pending] == [what]
-    with pytest.raises(HardwayError, match="disagree"):
+    assert [one.kind for one in plan(typed).refusals] == [kind]
+    with pytest.raises(Blocked) as caught:
         typed.init(adopt=True)
+    assert [one.kind for one in caught.value.blockers] == [kind]
 
 
 def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(

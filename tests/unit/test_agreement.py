@@ -12,15 +12,17 @@ from typer.testing import CliRunner, Result
 from hardway.cli import running, see
 from hardway.cli.app import app
 from hardway.cli.options import Options
-from hardway.cli.running import disagreements, refuse, site
+from hardway.cli.running import site
 from hardway.declare import pki
+from hardway.engine.blockers import Blocked, of_finding
 from hardway.errors import DIFFERS, FAILED, HardwayError, UsageError
-from hardway.lint.agreement import Agreement
-from hardway.lint.page import rules_page
+from hardway.preflight.preflight import refuse
 from hardway.preview.page import plan_page
 from hardway.preview.plan import Unobserved
 from hardway.rules import Finding
+from hardway.verify.agreement import Agreement, offline
 from hardway.verify.page import verify_page
+from hardway.verify.rules_page import rules_page
 from hardway.verify.verification import Verification
 from hardway.workspace import Workspace
 
@@ -75,7 +77,8 @@ def test_a_run_refuses_to_begin_and_contacts_nobody(inventory: Path, monkeypatch
     ran = hardway("init")
     assert isinstance(ran.exception, HardwayError)
     assert "clusterDNS 10.99.0.10" in str(ran.exception)
-    assert ran.exception.hint == "hardway verify --offline"
+    assert isinstance(ran.exception, Blocked)
+    assert [one.kind for one in ran.exception.blockers] == ["lint:cluster-dns"]
     assert list(inventory.parent.iterdir()) == [inventory]
 
 
@@ -93,7 +96,7 @@ def test_what_a_run_would_issue_again_does_not_stop_it(inventory: Path) -> None:
         "kube-scheduler.crt": pki.issue(short, key, ca, key, NOW),
     }.items():
         workspace.write(f"pki/{name}", content, 0o600)
-    assert disagreements(here) == ()
+    assert offline(here.cluster, here.state, here.workspace.values(), renewing=True).findings == ()
     told = json.loads(hardway("verify", "--offline", "-o", "json").output)["findings"]
     assert {(one["rule"], one["machine"]) for one in told} == {("expiring", "head")}
 
@@ -186,13 +189,15 @@ def test_a_machine_that_was_not_seen_is_told_with_the_next_move(capsys: pytest.C
 
 
 def test_plan_and_verify_tell_what_would_make_a_run_refuse() -> None:
-    found = replace(EMPTY, findings=(FOUND, replace(FOUND, machine="hand", level="warning")))
-    lines = ["error    head: it lacks something (some-rule)", "         give it"]
+    warning = replace(FOUND, machine="hand", level="warning")
+    found = replace(EMPTY, blockers=(of_finding(FOUND),), findings=(warning,))
+    lines = ["blocked  head: it lacks something (some-rule)", "         give it"]
     assert plan_page(found, seconds=1.0)[:2] == lines
-    assert verify_page(Verification(found, (), 0), seconds=1.0)[:2] == lines
-    assert see._code(found) == DIFFERS
-    assert see._code(replace(EMPTY, findings=(replace(FOUND, level="warning"),))) == 0
-    assert found.to_json()["findings"][0]["rule"] == "some-rule"
+    verification = Verification(found, (), 0)
+    assert verify_page(verification, seconds=1.0)[:2] == lines
+    assert (found.exit_code, verification.exit_code) == (FAILED, FAILED)
+    assert replace(EMPTY, findings=(warning,)).exit_code == 0
+    assert found.to_json()["blockers"][0]["kind"] == "lint:some-rule"
 
 
 def test_warnings_do_not_refuse() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from hardway.cli import see
 from hardway.cli.app import app
 from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.blockers import Blocker
 from hardway.events import Proved
 from hardway.preview.items import Item
 from hardway.preview.page import command, plan_page
-from hardway.preview.plan import Plan, Unobserved
+from hardway.preview.plan import Preview, Unobserved
 from hardway.status.page import status_page
 from hardway.status.status import MachineStatus, Status
 from hardway.verify.page import verify_page
@@ -26,24 +26,24 @@ machines:
   head: {role: controller, address: 10.240.0.10}
   hand: {role: worker, address: 10.240.0.20}
 """
-EMPTY = Plan(
+EMPTY = Preview(
     cluster="pair",
     machines=("head", "hand"),
     limited=False,
     phases=PHASE_NAMES,
     formed=True,
     items=(),
-    pending=(),
-    refusals=(),
-    conflicts={},
+    blockers=(),
     unmanaged={},
-    unseen=(),
+    unknown=(),
     unobserved=(),
     to_get=(),
+    rolls=(),
     identifier="0123456789abcdef",
 )
 CHANGE = Item("head", "etcd", "file:/etc/systemd/system/etcd.service", "update", ("not as hardway wrote it",))
 RESTART = Item("head", "etcd", "service:etcd.service", "restart", ("pid 7, started then",))
+BLOCKER = Blocker("pending:upgrade", "1.35.6 → 1.36.4 is an upgrade", hint="put 1.35.6 back")
 GONE = Unobserved("hand", "no answer", "", "is it up?")
 HOLDS = Proved("head", "etcd", "a member is healthy", True, "is healthy", "it counts")
 FAILS = Proved("head", "etcd", "one leader", False, "2; wanted: equals '1'", "two leaders are two clusters")
@@ -54,13 +54,15 @@ FAILS = Proved("head", "etcd", "one leader", False, "2; wanted: equals '1'", "tw
     [
         (EMPTY, 0),
         (replace(EMPTY, items=(CHANGE,)), 3),
+        (replace(EMPTY, items=(CHANGE,), blockers=(BLOCKER,)), 1),
+        (replace(EMPTY, blockers=(BLOCKER,)), 1),
         (replace(EMPTY, items=(CHANGE,), unobserved=(GONE,)), 1),
         (replace(EMPTY, unobserved=(GONE,)), 1),
-        (replace(EMPTY, unseen=(Unobserved("head", "objects:rbac", "no answer"),)), 1),
+        (replace(EMPTY, unknown=(Unobserved("head", "objects:rbac", "no answer"),)), 1),
     ],
 )
-def test_exit_codes_tell_seen_and_same_from_seen_and_different_from_not_seen(found: Plan, code: int) -> None:
-    assert see._code(found) == code
+def test_exit_codes_tell_seen_and_same_from_seen_and_different_from_not_seen(found: Preview, code: int) -> None:
+    assert found.exit_code == code
 
 
 @pytest.mark.parametrize(
@@ -70,12 +72,14 @@ def test_exit_codes_tell_seen_and_same_from_seen_and_different_from_not_seen(fou
         (replace(EMPTY, items=(CHANGE,), formed=False), "hardway init"),
         (replace(EMPTY, items=(CHANGE,), formed=False, phases=("etcd",)), "hardway apply etcd"),
         (replace(EMPTY, items=(CHANGE,), limited=True, machines=("head",)), "hardway apply etcd -l head"),
-        (replace(EMPTY, items=(CHANGE,), conflicts={"head": ("/a",)}), "hardway apply etcd -l head --adopt"),
+        (replace(EMPTY, items=(CHANGE,), adopt=True), "hardway apply etcd -l head --adopt"),
+        (replace(EMPTY, items=(CHANGE,), blockers=(BLOCKER,)), ""),
+        (EMPTY, ""),
         (replace(EMPTY, items=(replace(CHANGE, phase="smoke-test"),)), "hardway apply smoke-test"),
         (replace(EMPTY, items=tuple(replace(CHANGE, phase=name) for name in PHASE_NAMES[:4])), "hardway init"),
     ],
 )
-def test_a_plan_names_the_command_that_does_it_and_nothing_beside_it(found: Plan, words: str) -> None:
+def test_a_plan_names_the_command_that_does_it_and_nothing_beside_it(found: Preview, words: str) -> None:
     assert command(found) == words
 
 
@@ -94,7 +98,7 @@ def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
         "",
         "Do it:  hardway apply etcd -l head",
         "        with --expect 0123456789ab: this plan, or nothing",
-        "What has it said?  hardway logs head etcd",
+        "Logs:  hardway logs head etcd",
     ]
 
 

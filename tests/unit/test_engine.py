@@ -9,7 +9,9 @@ from fake.cluster import ONE, PAIR, FakeCluster, keys
 from fake.machine import FakeMachine
 
 from hardway import journal
+from hardway.engine.blockers import Blocked
 from hardway.engine.plan import Change
+from hardway.engine.planner import Plan
 from hardway.engine.reset import reset
 from hardway.errors import CommandFailed, HardwayError, NotConverged, UsageError
 
@@ -168,7 +170,7 @@ def test_a_limited_run_changes_the_chosen_machines_only(three: FakeCluster) -> N
 
 def test_etcd_does_not_form_without_all_of_its_members(new_cluster: NewCluster) -> None:
     made = new_cluster(THREE)
-    with pytest.raises(UsageError, match="c2 would be left out"):
+    with pytest.raises(Blocked, match="c2 would be left out"):
         made.init(names=["c0", "c1"])
     assert made.machines["c0"].asked == []
 
@@ -180,7 +182,7 @@ def test_a_file_of_somebody_else_is_not_overwritten(
     made = new_cluster(ONE)
     path = solo(made).root / KUBELET.lstrip("/")
     lie(path, "theirs\n")
-    with pytest.raises(NotConverged, match="in the way") as caught:
+    with pytest.raises(Blocked, match="in the way") as caught:
         made.init()
     assert (caught.value.machine, caught.value.said) == ("solo", KUBELET)
     assert not solo(made).has(journal.PATH)
@@ -268,13 +270,13 @@ def test_objects_that_were_deleted_come_back(one: FakeCluster) -> None:
 def test_changes_to_a_cluster_that_serves_are_shown_before_any_is_made(one: FakeCluster) -> None:
     shown: list[Change] = []
 
-    def refuse(changes: object) -> None:
-        shown.extend(changes)  # type: ignore[arg-type]
+    def refuse(plan: Plan) -> None:
+        shown.extend(plan.changes)
         raise UsageError("no")
 
     (solo(one).root / KUBELET.lstrip("/")).unlink()
     with pytest.raises(UsageError):
-        one.init(confirm=refuse)
+        one.init(review=refuse)
     assert restarted(shown) == ["kubelet.service"]
     assert not solo(one).has(KUBELET)
 

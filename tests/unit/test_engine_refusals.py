@@ -8,7 +8,8 @@ import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
 
 from hardway.artifacts.bundle import Bundle
-from hardway.errors import ArtifactError, HardwayError, UsageError, WorkspaceError
+from hardway.engine.blockers import Blocked
+from hardway.engine.pending import Pending, pending
 from hardway.state import State, advanced
 
 NewCluster = Callable[[str], FakeCluster]
@@ -19,10 +20,15 @@ def pair(built_cluster: NewCluster) -> FakeCluster:
     return built_cluster(PAIR)
 
 
-def refused(made: FakeCluster, kind: type[HardwayError], *phases: str) -> HardwayError:
+def kinds(error: Blocked) -> list[tuple[str, str]]:
+    """Kind and machine of each blocker."""
+    return [(one.kind, one.machine) for one in error.blockers]
+
+
+def refused(made: FakeCluster, *phases: str) -> Blocked:
     """The error of a run; no machine was asked for more than to be looked at."""
     before = {name: one.tree() for name, one in made.machines.items()}
-    with pytest.raises(kind) as caught:
+    with pytest.raises(Blocked) as caught:
         made.init(phases) if phases else made.init()
     assert {name: one.tree() for name, one in made.machines.items()} == before
     return caught.value
@@ -30,8 +36,8 @@ def refused(made: FakeCluster, kind: type[HardwayError], *phases: str) -> Hardwa
 
 def test_a_lost_workspace_is_never_made_anew(pair: FakeCluster) -> None:
     shutil.rmtree(pair.workspace().root)
-    error = refused(pair, WorkspaceError)
-    assert "its keys were lost, or are elsewhere" in error.what
+    error = refused(pair)
+    assert kinds(error) == [("lost-workspace", "head"), ("lost-workspace", "hand")]
     assert not (pair.workspace().root / "pki").exists()
 
 
@@ -39,8 +45,8 @@ def test_an_older_workspace_is_refused_with_both_generations(pair: FakeCluster) 
     state = pair.state()
     head = pair.machines["head"]
     head.write("/var/lib/hardway/state.json", advanced(state, proved=7).to_json())
-    error = refused(pair, WorkspaceError)
-    assert error.machine == "head"
+    error = refused(pair)
+    assert kinds(error) == [("older-workspace", "head")]
     assert f"generation {state.generation}, the machine has {state.generation + 1}" in error.what
 
 
@@ -54,19 +60,20 @@ def test_a_newer_workspace_is_brought_to_the_machines(pair: FakeCluster) -> None
 def test_a_machine_of_another_cluster_is_left_alone(pair: FakeCluster) -> None:
     other = State("other", "feedfeedfeedfeed")
     pair.machines["hand"].write("/var/lib/hardway/state.json", other.to_json())
-    error = refused(pair, HardwayError)
+    error = refused(pair)
+    assert kinds(error) == [("other-cluster", "hand")]
     assert (error.machine, error.what) == ("hand", "belongs to another cluster, other (feedfeedfeedfeed)")
     assert "reset -l hand" in (error.hint or "")
 
 
 def test_a_damaged_state_is_no_missing_state(pair: FakeCluster) -> None:
     pair.machines["hand"].write("/var/lib/hardway/state.json", '{"format": 1, "clus')
-    assert "hand:/var/lib/hardway/state.json is damaged" in refused(pair, WorkspaceError).what
+    assert "hand:/var/lib/hardway/state.json is damaged" in refused(pair).what
 
 
 def test_a_wiped_etcd_member_is_not_initialised_again(pair: FakeCluster) -> None:
     shutil.rmtree(pair.machines["head"].root / "var/lib/etcd")
-    error = refused(pair, HardwayError)
+    error = refused(pair)
     assert (error.machine, error.what[:22]) == ("head", "its etcd data is gone,")
     assert (pair.root / "net/initialised").read_text() == "head\n"
 
@@ -74,7 +81,7 @@ def test_a_wiped_etcd_member_is_not_initialised_again(pair: FakeCluster) -> None
 def test_an_etcd_that_nobody_here_knows_is_left_alone(new_cluster: NewCluster) -> None:
     made = new_cluster(ONE)
     (made.machines["solo"].root / "var/lib/etcd/member").mkdir(parents=True)
-    error = refused(made, HardwayError)
+    error = refused(made)
     assert (error.machine, error.what) == ("solo", "holds an etcd in /var/lib/etcd that hardway did not make")
 
 
@@ -83,14 +90,14 @@ def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
 ) -> None:
     bare = new_cluster(PAIR)
     bare.machines, pair.machines = pair.machines, bare.machines
-    assert "knows a living cluster, but none of these machines has ever seen it" in refused(pair, HardwayError).what
+    assert "knows a running cluster, but none of these machines has ever seen it" in refused(pair).what
 
 
 @pytest.mark.parametrize("path", ["pki/ca.key", "pki/sa.key", "secrets/encryption-key"])
 def test_a_lost_key_that_lies_on_a_machine_is_not_made_anew(pair: FakeCluster, path: str) -> None:
     (pair.workspace().root / path).unlink()
-    error = refused(pair, WorkspaceError)
-    assert error.machine == "head"
+    error = refused(pair)
+    assert kinds(error) == [("lost-key", "head")]
     assert f"{path} is lost, but /etc/kubernetes/" in error.what
     assert not (pair.workspace().root / path).exists()
 
@@ -102,27 +109,31 @@ def test_a_key_that_is_nowhere_is_made(pair: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "waiting"),
     [
-        ("cluster: pair\n", "cluster: pair\nkubernetes: 1.35.6\n", "kubernetes is 1.36.4 in the living cluster"),
-        ("cluster: pair\n", "cluster: pair\nnetwork: {service_cidr: 10.33.0.0/24}\n", "network.service_cidr is"),
-        ("cluster: pair\n", "cluster: pair\nnetwork: {cluster_domain: k8s.local}\n", "network.cluster_domain is"),
-        ("cluster: pair\n", "cluster: pair\nencryption: {provider: aescbc}\n", "encryption.provider is secretbox"),
-        ("10.240.0.20", "10.240.0.21", "hand has address 10.240.0.20 in the living cluster"),
-        ("hand:", "foot:", "hand (worker) is part of the living cluster and not in the inventory"),
-        ("role: worker,", "role: [controller, worker],", "hand was not a controller"),
+        ("cluster: pair\n", "cluster: pair\nkubernetes: 1.35.6\n",
+         Pending("downgrade", "kubernetes", "1.36.4", "1.35.6")),
+        ("cluster: pair\n", "cluster: pair\nnetwork: {service_cidr: 10.33.0.0/24}\n",
+         Pending("fixed", "network.service_cidr", "10.32.0.0/24", "10.33.0.0/24")),
+        ("cluster: pair\n", "cluster: pair\nnetwork: {cluster_domain: k8s.local}\n",
+         Pending("fixed", "network.cluster_domain", "cluster.local", "k8s.local")),
+        ("cluster: pair\n", "cluster: pair\nencryption: {provider: aescbc}\n",
+         Pending("fixed", "encryption.provider", "secretbox", "aescbc")),
+        ("10.240.0.20", "10.240.0.21", Pending("address", "hand", "10.240.0.20", "10.240.0.21")),
+        ("hand:", "foot:", Pending("removed", "hand", "worker", "")),
+        ("role: worker,", "role: [controller, worker],", Pending("became-controller", "hand", "worker", "controller")),
         ("role: worker, address: 10.240.0.20", "role: worker, address: 10.240.0.20, pod_cidr: 10.200.9.0/24",
-         "hand has pod range 10.200.0.0/24"),
+         Pending("pod-cidr", "hand", "10.200.0.0/24", "10.200.9.0/24")),
     ],
 )  # fmt: skip
-def test_what_an_ordinary_run_must_not_change_is_named(pair: FakeCluster, old: str, new: str, says: str) -> None:
+def test_what_an_ordinary_run_must_not_change_is_named(pair: FakeCluster, old: str, new: str, waiting: Pending) -> None:
     pair.rewrite(old, new)
     if "controller, worker" in new:  # three, so that the inventory itself is right
         pair.rewrite("machines:\n", "endpoint: api.example.net\nmachines:\n")
         pair.inventory.write_text(pair.inventory.read_text() + "  more: {role: controller, address: 10.240.0.30}\n")
-    error = refused(pair, HardwayError)
-    assert "the inventory and the living cluster disagree" in error.what
-    assert says in (error.said or "")
+    error = refused(pair)
+    assert pending(pair.cluster, pair.state())[0] == waiting
+    assert f"pending:{waiting.kind}" in {one.kind for one in error.blockers}
     assert all(one.asked == [] for one in pair.machines.values())
 
 
@@ -147,7 +158,7 @@ def test_a_worker_installed_anew_is_built_again_by_itself(pair: FakeCluster) -> 
 
 def test_a_limit_without_all_controllers_cannot_begin_etcd(new_cluster: NewCluster) -> None:
     made = new_cluster(PAIR)
-    with pytest.raises(UsageError, match="head would be left out"):
+    with pytest.raises(Blocked, match="head would be left out"):
         made.init(names=["hand"])
     assert made.init(["hosts"], names=["hand"]).changes
     assert made.workspace().load_state() is not None
@@ -165,12 +176,13 @@ class TestABundle:
         return bare
 
     def test_a_package_that_it_lacks_leaves_the_machines_as_they_were(self, bare: FakeCluster) -> None:
-        error = refused(bare, ArtifactError)
-        assert error.machine == "hand"
+        error = refused(bare)
+        assert kinds(error) == [("artifact", "hand")]
         assert "has no packages for debian-12" in error.what
 
     def test_so_does_a_file_that_the_lock_knows_and_nobody_has(self, bare: FakeCluster) -> None:
         shutil.rmtree(bare.store.root)
-        error = refused(bare, ArtifactError)
+        error = refused(bare)
+        assert [kind for kind, _ in kinds(error)] == ["artifact"]
         assert error.machine in bare.machines
         assert re.search(r"site\.tar\.zst has no \S+ [0-9.]+ for ", error.what)

@@ -18,6 +18,7 @@ from hardway.declare.phases.paths import unit_path
 from hardway.declare.phases.workers import KUBELET_CONFIG, PROXY_CONFIG
 from hardway.declare.resources import File
 from hardway.engine.guards import first_state
+from hardway.engine.planner import declared
 from hardway.events import Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
@@ -27,9 +28,8 @@ from hardway.map.draw.kinds import kinds
 from hardway.map.draw.paper import width
 from hardway.preflight.surroundings import CONTROLLER_PORTS, WORKER_PORTS
 from hardway.preview.evidence import command
-from hardway.preview.foresight import declared
 from hardway.preview.items import Item
-from hardway.preview.plan import Plan, Unobserved
+from hardway.preview.plan import Preview, Unobserved
 from hardway.verify.verification import Verification
 
 ROOT = Path(__file__).parents[2]
@@ -266,9 +266,9 @@ def test_the_picture_in_the_docs_is_the_one_of_the_seven_machines(lab: Map) -> N
 
 def found(lab: Map, *items: Item, failed: tuple[Proved, ...] = (), unobserved: tuple[str, ...] = ()) -> Verification:
     names = tuple(one.name for one in lab.machines if one.address)
-    plan = Plan(
-        cluster="lab", machines=names, limited=False, phases=(), formed=True, items=items, pending=(), refusals=(),
-        conflicts={}, unmanaged={}, unseen=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
+    plan = Preview(
+        cluster="lab", machines=names, limited=False, phases=(), formed=True, items=items, blockers=(),
+        unmanaged={}, unknown=(), rolls=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
         to_get=(), identifier="",
     )  # fmt: skip
     return Verification(plan, failed, 0)

@@ -21,7 +21,9 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases.base import Model
 from hardway.doctor.diagnosis import Cause
 from hardway.doctor.doctor import Diagnosis
+from hardway.engine.blockers import Blocker
 from hardway.engine.guards import first_state
+from hardway.engine.planner import Roll
 from hardway.errors import HardwayError, InventoryError, Unreachable
 from hardway.events import Changed, Event, Failed, Proved
 from hardway.inventory.allot import allot_pod_cidrs
@@ -30,7 +32,7 @@ from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
 from hardway.preview.items import Item
-from hardway.preview.plan import Plan, Refusal, Unobserved
+from hardway.preview.plan import Preview, Unobserved
 from hardway.preview.tree import listed, tree
 from hardway.remote.fan_out import MachineErrors
 from hardway.schemas import EVENTS, names, schema
@@ -67,11 +69,12 @@ def declaration() -> Any:
     return declare(Model(CLUSTER, replace(first_state(CLUSTER), etcd="begun", etcd_token="token"), versions))
 
 
-PLAN = Plan(
+PLAN = Preview(
     cluster="lab", machines=("lb-0",), limited=False, phases=("hosts",), formed=True,
     items=(Item("lb-0", "hosts", "file:/etc/hosts", "update", ("edited",), "a", "b", ("-a", "+b"), ("certs",)),),
-    pending=("an upgrade",), refusals=(Refusal("", "no", "yes"),), conflicts={"lb-0": ("/etc/x",)},
-    unmanaged={"lb-0": ("file:/etc/y",)}, unseen=(Unobserved("lb-0", "unit", "why"),),
+    blockers=(Blocker("conflict", "in the way", "lb-0", "/etc/x", "move it", "", ("/etc/x",)),),
+    rolls=(Roll("etcd", ("c0",), ("c1", "c2")),),
+    unmanaged={"lb-0": ("file:/etc/y",)}, unknown=(Unobserved("lb-0", "unit", "why"),),
     unobserved=(Unobserved("lb-0", "", "gone", "hint"),), to_get=("etcd 3",), identifier="abc",
 )  # fmt: skip
 PROOF = Proved("lb-0", "hosts", "swap is off", False, "swap is on")

@@ -12,7 +12,6 @@ import pytest
 
 from hardway.declare import pki
 from hardway.declare.kube.kubeconfig import kubeconfig
-from hardway.lint.by_hand import interpreted, read_folder
 from hardway.lint.declared import kubelet_users
 from hardway.probe.setup.commands import environment, exec_start, flags
 from hardway.probe.setup.material import Command
@@ -20,6 +19,7 @@ from hardway.probe.setup.model import MachineSetup, Provider
 from hardway.probe.setup.redaction import redacted
 from hardway.probe.setup.seen import Glimpse, look_script, parse, read_script
 from hardway.values import fill, sha256
+from hardway.verify.by_hand import interpreted, read_folder
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 KEY, CA_KEY = pki.new_key("ecdsa-p256"), pki.new_key("ecdsa-p256")

@@ -9,12 +9,12 @@ from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.lint import rules as across
-from hardway.lint.by_hand import interpreted
 from hardway.probe.setup.model import Provider, Setup
 from hardway.probe.setup.redaction import redacted
 from hardway.probe.setup.seen import parse
 from hardway.rules import Evidence, examine
 from hardway.values import fill, sha256
+from hardway.verify.by_hand import interpreted
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 API = "https://server.kubernetes.local:6443"

@@ -39,11 +39,11 @@ from hardway.declare.resources import (
     User,
     WorkspaceFile,
 )
+from hardway.engine.guards import TOKEN
 from hardway.explain.shell import Part, of_chapter, of_thing, script, whole
 from hardway.explain.shell.words import Names, document, generalized, quoted
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
-from hardway.preview.foresight import TOKEN
 from hardway.state import State
 from hardway.values import Placeholder
 from hardway.workspace import Workspace

@@ -13,7 +13,7 @@ from hardway import data
 from hardway.declare import render
 from hardway.declare.phases import PHASE_NAMES
 from hardway.preview.origin import Origin
-from hardway.preview.plan import Plan
+from hardway.preview.plan import Preview
 
 __all__ = ["built"]
 
@@ -47,7 +47,7 @@ DEBUG = {"crictl": ("timeout: 10", "timeout: 20")}
 BEFORE = hardway.__version__
 
 
-def told(found: Plan) -> dict[str, Origin | None]:
+def told(found: Preview) -> dict[str, Origin | None]:
     return {f"{one.machine} {one.key}": one.origin for one in found.items}
 
 

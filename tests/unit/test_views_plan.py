@@ -8,12 +8,11 @@ import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
 
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine.guards import first_state
+from hardway.engine.planner import expect
 from hardway.errors import CommandFailed, HardwayError, PlanChanged, Unreachable
 from hardway.preview.items import Item
 from hardway.preview.page import command, plan_page
-from hardway.preview.plan import Plan, expect, identifier, planned
-from hardway.preview.survey import foresee, survey
+from hardway.preview.plan import Preview
 from hardway.remote import Result
 
 NewCluster = Callable[[str], FakeCluster]
@@ -36,23 +35,19 @@ def plan(
     cluster: FakeCluster,
     phases: tuple[str, ...] = PHASE_NAMES,
     unreached: dict[str, HardwayError] | None = None,
-) -> Plan:
-    session = cluster.session()
-    state = session.workspace.load_state() or first_state(session.cluster)
-    found = survey(session, state, phases, cluster.resolver(), unreached or {})
-    formed = state.etcd == "formed"
-    return planned(session.cluster, list(cluster.machines), found, cluster.resolver(), formed=formed)
+) -> Preview:
+    return cluster.plan(phases, unreached=unreached)
 
 
-def steps(found: Plan) -> list[tuple[str, str, str]]:
+def steps(found: Preview) -> list[tuple[str, str, str]]:
     return [(one.machine, one.verb, one.key) for one in found.items]
 
 
-def item(found: Plan, key: str, machine: str = "") -> Item:
+def item(found: Preview, key: str, machine: str = "") -> Item:
     return next(one for one in found.items if one.key == key and machine in ("", one.machine))
 
 
-def page(found: Plan) -> str:
+def page(found: Preview) -> str:
     return "\n".join(plan_page(found, seconds=1.0))
 
 
@@ -90,18 +85,13 @@ def test_a_run_before_it_acts_sees_the_plan_that_was_shown(new_cluster: NewClust
     cluster = new_cluster(ONE)
     shown = plan(cluster).identifier
     seen: list[str] = []
-
-    def look(views: object) -> None:
-        session = cluster.session()
-        seen.append(identifier(foresee(session, first_state(session.cluster), PHASE_NAMES, cluster.resolver(), views)))  # type: ignore[arg-type]
-
-    cluster.init(check=look)
+    cluster.init(review=lambda plan: seen.append(plan.identifier))
     assert seen == [shown]
 
 
 def test_a_cluster_just_built_has_an_empty_plan_and_nothing_unowned(built: NewCluster) -> None:
     found = plan(built(PAIR))
-    assert (found.items, found.unmanaged, found.refusals, found.pending) == ((), {}, (), ())
+    assert (found.items, found.unmanaged, found.blockers) == ((), {}, ())
     assert page(found).startswith("Nothing to do: 2 machines as declared.")
 
 
@@ -187,8 +177,10 @@ def test_what_the_living_cluster_cannot_become_is_pending_and_not_raised(built: 
     cluster = built(ONE)
     cluster.rewrite("machines:", "network: {cluster_domain: other.local}\nmachines:")
     found = plan(cluster)
-    assert [text.partition(" is ")[0] for text in found.pending] == ["network.cluster_domain"]
+    assert [one.kind for one in found.blockers] == ["pending:fixed"]
     assert "pending  network.cluster_domain" in page(found)
+    assert command(found) == ""
+    assert "Do it" not in page(found)
 
 
 def test_without_a_ledger_what_is_as_declared_is_unowned_and_no_change(built: NewCluster) -> None:
@@ -201,14 +193,15 @@ def test_without_a_ledger_what_is_as_declared_is_unowned_and_no_change(built: Ne
     solo.write("/etc/crictl.yaml", "mine\n")
     found = plan(cluster)
     assert found.conflicts == {"solo": ("/etc/crictl.yaml",)}
-    assert command(found) == "hardway apply workers --adopt"
+    assert command(found) == ""
+    assert "hardway plan --adopt" in page(found)
+    assert command(cluster.plan(adopt=True)) == "hardway apply workers --adopt"
 
 
 def test_a_lost_workspace_shows_as_a_refusal(built: NewCluster) -> None:
     cluster = built(ONE)
     (cluster.workspace().root / "pki/ca.key").unlink()
-    told = [refusal.what for refusal in plan(cluster).refusals]
-    assert [text for text in told if "pki/ca.key is lost" in text]
+    assert [one.kind for one in plan(cluster).blockers] == ["lost-key"]
 
 
 def test_a_machine_that_does_not_answer_leaves_the_others_to_be_seen(built: NewCluster) -> None:
@@ -230,11 +223,9 @@ def test_a_machine_that_could_not_be_reached_is_told_with_its_next_move(built: N
     cluster = built(PAIR)
     gone = cluster.machines["hand"]
     failures: dict[str, HardwayError] = {"hand": Unreachable("no answer", machine="hand", hint="is it up?")}
-    session = cluster.session(names=["head"])
-    state = cluster.state()
-    found = survey(session, state, PHASE_NAMES, cluster.resolver(), failures)
-    told = planned(session.cluster, ["head", gone.name], found, cluster.resolver(), formed=True)
-    assert "hardway preflight -l hand" in page(told)
+    found = cluster.plan(names=["head"], unreached=failures)
+    assert [one.machine for one in found.unobserved] == [gone.name]
+    assert "hardway preflight -l hand" in page(found)
 
 
 def test_components_of_which_no_digest_is_accepted_are_named(new_cluster: NewCluster) -> None:

@@ -10,13 +10,13 @@ from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASES, phase
 from hardway.declare.phases.base import Model, Placed, Proof
 from hardway.declare.resources import Binary, File, Image, Local, Resource
+from hardway.engine.guards import TOKEN
 from hardway.explain.shell.artifacts import artifact_lines
 from hardway.explain.shell.local import local_lines
 from hardway.explain.shell.machines import actions, proof_lines, typed_lines
 from hardway.explain.shell.prelude import ARCH, PROVE, prelude
 from hardway.explain.shell.words import Names, Who, quoted, variables
 from hardway.inventory.model import Cluster
-from hardway.preview.foresight import TOKEN
 
 
 @dataclass(frozen=True)

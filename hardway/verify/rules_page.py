@@ -6,9 +6,9 @@ import textwrap
 from dataclasses import replace
 
 from hardway.console.words import clean, counted, duration, machines, typed, with_commands, wrapped
-from hardway.lint.agreement import Agreement
 from hardway.rules import Finding
 from hardway.values import OPERATOR
+from hardway.verify.agreement import Agreement
 
 _DEEP = " " * 9
 

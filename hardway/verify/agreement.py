@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.planner import declared, judged
 from hardway.inventory.model import Cluster
 from hardway.lint import rules as across
 from hardway.lint.declared import declared_setup
-from hardway.preview.foresight import declared, judged
 from hardway.preview.plan import Unobserved
 from hardway.probe.setup.model import Setup
 from hardway.rules import Evidence, Finding, examine

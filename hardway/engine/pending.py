@@ -1,0 +1,116 @@
+"""Where the inventory asks a running cluster for something that an ordinary run does not do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from packaging.version import InvalidVersion, Version
+
+from hardway.inventory.model import Cluster, Machine
+from hardway.state import Node, State, fixed_values
+
+Kind = Literal[
+    "fixed",
+    "upgrade",
+    "downgrade",
+    "removed",
+    "address",
+    "became-controller",
+    "was-controller",
+    "new-controller",
+    "pod-cidr",
+]
+
+
+@dataclass(frozen=True)
+class Pending:
+    """One wish that waits. `subject` is a machine, or a key of the inventory; `have` is what the cluster has, `want`
+    what the inventory says. `command` does it; it is empty where no command does yet, and the inventory must go back.
+    """
+
+    kind: Kind
+    subject: str
+    have: str
+    want: str
+    command: str = ""
+
+
+def pending(cluster: Cluster, state: State) -> tuple[Pending, ...]:
+    """Everything that waits, in a fixed order; nothing before etcd exists."""
+    if state.etcd == "absent":
+        return ()
+    return tuple(_pending(cluster, state))
+
+
+def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
+    for name, want in fixed_values(cluster).items():
+        have = state.fixed.get(name, want)
+        if have != want:
+            yield Pending("fixed", name, have, want)
+    if state.kubernetes and state.kubernetes != cluster.kubernetes:
+        kind: Kind = "downgrade" if _is_older(cluster.kubernetes, state.kubernetes) else "upgrade"
+        yield Pending(kind, "kubernetes", state.kubernetes, cluster.kubernetes)
+    machines = {machine.name: machine for machine in cluster.machines}
+    for name, node in state.nodes.items():
+        if name in machines:
+            yield from _moved(machines[name], node)
+        else:
+            yield Pending("removed", name, ", ".join(node.roles), "")
+    for machine in cluster.controllers:
+        if machine.name not in state.nodes:
+            yield Pending("new-controller", machine.name, "", "controller")
+
+
+def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
+    """What differs between a machine of the inventory and the node that it is in the cluster."""
+    if str(machine.address) != node.address:
+        yield Pending("address", machine.name, node.address, str(machine.address))
+    if machine.is_controller and "controller" not in node.roles:
+        yield Pending("became-controller", machine.name, ", ".join(node.roles), "controller")
+    if not machine.is_controller and "controller" in node.roles:
+        yield Pending("was-controller", machine.name, "controller", ", ".join(sorted(machine.roles)))
+    if node.pod_cidr and machine.pod_cidr and node.pod_cidr != str(machine.pod_cidr):
+        yield Pending("pod-cidr", machine.name, node.pod_cidr, str(machine.pod_cidr))
+
+
+def _is_older(want: str, have: str) -> bool:
+    try:
+        return Version(want) < Version(have)
+    except InvalidVersion:
+        return False
+
+
+def in_words(one: Pending) -> tuple[str, str]:
+    """What waits, as a sentence, and what to do about it."""
+    have, want, name = one.have, one.want, one.subject
+    match one.kind:
+        case "fixed":
+            return f"{name} is {have} in the running cluster and cannot become {want}", f"Set `{name}: {have}` again."
+        case "upgrade":
+            return f"Kubernetes {have} → {want} is an upgrade; init and apply do not upgrade", _back(name, have)
+        case "downgrade":
+            return f"Kubernetes {have} → {want} is a downgrade; not supported", _back(name, have)
+        case "removed":
+            return (
+                f"{name} ({have}) is part of the running cluster and not in the inventory",
+                f"Put {name} back into the inventory.",
+            )
+        case "address":
+            return f"{name} has address {have} in the running cluster, the inventory says {want}", f"Set {have} again."
+        case "became-controller":
+            return f"{name} was not a controller; a running cluster's etcd members do not change", "Set its role again."
+        case "was-controller":
+            return f"{name} was a controller; a running cluster's etcd members do not change", "Set its role again."
+        case "new-controller":
+            return (
+                f"{name} is a new controller, and init does not add etcd members to a running cluster",
+                f"Take {name} out of the inventory.",
+            )
+        case "pod-cidr":
+            return f"{name} has pod range {have}, which cannot become {want}", f"Set `pod_cidr: {have}` again."
+
+
+def _back(name: str, have: str) -> str:
+    return f"Set `{name}: {have}` again."

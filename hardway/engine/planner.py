@@ -1,0 +1,312 @@
+"""The plan of a run: one value, which `plan` prints, a run executes, and `--expect` compares.
+
+It is made from the inventory, State and what was observed; making it changes nothing anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from hardway.artifacts.catalogue import releases_for
+from hardway.declare.declaration import Declaration, declare, digest
+from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import Binary, Context, File, Local, Present, Resource, Service
+from hardway.engine import guards
+from hardway.engine.adopt import inferred
+from hardway.engine.blockers import Blocker, of_error, of_finding
+from hardway.engine.plan import Change, View, by_machine, conflicts, differences
+from hardway.engine.resolver import Resolver
+from hardway.engine.session import Session, observe_each
+from hardway.errors import HardwayError, PlanChanged
+from hardway.inventory.model import Cluster
+from hardway.lint import rules as across
+from hardway.lint.declared import declared_setup
+from hardway.rules import Evidence, Finding, examine
+from hardway.state import State
+from hardway.values import OPERATOR, sha256
+
+SHORT = 12
+"""Digits of an identifier that are shown; at least SHORTEST must be given back."""
+SHORTEST = 8
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a run was asked for: changes are filtered by it, declarations never."""
+
+    phases: tuple[str, ...] = PHASE_NAMES
+    machines: frozenset[str] = frozenset()
+    adopt: bool = False
+
+    def has(self, change: Change) -> bool:
+        return change.phase in self.phases and change.machine in self.machines
+
+
+@dataclass(frozen=True)
+class ToMake:
+    """A file of the workspace that a run would make, and why."""
+
+    phase: str
+    local: Local
+    why: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The operator's side: `values` has what stays as it is, by path; what is to be made is not among them."""
+
+    values: Mapping[str, bytes]
+    to_make: tuple[ToMake, ...]
+
+
+@dataclass(frozen=True)
+class Roll:
+    """Members of a group that are restarted one after the other. `others` go on serving meanwhile."""
+
+    group: str
+    machines: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run would do, and what speaks against it.
+
+    `state` is the one under which all is declared; `serves`: there is a cluster already. `operator` is what lies in
+    the workspace now. `to_get` are files of which no digest is accepted yet, and which a run gets first. `failures` has
+    the machines that could not be reached or looked at. `findings` are warnings of the rules across artifacts.
+    """
+
+    cluster: Cluster
+    selection: Selection
+    state: State
+    serves: bool
+    declaration: Declaration
+    views: Mapping[str, View]
+    contexts: Mapping[str, Context]
+    blockers: tuple[Blocker, ...]
+    to_make: tuple[ToMake, ...]
+    to_get: tuple[str, ...]
+    changes: tuple[Change, ...]
+    operator: Mapping[str, bytes]
+    now: datetime
+    failures: Mapping[str, HardwayError] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return self.selection.phases
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.changes or self.to_make)
+
+    @property
+    def rolls(self) -> tuple[Roll, ...]:
+        """The groups whose members are restarted, in order; members that are down come first."""
+        return tuple(_rolls(self))
+
+    @property
+    def identifier(self) -> str:
+        """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
+        steps: list[Any] = []
+        for one in self.to_make:
+            before = sha256(self.operator.get(one.local.path, b""))
+            steps.append([OPERATOR, one.phase, one.local.key, before, digest(one.local)])
+        for change in self.changes:
+            resource = change.resource
+            content = resource.content(self.contexts[change.machine]) if isinstance(resource, File) else None
+            before = "" if isinstance(resource, Service) else change.difference.before
+            wanted = [digest(resource) if resource else "", sha256(content) if content is not None else ""]
+            steps.append([change.machine, change.phase, change.key, change.difference.verb, before, *wanted])
+        return sha256(json.dumps(sorted(steps)).encode())
+
+
+def expect(wanted: str, actual: str) -> None:
+    """Raises PlanChanged where a plan is not the one that was agreed to; a beginning of the identifier is enough."""
+    if len(wanted) < SHORTEST or not actual.startswith(wanted.lower()):
+        raise PlanChanged(
+            f"the plan is {actual[:SHORT]} now, not {wanted}: something has changed since; nothing was done",
+            hint="hardway plan",
+        )
+
+
+def first_declaration(session: Session, state: State, selection: Selection, resolver: Resolver) -> Declaration:
+    """What is looked at before anything is known of the machines."""
+    resolved, _ = guards.resolve_state(session.cluster, state, selection.phases, selection.machines)
+    return declare(Model(session.cluster, resolved, resolver.versions))
+
+
+def make_plan(
+    session: Session,
+    state: State,
+    selection: Selection,
+    resolver: Resolver,
+    views: Mapping[str, View],
+    failures: Mapping[str, HardwayError] | None = None,
+) -> Plan:
+    """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
+    cluster = session.cluster
+    living = inferred(session, state, views)
+    resolved, blockers = guards.resolve_state(cluster, living, selection.phases, selection.machines)
+    surprises: tuple[Blocker, ...] = ()
+    if views:
+        resolved, surprises = guards.check_identity(session, resolved, views)
+    if living.etcd == "begun":
+        # A run that was cut may have left an etcd that is initialized, and that nobody noted.
+        resolved = guards.formed(resolved, declare(Model(cluster, resolved, resolver.versions)), views, ())
+    if not selection.adopt and not surprises:
+        surprises += tuple(guards.unmanaged_cluster(session, views, resolved))
+    blockers += surprises
+    declaration = declare(Model(cluster, resolved, resolver.versions))
+    operator = session.workspace.values()
+    now = datetime.now(UTC)
+    kept = judged(declaration, operator, selection.phases, now)
+    contexts = make_contexts(kept.values, views, resolver)
+    changes: list[Change] = []
+    for name, view in views.items():
+        changes += differences(declaration.on(name), view, contexts[name], selection.has)
+    findings = lint(cluster, declaration, kept.values, now)
+    if not surprises:
+        missing = [one.local for one in kept.to_make]
+        blockers += tuple(guards.lost_keys(missing, declaration, views, session.workspace.root))
+    if not selection.adopt:
+        blockers += tuple(_in_the_way(changes, views, contexts))
+    blockers += tuple(of_finding(one) for one in findings if one.level == "error")
+    facts = {name: view.facts for name, view in views.items()}
+    blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
+    blockers += tuple(guards.quorum(cluster, changes, declaration, (failures or {}).keys()))
+    return Plan(
+        cluster=cluster,
+        selection=selection,
+        state=resolved,
+        serves=living.etcd == "formed",
+        declaration=declaration,
+        views=views,
+        contexts=contexts,
+        blockers=blockers,
+        to_make=kept.to_make,
+        to_get=_to_get(changes, contexts),
+        changes=tuple(changes),
+        operator=operator,
+        now=now,
+        failures=failures or {},
+        findings=tuple(one for one in findings if one.level != "error"),
+    )
+
+
+def judged(declaration: Declaration, values: Mapping[str, bytes], phases: Sequence[str], now: datetime) -> Workspace:
+    """Holds the workspace against the declaration, dependencies first."""
+    kept = dict(values)
+    to_make: list[ToMake] = []
+    for phase, local in declaration.local:
+        if phase not in phases:
+            continue
+        try:
+            why = local.differences(kept, now)
+        except ValueError as error:
+            why = [str(error)]
+        if why:
+            to_make.append(ToMake(phase, local, tuple(why)))
+            kept.pop(local.path, None)
+    return Workspace(kept, tuple(to_make))
+
+
+def make_contexts(values: Mapping[str, bytes], views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:
+    """By machine, what its resources are compared and filled with."""
+    accepted = {arch: resolver.accepted(arch) for arch in {view.facts.arch for view in views.values()}}
+    contexts: dict[str, Context] = {}
+    for name, view in views.items():
+        known = {**values, **view.facts.placeholders}
+        contexts[name] = Context(name, known, accepted[view.facts.arch], view.journal.entries)
+    return contexts
+
+
+def lint(cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> tuple[Finding, ...]:
+    """Where artifacts would not agree with each other; of certificates that do not stay, the specifications count."""
+    setup = declared_setup(cluster, declaration, values, now)
+    return tuple(examine(across.RULES, Evidence(cluster, setup=setup)))
+
+
+def before_contact(
+    cluster: Cluster, state: State, selection: Selection, versions: Mapping[str, str], values: Mapping[str, bytes]
+) -> tuple[Blocker, ...]:
+    """What speaks against a run before any machine is contacted: an address that is not the cluster's may be somebody
+    else's. `values` are the workspace's files. All of it is in the plan, too.
+    """
+    resolved, blockers = guards.resolve_state(cluster, state, selection.phases, selection.machines)
+    declaration = declare(Model(cluster, resolved, versions))
+    now = datetime.now(UTC)
+    kept = judged(declaration, values, selection.phases, now).values
+    findings = lint(cluster, declaration, kept, now)
+    return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))
+
+
+def _in_the_way(
+    changes: Sequence[Change], views: Mapping[str, View], contexts: Mapping[str, Context]
+) -> Iterator[Blocker]:
+    for name, own in by_machine(changes).items():
+        paths = conflicts(own, views[name], contexts[name])
+        if paths:
+            yield Blocker(
+                "conflict",
+                "files that hardway did not put there are in the way",
+                name,
+                "\n".join(paths),
+                "move them away, or let hardway take them over: --adopt",
+                subjects=tuple(paths),
+            )
+
+
+def _to_get(changes: Sequence[Change], contexts: Mapping[str, Context]) -> tuple[str, ...]:
+    lacking: set[str] = set()
+    for change in changes:
+        binary = change.resource
+        if isinstance(binary, Binary) and not contexts[change.machine].accepted.get((binary.file, binary.version)):
+            lacking.add(f"{binary.file} {binary.version}")
+    return tuple(sorted(lacking))
+
+
+def _rolls(plan: Plan) -> Iterator[Roll]:
+    if not plan.serves:
+        return
+    restarted: dict[str, list[str]] = {}
+    for change in plan.changes:
+        resource = change.resource
+        if isinstance(resource, Service) and resource.group and change.restarts:
+            restarted.setdefault(resource.group, []).append(change.machine)
+    for group, machines in restarted.items():
+        members = [placed for placed in plan.declaration.placed if _is_member(placed.resource, group)]
+        active = [one.machine for one in members if _is_active(plan.views.get(one.machine), one.resource.key)]
+        order = sorted(machines, key=lambda name: name in active)
+        yield Roll(group, tuple(order), tuple(name for name in active if name not in machines))
+
+
+def _is_member(resource: Resource, group: str) -> bool:
+    return isinstance(resource, Service) and resource.group == group
+
+
+def _is_active(view: View | None, key: str) -> bool:
+    seen = view.observed.get(key) if view else None
+    return isinstance(seen, Present) and bool(seen.value.is_active)
+
+
+def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
+    """What a run of all phases would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions)
+    versions = {name: release.version for name, release in releases.items()}
+    model = Model(cluster, guards.foreseen(state, PHASE_NAMES), versions)
+    return model, declare(model)
+
+
+def observe_and_plan(
+    session: Session, state: State, selection: Selection, resolver: Resolver, unreached: Mapping[str, HardwayError]
+) -> Plan:
+    """Looks at every machine of the session with one script, and puts up with those that do not answer."""
+    views, failures = observe_each(session, first_declaration(session, state, selection, resolver))
+    return make_plan(session, state, selection, resolver, views, {**unreached, **failures})
