@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -209,7 +210,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
     versions = {name: release.version for name, release in _releases(here.cluster).items()}
     blockers.require(before_contact(here.cluster, here.state, selection, versions, here.workspace.values()))
     started = time.monotonic()
-    again = typed(f"hardway {command}", options.given)
+    again = typed(_again(options, command, phases), options.given)
     unreached: dict[str, HardwayError] = {}
     with changing(options, here, command, phases, unreached) as session:
         hint(here.cluster, unreached.values())
@@ -238,6 +239,18 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
         session.events(RunFinished(True, changed, outcome.restarts, time.monotonic() - started, following))
 
 
+def _again(options: Options, command: str, phases: Sequence[str]) -> str:
+    """The command that was given, without what was only for this once."""
+    words = ["hardway", command]
+    if command == "apply":
+        words += phases if len(phases) < len(PHASE_NAMES) - 1 else []
+    elif command == "init" and len(phases) < len(PHASE_NAMES):
+        words += ["--from", phases[0], "--to", phases[-1]]
+    words += ["-l", options.limit] if options.limit else []
+    words += ["--adopt"] if options.adopt else []
+    return shlex.join(words)
+
+
 def _releases(cluster: Cluster) -> Mapping[str, Release]:
     return releases_for(cluster.kubernetes, cluster.artifacts.versions)
 
@@ -251,9 +264,8 @@ def _asks(options: Options, session: Session, names: Sequence[str], wanted: Reso
         shown_plan = preview(session, plan, names, wanted.lock.entries())
         width, verbose = page_width(), options.verbose > 0
         lines = plan_page(shown_plan, seconds=0, width=width, verbose=verbose, following=False)
-        with hold(session.events):
-            print("\n".join([*lines, "", counts(shown_plan)]))
-        return confirm("Change the running cluster so?", session.events)
+        question = "Make these changes to the running cluster?"
+        return confirm("\n".join([*lines, "", counts(shown_plan), question]), session.events)
 
     return ask
 

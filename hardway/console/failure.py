@@ -82,6 +82,9 @@ def _lines(failure: HardwayError, width: int) -> Iterable[str]:
         yield from _labelled("tried", tried, width)
         yield from _labelled("said", said, width)
         yield from _labelled("next", hint, width)
+    if failure.hint and getattr(failure, "errors", None):
+        yield ""
+        yield from _labelled("next", failure.hint, width)
 
 
 def _labelled(label: str, text: str | None, width: int) -> Iterable[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hardway.artifacts.store import Store
 from hardway.engine.converge import Outcome, converge
-from hardway.engine.planner import Plan, Selection, expect
+from hardway.engine.planner import SHORT, Plan, Selection, expect
 from hardway.engine.resolver import Resolver
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
@@ -51,10 +51,10 @@ class SomeUnreachable(MachineErrors):
         super().__init__(dict(errors))
         self.command = command
         names = ", ".join(errors)
-        self.hint = f"bring {names} back; or go on with the other machines: {command}"
+        self.hint = f"nothing was changed; bring {names} back, or go on with the other machines:\n    {command}"
 
     def __str__(self) -> str:
-        return f"{super().__str__()}\nNothing was changed.\n  next:  {self.hint}"
+        return f"{super().__str__()}\n  next:  {self.hint}"
 
 
 class Incomplete(HardwayError):
@@ -67,7 +67,7 @@ class Incomplete(HardwayError):
             if len(skipped) == 1
             else f"{names} could not be reached and were skipped; all else is as declared",
             said="\n".join(f"{name}: {error.what}" for name, error in skipped.items()),
-            hint=f"bring {names} back, then: {command}",
+            hint=f"bring {names} back, then:\n    {command}",
         )
 
 
@@ -108,7 +108,9 @@ def _agree(plan: Plan, request: Request, confirm: Confirm | None) -> None:
     if confirm is None:
         raise HardwayError(
             f"{len(plan.changes)} changes to a running cluster, and no terminal to ask on; nothing was changed",
-            hint=f"look at them with hardway plan; then {request.command} --expect {plan.identifier[:12]}, or --yes",
+            hint="look at them with hardway plan; then agree to just these:\n"
+            f"    {request.command} --expect {plan.identifier[:SHORT]}\n"
+            "or to whatever it is: --yes",
         )
     if not confirm(plan):
         raise HardwayError("nothing was changed", hint="--yes goes on without asking")

@@ -325,7 +325,9 @@ def _without(plan: Preview, inventory: str) -> list[str]:
     lines = ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
     does = command(plan)
     if does:
-        lines.append(f"  {typed(f'{does} --skip-unreachable', inventory)}   goes on without {names}")
+        # What is limited to machines that answer needs no more.
+        words = does if "-l" in does.split() else f"{does} --skip-unreachable"
+        lines.append(f"  {typed(words, inventory)}   goes on without {names}")
     return lines
 
 
