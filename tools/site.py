@@ -8,7 +8,7 @@ from typing import Any
 
 FIRST = ("index.md", "tutorial-map.md")
 FOLDERS = {"chapters": "Chapters", "operate": "Operate"}
-THEN = ("inventory.md", "workshop.md", "glossary.md", "what-next.md")
+THEN = ("inventory.md", "workshop.md", "terminology.md", "glossary.md", "what-next.md")
 LAST = {"decisions": "Decisions"}
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
 
