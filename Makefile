@@ -2,7 +2,7 @@
 .PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench docs
 INVENTORY ?= inventories/lab.yaml
 VAGRANT_INVENTORY := inventories/vagrant.yaml
-# A Go toolchain that tools/prepare had to bring lies in .venv.
+# A Go toolchain that tools/prepare had to bring is in .venv.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 HARDWAY := .venv/bin/hardway
 # Tests start a sshd of their own and raise labs.
@@ -50,7 +50,7 @@ unit: ## what needs neither root nor network
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
 
-docs: ## the documentation as a site, in build/site; its made parts anew
+docs: ## the documentation as a site, in build/site; with its generated parts
 	@tools/prepare --tests
 	.venv/bin/python -m tools.docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict

@@ -1,4 +1,4 @@
-"""Where the data that travels with hardway lies: templates/, components/, inventories/.
+"""Where the packaged data is: templates/, components/, inventories/.
 
 In a wheel they are inside the package (`hardway/_data/`); in a source tree or an editable
 install they are beside it.

@@ -13,7 +13,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 def archives() -> tuple[str | None, str | None]:
     """The URIs from which this computer has Debian and its security updates; None for what it has not.
 
-    An archive holds every suite, so the one that this computer runs on tells where the others lie.
+    An archive holds every suite, so the one that this computer runs on says where the others are.
     """
     # By its origin: others have sources here too, and call their suites by Debian's names.
     argv = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]

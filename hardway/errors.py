@@ -106,7 +106,7 @@ class CommandFailed(MachineError):
 
 
 class NotSettled(MachineError):
-    """What was started did not become ready within its time limit; `said` tells what was missing."""
+    """What was started did not become ready within its time limit; `said` says what was missing."""
 
 
 class NotConverged(MachineError):

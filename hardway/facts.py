@@ -98,11 +98,11 @@ def parse(output: str) -> Facts:
         bash="has-bash" in seen,
         selinux=seen.get("selinux") == "1",
         restorecon="has-restorecon" in seen,
-        placeholders=_holes(seen, cgroup),
+        placeholders=_placeholders(seen, cgroup),
     )
 
 
-def _holes(seen: Mapping[str, str], cgroup: int) -> dict[str, bytes]:
+def _placeholders(seen: Mapping[str, str], cgroup: int) -> dict[str, bytes]:
     capable = bool(int(seen.get("capabilities", "0") or "0", 16) >> _CAP_SYS_RESOURCE & 1)
     # In any network namespace but the first the kernel shows these limits read-only.
     own_conntrack = seen.get("conntrack-mode", "644") != "444"

@@ -2,9 +2,9 @@
 
 Lines of JSON in /var/lib/hardway/ledger.jsonl, only appended to while a run is under way: `intent`
 before the first rename of a chapter, `done` after its last step, `gone` after a removal. At the end
-of a run it is written anew in one piece, with an index from (size, mtime, ctime, inode) to digest,
+of a run it is rewritten in one piece, with an index from (size, mtime, ctime, inode) to digest,
 so that a file that nobody touched is not hashed again, and with a digest of what was declared, so that
-what another version of hardway declares can be told from what somebody changed. It is bookkeeping, not a resource.
+what another version of hardway declares can be told from what somebody changed. It is no resource.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def gone(key: str) -> str:
 
 
 def written(journal: Journal, stats: Iterable[tuple[str, list[Any], str]]) -> str:
-    """The whole journal anew; `stats` are (path, identity, digest) as seen after the run."""
+    """The whole journal, rewritten; `stats` are (path, identity, digest) as seen after the run."""
     lines = []
     for key, entry in journal.entries.items():
         lines.append(_line({"op": "intent", "key": key, "entry": entry}))

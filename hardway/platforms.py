@@ -45,7 +45,7 @@ RED_HAT = Platform(
     modules="kernel-modules-extra",
     nftables="/etc/sysconfig/nftables.conf",
     install="dnf install -y",
-    # /etc/protocols lies in setup, and iptables speaks to nftables.
+    # /etc/protocols is in setup, and iptables speaks to nftables.
     packages={"procps": "procps-ng", "netbase": "setup", "iptables": "iptables-nft"},
 )
 PLATFORMS = (DEBIAN, UBUNTU, RED_HAT)

@@ -16,7 +16,7 @@ Level = Literal["error", "warning"]
 Need = Literal["facts", "hosts", "setup", "symptoms"]
 Layer = Literal["machine", "network", "trust", "etcd", "control plane", "workers", "add-ons"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
-"""What stands on what, lowest first: where several things are wrong, the lower one is mended first."""
+"""What stands on what, lowest first: where several things are wrong, the lower one is fixed first."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Evidence:
 class Found:
     """What a rule saw on a machine; `fix` where it depends on what was seen, one command a line.
 
-    `evidence` is what machines said, a line each; `met` how one would meet it otherwise.
+    `evidence` is what machines said, a line each; `symptom` how one would notice it otherwise.
     """
 
     machine: str
@@ -74,10 +74,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that goes wrong. `needs` says what of a Scene `find` looks at; an error stops a run.
+    """One thing that goes wrong. `needs` says what of the Evidence `find` looks at; an error stops a run.
 
     `explains` names rules whose findings on the same machine follow from this one, `reaches` those whose
-    findings on any machine do. `finds` is what it looks for, and `met` how one would meet that otherwise: a
+    findings on any machine do. `detects` is what it looks for, and `symptom` how one would notice that otherwise: a
     chapter, a colon, and what is said there.
     """
 

@@ -36,7 +36,7 @@ class Secret:
 
 
 _OPEN, _CLOSE = "⟦", "⟧"
-_HOLE = re.compile(f"{_OPEN}([^|{_CLOSE}]+)\\|(plain|base64)\\|(open|secret){_CLOSE}")
+_PLACEHOLDER = re.compile(f"{_OPEN}([^|{_CLOSE}]+)\\|(plain|base64)\\|(open|secret){_CLOSE}")
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class Placeholder:
         return f"{_OPEN}{self.name}|{self.form}|{'secret' if self.secret else 'open'}{_CLOSE}"
 
 
-def has_hole_marks(text: str) -> bool:
+def has_placeholder_marks(text: str) -> bool:
     """Whether text from outside contains a character that only placeholders may use."""
     return _OPEN in text or _CLOSE in text
 
 
 def placeholders(text: str) -> Iterator[Placeholder]:
     """The placeholders of a text, in order, with repetitions."""
-    for name, form, secrecy in _HOLE.findall(text):
+    for name, form, secrecy in _PLACEHOLDER.findall(text):
         yield Placeholder(name, form, secrecy == "secret")
 
 
@@ -86,7 +86,7 @@ def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
             return base64.b64encode(value).decode()
         return value.decode()
 
-    filled = _HOLE.sub(put, text)
+    filled = _PLACEHOLDER.sub(put, text)
     return None if missing else filled.encode()
 
 
@@ -102,4 +102,4 @@ def show(text: str, values: Mapping[str, bytes]) -> str:
             return f"(secret sha256:{sha256(value)[:12]})"
         return base64.b64encode(value).decode() if form == "base64" else value.decode()
 
-    return _HOLE.sub(put, text)
+    return _PLACEHOLDER.sub(put, text)

@@ -104,7 +104,7 @@ class Workspace:
             self.write("state.json", state.to_json().encode(), 0o600)
 
     def forget_state(self) -> None:
-        """After the whole cluster was reset: the keys stay, and the next cluster is a new one, to be walked anew."""
+        """After the whole cluster was reset: the keys stay, and the next cluster is a new one, to be walked again."""
         for name in ("state.json", WALK):
             (self.root / name).unlink(missing_ok=True)
 

@@ -41,7 +41,7 @@ def _no_lookup(name: str) -> IPv4Address:
 
 
 def made(page: str, model: Model, declaration: Declaration) -> str:
-    """A page with everything between its marks made anew; raises KeyError for a mark that names nothing."""
+    """A page with everything between its marks generated again; raises KeyError for a mark that names nothing."""
 
     def put(match: re.Match[str]) -> str:
         name = match[2]

@@ -2,7 +2,7 @@
 
     python tools/flag_lists.py FOLDER_WITH_BINARIES > components/flags/kubernetes-1.36.json
 
-Flags are what each binary's own `--help` tells. Kubernetes hides some deprecated ones from it: their
+Flags are what each binary's own `--help` says. Kubernetes hides some deprecated ones from it: their
 names come from the sources in Go's module cache, and each is held against the binary itself. Fields of
 the kubelet's and kube-proxy's configuration come from the modules that define them. A flag's value in
 the lists is null, or what is said of its deprecation; a field's is null, or the fields below it.

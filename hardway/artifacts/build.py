@@ -184,7 +184,7 @@ def _go_build(build: Build, output: Path) -> None:
 
 def _failure_hint(said: str, recipe: Recipe) -> str:
     if "no space left" in said:
-        return "free some 10 GB for Go's caches (`go env GOCACHE GOMODCACHE TMPDIR` says where they lie)"
+        return "free some 10 GB for Go's caches (`go env GOCACHE GOMODCACHE TMPDIR` says where they are)"
     if recipe.cgo and ("pkg-config" in said or "seccomp" in said):
         return "apt-get install gcc pkg-config libseccomp-dev"
     if "dial tcp" in said or "Forbidden" in said or "proxyconnect" in said or "i/o timeout" in said:

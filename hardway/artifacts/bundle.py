@@ -31,10 +31,10 @@ _MANIFEST_LIMIT = 1 << 20
 """Bytes: ten times what two architectures and two distributions take."""
 _BLOBS = "blobs/sha256/"
 _END, _END_LIMIT = bytes(1024), 256
-"""A tar's end, which is the last frame; and bytes within which it lies, compressed."""
+"""A tar's end, which is the last frame; and bytes within which it is, compressed."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~_-]*")
-_AGAIN = "copy the file again and compare `sha256sum` on both sides, or make it anew: hardway artifacts bundle"
+_AGAIN = "copy the file again and compare `sha256sum` on both sides, or create it again: hardway artifacts bundle"
 
 System = tuple[str, str]
 """A distribution such as `debian-12`, and an architecture."""
@@ -178,7 +178,7 @@ def _parsed(path: Path, text: bytes) -> Bundle:
         if tree["format"] != FORMAT:
             raise ArtifactError(
                 f"{path} has format {tree['format']}, and this hardway reads format {FORMAT}",
-                hint="make it anew with this version: hardway artifacts bundle",
+                hint="create it again with this version: hardway artifacts bundle",
             )
         return _checked(
             Bundle(

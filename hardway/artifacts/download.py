@@ -24,7 +24,7 @@ class Unavailable(ArtifactError):
 
 
 class Absent(Unavailable):
-    """Whoever should have the file was reached and does not have it."""
+    """The source was reached and does not have the file."""
 
 
 class Publisher(Protocol):
@@ -156,7 +156,7 @@ def _check_status(answer: httpx.Response, at: str) -> None:
 
 
 def _remember(mark: Path, answer: httpx.Response) -> None:
-    """Keep what If-Range needs; without a strong validator a broken download starts anew."""
+    """Keep what If-Range needs; without a strong validator a broken download starts again."""
     validator = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
     if validator and not validator.startswith("W/"):
         mark.write_text(validator)

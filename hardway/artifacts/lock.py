@@ -21,7 +21,7 @@ from hardway.errors import ArtifactError
 
 _HEAD = """\
 # Written by hardway: the sha256 digests that this cluster's files may have, and where each came from.
-# Commit it with the inventory. Take a line out, and the file is got or built anew.
+# Commit it with the inventory. Take a line out, and the file is got or built again.
 """
 FROM_BUNDLE = "bundle, "
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -63,7 +63,7 @@ class Lock:
             raise ArtifactError(
                 f"{self.path} is not as hardway writes it",
                 said=str(error),
-                hint=f"restore it from version control, or delete {self.path.name} to accept digests anew",
+                hint=f"restore it from version control, or delete {self.path.name} to accept new digests",
             ) from error
 
     def accepted(self, name: str, version: str, arch: str) -> Mapping[str, str]:
@@ -97,7 +97,7 @@ class Lock:
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        # The folder is what is locked: the file itself is replaced, and a second file would lie about.
+        # The folder is what is locked: the file itself is replaced, and a second file would be left behind.
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             folder = os.open(self.path.parent, os.O_RDONLY)

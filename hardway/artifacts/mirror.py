@@ -6,7 +6,7 @@
     MIRROR/images/coredns-1.14.6-linux-amd64.tar          (and .sha256 beside it)
 
 The first parts are each URL without `https://`, so `wget --force-directories` fills a mirror. Digests are the
-same as for downloads: pinned ones hold, and for others the file of digests must lie beside. Images are
+same as for downloads: pinned ones hold, and for others the file of digests must be beside. Images are
 OCI archives, and may be missing: then the workers pull them.
 """
 

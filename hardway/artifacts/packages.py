@@ -35,7 +35,7 @@ def fetch(distribution: str, arch: Arch, names: Iterable[str], store: Store) -> 
         apt("apt-get", "-qq", "--yes", "--no-install-recommends", "--download-only", "install", *sorted(names))
         got = sorted(path.name.partition("_")[0] for path in (root / "archives").glob("*.deb"))
         said = apt("apt-cache", "show", "--no-all-versions", *got)
-        # The index says where in the archive each lies; here they all lie beside it.
+        # The index says where in the archive each is; here they are all beside it.
         stanzas = sorted(_stanza(text) for text in said.strip().split("\n\n"))
         debs = {name: store.add(root / "archives" / cached, expected=sha) for name, cached, sha, _ in stanzas}
         index = "\n\n".join(text for _, _, _, text in stanzas) + "\n"
@@ -50,7 +50,7 @@ def sources(suite: str, arch: Arch, main: str, security: str) -> str:
 
 
 def _stanza(text: str) -> tuple[str, str, str, str]:
-    """One paragraph of the index: the package's file, its name in apt's cache, its digest, the paragraph anew."""
+    """One paragraph of the index: the package's file, its name in apt's cache, its digest, the paragraph rewritten."""
     fields = dict(line.partition(": ")[::2] for line in text.splitlines() if not line.startswith(" "))
     version = fields["Version"].replace(":", "%3a")
     cached = f"{fields['Package']}_{version}_{fields['Architecture']}.deb"

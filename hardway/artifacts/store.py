@@ -27,7 +27,7 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Blob:
-    """A file of the cache: sha256 in hexadecimal, where it lies, bytes."""
+    """A file of the cache: sha256 in hexadecimal, where it is, bytes."""
 
     digest: str
     path: Path

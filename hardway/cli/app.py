@@ -79,7 +79,7 @@ def init(
         str | None, typer.Option("--to", metavar="CHAPTER", help="End here", autocompletion=opt.complete_phases)
     ] = None,
 ) -> None:
-    """From bare machines to a proved cluster: preflight, every chapter, smoke test. Again: changes nothing."""
+    """Build the cluster: preflight, every chapter, smoke test. A second run changes nothing."""
     from hardway.cli.running import run, span
 
     run(options, "init", span(first, last), whole=True)

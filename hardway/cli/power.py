@@ -1,4 +1,4 @@
-"""Lab machines that are switched off: whoever tries to reach one is told how to switch it on."""
+"""Lab machines that are switched off: an error about one says how to switch it on."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def load(workspace: Workspace) -> Place:
 
 @dataclass
 class Real:
-    """The commands, on the real cluster. Each looks at everything anew, as the command itself would."""
+    """The commands, on the real cluster. Each looks at everything again, as the command itself would."""
 
     options: Options
     cluster: Cluster
@@ -135,7 +135,7 @@ class Real:
         return typed(self.options, phase).splitlines()
 
     def files(self, phase: str) -> list[str]:
-        """Where the chapter's files lie now: what is typed takes them from there."""
+        """Where the chapter's files are now: what is typed takes them from there."""
         from hardway.cli.see import looking, observed
 
         with looking(self.options, [phase]) as look:

@@ -26,7 +26,7 @@ TYPING = "[d]one, (h)int, (s)hell, (f)iles, (b)ack, (e)xplain something, (q)uit"
 TOUR = "[n]ext, (e)xplain something more, (q)uit"
 WAY = "[a]gain, [s]kip it, (e)xplain something, (q)uit"
 BREAK = "[b]reak something at random, (e)xplain something, (q)uit"
-FIND = "[c]heck whether it is mended, (d)octor, (e)xplain something, (q)uit"
+FIND = "[c]heck whether it is fixed, (d)octor, (e)xplain something, (q)uit"
 
 
 class Left(Exception):
@@ -104,7 +104,7 @@ class Walk:
             if not any(one.level == "error" for one in findings):
                 return "toured"
             if not self._asking:
-                raise HardwayError("preflight found what must be mended first", hint=self._command("hardway preflight"))
+                raise HardwayError("preflight found what must be fixed first", hint=self._command("hardway preflight"))
             if self._ask(PREFLIGHT, WAY, "again", "skip") == "skip":
                 return "skipped"
 
@@ -190,7 +190,7 @@ class Walk:
         count = sum(len(keys) for keys in plan.unmanaged.values())
         if not count:
             return
-        self._tell(name, "unowned", page.unowned_lines(name, count, self._width))
+        self._tell(name, "unmanaged", page.unmanaged_lines(name, count, self._width))
         question = "Take them over? [y]es, [n]o: they stay yours"
         if self._adopt or self._ask(name, question, "yes", "no", default="no") == "yes":
             self._do.apply(name, adopt=True, expect=None)
@@ -205,7 +205,7 @@ class Walk:
             except HardwayError as error:
                 self._fail("", error)
                 continue
-            self._tell("", "broken", ["Something is broken. Use the cluster, look around; doctor tells the cause."])
+            self._tell("", "broken", ["Something is broken. Use the cluster, look around; doctor names the cause."])
             self._find()
 
     def _find(self) -> None:
@@ -218,12 +218,12 @@ class Walk:
                 self._fail("", error)
                 continue
             if not wrong:
-                self._tell("", "mended", ["Found and mended: nothing is wrong any more."])
+                self._tell("", "fixed", ["Found and fixed: nothing is wrong any more."])
                 return
             self._tell("", "doctor", lines if answer == "doctor" else ["Not yet: something is still wrong."])
 
     def _ask(self, phase: str, question: str, *answers: str, default: str = "") -> str:
-        """One of the answers. Whoever asks for an explanation gets it first; raises Left for who leaves."""
+        """One of the answers. An explanation that is asked for is printed first. Raises Left when the user quits."""
         offered = (*answers, *(("explain", "quit") if "(q)uit" in question else ("quit",)))
         while True:
             said = self._talk.ask(phase, question, offered)

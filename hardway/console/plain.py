@@ -138,7 +138,7 @@ class Plain:
         (writer or self._out).line(line)
 
     def still(self) -> None:
-        """Says what is being waited for, after SILENCE; whoever reads the log of a run that hangs needs it most."""
+        """Says what is being waited for, after SILENCE: what one needs in the log of a run that hangs."""
         with self._lock:
             if self._ticks() - self._last < SILENCE:
                 return

@@ -11,7 +11,7 @@ from hardway.events import Asked, Event, Told, Walked
 
 
 class Talk:
-    """Tells on one stream and reads answers from another, a line each.
+    """Prints on one stream and reads answers from another, a line each.
 
     With `json` all that is told and asked is an event a line. Without a terminal the answer is written behind its
     question, so that what was recorded can be read.

@@ -26,7 +26,7 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 CA_DAYS, LEAF_DAYS = 3650, 365
 BACKDATING = timedelta(minutes=5)
-"""How far NotBefore lies in the past: machines' clocks may be that much behind the operator's."""
+"""How far NotBefore is in the past: machines' clocks may be that much behind the operator's."""
 
 _EXTENDED = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _USAGES = {oid: usage for usage, oid in _EXTENDED.items()}
@@ -233,7 +233,7 @@ def _name_differences(spec: CertificateSpec, found: Certificate) -> list[str]:
 
 def _set_differences(kind: str, wanted: Iterable[str], found: Iterable[str]) -> list[str]:
     missing, surplus = sorted({*wanted} - {*found}), sorted({*found} - {*wanted})
-    return [*(f"{kind} {name} is missing" for name in missing), *(f"{kind} {n} is too many" for n in surplus)]
+    return [*(f"{kind} {name} is missing" for name in missing), *(f"unexpected {kind}: {name}" for name in surplus)]
 
 
 def _usage_differences(spec: CertificateSpec, cert_pem: bytes, found: Certificate) -> list[str]:

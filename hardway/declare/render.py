@@ -2,7 +2,7 @@
 
 A template is a whole artifact with substitutions only. What an operator sets beside it is merged
 *after* rendering, by flag name or by the path in the YAML or TOML document, so that a template can be
-read alone. Texts may have placeholders (`hardway.values.Hole`): they survive all of this. An empty overlay
+read alone. Texts may have placeholders (`hardway.values.Placeholder`): they survive all of this. An empty overlay
 leaves a text as it is, byte for byte.
 """
 
@@ -22,7 +22,7 @@ from hardway import data, yaml_text
 from hardway.errors import UsageError
 
 _PLAIN_WORD = re.compile(r"[^\s\"'\\;]*")
-_HOLE_AS_VALUE = re.compile(r"(?m)(=\s*)(⟦[^⟧]+⟧)(\s*(?:#.*)?)$")
+_PLACEHOLDER_AS_VALUE = re.compile(r"(?m)(=\s*)(⟦[^⟧]+⟧)(\s*(?:#.*)?)$")
 _BARE = "bare:"
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -126,7 +126,7 @@ def merge_toml(text: str, overlay: Mapping[str, Any]) -> str:
     """A TOML document with an overlay merged in by path; placeholders may stand where a boolean is meant."""
     if not overlay:
         return text
-    quoted = _HOLE_AS_VALUE.sub(rf'\1"{_BARE}\2"\3', text)
+    quoted = _PLACEHOLDER_AS_VALUE.sub(rf'\1"{_BARE}\2"\3', text)
     merged = merge(tomllib.loads(quoted), overlay)
     return "\n".join(_toml_table((), merged)).strip() + "\n"
 

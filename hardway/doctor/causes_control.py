@@ -47,7 +47,7 @@ def alarms(evidence: Evidence) -> Iterator[Found]:
 
 
 def corrupt(evidence: Evidence) -> Iterator[Found]:
-    """The member that differs is made anew first: with the alarm gone it would serve what it has."""
+    """The member that differs is rebuilt first: with the alarm gone it would serve what it has."""
     members = list(seen(evidence, "controller"))
     said = [one for _, there in members if there.etcd for one in there.etcd.errors]
     for identity in dict.fromkeys(re.findall(r"memberID:(\d+) alarm:CORRUPT", "\n".join(said))):
@@ -58,7 +58,7 @@ def corrupt(evidence: Evidence) -> Iterator[Found]:
                 if other is not machine and found.etcd and found.members.get(machine.name) == known
             ]  # fmt: skip
             if others:
-                steps = (*_member_anew(machine, *others[0]), on(others[0][0], f"{EVERY} alarm disarm"))
+                steps = (*_replace_data(machine, *others[0]), on(others[0][0], f"{EVERY} alarm disarm"))
                 yield Found(
                     machine.name, "etcd found that its member holds other data than the rest, and answers nobody",
                     "\n".join(steps), lines([one for one in said if identity in one][:1]),
@@ -71,15 +71,15 @@ def corrupt(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _member_anew(machine: Machine, other: Machine, found: Symptoms) -> list[str]:
+def _replace_data(machine: Machine, other: Machine, found: Symptoms) -> list[str]:
     """Commands that make a member begin with nothing, as a new one of the cluster that the other member sees."""
     identity = found.members.get(machine.name, "")
     peer = f"https://{machine.ip}:2380"
     steps = [on(other, f"{EVERY} member remove {identity}")] if identity else []
     if peer not in found.members:
         steps.append(on(other, f"{EVERY} member add {machine.name} --peer-urls={peer}"))
-    anew = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
-    return [*steps, on(machine, anew)]
+    restart = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
+    return [*steps, on(machine, restart)]
 
 
 def quorum(evidence: Evidence) -> Iterator[Found]:
@@ -116,7 +116,7 @@ def wiped(evidence: Evidence) -> Iterator[Found]:
         identity = found.members.get(machine.name, "")
         yield Found(
             machine.name, "its etcd member has lost its data, and must not begin again as who it was",
-            "\n".join(_member_anew(machine, other, found)),
+            "\n".join(_replace_data(machine, other, found)),
             lines(
                 f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
                 f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",

@@ -159,12 +159,12 @@ def resolver_loops(evidence: Evidence) -> Iterator[Found]:
             for server in other.nameservers.get(path, ())
             if not is_loopback(server)
         ][:1]
-        mend = [on(machine, f"sed -i 's/^nameserver .*/nameserver {server}/' {path}") for server in better]
+        fix = [on(machine, f"sed -i 's/^nameserver .*/nameserver {server}/' {path}") for server in better]
         edit = [on(machine, f"vi {path}")]
         yield Found(
             machine.name,
             f"{path} names the machine itself as its resolver: CoreDNS asks itself in a loop",
-            "\n".join([*(mend or edit), "hardway kubectl -n kube-system delete pod -l k8s-app=kube-dns"]),
+            "\n".join([*(fix or edit), "hardway kubectl -n kube-system delete pod -l k8s-app=kube-dns"]),
             lines(
                 [f"{path}: nameserver {server}" for server in servers],
                 f"{KUBELET_CONFIG}: resolvConf: {path}",

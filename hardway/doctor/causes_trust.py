@@ -19,7 +19,7 @@ ETCD_CLIENTS = ("apiserver-etcd-client.crt",)
 
 
 def foreign_authorities(evidence: Evidence) -> Iterator[Found]:
-    """A CA that is not the workspace's, where it lies by itself; those in kubeconfigs come with their file."""
+    """A CA that is not the workspace's, where it is by itself; those in kubeconfigs come with their file."""
     for machine, there in seen(evidence):
         for name, trusted in snapshot(evidence).trusted.items():
             found = there.certificates.get(f"{PKI}/{name}")

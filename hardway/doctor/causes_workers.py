@@ -43,7 +43,7 @@ def cluster_dns(evidence: Evidence) -> Iterator[Found]:
         given = there.kubelet.get("clusterDNS")
         if there.kubelet and given != wanted:
             yield Found(
-                machine.name, "its kubelet tells pods another address for DNS than CoreDNS has",
+                machine.name, "its kubelet gives pods another address for DNS than CoreDNS has",
                 apply(evidence, machine, "workers"),
                 lines(f"{KUBELET_CONFIG}: clusterDNS: {given}", f"should be {wanted}"),
             )  # fmt: skip

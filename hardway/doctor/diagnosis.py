@@ -1,4 +1,4 @@
-"""From findings to a diagnosis: causes in the order in which they are to be mended, each with what follows from it."""
+"""From findings to a diagnosis: causes in the order in which they are to be fixed, each with what follows from it."""
 
 from __future__ import annotations
 

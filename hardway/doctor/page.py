@@ -59,7 +59,7 @@ def _end(found: Diagnosis, seconds: float, width: int, inventory: str) -> list[s
     asked = f"{found.asked - len(found.failed)} of {counted(found.asked, 'proof')} hold."
     if found.failed:
         logs = typed(f"hardway logs {found.failed[0].machine}", inventory)
-        return [*textwrap.wrap(f"{head} {asked}", width), f"What has it said?  {logs}"]
+        return [*textwrap.wrap(f"{head} {asked}", width), f"Logs:  {logs}"]
     where = (
         "Units, journals, ports, disks, clocks, swap, kernel settings, routes, firewalls, resolvers, names, "
         "certificates, keys, etcd, API servers, images, nodes and CoreDNS were looked at."

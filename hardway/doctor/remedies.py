@@ -28,7 +28,7 @@ CONTROLLER = WORKER | {
 
 
 def snapshot(evidence: Evidence) -> Snapshot:
-    """The case of a scene that has one."""
+    """The snapshot of evidence that has one."""
     assert evidence.snapshot is not None  # rules that need symptoms are asked only where they are
     return evidence.snapshot
 
@@ -56,7 +56,7 @@ def apply(evidence: Evidence, machine: Machine, *phases: str) -> str:
 
 
 def on(machine: Machine, script: str) -> str:
-    """One line of shell, as root on a machine: by sudo, unless whoever logs in is known to be root."""
+    """One line of shell, as root on a machine: with sudo, unless the login user is known to be root."""
     is_script = any(sign in script for sign in "&|;<>$'\"(){}*")
     if machine.ssh.sudo == "never":
         return f"hardway ssh {machine.name} -- {shlex.quote(script) if is_script else script}"

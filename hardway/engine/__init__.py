@@ -1,1 +1,1 @@
-"""Observes, plans and carries out: the only room that changes machines."""
+"""Observes, plans and executes: the only room that changes machines."""

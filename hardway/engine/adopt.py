@@ -1,6 +1,6 @@
 """Clusters that hardway did not make, or whose journals were lost: known by what runs, never by guess.
 
-A machine is of this workspace where the certificate of the cluster's CA lies on it. A cluster lives there where
+A machine is of this workspace where the certificate of the cluster's CA is on it. A cluster lives there where
 every controller of the inventory is a member of one etcd that answers, and that etcd has no other members.
 """
 
@@ -46,7 +46,7 @@ class Found:
 
 
 def is_of(session: Session, view: View) -> bool:
-    """Whether what lies on a machine was signed by this workspace's CA."""
+    """Whether what is on a machine was signed by this workspace's CA."""
     own = session.workspace.values().get(CA)
     stat = view.stat(f"{PKI}/ca.crt")
     return own is not None and stat is not None and stat.digest == sha256(own)

@@ -12,7 +12,7 @@ from hardway.declare.resources import Context, Present
 from hardway.declare.resources.files import Stat
 from hardway.engine.plan import View, by_machine, differences
 from hardway.engine.planner import Plan
-from hardway.engine.scripts import begin, bookkeeping
+from hardway.engine.scripts import begin, write_journal
 from hardway.engine.session import Session
 from hardway.inventory.model import Cluster
 from hardway.journal import DIGITS, Declared, Journal
@@ -51,14 +51,16 @@ def declared_anew(
 
 
 def commit(session: Session, state: State, views: Mapping[str, View], touched: set[str]) -> None:
-    """Writes journal and State anew where something was touched or what lies there is out of date."""
+    """Rewrites journal and State where something was touched or what is there is out of date."""
     text = state.to_json()
     session.workspace.save_state(state)
 
     def keep(name: str) -> None:
         view = views[name]
         session.run(
-            name, bookkeeping(journal_room.written(_settled(view.journal), _stats(view)), text), what="keep the books"
+            name,
+            write_journal(journal_room.written(_settled(view.journal), _stats(view)), text),
+            what="write the journal",
         )
 
     stale = {

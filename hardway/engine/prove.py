@@ -1,4 +1,4 @@
-"""Asks machines the chapters' questions, and tells with which answers they hold."""
+"""Asks machines the chapters' questions, and says which of them hold."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def require(proved: Iterable[Proved]) -> None:
         f"{count} not hold ({', '.join(phases)})",
         machine=failed[0].machine if len({one.machine for one in failed}) == 1 else None,
         said=said,
-        hint=f"mend the first cause, then: {', '.join(f'hardway {phase}' for phase in phases)}",
+        hint=f"fix the first cause, then: {', '.join(f'hardway {phase}' for phase in phases)}",
     )
 
 

@@ -48,9 +48,9 @@ def _reset_one(session: Session, name: str) -> int:
             "something that hardway put there is still there",
             machine=name,
             said=left.text,
-            hint="somebody made it anew meanwhile: delete it by hand, then hardway reset again",
+            hint="it was created again meanwhile: delete it by hand, then run hardway reset again",
         )
-    session.run(name, f"rm -rf {FOLDER} {KUBECTL_CACHE}", what="close the books")
+    session.run(name, f"rm -rf {FOLDER} {KUBECTL_CACHE}", what="delete the journal")
     for key in reversed(list(journal.entries)):
         session.events(Changed(name, str(journal.entries[key].get("phase", "")), key, "delete"))
     session.events(MachineProgress(name, "reset", "done" if journal.entries else "unchanged"))
@@ -66,7 +66,7 @@ def undo_script(journal: Journal) -> str:
     for key, entry in ordered:
         kind, _, name = key.partition(":")
         lines += [f"at {quote(key)}", KINDS[kind].undo(name, entry)]
-        lines.append(f"printf '%s\\n' {quote(json.dumps({'op': 'gone', 'key': key}))} >>$LEDGER")
+        lines.append(f"printf '%s\\n' {quote(json.dumps({'op': 'gone', 'key': key}))} >>$JOURNAL")
     lines.append("systemctl daemon-reload; systemctl reset-failed || true")
     return "\n".join(line for line in lines if line) + "\n"
 

@@ -1,4 +1,4 @@
-"""Carries out one chapter: one machine by one in a group that serves, all together otherwise."""
+"""Executes one chapter: one machine by one in a group that serves, all together otherwise."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Context, Service
 from hardway.engine.plan import Change, View, by_machine
-from hardway.engine.scripts import activation
+from hardway.engine.scripts import activation_script
 from hardway.engine.session import Session
 from hardway.errors import CommandFailed
 from hardway.events import Changed, MachineProgress
 from hardway.remote.model import Result, last_lines
 
-ACTIVATION_LIMIT = 900.0
+ROLLOUT_LIMIT = 900.0
 """Seconds for one chapter on one machine; its own checks give up long before."""
 
 
@@ -30,8 +30,8 @@ def activate(
 
     def carry_out(name: str) -> None:
         session.events(MachineProgress(name, phase, "running"))
-        script = activation(mine[name], views[name], contexts[name])
-        result = session.run(name, script, what=phase, timeout=ACTIVATION_LIMIT, check=False)
+        script = activation_script(mine[name], views[name], contexts[name])
+        result = session.run(name, script, what=phase, timeout=ROLLOUT_LIMIT, check=False)
         if result.code != 0:
             raise _failed(name, phase, result)
         for change in mine[name]:
@@ -82,5 +82,5 @@ def _failed(name: str, phase: str, result: Result) -> CommandFailed:
         f"{phase} stopped at {begun[-1] if begun else 'its first step'} (status {result.code})",
         machine=name,
         said=last_lines(result.stderr, 20),
-        hint="mend the cause, then run the same command again: it goes on from here",
+        hint="fix the setting or revert it, then run the same command; finished steps are skipped",
     )

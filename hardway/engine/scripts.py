@@ -1,7 +1,7 @@
 """The scripts that change a machine: text only; `engine.py` sends them.
 
 First the intents go into the journal and onto the disk (`begin`); then, chapter by chapter, each step
-and what was done (`activation`). A step prints its key first, so that a failure names what it was about.
+and what was done (`activation_script`). A step prints its key first, so that a failure names what it was about.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _RUNNING = (Service, Image, ApiObjects)
 _RED_HAT_NAMES = " ".join(f"{debian}) set -- {name};;" for debian, name in RED_HAT.packages.items())
 
 PRELUDE = rf"""
-LEDGER={journal.PATH}
+JOURNAL={journal.PATH}
 at() {{ printf '@%s\n' "$1"; }}
 # put STAGED TARGET MODE OWNER: in place by rename(2), so that no reader ever sees half of it.
 put() {{
@@ -144,10 +144,10 @@ install_package() {{
 """
 
 
-def activation(changes: Sequence[Change], view: View, context: Context) -> str:
+def activation_script(changes: Sequence[Change], view: View, context: Context) -> str:
     """One chapter's changes on one machine as a script. What was staged must be there.
 
-    Everything that lies on disk is put there first and systemd reads it once; then what runs, in
+    Everything that is on disk is put there first and systemd reads it once; then what runs, in
     the order in which it is declared.
     """
     lying = [change for change in changes if not isinstance(change.resource, _RUNNING)]
@@ -193,7 +193,7 @@ def _entry(resource: Resource, view: View, context: Context) -> Mapping[str, obj
 def _append(lines: Sequence[str]) -> str:
     if not lines:
         return ""
-    return "cat >>$LEDGER <<'HARDWAY_LEDGER'\n" + "\n".join(lines) + "\nHARDWAY_LEDGER"
+    return "cat >>$JOURNAL <<'HARDWAY_JOURNAL'\n" + "\n".join(lines) + "\nHARDWAY_JOURNAL"
 
 
 def stage_command(codec: str, openssl: bool) -> str:
@@ -216,14 +216,14 @@ stat -c '%i %s %n' -- $files
 """
 
 
-def bookkeeping(ledger_text: str, state_text: str) -> str:
+def write_journal(journal_text: str, state_text: str) -> str:
     """Journal and State in one piece each, by rename; the staging folder away."""
     return f"""
 set -eu
 umask 077
 mkdir -p {FOLDER}
-cat >{journal.PATH}.new <<'HARDWAY_LEDGER'
-{ledger_text}HARDWAY_LEDGER
+cat >{journal.PATH}.new <<'HARDWAY_JOURNAL'
+{journal_text}HARDWAY_JOURNAL
 cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
 mv -fT {journal.PATH}.new {journal.PATH}
@@ -259,14 +259,14 @@ def begin(state_text: str, changes: Sequence[Change], wanted: Sequence[Placed], 
 set -eu
 umask 077
 mkdir -p {FOLDER}
-LEDGER={journal.PATH}
+JOURNAL={journal.PATH}
 cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
-touch $LEDGER
+touch $JOURNAL
 # A run that was cut may have left half a line, which would swallow the next.
-[ -z "$(tail -c 1 $LEDGER)" ] || echo >>$LEDGER
+[ -z "$(tail -c 1 $JOURNAL)" ] || echo >>$JOURNAL
 {_append(intents)}
-sync -d {journal.STATE_PATH}.new $LEDGER
+sync -d {journal.STATE_PATH}.new $JOURNAL
 mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
 """
 

@@ -56,7 +56,7 @@ class Session:
         return fan_out(list(names), do, self.forks)
 
     def run(self, name: str, script: str, *, what: str, timeout: float = PROBE_LIMIT, check: bool = True) -> Result:
-        """Runs a script on a machine and tells of it.
+        """Runs a script on a machine and reports it.
 
         Every script of hardway is safe to run twice, so a connection that was lost is opened once more.
         """
@@ -177,7 +177,7 @@ def opened(
 
 @contextlib.contextmanager
 def timed(name: str, events: Sink) -> Iterator[None]:
-    """Tells of a part of the run and how long it took."""
+    """Reports a part of the run and how long it took."""
     started = datetime.now(UTC)
     events(StepStarted(name))
     yield

@@ -1,4 +1,4 @@
-"""A chapter as one screen: why, what lies where and who reads it, what is easy to get wrong, what to ask next."""
+"""A chapter as one screen: why, what is where and who reads it, what is easy to get wrong, what to ask next."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hardway.inventory.model import Cluster
 
 @dataclass(frozen=True)
 class Row:
-    """One thing in a chapter's table; `on` is where in words; `machines` is empty for what lies in the workspace."""
+    """One thing in a chapter's table; `on` is where in words; `machines` is empty for what is in the workspace."""
 
     name: str
     group: str
@@ -178,7 +178,7 @@ def _counts(here: tuple[Thing, ...]) -> list[tuple[str, int]]:
         keys.add((kind, one.path))
     placed = {(one.resource.kind, one.resource.name) for thing in here for one in thing.placed}
     if any(isinstance(one, Key) for thing in here for one in thing.local):
-        # What lies on machines is a copy of what was counted already.
+        # What is on machines is a copy of what was counted already.
         placed = {(kind, name) for kind, name in placed if kind != "file"}
     counts = Counter(kind for kind, _ in keys | placed)
     return [(_named(kind, counts[kind]), counts[kind]) for kind in _COUNTED if counts[kind]][:_MANY]

@@ -113,7 +113,7 @@ def _(resource: Certificate, thing: Thing, where: str) -> Iterator[Fact]:
 
 
 def _holders(thing: Thing, path: str) -> tuple[str, ...]:
-    """Machines on which a copy of a workspace file lies."""
+    """Machines that have a copy of a workspace file."""
     return tuple(
         one.machine
         for one in thing.placed

@@ -59,9 +59,11 @@ def thing_markdown(page: ThingPage) -> list[str]:
                 for one in page.fields]  # fmt: skip
         lines += ["", f"## What it says{f' on {page.of}' if page.of else ''}", ""]
         lines += table(("name", "value", "why"), rows)
-    if page.lies:
-        kept = [(f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))) for one in page.lies]
-        lines += ["", "## Where it lies", "", *table(("path", "on", "kept as"), kept)]
+    if page.places:
+        kept = [
+            (f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))) for one in page.places
+        ]
+        lines += ["", "## Where it is", "", *table(("path", "on", "kept as"), kept)]
     if page.readers:
         refer = [(f"`{one.by}`", one.on, one.needs, one.why) for one in page.readers]
         lines += ["", "## Who refers to it", "", *table(("by", "on", "a change needs", "why"), refer)]

@@ -13,7 +13,7 @@ from hardway.declare.render import flags
 from hardway.values import Placeholder, placeholders
 
 SettingKind = Literal["flag", "directive", "key", "line"]
-_HOLE_AS_VALUE = re.compile(r"(?m)(=\s*)(⟦[^⟧]+⟧)(\s*(?:#.*)?)$")
+_PLACEHOLDER_AS_VALUE = re.compile(r"(?m)(=\s*)(⟦[^⟧]+⟧)(\s*(?:#.*)?)$")
 _NOT_A_SETTING = ("apiVersion", "kind")
 
 
@@ -31,7 +31,7 @@ def settings(path: str, text: str) -> list[Setting]:
     if path.endswith(".service"):
         return [*_flags(text), *_directives(text)]
     if path.endswith(".toml"):
-        quoted = _HOLE_AS_VALUE.sub(r'\1"\2"\3', text)
+        quoted = _PLACEHOLDER_AS_VALUE.sub(r'\1"\2"\3', text)
         return [Setting("key", name, value) for name, value in leaves(tomllib.loads(quoted))]
     if path.endswith("haproxy.cfg"):
         return list(_sections(text))
@@ -69,7 +69,7 @@ def plain(value: Any) -> str:
 
 
 def shown(text: str) -> str:
-    """The text with its placeholders named: what fills them is secret, lies in the workspace, or is a machine's own."""
+    """The text with its placeholders named: what fills them is secret, is in the workspace, or is a machine's own."""
     for placeholder in set(placeholders(text)):
         text = text.replace(str(placeholder), _named(placeholder))
     return text

@@ -1,4 +1,4 @@
-"""A thing on one page: what it is, what it says, where it lies, who reads it, what breaks without it."""
+"""A thing on one page: what it is, what it says, where it is, who reads it, what breaks without it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Lies:
+class Place:
     """A path and how it is kept; `mode` and `owner` are empty where the kind has none."""
 
     path: str
@@ -61,7 +61,7 @@ class ThingPage:
     of: str
     alike: tuple[str, ...]
     fields: tuple[Field, ...]
-    lies: tuple[Lies, ...]
+    places: tuple[Place, ...]
     readers: tuple[Reader, ...]
     without: str
     wrong: tuple[Wrong, ...]
@@ -85,7 +85,7 @@ def thing_page(book: Book, thing: Thing, instance: str = "", also: Iterable[str]
         of=chosen if len(instances) > 1 else "",
         alike=tuple(one for one in instances if one != chosen),
         fields=tuple(_fields(book, stated, chosen)),
-        lies=tuple(_lies(book, thing)),
+        places=tuple(_places(book, thing)),
         readers=tuple(_readers(book, thing)),
         without=thing.entry.without,
         wrong=tuple(Wrong(one.of, one.text, one.shows, one.fault if cluster.lab else "") for one in wrong),
@@ -128,14 +128,14 @@ def _fields(book: Book, stated: list[Fact], chosen: str) -> Iterator[Field]:
             yield Field(fact.kind, fact.of, fact.name, fact.value, fact.why or f"on {fact.where} only", True)
 
 
-def _lies(book: Book, thing: Thing) -> Iterator[Lies]:
+def _places(book: Book, thing: Thing) -> Iterator[Place]:
     where: dict[tuple[str, str, str, str], list[str]] = {}
     for one in thing.placed:
         where.setdefault(_kept(one.resource), []).append(one.machine)
     for (path, kind, mode, owner), machines in where.items():
-        yield Lies(path, kind, book.on(machines), mode, owner)
+        yield Place(path, kind, book.on(machines), mode, owner)
     for local in thing.local:
-        yield Lies(local.path, local.kind, "workspace", f"{local.mode:04o}", "")
+        yield Place(local.path, local.kind, "workspace", f"{local.mode:04o}", "")
 
 
 def _kept(resource: Resource) -> tuple[str, str, str, str]:

@@ -30,7 +30,7 @@ class Thing:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Where it lies on machines, each once."""
+        """Where it is on machines, each once."""
         return tuple(dict.fromkeys(one.resource.name for one in self.placed if one.resource.name.startswith("/")))
 
 

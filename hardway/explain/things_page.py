@@ -8,7 +8,7 @@ from hardway.console.words import counted, hanging, typed
 from hardway.explain.chapter import Cited, Next
 from hardway.explain.find import TermPage
 from hardway.explain.page import aligned, following, pitfall
-from hardway.explain.thing import Field, Lies, Reader, ThingPage
+from hardway.explain.thing import Field, Place, Reader, ThingPage
 from hardway.explain.value import Stated, Use, ValuePage
 
 _SHOWN = 8
@@ -21,8 +21,8 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, invento
     """One page. Directives of a unit, which are alike everywhere, are told with `verbose` only."""
     lines = [f"{page.name}   cluster {page.cluster}", "", *hanging("", page.what, width)]
     lines += _fields(page, width, verbose)
-    if page.lies:
-        lines += ["", "WHERE IT LIES", *aligned([("  " + one.path, *_kept(one)) for one in page.lies], width)]
+    if page.places:
+        lines += ["", "WHERE IT IS", *aligned([("  " + one.path, *_kept(one)) for one in page.places], width)]
     if page.readers:
         lines += ["", "WHO REFERS TO IT"]
         for reader in page.readers:
@@ -121,7 +121,7 @@ def _said(one: Field) -> str:
     return f"{one.name}: {one.value}" if one.value else one.name
 
 
-def _kept(one: Lies) -> tuple[str, str]:
+def _kept(one: Place) -> tuple[str, str]:
     return one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))
 
 

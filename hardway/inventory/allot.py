@@ -50,7 +50,7 @@ def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: lis
         found = lookup(name)
     except (OSError, HardwayError) as error:
         said = error.strerror if isinstance(error, OSError) else error.what
-        right = "mend DNS, or give it here, as in address: 192.0.2.10"
+        right = "fix DNS, or give it here, as in address: 192.0.2.10"
         problems.append(Problem(loc, f"{name} was not found ({said}); right: {right}"))
         return None
     if found.is_loopback or found.is_unspecified:

@@ -17,7 +17,7 @@ import yaml
 from hardway.errors import InventoryError
 from hardway.inventory.model import Place
 from hardway.inventory.problems import Document, Loc, Problem, Refused, quoted
-from hardway.values import has_hole_marks
+from hardway.values import has_placeholder_marks
 
 LIMIT = 1 << 20
 """Bytes that an inventory may have."""
@@ -224,7 +224,7 @@ def _is_finite(text: str) -> bool:
 
 def _unprintable(text: str) -> str:
     """What no text of an inventory may hold, since all of them end in files, commands or on a screen."""
-    if has_hole_marks(text):
+    if has_placeholder_marks(text):
         return f"{quoted(text)} holds ⟦ or ⟧, which hardway keeps for itself; take it out"
     for character in text:
         if character in "\n\r\u2028\u2029":

@@ -33,7 +33,7 @@ def find(option: str | None, env: Mapping[str, str], cwd: Path) -> Path:
 
 
 def _near(missing: Path, cwd: Path) -> str:
-    """Inventories that may have been meant: those beside it, here, and in the folder where they usually lie."""
+    """Inventories that may have been meant: those beside it, here, and in the folder where they usually are."""
     folders = dict.fromkeys((missing.parent, cwd, cwd / "inventories"))
     there = [path for folder in folders for path in sorted(folder.glob("*.yaml")) if _is_inventory(path)]
     names = [_shown(path, cwd) for path in dict.fromkeys(there)]

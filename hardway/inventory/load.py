@@ -170,5 +170,5 @@ def _mirror(text: str | None, path: Path) -> str | None:
 
 
 def _beside(inventory: Path, text: str) -> Path:
-    """A path of the inventory's: `~` is home, and what is relative lies beside the inventory."""
+    """A path of the inventory's: `~` is home, and what is relative is beside the inventory."""
     return inventory.parent.absolute() / Path(text).expanduser()

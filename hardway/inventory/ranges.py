@@ -94,7 +94,7 @@ def addresses_apart(cluster: Cluster) -> Iterator[Problem]:
 
 
 def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
-    """Lab machines lie in the lab's network, whose first address is this computer's end of the bridge."""
+    """Lab machines are in the lab's network, whose first address is this computer's end of the bridge."""
     if cluster.lab is None:
         return
     cidr = cluster.lab.network

@@ -1,4 +1,4 @@
-"""A machine's disk: what it differs in from the shared root, and the folders that may not lie on an overlay."""
+"""A machine's disk: what it differs in from the shared root, and the folders that may not be on an overlay."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def check(lab: Lab, machine: LabMachine) -> None:
 
 
 def image_of(lab: Lab, machine: LabMachine) -> str:
-    """The image that the machine's disk was made over: its cached root lies in a folder of that name and a digest."""
+    """The image that the machine's disk was made over: its cached root is in a folder of that name and a digest."""
     return Path((lab.disk(machine.name) / "lower").read_text()).parent.name.rpartition("-")[0]
 
 
@@ -115,7 +115,7 @@ def authorize(root: Path, operator_key: bytes) -> None:
 
 
 def write_spec(lab: Lab, machine: LabMachine, groups: list[Path]) -> Path:
-    """The file that tells the machine's supervisor what to run; written anew for every start."""
+    """What the machine's supervisor is to run, as a file; rewritten for every start."""
     disk = lab.disk(machine.name)
     lower = (disk / "lower").read_text()
     spec: Spec = {

@@ -31,10 +31,10 @@ class Forged:
 
 @dataclass(frozen=True)
 class Fault:
-    """`summary` tells what a person notices, and not what to do. `rule` is what doctor has to name first.
+    """`summary` says what a person notices, and not what to do. `rule` is what doctor has to name first.
 
     `script` is sh, run as root on the last machine of the role (`majority`: on so many of the last that the
-    rest is a minority; `through_controller`: on the first controller instead), once `forged` lies there. It
+    rest is a minority; `through_controller`: on the first controller instead), once `forged` is there. It
     knows, of the machine that is to break, NAME, ADDRESS, PODS; of another worker OTHER_PODS and OTHER_ADDRESS;
     and FIRST, the first controller's address. With fewer than `least` machines of the role it would show nothing, or
     destroy the cluster; nor does it show where the inventory's value at a path is not that of `given`.
@@ -66,7 +66,7 @@ def _added(component: str, flag: str) -> str:
 
 
 def _forget_dns(script: str) -> str:
-    """CoreDNS' pods here are made anew, so that they meet the fault at once."""
+    """CoreDNS' pods here are recreated, so that they have the fault at once."""
     return (
         f"{script}\ncrictl pods --namespace kube-system --label k8s-app=kube-dns -q | xargs -r crictl rmp -f >/dev/null"
     )

@@ -50,7 +50,7 @@ def suite(image: LabImage) -> str:
 
 
 def packages(image: LabImage) -> list[str]:
-    """Debian 13 comes with systemd-resolved, so that both ways of finding names are met in the lab."""
+    """Debian 13 comes with systemd-resolved, so that both ways of finding names occur in the lab."""
     if image.endswith("-minimal"):
         return sorted(_BOOT)
     return sorted(_BOOT + _PREPARED + (["systemd-resolved"] if image == "debian-13" else []))
@@ -134,7 +134,7 @@ def cache(invoker: Invoker) -> Path:
 
 
 def path(image: LabImage, invoker: Invoker) -> Path:
-    """Where this image's root lies, or will lie."""
+    """Where this image's root is, or will be."""
     return cache(invoker) / _key(image, apt_options(), mirrors(suite(image))) / "root"
 
 

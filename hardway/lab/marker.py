@@ -48,7 +48,7 @@ def start_time(pid: int) -> int | None:
 
 
 def write(path: str, pid: int) -> None:
-    """Mark a machine as living with this init; replaced as one, so a reader never sees half of it."""
+    """Mark a machine as running with this init; replaced as one, so a reader never sees half of it."""
     folder, name = os.path.split(path)
     os.makedirs(folder, mode=0o755, exist_ok=True)
     started = start_time(pid)

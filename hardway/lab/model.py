@@ -102,7 +102,7 @@ def marker_path(cluster: str, machine: str) -> Path:
 
 @dataclass(frozen=True)
 class FaultSummary:
-    """A fault as `lab break --list` tells it: for machines of which role, and what a person notices."""
+    """A fault as `lab break --list` prints it: for machines of which role, and what a person notices."""
 
     name: str
     role: str

@@ -1,4 +1,4 @@
-"""One machine's keeper: starts systemd-nspawn, marks the machine as living, boots it again on a reboot.
+"""One machine's keeper: starts systemd-nspawn, marks the machine as running, boots it again on a reboot.
 
 Runs as `python -m hardway.lab.supervisor SPEC` in a session, control group and mount namespace of its own;
 it ends with its machine, and its mounts with it. Imports stay few: seven of these start at once.

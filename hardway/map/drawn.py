@@ -159,23 +159,23 @@ def _kind(one: Connection) -> tuple[str, str, int, str]:
 
 def _authorities(declaration: Declaration) -> tuple[Authority, ...]:
     certificates = [one for _, one in declaration.local if isinstance(one, Certificate)]
-    lies = _lies(declaration)
+    copies = _copies(declaration)
     return tuple(
         Authority(
             _stem(ca),
             ca.spec.common_name,
             ca.spec.days,
-            tuple(_leaf(one, lies) for one in certificates if one.ca == _stem(ca)),
+            tuple(_leaf(one, copies) for one in certificates if one.ca == _stem(ca)),
         )
         for ca in certificates
         if ca.ca is None
     )
 
 
-def _leaf(one: Certificate, lies: Mapping[str, list[str]]) -> Leaf:
+def _leaf(one: Certificate, copies: Mapping[str, list[str]]) -> Leaf:
     spec = one.spec
     names = (*spec.dns_names, *spec.addresses)
-    on = tuple(lies.get(one.path, [OPERATOR]))
+    on = tuple(copies.get(one.path, [OPERATOR]))
     return Leaf(_stem(one), spec.common_name, spec.organizations, tuple(sorted(spec.usages)), names, spec.days, on)
 
 
@@ -183,8 +183,8 @@ def _stem(one: Certificate) -> str:
     return one.path.removesuffix(".crt")
 
 
-def _lies(declaration: Declaration) -> dict[str, list[str]]:
-    """The machines on which a certificate lies, by its workspace path; a kubeconfig holds one, too."""
+def _copies(declaration: Declaration) -> dict[str, list[str]]:
+    """The machines that have a certificate, by its workspace path; a kubeconfig holds one, too."""
     found: dict[str, list[str]] = {}
     for one in declaration.placed:
         for placeholder in placeholders(one.resource.text) if isinstance(one.resource, File) else ():

@@ -28,7 +28,7 @@ ETCD_CLIENTS, ETCD_PEERS = "http://localhost:2379", "http://localhost:2380"
 
 @dataclass(frozen=True)
 class Call:
-    """A connection as its caller knows it: an address and a port, or whoever runs `component`.
+    """A connection as its caller knows it: an address and a port, or all that run `component`.
 
     `opened` False: TLS is passed on as it comes.
     """
@@ -59,7 +59,7 @@ class Files:
     texts: Mapping[str, str]
 
     def issued(self, path: str) -> str:
-        """The certificate that lies at a path, as a workspace path without its ending."""
+        """The certificate at a path, as a workspace path without its ending."""
         return _certificate(self.texts.get(path, ""))
 
     def flags(self, unit: str) -> dict[str, str]:
@@ -204,7 +204,7 @@ _READERS: dict[str, tuple[str, Callable[[Files], _Read]]] = {
     "kube-proxy": ("kube-proxy", _proxy),
     "containerd": ("containerd", _containerd),
 }
-"""By the component's name: its unit, and what tells its ports and calls."""
+"""By the component's name: its unit, and the source of its ports and calls."""
 
 _CONFIGS = {
     "haproxy": HAPROXY_CFG,

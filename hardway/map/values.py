@@ -84,7 +84,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class Leaf:
-    """A certificate: for whom it speaks, what for, and on which machines it lies."""
+    """A certificate: whom it identifies, for what use, and which machines have it."""
 
     name: str
     common_name: str

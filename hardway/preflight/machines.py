@@ -183,7 +183,7 @@ RULES = (
         "give the machine more memory",
     ),
     Rule(
-        "disk", FACTS_BEFORE, disk, "binaries, images and etcd's data lie there; a full disk stops etcd",
+        "disk", FACTS_BEFORE, disk, "binaries, images and etcd's data are there; a full disk stops etcd",
         "free space on /var/lib, or make it larger",
     ),
     Rule(

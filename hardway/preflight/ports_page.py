@@ -28,8 +28,8 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
         else "What your own network plugin needs between workers comes on top."
     )
     node_ports = (
-        f"Services of type NodePort listen on workers' ports {NODE_PORTS[0]} to {NODE_PORTS[1]}: open them to whoever "
-        "uses them. SSH, by which hardway comes, is not listed."
+        f"Services of type NodePort listen on workers' ports {NODE_PORTS[0]} to {NODE_PORTS[1]}: open them to their "
+        "clients. SSH, which hardway uses, is not listed."
     )
     return [
         *table(("PORT", "ON", "FROM"), rows, width).splitlines(), "",

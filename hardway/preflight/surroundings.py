@@ -208,7 +208,7 @@ RULES = (
     ),
     Rule(
         "names", HOSTS, names_from_dns, "hosts.resolve: dns leaves names to DNS; each must lead to its machine",
-        "mend these records in DNS, or set hosts.resolve: etc-hosts",
+        "fix these records in DNS, or set hosts.resolve: etc-hosts",
     ),
     Rule(
         "mtu", HOSTS, small_packets, "what is larger is refused or vanishes: small answers come, large ones hang",

@@ -1,4 +1,4 @@
-"""What shows that something differs: the text that lies there, the flags that a process runs with."""
+"""What shows that something differs: the present text, the flags that a process runs with."""
 
 from __future__ import annotations
 

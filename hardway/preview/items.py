@@ -143,7 +143,7 @@ class Teller:
         if (change.machine, change.key) in self._origins:
             return f"as hardway {by} wrote it"
         return f"as hardway {by} wrote it" + (
-            f"; {hardway.__version__} declares it otherwise" if by != hardway.__version__ else ", and declared anew"
+            f"; {hardway.__version__} declares it otherwise" if by != hardway.__version__ else ", and declared now"
         )
 
     def _certificate(self, file: File, found: bytes) -> list[str] | None:

@@ -50,7 +50,7 @@ def _redeclared(change: Change, before: Mapping[str, str]) -> bool:
 
 
 def _untouched(change: Change, view: View) -> bool:
-    """Whether it lies there as an earlier version left it."""
+    """Whether it is as an earlier version left it."""
     entry = view.journal.entries.get(change.key, {})
     seen = view.observed.get(change.key)
     there = seen.value if isinstance(seen, Present) else None

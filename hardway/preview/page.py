@@ -93,7 +93,7 @@ def _sign(item: Item) -> str:
 
 
 def _folder(item: Item) -> str:
-    """Where a thing lies, or of what kind it is: what goes on one line with it."""
+    """Where a thing is, or of what kind it is: what goes on one line with it."""
     if item.kind in _PATHS:
         return item.name.rpartition("/")[0] + "/"
     if item.machine == OPERATOR:

@@ -32,7 +32,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What `render` wrote, and where; without the texts, which lie there."""
+    """What `render` wrote, and where; without the texts, which are there."""
 
     folder: str
     artifacts: tuple[Listed, ...]
@@ -61,7 +61,7 @@ def listed(root: Path, artifacts: Sequence[Artifact]) -> Rendered:
 
 
 def tree(declaration: Declaration, values: Mapping[str, bytes], *, with_secrets: bool) -> list[Artifact]:
-    """The artifacts by path. Holes that nobody filled yet, and those of secrets, stand there by name."""
+    """The artifacts by path. Unresolved placeholders, and those of secrets, are printed by name."""
     found = [*_placed(declaration, values, with_secrets), *_operators(declaration, values, with_secrets)]
     return sorted(found, key=lambda one: one.path)
 

@@ -26,7 +26,7 @@ TRACES = (
 
 Reached = Literal["open", "refused", "silent", "rejected", "unrouted"]
 """`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so;
-`unrouted`: whoever dialled knows no way there."""
+`unrouted`: the caller has no route there."""
 Hook = Literal["input", "forward"]
 DIAL_SECONDS = 2.5
 """The kernel dials again after one second, so one lost packet is not taken for a firewall."""
@@ -212,7 +212,7 @@ def _mtus(links: Sequence[str], addresses: Sequence[str]) -> dict[IPv4Address, i
 
 
 def _routes(lines: Sequence[str]) -> Iterator[Route]:
-    """Without the default route: it leads wherever nothing else does, so it overlaps with nothing."""
+    """Without the default route: it leads where nothing else does, so it overlaps with nothing."""
     kinds = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
     for line in lines:
         words = [word for word in line.split() if word not in kinds]

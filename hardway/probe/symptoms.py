@@ -200,7 +200,7 @@ class Drift:
 class Snapshot:
     """A cluster that does not work: its machines that answered, what those that did not said, and the API's view.
 
-    `objects` is None where no API server answered. `trusted` are the workspace's CAs by the name under which they lie
+    `objects` is None where no API server answered. `trusted` are the workspace's CAs by the name under which they are
     in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are switched off. `now` is the
     machines' own time, in seconds since the epoch.
     """

@@ -98,7 +98,7 @@ class Dialer:
             port=hop.port,
             gateway=hop.proxy_command if jump is None else jump,
             # lazy: without fabric.yaml; with an ssh_config, which is empty: without the user's; one each,
-            # since a connection merges it anew while it opens, and another thread would find it empty
+            # since a connection merges it while it opens, and another thread would find it empty
             config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
             connect_kwargs=self._connect_kwargs(hop),
         )

@@ -157,7 +157,7 @@ class RootShell:
 
 
 class _Frame:
-    """What lies between two marks on one stream; `code` is known once the second one is there."""
+    """What is between two marks on one stream; `code` is known once the second one is there."""
 
     def __init__(self, mark: bytes) -> None:
         self._mark = mark

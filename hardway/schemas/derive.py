@@ -1,4 +1,4 @@
-"""The schemas from the dataclasses of events and views. `python -m hardway.schemas.derive` writes the files anew."""
+"""The schemas from the dataclasses of events and views. `python -m hardway.schemas.derive` rewrites the files."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def text(of: dict[str, Any]) -> str:
 
 
 def write() -> None:
-    """Writes every file anew, and takes away what is no longer derived."""
+    """Rewrites every file, and takes away what is no longer derived."""
     wanted = schemas()
     for path in FOLDER.glob("*.json"):
         if path.name.removesuffix(".json") not in wanted:

@@ -73,7 +73,7 @@ def begun(cluster: Cluster, versions: Mapping[str, str]) -> Iterator[Proof]:
         )
     yield Proof(
         first,
-        "a Secret lies encrypted in etcd",
+        "a Secret is encrypted in etcd",
         f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 get /registry/secrets/{NAMESPACE}/canary --print-value-only "
         "| head -c 64 | tr -cd '[:print:]' | cut -d: -f1-5",
         "who steals etcd's disk must not read Secrets; look at: hardway encryption",

@@ -1,4 +1,4 @@
-"""How is it? One screen's worth of a living cluster, from one observation."""
+"""How is it? One screen's worth of a running cluster, from one observation."""
 
 from __future__ import annotations
 

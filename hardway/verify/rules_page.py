@@ -81,7 +81,7 @@ def _next(found: Agreement, inventory: str, again: str) -> list[str]:
         names = ",".join(one.machine for one in found.unobserved)
         return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
     if found.made == "by hand":
-        return ["", f"Mended?  {typed(again, inventory)}"] if found.findings else []
+        return ["", f"Fixed?  {typed(again, inventory)}"] if found.findings else []
     if found.errors:
         return ["", "hardway init refuses to begin while there are errors."]
     return ["", f"What would it change?  {typed('hardway plan', inventory)}"]

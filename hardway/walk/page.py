@@ -33,7 +33,7 @@ def opening(cluster: Cluster, place: Place, width: int) -> list[str]:
 
 
 def behind(done: Mapping[str, str]) -> str:
-    """`Applied: hosts, certs. Typed: etcd.`"""
+    """`Applied: hosts, certs. By hand: etcd.`"""
     told = []
     for how in ("applied", "typed", "skipped", "toured"):
         names = [name for name in STATIONS[1:] if done.get(name) == how]
@@ -102,7 +102,7 @@ def gain_lines(gains: Sequence[Gain], inventory: str, width: int) -> list[str]:
     return lines
 
 
-def unowned_lines(phase: str, count: int, width: int) -> list[str]:
+def unmanaged_lines(phase: str, count: int, width: int) -> list[str]:
     """What it means that something was typed."""
     text = (
         f"Done by hand, and as declared. {counted(count, 'thing')} of {phase} on the machines hardway did not put "

@@ -47,4 +47,4 @@ class Place:
                 raise ValueError("of another hardway")
             return place
         except (ValueError, KeyError, TypeError) as error:
-            raise WorkspaceError(f"{where} is damaged: {error}", hint="hardway walk --restart begins anew") from error
+            raise WorkspaceError(f"{where} is damaged: {error}", hint="hardway walk --restart starts again") from error

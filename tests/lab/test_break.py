@@ -51,7 +51,7 @@ def kept() -> dict[str, str]:
 
 
 def healthy(labs: Labs, kept: dict[str, str], inventory: str) -> Site:
-    """A healthy cluster: where a test left it broken, it is made anew."""
+    """A healthy cluster: where a test left it broken, it is generated again."""
     site = labs.make(inventory.split()[1], inventory)
     if kept["healthy"] != inventory and labs.only(site).hardway("init", "--yes", code=None).code != 0:
         labs.fresh(site)

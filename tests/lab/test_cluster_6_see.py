@@ -1,4 +1,4 @@
-"""plan and verify on a living cluster: they see what a hand did, write nothing, and init mends that alone."""
+"""plan and verify on a running cluster: they see what a hand did, write nothing, and init mends that alone."""
 
 import json
 from typing import Any

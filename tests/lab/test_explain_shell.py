@@ -61,7 +61,7 @@ def seen(site: Site, *words: str) -> dict[str, Any]:
 def is_as_declared_and_nobody_s(site: Site) -> None:
     plan = seen(site, "plan")
     assert (plan["items"], plan["refusals"], plan["foreign"], plan["pending"]) == ([], [], {}, [])
-    assert set(plan["unowned"]) == set(site.machines)
+    assert set(plan["unmanaged"]) == set(site.machines)
     verified = seen(site, "verify")
     assert [one for one in verified["proofs"] if not one["holds"]] == []
 
@@ -72,7 +72,7 @@ def is_taken_over(site: Site) -> None:
     assert ran.changes == []
     assert site.processes() == before
     plan = seen(site, "plan")
-    assert (plan["items"], plan["unowned"]) == ([], {})
+    assert (plan["items"], plan["unmanaged"]) == ([], {})
 
 
 def test_a_person_types_three_machines_and_hardway_takes_them_over(new_site: NewSite) -> None:

@@ -1,6 +1,6 @@
 """The complete artifacts of the seven machines of inventories/lab.yaml, as files below golden/.
 
-Holes stand in them by name. To write them anew after a change: python tests/phases/golden.py
+Placeholders stand in them by name. To write them anew after a change: python tests/phases/golden.py
 """
 
 import shutil

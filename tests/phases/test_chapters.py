@@ -38,7 +38,7 @@ def test_chapters_come_in_the_order_of_the_tutorial() -> None:
 
 
 @pytest.mark.parametrize("of", [*map(cluster, SHAPES), both_roles()], ids=[*SHAPES, "both"])
-def test_every_shape_declares_each_thing_once_and_fills_every_hole(of: Cluster) -> None:
+def test_every_shape_declares_each_thing_once_and_fills_every_placeholder(of: Cluster) -> None:
     declaration = declare(model(of))
     known = {one.path for _, one in declaration.local}
     for placed in declaration.placed:

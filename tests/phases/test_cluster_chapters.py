@@ -89,7 +89,7 @@ def test_directives_of_the_balancer_can_be_set() -> None:
 # workers
 
 
-def test_a_kubelet_config_is_overlaid_and_keeps_its_holes() -> None:
+def test_a_kubelet_config_is_overlaid_and_keeps_its_placeholders() -> None:
     of = overlaid({"kubelet": {"maxPods": 60, "authentication": {"webhook": {"cacheTTL": "1m0s"}}}})
     read = yaml.safe_load(workers.kubelet_config(of, LAB.workers[0]))
     assert read["maxPods"] == 60

@@ -142,8 +142,8 @@ def test_the_next_move_repeats_what_was_given(inventory: Path, tmp_path: Path) -
     (folder / "kubernetes-key.pem").write_bytes(pki.new_key("ecdsa-p256"))
     spec = pki.CertificateSpec("kubernetes", dns_names=("kubernetes",))
     (folder / "kubernetes.pem").write_bytes(pki.issue_ca(spec, pki.new_key("ecdsa-p256"), NOW))
-    mended = hardway("verify", "-i", "hardway.yaml", "--by-hand", "--offline", "--folder", str(folder)).output
-    assert mended.endswith(f"Mended?  hardway verify -i hardway.yaml --by-hand --offline --folder '{folder}'\n")
+    again = hardway("verify", "-i", "hardway.yaml", "--by-hand", "--offline", "--folder", str(folder)).output
+    assert again.endswith(f"Fixed?  hardway verify -i hardway.yaml --by-hand --offline --folder '{folder}'\n")
     assert hardway("verify", "-i", "hardway.yaml", "--offline").output.endswith("hardway plan -i hardway.yaml\n")
     assert hardway("verify", "--offline").output.endswith("  hardway plan\n")
 

@@ -141,7 +141,7 @@ def test_a_command_that_is_no_chapter_is_told_by_its_help(inventory: Path, name:
 def test_a_command_is_told_before_there_is_an_inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HARDWAY_INVENTORY", raising=False)
-    assert said("init").startswith("init\n  A command. From bare machines")
+    assert said("init").startswith("init\n  A command. Build the cluster")
     with pytest.raises(UsageError):
         CliRunner().invoke(app, ["explain", "hosts"], catch_exceptions=False)
 

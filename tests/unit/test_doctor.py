@@ -114,7 +114,7 @@ def test_where_nothing_is_known_the_proofs_that_do_not_hold_are_told() -> None:
     failed = Proved("two", "routes", "one route for each other worker", False, "0; wanted: equals '1'", "why")
     lines = doctor_page(diagnosis(asked=115, failed=(failed,)), seconds=1.0)
     assert "  two: one route for each other worker: 0; wanted: equals '1'" in lines
-    assert lines[-1] == "What has it said?  hardway logs two"
+    assert lines[-1] == "Logs:  hardway logs two"
 
 
 def test_commands_repeat_the_inventory_as_it_was_typed() -> None:

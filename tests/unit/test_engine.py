@@ -110,7 +110,7 @@ def test_a_key_that_was_touched_is_hashed_and_found_as_it_was(one: FakeCluster) 
     os.utime(path, (1, 1))
     solo(one).asked.clear()
     assert one.init().changes == []
-    assert solo(one).asked == ["observe", "hash 1 files", "keep the books"]
+    assert solo(one).asked == ["observe", "hash 1 files", "write the journal"]
     solo(one).asked.clear()
     one.init()
     assert solo(one).asked == ["observe"]

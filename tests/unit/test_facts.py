@@ -58,7 +58,7 @@ def test_an_ordinary_machine() -> None:
         ("machine=aarch64\n", "arch", "arm64"),
     ],
 )
-def test_holes_follow_from_what_was_seen(more: str, name: str, value: str) -> None:
+def test_placeholders_follow_from_what_was_seen(more: str, name: str, value: str) -> None:
     assert placeholder(USUAL + more, name) == value
 
 

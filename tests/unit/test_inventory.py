@@ -205,7 +205,7 @@ def test_names_without_an_address_are_all_told(tmp_path: Path) -> None:
         resolve(cluster, {}, lookup)
     assert caught.value.problems == (
         f"{cluster.path}:5:7: machines.k1.address: k1.example.net was not found"
-        " (Name or service not known); right: mend DNS, or give it here, as in address: 192.0.2.10",
+        " (Name or service not known); right: fix DNS, or give it here, as in address: 192.0.2.10",
         f"{cluster.path}:6:7: machines.k2.address: k2-alias is 127.0.1.1 here; right: give the real one with address:",
     )
 

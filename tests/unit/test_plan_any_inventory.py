@@ -13,7 +13,7 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
 from hardway.declare.resources import ApiObjects, Context, File
 from hardway.engine.plan import differences, probe_script, read_answer
-from hardway.engine.scripts import activation, begin
+from hardway.engine.scripts import activation_script, begin
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
@@ -59,6 +59,6 @@ def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -
         assert [one.key for one in changes if one.phase not in PHASE_NAMES] == []
         intents = begin("{}\n", changes, wanted, view, context)
         assert [one.key for one in changes if f'"key":"{one.key}"' not in intents] == []
-        assert activation(changes, view, context)
+        assert activation_script(changes, view, context)
     for proof in declaration.proofs:
         assert proof[1].machine in {machine.name for machine in cluster.machines}

@@ -47,7 +47,7 @@ def test_apt_is_given_it(one: FakeCluster) -> None:
     package = Package("socat", "socat", proxy="http://proxy:3128")
     steps = package.steps(Difference("create", ""), Context("solo"))
     assert steps == "install_package socat socat '' http://proxy:3128"
-    [typed] = package.shell()
+    [typed] = package.manual_steps()
     assert "http_proxy=http://proxy:3128 https_proxy=http://proxy:3128 apt-get install" in typed.command
 
 

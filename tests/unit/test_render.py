@@ -84,13 +84,13 @@ def test_flags_can_be_read_back() -> None:
     assert flags(UNIT) == {"one": "1", "two": "2"}
 
 
-def test_yaml_is_merged_by_path_and_keeps_holes() -> None:
+def test_yaml_is_merged_by_path_and_keeps_placeholders() -> None:
     merged = yaml.safe_load(merge_yaml(f"a: {{b: 1, c: 2}}\nd: {HOLE}\n", {"a": {"b": None, "e": [1]}}))
     assert merged == {"a": {"c": 2, "e": [1]}, "d": HOLE}
     assert f"d: {HOLE}\n" in merge_yaml(f"d: {HOLE}\n", {"x": 1})
 
 
-def test_toml_is_merged_by_path_and_keeps_bare_holes() -> None:
+def test_toml_is_merged_by_path_and_keeps_bare_placeholders() -> None:
     text = f'version = 3\n[plugins."io.x"]\nflag = {HOLE}\nlist = ["a"]\n'
     merged = merge_toml(text, {"plugins": {"io.x": {"more": {"k": "v"}, "list": None}}, "version": 4})
     assert f"flag = {HOLE}\n" in merged

@@ -72,7 +72,7 @@ def test_a_secret_shows_as_its_digest_only() -> None:
     assert "s3cret" not in repr(difference) + repr(secret) + repr(secret.entry(Absent(), CONTEXT))
 
 
-def test_a_hole_that_nothing_fills_yet_is_named() -> None:
+def test_a_placeholder_that_nothing_fills_yet_is_named() -> None:
     later = File("/etc/crt", str(Placeholder("pki/ca.crt")))
     assert later.diff(Absent(), CONTEXT) == Difference("create", "known after pki/ca.crt")
     assert (later.staged(CONTEXT), later.entry(Absent(), CONTEXT)) == ({}, {})

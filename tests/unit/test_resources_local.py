@@ -65,7 +65,7 @@ def test_a_public_half_follows_its_key() -> None:
     assert made(*pair, values=mixed) == other
 
 
-def test_a_text_with_a_hole_waits_for_what_fills_it() -> None:
+def test_a_text_with_a_placeholder_waits_for_what_fills_it() -> None:
     text = WorkspaceFile("kubeconfig", f"ca: {Placeholder('pki/ca.crt')}\n")
     with pytest.raises(ValueError, match="kubeconfig: not all of its placeholders are known"):
         text.make({}, NOW)

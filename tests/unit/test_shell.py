@@ -113,17 +113,17 @@ def everything(path: Path) -> str:
     ids=lambda one: getattr(one, "kind", ""),
 )
 def test_each_kind_is_typed_by_the_command_that_everybody_knows(resource: Resource, typed: list[ManualStep]) -> None:
-    assert list(resource.shell()) == typed
+    assert list(resource.manual_steps()) == typed
 
 
 def test_what_needs_several_commands_is_typed_in_their_order() -> None:
     lent = ApiObjects("rbac", "kind: A\n", "/etc/admin.conf", bootstrap_kubeconfig="text\n", settled="true")
-    words = [one.command.split()[0] for one in lent.shell()]
+    words = [one.command.split()[0] for one in lent.manual_steps()]
     assert words == ["install", "kubectl", "rm", "true"]
-    assert [one.text for one in lent.shell()] == ["text\n", "kind: A\n", "", ""]
-    assert [one.command.split()[0] for one in SwapOff().shell()] == ["systemctl", "swapoff", "[", "systemctl"]
-    assert "useradd --system" in User("etcd", "/var/lib/etcd").shell()[0].command
-    off = Package("haproxy", "haproxy", keep_service_off="haproxy.service").shell()
+    assert [one.text for one in lent.manual_steps()] == ["text\n", "kind: A\n", "", ""]
+    assert [one.command.split()[0] for one in SwapOff().manual_steps()] == ["systemctl", "swapoff", "[", "systemctl"]
+    assert "useradd --system" in User("etcd", "/var/lib/etcd").manual_steps()[0].command
+    off = Package("haproxy", "haproxy", keep_service_off="haproxy.service").manual_steps()
     assert off[1].command == "systemctl disable --now haproxy.service"
 
 
@@ -131,7 +131,7 @@ def test_a_block_leaves_the_rest_of_its_file_alone_however_often_it_is_typed(tmp
     path = tmp_path / "hosts"
     path.write_text("127.0.0.1 localhost\n")
     for address in ("10.0.0.1", "10.0.0.2"):
-        (typed,) = Block(str(path), f"{address} a\n").shell()
+        (typed,) = Block(str(path), f"{address} a\n").manual_steps()
         subprocess.run(["sh", "-euc", typed.command], input=typed.text, text=True, check=True)
     assert path.read_text() == "127.0.0.1 localhost\n# BEGIN hardway\n10.0.0.2 a\n# END hardway\n"
 
@@ -157,21 +157,28 @@ def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm
 
 def test_keys_stay_what_they_were_when_they_are_typed_again() -> None:
     for key in (Key("pki/a.key", "rsa-2048"), RandomKey("secrets/k")):
-        assert key.shell({}).command.startswith(f"[ -e {key.path} ] || openssl ")
+        assert key.manual_step({}).command.startswith(f"[ -e {key.path} ] || openssl ")
 
 
 def test_a_certificate_tells_what_its_names_are_for() -> None:
     spec = CertificateSpec("a", ("o",), ("localhost",), ("10.32.0.1",), frozenset({"server"}))
-    typed = Certificate("pki/a.crt", spec, "ecdsa-p256", "pki/ca").shell({"10.32.0.1": "what pods dial"})
+    typed = Certificate("pki/a.crt", spec, "ecdsa-p256", "pki/ca").manual_step({"10.32.0.1": "what pods dial"})
     assert "IP.1   = 10.32.0.1  # what pods dial" in typed.text
     assert "keyUsage               = critical, digitalSignature\n" in typed.text
     assert "-subj /O=o/CN=a" in typed.command
 
 
-def test_a_file_with_holes_names_the_command_that_fills_them() -> None:
+def test_a_file_with_placeholders_names_the_command_that_fills_them() -> None:
     local: Local = WorkspaceFile("kubeconfig", f"ca: {Placeholder('pki/ca.crt', 'base64')}\nprice: $1\n")
-    assert document(local.shell({}).text) == ["<<EOF", "ca: $(openssl base64 -A -in pki/ca.crt)", "price: \\$1", "EOF"]
-    assert PublicKey("pki/sa.pub", "pki/sa.key").shell({}).command.startswith("openssl pkey -in pki/sa.key -pubout")
+    assert document(local.manual_step({}).text) == [
+        "<<EOF",
+        "ca: $(openssl base64 -A -in pki/ca.crt)",
+        "price: \\$1",
+        "EOF",
+    ]
+    assert (
+        PublicKey("pki/sa.pub", "pki/sa.key").manual_step({}).command.startswith("openssl pkey -in pki/sa.key -pubout")
+    )
 
 
 def test_a_document_ends_at_a_mark_that_is_not_in_it() -> None:
@@ -229,7 +236,7 @@ def test_the_script_of_any_inventory_is_bash(text: str) -> None:
     assert subprocess.run(["bash", "-n"], input=said, text=True, capture_output=True, check=False).stderr == ""
 
 
-def test_nobody_calls_hardway_or_python_and_no_mark_of_a_hole_is_left() -> None:
+def test_nobody_calls_hardway_or_python_and_no_mark_of_a_placeholder_is_left() -> None:
     for name in ("lab", "lab-small", "single", "vagrant"):
         said = everything(INVENTORIES / f"{name}.yaml")
         called = re.compile(r"(^|[|;&(] *)(hardway|python3?) ", re.MULTILINE)

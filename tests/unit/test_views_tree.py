@@ -41,7 +41,7 @@ def files(root: Path) -> dict[str, str]:
     return {str(path.relative_to(root)): path.read_text() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
-def test_every_artifact_has_its_place_and_holes_stand_there_by_name(tmp_path: Path) -> None:
+def test_every_artifact_has_its_place_and_placeholders_stand_there_by_name(tmp_path: Path) -> None:
     write_tree(tmp_path / "tree", tree(DECLARED, VALUES, with_secrets=False))
     written = files(tmp_path / "tree")
     index = written.pop(INDEX)

@@ -20,7 +20,7 @@ NODE_PORTS = (30000, 32767)
 class Flow:
     """TCP connections that a machine must let in.
 
-    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from wherever the
+    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from where the
     API is used.
     """
 

@@ -25,7 +25,7 @@ class Model:
     state: State
     versions: Mapping[str, str]
 
-    def chosen(self, component: str, machine: Machine) -> Mapping[str, object]:
+    def overrides(self, component: str, machine: Machine) -> Mapping[str, object]:
         """The operator's `settings:` for a component on a machine."""
         return self.cluster.settings_for(component, machine)
 
@@ -78,7 +78,7 @@ class Phase:
     """One chapter of the tutorial.
 
     `resources` yields what goes on machines, in the order in which it is to be put there; `local`
-    what lies in the operator's workspace, dependencies first; `proofs` what must then hold.
+    what is in the operator's workspace, dependencies first; `proofs` what must then hold.
     """
 
     name: str
@@ -94,11 +94,11 @@ def placed(phase: Phase, model: Model) -> Iterator[Placed]:
         yield Placed(machine, phase.name, resource)
 
 
-def pki_hole(name: str, *, form: Literal["plain", "base64"] = "plain") -> str:
+def pki_placeholder(name: str, *, form: Literal["plain", "base64"] = "plain") -> str:
     """The placeholder for a file below `pki/`; private keys are secret."""
     return str(Placeholder(f"pki/{name}", form, secret=name.endswith(".key")))
 
 
-def fact_hole(name: str) -> str:
+def fact_placeholder(name: str) -> str:
     """The placeholder for what is known only when a machine has been seen, such as `cgroup-driver`."""
     return str(Placeholder(f"fact/{name}"))

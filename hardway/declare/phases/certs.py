@@ -1,6 +1,6 @@
 """Chapter certs: three CAs, the service-account key pair, and every certificate.
 
-Three CAs, as kubeadm makes them: with the tutorial's one, whoever holds a key signed for one purpose
+Three CAs, as kubeadm makes them: with the tutorial's one, anyone who holds a key signed for one purpose
 (reading etcd, speaking for the aggregation layer) would be believed for every other.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
-from hardway.declare.phases.base import Declared, Model, Phase, Proof, pki_hole
+from hardway.declare.phases.base import Declared, Model, Phase, Proof, pki_placeholder
 from hardway.declare.phases.paths import ETCD_PKI, KUBERNETES, PKI
 from hardway.declare.pki import CertificateSpec, Usage
 from hardway.declare.resources import Certificate, Directory, File, Key, Local, PublicKey, User
@@ -139,7 +139,7 @@ def _on(machine: Machine) -> Iterator[User | Directory | File]:
         yield from _pair("kubelet", f"kubelet-{machine.name}")
     if machine.is_load_balancer:
         # HAProxy reads a client's certificate and key from one file.
-        both = pki_hole("haproxy-health.crt") + pki_hole("haproxy-health.key")
+        both = pki_placeholder("haproxy-health.crt") + pki_placeholder("haproxy-health.key")
         yield File(f"{PKI}/haproxy-health.pem", both, mode=0o600)
 
 
@@ -164,15 +164,15 @@ def _pair(name: str, source: str = "", owner: str = "root") -> Iterator[File]:
 
 
 def _public(name: str, source: str = "") -> File:
-    return File(f"{PKI}/{name}", pki_hole(source or name))
+    return File(f"{PKI}/{name}", pki_placeholder(source or name))
 
 
 def _secret(name: str, source: str = "", owner: str = "root") -> File:
-    return File(f"{PKI}/{name}", pki_hole(source or name), 0o600, owner, owner)
+    return File(f"{PKI}/{name}", pki_placeholder(source or name), 0o600, owner, owner)
 
 
 def proofs(model: Model) -> Iterator[Proof]:
-    """Each certificate is asked where it lies: its chain, its purpose, its key, a name that it must hold."""
+    """Each certificate is asked where it is: its chain, its purpose, its key, a name that it must hold."""
     cluster = model.cluster
     for machine in cluster.controllers:
         yield _proof(machine, "ca.crt", "kube-apiserver", "sslserver", f"-verify_ip {cluster.first_service_address}",

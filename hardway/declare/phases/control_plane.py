@@ -41,7 +41,7 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         etcd_servers=",".join(f"https://{one.ip}:2379" for one in _own_first(model, machine)),
         cipher_suites=",".join(TLS_CIPHERS),
     )
-    return merge_flags(text, component, model.chosen(component, machine))
+    return merge_flags(text, component, model.overrides(component, machine))
 
 
 def _own_first(model: Model, machine: Machine) -> list[Machine]:

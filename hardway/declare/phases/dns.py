@@ -26,7 +26,7 @@ def manifest(model: Model) -> str:
         dns_address=network.dns_address,
         image=IMAGES["image/coredns"].ref,
     )
-    overlay = model.chosen("coredns", model.cluster.controllers[0])
+    overlay = model.overrides("coredns", model.cluster.controllers[0])
     documents = text.split("---\n")
     return "---\n".join(
         merge_yaml(one, overlay if yaml_text.document(one)["kind"] == "Deployment" else {}) for one in documents

@@ -1,4 +1,4 @@
-"""Chapter encryption: Secrets lie encrypted in etcd.
+"""Chapter encryption: Secrets are encrypted in etcd.
 
 No `identity` provider: on a cluster that never held plain Secrets it would only allow one to be read.
 """

@@ -25,7 +25,7 @@ def unit(model: Model, machine: Machine) -> str:
         token=model.state.etcd_token,
         cipher_suites=",".join(TLS_CIPHERS),
     )
-    return merge_flags(text, "etcd", model.chosen("etcd", machine))
+    return merge_flags(text, "etcd", model.overrides("etcd", machine))
 
 
 def resources(model: Model) -> Iterator[Declared]:
@@ -58,7 +58,7 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
 
 def plaintext_query(host: str, port: int) -> str:
     """What is answered to a client that speaks no TLS: nothing, though the connection itself was taken."""
-    # Who hangs up without reading resets the connection, which head tells as an error.
+    # Closing without reading resets the connection, which head reports as an error.
     ask = 'printf "GET /version HTTP/1.0\\r\\n\\r\\n" >&3; timeout 3 head -c 300 <&3 2>/dev/null || true'
     return f"bash -c 'exec 3<>/dev/tcp/{host}/{port} || exit 1; {ask}'"
 
@@ -114,7 +114,7 @@ def proofs(model: Model) -> Iterator[Proof]:
 PHASE = Phase(
     "etcd",
     "Bootstrapping etcd",
-    "All that the cluster knows lies here; it is lost with the majority of the members.",
+    "All that the cluster knows is here; it is lost with the majority of the members.",
     resources,
     proofs,
 )

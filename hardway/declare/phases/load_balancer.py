@@ -19,7 +19,7 @@ HAPROXY = "/usr/sbin/haproxy"
 def haproxy_cfg(model: Model, machine: Machine) -> str:
     servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.cluster.controllers)
     text = render("configs/haproxy.cfg", port=model.cluster.endpoint_port, servers=servers)
-    return merge_sections(text, model.chosen("haproxy", machine))
+    return merge_sections(text, model.overrides("haproxy", machine))
 
 
 def resources(model: Model) -> Iterator[Declared]:

@@ -1,4 +1,4 @@
-"""Where things lie on a machine: kubeadm's and the tutorial's places, where auditors look for them."""
+"""Where things are on a machine: kubeadm's and the tutorial's places, where auditors look for them."""
 
 BIN = "/usr/local/bin"
 UNITS = "/etc/systemd/system"

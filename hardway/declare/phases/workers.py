@@ -7,7 +7,7 @@ import yaml
 from hardway.artifacts.catalogue import IMAGES
 from hardway.declare.network import BRIDGE, CNI_CONFIG, cni_config, plugins
 from hardway.declare.network.proxy import direct
-from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_hole
+from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_placeholder
 from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
 from hardway.declare.render import merge_toml, merge_yaml, render
@@ -137,24 +137,24 @@ def containerd_config(model: Model, machine: Machine) -> str:
     text = render(
         "configs/containerd-config.toml",
         pause=IMAGES["image/pause"].ref,
-        restrict_oom_score_adj=fact_hole("restrict-oom-score-adj"),
-        systemd_cgroup=fact_hole("systemd-cgroup"),
+        restrict_oom_score_adj=fact_placeholder("restrict-oom-score-adj"),
+        systemd_cgroup=fact_placeholder("systemd-cgroup"),
     )
-    return merge_toml(text, model.chosen("containerd", machine))
+    return merge_toml(text, model.overrides("containerd", machine))
 
 
 def kubelet_config(model: Model, machine: Machine) -> str:
     network = model.cluster.network
     text = render(
         "configs/kubelet-config.yaml",
-        cgroup_driver=fact_hole("cgroup-driver"),
-        fail_cgroup_v1=fact_hole("fail-cgroup-v1"),
+        cgroup_driver=fact_placeholder("cgroup-driver"),
+        fail_cgroup_v1=fact_placeholder("fail-cgroup-v1"),
         cluster_domain=network.cluster_domain,
         dns_address=network.dns_address,
-        resolv_conf=fact_hole("resolv-conf"),
+        resolv_conf=fact_placeholder("resolv-conf"),
         pod_cidr=machine.pods,
     )
-    return merge_yaml(text, model.chosen("kubelet", machine))
+    return merge_yaml(text, model.overrides("kubelet", machine))
 
 
 def node_labels(model: Model) -> str:
@@ -177,10 +177,10 @@ def proxy_config(model: Model, machine: Machine) -> str:
         name=machine.name,
         mode=model.cluster.network.proxy_mode,
         pod_cidr=model.cluster.network.pod_cidr,
-        conntrack_max_per_core=fact_hole("conntrack-max-per-core"),
-        conntrack_min=fact_hole("conntrack-min"),
+        conntrack_max_per_core=fact_placeholder("conntrack-max-per-core"),
+        conntrack_min=fact_placeholder("conntrack-min"),
     )
-    return merge_yaml(text, model.chosen("kube-proxy", machine))
+    return merge_yaml(text, model.overrides("kube-proxy", machine))
 
 
 def proofs(model: Model) -> Iterator[Proof]:

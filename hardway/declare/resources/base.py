@@ -2,7 +2,7 @@
 
 A resource is a frozen value: what should be on a machine. A kind knows how to ask for all its
 resources with one fragment of POSIX sh (`probe`), how to read the answer (`parse`), what differs
-(`diff`), the steps that mend it (`steps`), and how to take it away again (`undo`). Nothing here
+(`diff`), the steps that fix it (`steps`), and how to take it away again (`undo`). Nothing here
 performs I/O, and nothing here knows Kubernetes.
 """
 
@@ -117,7 +117,7 @@ class Resource(ABC):
         """The sh fragment that does it; it is safe to run again after it was cut off anywhere."""
 
     @abstractmethod
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         """What a person would type instead of `steps`, on a machine that has none of it yet."""
 
     def staged(self, context: Context) -> Mapping[str, bytes]:

@@ -73,7 +73,7 @@ class Image(Resource):
             f"{CTR} images ls -q | grep -qxF {quote(self.reference)}"
         )
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         pinned = "--label io.cri-containerd.pinned=pinned"
         return (ManualStep(f"ctr -n k8s.io images import {pinned} - >/dev/null", source=f"{binary(self.file)}.tar"),)
 
@@ -165,7 +165,7 @@ class ApiObjects(Resource):
             ]
         return "\n".join(filter(None, (*lines, self.settled)))
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         kubeconfig = BOOTSTRAP if self.bootstrap_kubeconfig else self.kubeconfig
         flags = "apply --server-side --field-manager=hardway --force-conflicts -f -"
         apply = ManualStep(f"kubectl --kubeconfig={kubeconfig} {flags}", self.manifest)

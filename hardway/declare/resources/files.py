@@ -54,9 +54,9 @@ class Stat:
 
 
 def stat_probe(paths: Sequence[str], inside: Sequence[str] = ()) -> str:
-    """Prints a line for each path that exists, and for all that lies `inside` folders, in one process.
+    """Prints a line for each path that exists, and for everything `inside` folders, in one process.
 
-    An edit in place changes the times of what lies in a folder, and not the folder's own.
+    An edit in place changes the times of what is in a folder, and not the folder's own.
     """
     patterns = "".join(f" {quote(folder)}/*" for folder in inside)
     return f"stat --printf {quote(STAT_FORMAT + chr(92) + 'n')} -- {quote(*paths)}{patterns} 2>/dev/null || true"
@@ -125,7 +125,7 @@ class File(OnDisk):
         return fill(self.text, context.values)
 
     def has_content(self, stat: Stat, context: Context) -> bool:
-        """Whether what lies there differs in its access at most."""
+        """Whether what is there differs in its access at most."""
         content = self.content(context)
         return stat.is_regular and content is not None and stat.digest == sha256(content)
 
@@ -163,7 +163,7 @@ class File(OnDisk):
     def steps(self, difference: Difference, context: Context) -> str:
         return _put(self, staged_name(self.key), self.owner, self.group)
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
         install = quote("install", "-D", "-m", f"{self.mode:o}", *owner, "/dev/stdin", self.path)
         only = list(placeholders(self.text))
@@ -209,7 +209,7 @@ class Directory(OnDisk):
     def steps(self, difference: Difference, context: Context) -> str:
         return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
         return (ManualStep(quote("install", "-d", "-m", f"{self.mode:o}", *owner, self.path)),)
 
@@ -271,7 +271,7 @@ class Binary(OnDisk):
     def steps(self, difference: Difference, context: Context) -> str:
         return _put(self, f"bin/{self.file}-{self.version}", "root", "root")
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         return (
             ManualStep(quote("install", "-m", f"{self.mode:o}", "/dev/stdin", self.path), source=binary(self.file)),
         )
@@ -340,7 +340,7 @@ class Block(Resource):
     def steps(self, difference: Difference, context: Context) -> str:
         return f"put_block {quote(f'{STAGE}/{staged_name(self.key)}', self.path)}"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         begin, end = self.marks()
         path, new = quote(self.path), quote(f"{self.path}.new")
         # Written through, not renamed over: the file may be a mount.

@@ -44,7 +44,7 @@ class Package(Resource):
     def steps(self, difference: Difference, context: Context) -> str:
         return f"install_package {quote(self.package, self.command, self.keep_service_off, self.proxy)}"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         there = f"[ -e {self.command} ]" if self.command.startswith("/") else f"command -v {quote(self.command)}"
         proxy = f"http_proxy={self.proxy} https_proxy={self.proxy} " if self.proxy else ""
         get = f"{proxy}apt-get install -y --no-install-recommends {quote(self.package)} </dev/null"
@@ -88,7 +88,7 @@ class Hostname(Resource):
             f"printf '%s\\n' {name} >/etc/hostname; hostnamectl set-hostname -- {name} 2>/dev/null || hostname {name}"
         )
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         return (ManualStep(f"hostnamectl set-hostname {quote(self.hostname)}"),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class User(Resource):
         )  # fmt: skip
         return f"getent passwd {quote(self.user)} >/dev/null || {add}"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         add = f"useradd --system --user-group --no-create-home --home-dir {quote(self.home)}"
         there = f"getent passwd {quote(self.user)} >/dev/null"
         return (ManualStep(f"{there} ||\n  {add} --shell /usr/sbin/nologin {quote(self.user)}"),)

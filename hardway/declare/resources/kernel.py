@@ -60,7 +60,7 @@ class Sysctl(Resource):
     def steps(self, difference: Difference, context: Context) -> str:
         return f"sysctl -q -w {quote(f'{self.setting}={self.value}')}"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         enough = f'[ "$(sysctl -n {quote(self.setting)})" -ge {quote(self.value)} ] || ' if self.at_least else ""
         return (ManualStep(f"{enough}sysctl -q -w {quote(f'{self.setting}={self.value}')}"),)
 
@@ -114,7 +114,7 @@ class Module(Resource):
         # A module stays loaded on reset: others may have come to use it.
         return f"modprobe -- {quote(self.module)} || {self.test}"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         return (ManualStep(f"{self.test} || modprobe {quote(self.module)}"),)
 
 
@@ -161,7 +161,7 @@ class SwapOff(Resource):
     def steps(self, difference: Difference, context: Context) -> str:
         return "swap_off"
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         units = "systemctl list-units --all --plain --no-legend --type=swap | cut -d' ' -f1"
         services = f"systemctl list-unit-files --state=enabled --no-legend {quote(*SWAP_SERVICES)} | cut -d' ' -f1"
         return (
@@ -224,7 +224,7 @@ class Route(Resource):
     def steps(self, difference: Difference, context: Context) -> str:
         return quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         return (ManualStep(quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")),)
 
     @classmethod

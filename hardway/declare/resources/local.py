@@ -1,4 +1,4 @@
-"""What lies on the operator's computer: keys, certificates, kubeconfigs.
+"""What is on the operator's computer: keys, certificates, kubeconfigs.
 
 They are made from values of the workspace by pure functions; only `workspace.py` writes them.
 """
@@ -39,8 +39,8 @@ class Local(ABC):
         """The new content; whatever it builds upon is in `values` already."""
 
     @abstractmethod
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
-        """What a person would type in the workspace's folder, where umask is 077, to have the file anew.
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
+        """What a person would type in the workspace's folder, where umask is 077, to create the file.
 
         `notes` has a comment for a certificate's names. What is typed feeds its own text into `command`.
         """
@@ -61,7 +61,7 @@ class Key(Local):
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return pki.new_key(self.algorithm)
 
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         if self.algorithm == "ecdsa-p256":
             how = "-algorithm EC -pkeyopt ec_paramgen_curve:P-256"
         else:
@@ -90,7 +90,7 @@ class PublicKey(Local):
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return pki.public_key_pem(values[self.of])
 
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         return ManualStep(
             f"openssl pkey -in {quote(self.of)} -pubout -out {quote(self.path)} && chmod 644 {quote(self.path)}"
         )
@@ -126,7 +126,7 @@ class Certificate(Local):
             return pki.issue_ca(self.spec, key, now)
         return pki.issue(self.spec, key, values[f"{self.ca}.crt"], values[f"{self.ca}.key"], now)
 
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         """It feeds openssl's extension file; the request has only the name and the key's proof of possession."""
         signer = f"-signkey {quote(self.key_path)}"
         if self.ca is not None:
@@ -158,7 +158,7 @@ class RandomKey(Local):
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return secrets.token_bytes(self.size)
 
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         path = quote(self.path)
         return ManualStep(f"[ -e {path} ] || openssl rand -out {path} {self.size}")
 
@@ -186,5 +186,5 @@ class WorkspaceFile(Local):
             raise ValueError(f"{self.path}: not all of its placeholders are known")
         return content
 
-    def shell(self, notes: Mapping[str, str]) -> ManualStep:
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         return ManualStep(f"cat >{quote(self.path)}", self.text)

@@ -1,4 +1,4 @@
-"""systemd services: enabled, running, and running what lies on disk."""
+"""systemd services: enabled, running, and running what is on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROPERTIES = (
 class Check:
     """A condition that a machine can ask itself.
 
-    `script` is sh: status 0 means it holds; else what it printed tells what is missing. It is
+    `script` is sh: status 0 means it holds; else what it printed says what is missing. It is
     asked every `every` seconds, for at most `limit` seconds.
     """
 
@@ -58,7 +58,7 @@ class Running:
 
 @dataclass(frozen=True)
 class Service(Resource):
-    """A unit that is enabled and active, and that runs what now lies on disk.
+    """A unit that is enabled and active, and that runs what now is on disk.
 
     `inputs` are the paths whose change needs a restart (the unit file, its drop-in folder, its
     binary, configuration, certificates it does not read again); `reload_inputs` those that a reload
@@ -131,7 +131,7 @@ class Service(Resource):
             lines.append(f"begin_unit reload {quote(self.unit)}")
         return "\n".join(lines)
 
-    def shell(self) -> tuple[ManualStep, ...]:
+    def manual_steps(self) -> tuple[ManualStep, ...]:
         """Nobody waits at the first of several machines that start together: `ready` is asked afterwards."""
         return (ManualStep(quote("systemctl", "restart", "--no-block", self.unit)),)
 

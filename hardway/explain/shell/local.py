@@ -21,7 +21,7 @@ def local_lines(phase: str, found: Sequence[Local], cluster: Cluster) -> list[st
         if name != title:
             lines += ["", f"# {phase}/{name}"]
             title = name
-        typed = one.shell(notes)
+        typed = one.manual_step(notes)
         first, *rest = typed.command.split("\n")
         mark, *text = document(typed.text) if typed.text else ("",)
         lines += [f"{first} {mark}".rstrip(), *text, *rest]

@@ -51,9 +51,9 @@ def _merged(orders: Iterable[Sequence[str]]) -> list[str]:
 
 
 def _typed(resource: Resource, sources: Mapping[str, str]) -> tuple[ManualStep, ...]:
-    """A text that lies in the workspace as a file is not typed once more."""
+    """A text that is in the workspace as a file is not typed once more."""
     return tuple(replace(one, text="", source=sources[one.text]) if one.text in sources else one
-                 for one in resource.shell())  # fmt: skip
+                 for one in resource.manual_steps())  # fmt: skip
 
 
 def _alike(
@@ -102,7 +102,7 @@ def _general_text(texts: Mapping[str, str], names: Mapping[str, Names]) -> str |
 
 
 def typed_lines(phase: str, found: Sequence[Action]) -> list[str]:
-    """All of one chapter: what lies on disk or in the kernel by groups of machines, then what runs in its order."""
+    """All of one chapter: what is on disk or in the kernel by groups of machines, then what runs in its order."""
     lying = [one for one in found if not isinstance(one.resource, _RUNNING)]
     running = [one for one in found if isinstance(one.resource, _RUNNING)]
     lines: list[str] = []
@@ -122,7 +122,7 @@ def typed_lines(phase: str, found: Sequence[Action]) -> list[str]:
 
 
 def _lying(phase: str, who: Who, found: Sequence[Action]) -> list[str]:
-    """Commands first (a folder, a user before what needs them), then files that lie in the workspace, then texts."""
+    """Commands first (a folder, a user before what needs them), then files that are in the workspace, then texts."""
     flat = [(one.resource, typed) for one in found for typed in one.typed]
     lines = _commands(who, [typed.command for _, typed in flat if not typed.text and not typed.source])
     lines += _sent(who, [(resource, typed) for resource, typed in flat if typed.source])

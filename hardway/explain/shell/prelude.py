@@ -114,7 +114,7 @@ def _ssh(cluster: Cluster) -> list[str]:
 
 
 def _known_hosts(cluster: Cluster) -> list[str]:
-    """A lab's keys are known; all others are met on the very way by which hardway goes, and found by it later."""
+    """A lab's keys are known; all others are recorded over the route that hardway takes, so it finds them later."""
     if cluster.lab is not None:
         return []
     first = "command ssh -n -F ssh_config -o StrictHostKeyChecking=accept-new"

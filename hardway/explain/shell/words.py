@@ -50,7 +50,7 @@ def quoted(text: str) -> str:
 
 
 def document(text: str, *, loop: bool = False) -> list[str]:
-    """What follows `<<`: the mark, the text's lines, the mark again. Holes become commands; secrets stay in files.
+    """What follows `<<`: mark, lines, mark. Placeholders become commands; secrets stay in files.
 
     In a `loop` the variables of `generalized` count.
     """
@@ -106,7 +106,7 @@ class Names:
 
 
 def generalized(text: str, machine: Names) -> str:
-    """The text with what is this machine's own as variables, wherever it is a word of its own."""
+    """The text with what is this machine's own as variables, where it is a word of its own."""
     if machine.pods:
         text = text.replace(machine.pods, "${pods[$machine]}")
     if machine.address:

@@ -18,7 +18,7 @@ NODE_PREFIX = "system:node:"
 
 
 def setup_of(evidence: Evidence) -> Setup:
-    """The scene's setup; a rule that needs it is not asked without one."""
+    """The setup of the evidence; a rule that needs it only runs with one."""
     assert evidence.setup is not None
     return evidence.setup
 
@@ -29,7 +29,7 @@ def stem(where: str) -> str:
 
 
 def api_servers(setup: Setup) -> Iterator[tuple[MachineSetup, Certificate]]:
-    """What API servers present, or will, as far as a file's name tells."""
+    """What API servers present, or will, as far as a file's name says."""
     for machine in setup.machines.values():
         if found := machine.presents.get("kube-apiserver/server"):
             yield machine, found

@@ -73,7 +73,7 @@ RULES = (
         "encryption-identity", SETUP, identity_first, "the first provider writes: identity writes plain text",
         "put the provider with the key first", layer="control plane",
         detects="an encryption configuration that begins with `identity`",
-        symptom="smoke-test: Secrets lie in etcd in plain text",
+        symptom="smoke-test: Secrets are stored in etcd in plain text",
     ),
     Rule(
         "token-key", SETUP, token_keys, "a token that one signs must be believed by all API servers",

@@ -232,7 +232,7 @@ RULES = (
     Rule(
         "pod-range", SETUP, pod_ranges, "an address says on which machine its pod is: two machines cannot share it",
         "a range of its own for each worker", layer="network",
-        detects="pod ranges that overlap, lie outside of the cluster's, or differ between kubelet, CNI and inventory",
+        detects="pod ranges that overlap, are outside of the cluster's, or differ between kubelet, CNI and inventory",
         symptom="routes: pods of one worker do not answer those of another",
     ),
     Rule(

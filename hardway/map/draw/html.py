@@ -81,7 +81,7 @@ def _certificates(drawn: Map) -> str:
         for one in drawn.authorities
         for leaf in one.signs
     ]  # fmt: skip
-    return _table(("certificate", "CA", "CN, O", "usage", "names", "days", "lies on"), rows)
+    return _table(("certificate", "CA", "CN, O", "usage", "names", "days", "on"), rows)
 
 
 def _name(path: str) -> str:

@@ -51,7 +51,7 @@ def port_words(machine: MachineOnMap, row: str) -> str:
 
 
 def laid_out(drawn: Map, kinds: Sequence[Kind], first_height: Callable[[float], float]) -> Layout:
-    """`first_height` tells from the room there is how high the operator's tier is, where the CAs are kept."""
+    """`first_height` computes from the room there is how high the operator's tier is, where the CAs are kept."""
     beside = {side: [kind for kind in kinds if side_of(kind) == side] for side in SIDES}
     left, right = 2 * EDGE, WIDTH - 2 * EDGE
     # How much is beside the tiers depends on their order, and that on the room that is left for them.

@@ -1,4 +1,4 @@
-"""From what lies and runs on machines to a Setup. Pure: texts in, values out.
+"""From the files and processes of machines to a Setup. Pure: texts in, values out.
 
 Texts have placeholders where something is secret or still to be made, and a `Book` says what each stands for.
 """
@@ -89,7 +89,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Material:
-    """What lies and runs on one machine, by path and by component; `unseen` says why a path could not be read."""
+    """Files and processes of one machine, by path and by component; `unseen` says why a path could not be read."""
 
     machine: str
     files: Mapping[str, str]

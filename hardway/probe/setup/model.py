@@ -23,10 +23,10 @@ COMPONENTS = (
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that lies somewhere, or that is to be made.
+    """A certificate that is somewhere, or that is to be made.
 
     `usages` is empty where it is good for any use. `key` and `signer` identify key pairs; `signer` is
-    empty where only the signature tells. `not_after` is None for what is to be made.
+    empty where only the signature identifies it. `not_after` is None for what is to be made.
     """
 
     where: str

@@ -1,4 +1,4 @@
-"""Texts as they may leave the place where they lie: what is secret in them is a placeholder that names its digest."""
+"""Texts as they may leave the place where they are: what is secret in them is a placeholder that names its digest."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _key(pem: bytes) -> str:
     """The placeholder of a key pair; nothing for what cannot be read."""
     try:
         public = pem if b"PUBLIC KEY" in pem else pki.public_key_pem(pem)
-        return key_hole(pki.public_key_digest(public))
+        return key_placeholder(pki.public_key_digest(public))
     except pki.PemError:
         return ""
 
@@ -45,7 +45,9 @@ def _inline(found: re.Match[str]) -> str:
     if name in ("token", "password") or value == "hidden":
         return f"{found[1]}hidden"
     content = _decoded(value)
-    return found[1] + (_key(content) if name == "client-key-data" else secret_hole(sha256(content), len(content)))
+    return found[1] + (
+        _key(content) if name == "client-key-data" else secret_placeholder(sha256(content), len(content))
+    )
 
 
 def _decoded(value: str) -> bytes:
@@ -55,12 +57,12 @@ def _decoded(value: str) -> bytes:
         return b""
 
 
-def key_hole(digest: str) -> str:
+def key_placeholder(digest: str) -> str:
     """Stands for a key pair, by the SHA-256 of its public half."""
     return str(Placeholder(f"key/{digest}", secret=True))
 
 
-def secret_hole(digest: str, size: int) -> str:
+def secret_placeholder(digest: str, size: int) -> str:
     """Stands for a secret of that many bytes, by their SHA-256."""
     return str(Placeholder(f"secret/{digest}/{size}", secret=True))
 
