@@ -10,8 +10,9 @@ from hardway.declare.phases.paths import BIN
 from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
 from hardway.inventory.model import API_PORT, Machine
 from hardway.preflight.surroundings import ports
-from hardway.probe.symptoms import Symptoms, UnitState
+from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
+from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
 
 PHASE = {

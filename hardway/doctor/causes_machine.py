@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, drifts, lines, on, seen, snapshot
-from hardway.probe.symptoms import Space, UnitState
+from hardway.probe.symptoms import Space
 from hardway.probe.symptoms_probe import FULL, units
+from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
 
 NEEDED = 64 * 1024

@@ -9,7 +9,8 @@ from hardway.declare.network import CNI_CONFIG
 from hardway.declare.phases.paths import KUBELET_CONF, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.doctor.remedies import HERE, SYMPTOMS, WORKER, apply, lines, on, seen, snapshot
-from hardway.probe.symptoms import Symptoms, UnitState
+from hardway.probe.symptoms import Symptoms
+from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
 
 RUNTIME = ("plugins", "io.containerd.cri.v1.runtime", "containerd", "runtimes", "runc", "options", "SystemdCgroup")

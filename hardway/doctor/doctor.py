@@ -14,14 +14,14 @@ from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
 from hardway.engine.planner import Plan
 from hardway.engine.prove import prove
-from hardway.engine.session import Session, new_nonce
+from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Proved
 from hardway.inventory.model import Cluster
 from hardway.preview.plan import Preview
 from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
-from hardway.probe.symptoms_probe import OBJECTS, script
+from hardway.probe.symptoms_probe import OBJECTS, questions
 from hardway.rules import Evidence, examine
 
 
@@ -91,24 +91,20 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
 
 
 def _ask(session: Session, cluster: Cluster, name: str) -> Symptoms | HardwayError:
-    nonce = new_nonce()
     try:
-        answer = session.run(
-            name, script(cluster, cluster.machine(name), nonce), what="ask what could be wrong", check=False
-        )
+        return parse(session.ask(name, questions(cluster, cluster.machine(name)), what="ask what could be wrong"))
     except HardwayError as error:
         return error
-    return parse(answer.stdout.decode(errors="replace"), nonce)
 
 
 def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms]) -> Objects | None:
     for controller in cluster.controllers:
         if controller.name in machines and "readyz check passed" in machines[controller.name].readyz:
             try:
-                answer = session.run(controller.name, OBJECTS, what="ask the API", check=False)
+                said = session.ask(controller.name, OBJECTS, what="ask the API")
             except HardwayError:
                 continue
-            if found := objects(answer.stdout.decode(errors="replace"), controller.name):
+            if found := objects(said, controller.name):
                 return found
     return None
 

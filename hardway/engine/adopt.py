@@ -12,27 +12,26 @@ from dataclasses import dataclass, field, replace
 import hardway
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Placed
-from hardway.declare.phases.etcd import ETCDCTL
-from hardway.declare.phases.paths import ENCRYPTION_CONFIG, PKI
+from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, PKI
 from hardway.declare.resources import Absent, Context, Directory, Present, User
 from hardway.engine.plan import View
 from hardway.engine.session import Session
+from hardway.probe import control, units
+from hardway.probe.script import Answers, Question
 from hardway.state import State, advanced, nodes_of
 from hardway.values import sha256
 
 CA = "pki/ca.crt"
 HINT = "hardway plan shows what is there; hardway apply --adopt takes it over"
 
-_ASK = rf"""
-{ETCDCTL} --endpoints=https://127.0.0.1:2379 member list 2>/dev/null | sed 's/^/member /'
-for unit in etcd kube-apiserver kube-controller-manager; do
-  pid=$(systemctl show -p MainPID --value $unit.service)
-  [ "${{pid:-0}}" != 0 ] || continue
-  tr '\0' '\n' </proc/$pid/cmdline | sed -n "s/^--/$unit /p"
-  [ $unit != kube-apiserver ] || /proc/$pid/exe --version | sed 's/^Kubernetes v/version /'
-done
-sed -n 's/^ *- \(secretbox\|aescbc\|identity\):.*/provider \1/p' {ENCRYPTION_CONFIG} 2>/dev/null || true
-"""
+UNITS = ("etcd", "kube-apiserver", "kube-controller-manager")
+QUESTIONS = (
+    control.AGREED_MEMBERS,
+    units.args(UNITS),
+    Question("version", f"{BIN}/kube-apiserver --version", limit=10),
+    Question("providers", f"sed -n 's/^ *- \\(secretbox\\|aescbc\\|identity\\):.*/\\1/p' {ENCRYPTION_CONFIG}", limit=5),
+)
+"""Who made this cluster, and how?"""
 
 
 @dataclass(frozen=True)
@@ -106,27 +105,21 @@ def adopted(
 
 def ask(session: Session, name: str) -> Found:
     """What a controller says of the cluster that it is part of; nothing where nothing runs."""
-    answer = session.run(name, _ASK, what="ask who made this cluster, and how", check=False)
-    return read(answer.text)
+    return read(session.ask(name, QUESTIONS, what="ask who made this cluster, and how"))
 
 
-def read(text: str) -> Found:
-    """The answer to `ask`."""
-    members: dict[str, str] = {}
+def read(answers: Answers) -> Found:
+    """The answers to QUESTIONS."""
+    members = {one.name: one.peer for one in control.members(answers) if one.started}
     flags: dict[tuple[str, str], str] = {}
-    single: dict[str, str] = {}
-    for line in text.splitlines():
-        head, _, rest = line.partition(" ")
-        if head == "member":
-            fields = [one.strip() for one in rest.split(",")]
-            if len(fields) >= 5 and fields[1] == "started":
-                members[fields[2]] = fields[3]
-        elif head in ("version", "provider"):
-            single.setdefault(head, rest)  # The API server writes with the first provider.
-        else:
-            name, _, value = rest.partition("=")
-            flags[head, name] = value
-    return Found(members, flags, single.get("version", ""), single.get("provider", ""))
+    for unit, words in units.parse_args(answers).items():
+        for word in words:
+            name, _, value = word.removeprefix("--").partition("=")
+            flags[unit, name] = value
+    version = answers["version"].text.removeprefix("Kubernetes v")
+    providers = answers["providers"].lines
+    # The API server writes with the first provider.
+    return Found(members, flags, version, providers[0] if providers else "")
 
 
 ISSUER = "https://kubernetes.default.svc."

@@ -1,13 +1,13 @@
 """From what is declared and what was seen to what is to be done. Pure: it is handed observations.
 
-A machine is asked once: one script with a section for each kind of resource (`probe_script`), one
-answer (`read_answer`). The difference is a list of `Change` in the order in which it would be made.
+A machine is asked once: one question for each kind of resource (`questions`), and one
+reading of the answers (`read_answer`). The difference is a list of `Change` in the order in which it would be made.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from hardway.declare.resources import KINDS, Context, Difference, Observed, Pres
 from hardway.declare.resources.files import Binary, File, Stat, parse_stat, stat_probe
 from hardway.facts import Facts
 from hardway.journal import Journal
+from hardway.probe.script import Answers, Question, cat
 
 
 @dataclass(frozen=True)
@@ -55,42 +56,35 @@ class Change:
         return self.difference.verb in ("start", "restart", "reload")
 
 
-def probe_script(resources: Sequence[Resource], nonce: str) -> str:
-    """The one script that looks at a machine. It writes nothing."""
-    sections = [
-        ("facts", facts_room.SCRIPT),
-        ("journal", _cat(journal_room.PATH)),
-        ("state", _cat(journal_room.STATE_PATH)),
-    ]
+def questions(resources: Sequence[Resource]) -> Iterator[Question]:
+    """All that is asked of a machine when it is observed. It writes nothing."""
+    yield Question("facts", facts_room.SCRIPT, strict=True)
+    yield Question("journal", cat(journal_room.PATH), strict=True)
+    yield Question("state", cat(journal_room.STATE_PATH), strict=True)
     for kind, wanted in _by_kind(resources).items():
-        sections.append((kind, KINDS[kind].probe(wanted)))
+        yield Question(kind, KINDS[kind].probe(wanted), strict=True)
     extra = _other_inputs(resources)
     if extra:
-        sections.append(("inputs", stat_probe(extra, inside=[path for path in extra if path.endswith(".d")])))
-    # A fragment is a shell of its own, so that none can end or change the next.
-    return "\n".join(f"printf '\\n{nonce} {name}\\n'\n(\n{script}\n)" for name, script in sections) + "\ntrue\n"
+        folders = [path for path in extra if path.endswith(".d")]
+        yield Question("inputs", stat_probe(extra, inside=folders), strict=True)
 
 
-def read_answer(resources: Sequence[Resource], nonce: str, output: str, *, deep: bool = False) -> View:
-    """Turns the answer into values. Digests of files are known where the journal's index has them, unless `deep`."""
-    sections: dict[str, str] = {}
-    for part in output.split(f"\n{nonce} ")[1:]:
-        name, _, text = part.partition("\n")
-        sections[name] = text
-    journal = journal_room.read(sections.get("journal", ""))
+def read_answer(resources: Sequence[Resource], answers: Answers, *, deep: bool = False) -> View:
+    """Turns the answers into values. Digests of files are known where the journal's index has them, unless `deep`."""
+    journal = journal_room.read(answers["journal"].output)
     observed: dict[str, Observed] = {}
     for kind, wanted in _by_kind(resources).items():
-        observed.update(KINDS[kind].parse(wanted, sections.get(kind, "")))
+        observed.update(KINDS[kind].parse(wanted, answers[kind].output))
     for key, seen in observed.items():
         if isinstance(seen, Present) and isinstance(seen.value, Stat):
             digest = None if deep else journal.digest(key.partition(":")[2], seen.value.identity)
             observed[key] = Present(replace(seen.value, digest=digest))
     return View(
-        facts=facts_room.parse(sections.get("facts", "")),
+        facts=facts_room.parse(answers["facts"].output),
         journal=journal,
-        state_text=sections.get("state", "").strip(),
+        state_text=answers["state"].output.strip(),
         observed=observed,
-        drop_ins=parse_stat(sections.get("inputs", "")),
+        drop_ins=parse_stat(answers["inputs"].output),
     )
 
 
@@ -191,10 +185,6 @@ def _by_kind(resources: Sequence[Resource]) -> dict[str, list[Any]]:
     for resource in resources:
         groups.setdefault(resource.kind, []).append(resource)
     return groups
-
-
-def _cat(path: str) -> str:
-    return f"[ ! -r {path} ] || cat {path}"
 
 
 def by_machine(changes: Iterable[Change]) -> dict[str, list[Change]]:

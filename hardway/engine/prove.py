@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from hardway.declare.phases.base import Proof
-from hardway.engine.session import Session, new_nonce
+from hardway.engine.session import Session
 from hardway.errors import ProofFailed
 from hardway.events import Proved
+from hardway.probe.script import TIMED_OUT, Answer, Answers, Question
 
 QUERY_LIMIT = 20
 """Seconds for one query; one that hangs must not keep the others from being asked."""
@@ -19,21 +18,12 @@ GRACE = 5.0
 """Seconds that any proof has right after a change, whatever it says of itself."""
 EVIDENCE_LENGTH = 240
 
-Question = tuple[str, Proof]
-"""A chapter's name and one of its proofs."""
+NO_AUTHORITIES = "export SSL_CERT_FILE=/dev/null"
+"""Each `openssl x509` would read all of the system's authorities first, and take five times as long."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a query left behind: exit status (None: there is no answer), standard output and error."""
-
-    code: int | None
-    output: str
-    error: str
-
-
-def prove(session: Session, proofs: Sequence[Question], *, wait: float = 0) -> list[Proved]:
-    """Asks all proofs, with one script a machine; the results in the order given.
+def prove(session: Session, proofs: Sequence[tuple[str, Proof]], *, wait: float = 0) -> list[Proved]:
+    """Asks all proofs (each with its chapter), with one script a machine; the results in the order given.
 
     What does not hold is asked again until it does, for as long as the proof says that it may take
     (`within`, but GRACE at least), and at most `wait` seconds. Every machine of a proof must be in the session.
@@ -88,7 +78,7 @@ def evidence(proof: Proof, answer: Answer) -> str:
         return "the script ended before this was asked"
     if _holds(proof, answer):
         return _cut(seen) or "yes"
-    if answer.code in (124, 137):
+    if answer.code in TIMED_OUT:
         return f"no answer within {QUERY_LIMIT} s"
     said = " ".join(f"{seen} {answer.error}".split())
     status = f"exit status {answer.code}" if answer.code else ""
@@ -96,50 +86,19 @@ def evidence(proof: Proof, answer: Answer) -> str:
     return "; ".join(filter(None, (_cut(said) or "(nothing)", status, wanted)))
 
 
-def script(asked: Sequence[tuple[int, Proof]], nonce: str) -> str:
-    """Asks all of one machine's proofs, each in a shell of its own: none can end or change the next."""
-    # Each `openssl x509` would read all of the system's authorities first, and take five times as long.
-    lines = ["export SSL_CERT_FILE=/dev/null"]
-    for number, proof in asked:
-        query = f"timeout -k 1 {QUERY_LIMIT} sh -euc {shlex.join([proof.query])}"
-        lines += [
-            f"printf '\\n{nonce} {number} out\\n'; code=0",
-            f"{{ said=$({query} 2>&1 >&3 3>&-) || code=$?; }} 3>&1",
-            f'printf \'\\n{nonce} {number} %s\\n%s\' "$code" "$said"',
-        ]
-    return "\n".join(lines) + f"\nprintf '\\n{nonce} end end\\n'\n"
-
-
-def parse(output: str, nonce: str) -> dict[int, Answer]:
-    """The answers by number."""
-    found: dict[int, Answer] = {}
-    outputs: dict[str, str] = {}
-    for part in output.split(f"\n{nonce} ")[1:]:
-        head, _, text = part.partition("\n")
-        number, _, what = head.partition(" ")
-        if what == "out":
-            outputs[number] = text
-        elif number != "end":
-            found[int(number)] = Answer(int(what), outputs.get(number, ""), text)
-    return found
-
-
 def _ask(session: Session, asked: Sequence[tuple[int, Proof]]) -> dict[int, Answer]:
-    nonce = new_nonce()
-    by_machine: dict[str, list[tuple[int, Proof]]] = {}
+    by_machine: dict[str, list[Question]] = {}
     for number, proof in asked:
-        by_machine.setdefault(proof.machine, []).append((number, proof))
+        query = f"{NO_AUTHORITIES}\n{proof.query}"
+        by_machine.setdefault(proof.machine, []).append(Question(str(number), query, limit=QUERY_LIMIT))
 
-    def ask(name: str) -> dict[int, Answer]:
-        mine = by_machine[name]
-        limit = 10.0 + (QUERY_LIMIT + 1) * len(mine)
-        result = session.run(name, script(mine, nonce), what=f"ask {len(mine)} proofs", timeout=limit, check=False)
-        return parse(result.stdout.decode(errors="replace"), nonce)
+    def ask(name: str) -> Answers:
+        questions = by_machine[name]
+        limit = 10.0 + (QUERY_LIMIT + 1) * len(questions)
+        return session.ask(name, questions, what=f"ask {len(questions)} proofs", timeout=limit)
 
-    answers: dict[int, Answer] = {}
-    for found in session.each(by_machine, ask).values():
-        answers.update(found)
-    return {number: answers.get(number, Answer(None, "", "")) for number, _ in asked}
+    answers = session.each(by_machine, ask)
+    return {number: answers[proof.machine][str(number)] for number, proof in asked}
 
 
 def _holds(proof: Proof, answer: Answer) -> bool:

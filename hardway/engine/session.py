@@ -6,7 +6,6 @@ import contextlib
 import getpass
 import os
 import re
-import secrets
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import TypeVar
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources.files import Stat
-from hardway.engine.plan import View, probe_script, read_answer, to_hash, with_digests
+from hardway.engine.plan import View, questions, read_answer, to_hash, with_digests
 from hardway.engine.scripts import hash_command, parse_hashes
 from hardway.errors import HardwayError, Locked, MachineError
 from hardway.events import CommandRun, MachineProgress, Note, Sink, StepFinished, StepStarted, discard
 from hardway.inventory.model import Cluster, Machine
+from hardway.probe.script import Answers, Question, answers, new_nonce, script
 from hardway.remote import AskSecret, Fleet, MachineErrors, MachineIO, Result, Target, fan_out, run_with_retry
 from hardway.workspace import Workspace
 
@@ -63,6 +63,12 @@ class Session:
         result = run_with_retry(self.machines[name], script, timeout=timeout, what=what, check=check)
         self.events(CommandRun(name, what, script, result.seconds))
         return result
+
+    def ask(self, name: str, questions: Iterable[Question], *, what: str, timeout: float = PROBE_LIMIT) -> Answers:
+        """Asks a machine with one script. Raises CommandFailed where a strict question fails."""
+        nonce = new_nonce()
+        result = self.run(name, script(questions, nonce), what=what, timeout=timeout)
+        return answers(result.stdout, nonce)
 
 
 @dataclass(frozen=True)
@@ -184,11 +190,6 @@ def timed(name: str, events: Sink) -> Iterator[None]:
     events(StepFinished(name, (datetime.now(UTC) - started).total_seconds()))
 
 
-def new_nonce() -> str:
-    """Parts the answers of one script: nothing that a machine says can look like it."""
-    return f"hardway-{secrets.token_hex(8)}"
-
-
 def observe(
     session: Session,
     declaration: Declaration,
@@ -201,13 +202,11 @@ def observe(
     `staged` holds, by machine, digests by (inode, size) that were checked there before a rename;
     `earlier` what this run saw before, whose digests hold for files that have not moved since.
     """
-    nonce = new_nonce()
 
     def look(name: str) -> View:
         session.events(MachineProgress(name, "observe", "running"))
         resources = [one.resource for one in declaration.on(name)]
-        answer = session.run(name, probe_script(resources, nonce), what="observe")
-        view = read_answer(resources, nonce, answer.stdout.decode(errors="replace"), deep=session.deep)
+        view = read_answer(resources, session.ask(name, questions(resources), what="observe"), deep=session.deep)
         checked = (staged or {}).get(name, {})
         known = {
             path: checked[(stat.inode, stat.size)]

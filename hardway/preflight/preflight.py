@@ -11,7 +11,7 @@ from hardway.declare.phases.hosts import MODULES
 from hardway.declare.resources import Module, Present
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.plan import View
-from hardway.engine.session import Session, new_nonce
+from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.inventory.model import Cluster
@@ -81,23 +81,19 @@ def _dialled(
     dials = {name: wanted for name in seen - bare if (wanted := _dials(cluster, name, bare))}
 
     def dial(name: str) -> Mapping[tuple[str, int], Reached]:
-        nonce = new_nonce()
-        answer = session.run(name, host_room.dial_script(dials[name], nonce), what="dial new machines")
-        return host_room.parse_dialled(answer.stdout.decode(errors="replace"), nonce)
+        return host_room.reached(session.ask(name, [host_room.dial(dials[name])], what="dial new machines"))
 
     return session.each(dials, dial)
 
 
 def look(session: Session, name: str, cluster: Cluster) -> Host:
     """One script that changes nothing."""
-    nonce = new_nonce()
     features = {name: f"{Module(name, sign).test} 2>/dev/null" for name, sign in MODULES.items()}
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
     dials = _dials(cluster, name, set(session.machines))
-    answer = session.run(name, host_room.script(features, names, nonce, dials), what="preflight")
-    return host_room.parse(answer.stdout.decode(errors="replace"), nonce)
+    return host_room.parse(session.ask(name, host_room.questions(features, names, dials), what="preflight"))
 
 
 def warn(session: Session, findings: Sequence[Finding]) -> None:

@@ -84,7 +84,7 @@ def packaged_components(evidence: Evidence) -> Iterator[Found]:
         found = {name: host.units[name] for name in names if name in host.units}
         found |= {name: host.units[name] for name in OTHER_RUNTIMES if machine.is_worker and _runs(host, name)}
         if found:
-            units = ", ".join(f"{name} ({'runs' if unit.active else 'stopped'})" for name, unit in found.items())
+            units = ", ".join(f"{name} ({'runs' if unit.is_up else 'stopped'})" for name, unit in found.items())
             yield Found(
                 machine.name,
                 f"these are here already, from a package or by hand: {units}",
@@ -170,7 +170,7 @@ def names_from_dns(evidence: Evidence) -> Iterator[Found]:
 
 
 def _runs(host: Host, unit: str) -> bool:
-    return unit in host.units and host.units[unit].active
+    return unit in host.units and host.units[unit].is_up
 
 
 def is_loopback(server: str) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hardway.declare.resources import File, Present, Service
 from hardway.declare.resources.base import quote
 from hardway.declare.resources.files import Stat
 from hardway.engine.plan import Change, View
+from hardway.probe.script import Answers, Question
 from hardway.values import placeholders
 
 LONGEST = 256 * 1024
@@ -50,24 +51,25 @@ def wanted(changes: Sequence[Change], view: View) -> Wanted:
     return Wanted(tuple(files), tuple(processes))
 
 
-def script(what: Wanted, nonce: str) -> str:
+def questions(what: Wanted) -> Iterator[Question]:
     """Reads, and nothing else."""
-    lines = [f"printf '\\n{nonce} file %s\\n' {quote(path)}; cat -- {quote(path)}" for path in what.files]
-    lines += [f"printf '\\n{nonce} process %s\\n' {pid}; tr '\\0' '\\n' </proc/{pid}/cmdline" for pid in what.processes]
-    return "\n".join(f"{{ {line}; }} 2>/dev/null || true" for line in lines) + f"\nprintf '\\n{nonce} end -\\n'\n"
+    for path in what.files:
+        yield Question(f"file {path}", f"head -c {LONGEST} -- {quote(path)} 2>/dev/null")
+    for pid in what.processes:
+        yield Question(f"process {pid}", f"tr '\\0' '\\n' 2>/dev/null </proc/{pid}/cmdline")
 
 
-def parse(output: bytes, nonce: str) -> Details:
-    """What `script` printed."""
+def read(what: Wanted, answers: Answers) -> Details:
+    """What was answered; nothing of what is gone meanwhile."""
     files: dict[str, bytes] = {}
+    for path in what.files:
+        answer = answers[f"file {path}"]
+        if answer.code == 0:
+            files[path] = answer.raw
     processes: dict[int, tuple[str, ...]] = {}
-    for part in output.split(f"\n{nonce} ".encode())[1:]:
-        head, _, content = part.partition(b"\n")
-        what, _, name = head.decode().partition(" ")
-        if what == "file":
-            files[name] = content
-        elif what == "process" and content:
-            processes[int(name)] = tuple(content.decode(errors="replace").rstrip("\n").split("\n"))
+    for pid in what.processes:
+        if words := answers[f"process {pid}"].output:
+            processes[pid] = tuple(words.rstrip("\n").split("\n"))
     return Details(files, processes)
 
 

@@ -11,7 +11,7 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Binary, Block, File, Present, Resource, Service, Unknown
 from hardway.engine.blockers import LIFTED_BY_ADOPTING, Blocker
 from hardway.engine.planner import Plan, Roll
-from hardway.engine.session import Session, new_nonce
+from hardway.engine.session import Session
 from hardway.errors import DIFFERS, FAILED, OK, HardwayError
 from hardway.preview import evidence
 from hardway.preview.evidence import Details
@@ -133,12 +133,10 @@ def _details(session: Session, name: str, plan: Plan) -> Details:
     wanted = evidence.wanted(changes, plan.views[name])
     if not wanted:
         return Details()
-    nonce = new_nonce()
     try:
-        answer = session.run(name, evidence.script(wanted, nonce), what="read what differs", check=False)
+        return evidence.read(wanted, session.ask(name, evidence.questions(wanted), what="read what differs"))
     except HardwayError:
         return Details()  # It was lost in between: what differs is known, and is shown without its evidence.
-    return evidence.parse(answer.stdout, nonce)
 
 
 def _unobserved(name: str, error: HardwayError) -> Unobserved:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Literal, cast
 
-from hardway.probe.sections import answered, asked
+from hardway.probe import units as unit_probe
+from hardway.probe.script import Answers, Question
+from hardway.probe.units import UnitState
 
 UNITS = (
     "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd",
@@ -42,14 +44,6 @@ class Listener:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A systemd unit that is there; `path` is its file."""
-
-    active: bool
-    path: str
-
-
-@dataclass(frozen=True)
 class Filter:
     """A chain that IPv4 packets pass, as nft names it (`inet filter input`); empty where iptables alone knows it."""
 
@@ -78,7 +72,7 @@ class Host:
     """Of the interface that holds each address, in bytes."""
     routes: tuple[Route, ...] = ()
     listening: tuple[Listener, ...] = ()
-    units: Mapping[str, Unit] = field(default_factory=dict)
+    units: Mapping[str, UnitState] = field(default_factory=dict)
     traces: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     ruleset: str = field(default="", repr=False)
@@ -91,28 +85,24 @@ class Host:
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
 
 
-def dial_script(dials: Sequence[tuple[str, int]], nonce: str) -> str:
-    """Dials these addresses and ports, and asks nothing else."""
-    return asked({"reached": _dial(dials)}, nonce)
+def reached(answers: Answers) -> dict[tuple[str, int], Reached]:
+    """The answer to `dial`, by address and port."""
+    found = {}
+    for line in answers["reached"].lines:
+        words = line.split()
+        if len(words) == 3:
+            found[words[0], int(words[1])] = cast(Reached, words[2])
+    return found
 
 
-def parse_dialled(output: str, nonce: str) -> dict[tuple[str, int], Reached]:
-    """The answer to `dial_script`."""
-    return _reached(answered(output, nonce).get("reached", "").splitlines())
-
-
-def _reached(answers: Sequence[str]) -> dict[tuple[str, int], Reached]:
-    lines = (line.split() for line in answers)
-    return {(words[0], int(words[1])): cast(Reached, words[2]) for words in lines if len(words) == 3}
-
-
-def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials: Sequence[tuple[str, int]] = ()) -> str:
+def questions(
+    features: Mapping[str, str], names: Sequence[str], dials: Sequence[tuple[str, int]] = ()
+) -> Iterator[Question]:
     """Looks and changes nothing, but that asking nft may have the kernel load nf_tables.
 
     `features` maps kernel modules to a condition in sh that holds when the feature is there; `names` are
     to be resolved; `dials` addresses and ports to be reached.
     """
-    units = shlex.join([f"{name}.service" for name in UNITS])
     checks = "\n".join(
         f'{{ {there}; }} || grep -qs "/{name}\\.ko" $modules/modules.dep $modules/modules.builtin || echo {name}'
         for name, there in features.items()
@@ -123,13 +113,11 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials:
         "links": "ip -o link show",
         "routes": "ip -4 route show table main",
         "ports": "ss -Hltnp 2>/dev/null",
-        "units": f"systemctl show -p Id -p LoadState -p ActiveState -p FragmentPath -- {units} 2>/dev/null",
         "traces": f"for t in {shlex.join(TRACES)}; do [ ! -e $t ] || echo $t; done",
         # iptables itself is asked only where its old tables are loaded: asking would load them.
         "firewall": "nft list ruleset 2>/dev/null\n[ ! -s /proc/net/ip_tables_names ] || "
         "{ iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null; } | grep '^-P'",
         "manager": "grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && echo ufw",
-        "reached": _dial(dials) if dials else ":",
         "cgroups": "if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers\n"
         "else while read -r name h n on; do [ $on != 1 ] || echo $name; done </proc/cgroups; fi",
         "features": f"modules=/lib/modules/$(uname -r)\n{checks}",
@@ -138,7 +126,11 @@ def script(features: Mapping[str, str], names: Sequence[str], nonce: str, dials:
         if names
         else ":",
     }
-    return asked(sections, nonce)
+    yield unit_probe.states(UNITS)
+    for name, shell in sections.items():
+        yield Question(name, shell)
+    if dials:
+        yield dial(dials)
 
 
 _DIAL = rf"""command -v bash >/dev/null || exit 0
@@ -165,19 +157,18 @@ echo "$answers" | while read -r host port word; do
 done"""
 
 
-def _dial(dials: Sequence[tuple[str, int]]) -> str:
-    """All at once; a line of `HOST PORT WORD` for each. Without bash nothing is dialled."""
-    return _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials)
+def dial(dials: Sequence[tuple[str, int]]) -> Question:
+    """Dials these addresses and ports, all at once. Without bash nothing is dialled."""
+    return Question("reached", _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials))
 
 
-def parse(output: str, nonce: str) -> Host:
-    """The answer to `script`."""
-    parts = {name: text.splitlines() for name, text in answered(output, nonce).items()}
+def parse(answers: Answers) -> Host:
+    """The answers to `questions`."""
 
     def lines(name: str) -> list[str]:
-        return [line.strip() for line in parts.get(name, []) if line.strip()]
+        return [line.strip() for line in answers[name].lines]
 
-    units = dict(_units("\n".join(parts.get("units", []))))
+    units = {name: unit for name, unit in unit_probe.parse(answers).items() if unit.load not in ("", "not-found")}
     return Host(
         addresses=frozenset(address for _, address in _addresses(lines("addresses"))),
         mtus=_mtus(lines("links"), lines("addresses")),
@@ -186,9 +177,9 @@ def parse(output: str, nonce: str) -> Host:
         units=units,
         traces=tuple(lines("traces")),
         filters=tuple(_filters(lines("firewall"))),
-        ruleset="\n".join(parts.get("firewall", [])),
-        manager="firewalld" if units.get("firewalld", Unit(False, "")).active else "ufw" if lines("manager") else "",
-        reached=_reached(lines("reached")),
+        ruleset=answers["firewall"].output.rstrip("\n"),
+        manager="firewalld" if units.get("firewalld", UnitState()).is_up else "ufw" if lines("manager") else "",
+        reached=reached(answers),
         cgroups=frozenset(" ".join(lines("cgroups")).split()),
         missing_features=tuple(lines("features")),
         nameservers=tuple(
@@ -230,14 +221,6 @@ def _listeners(lines: Sequence[str]) -> Iterator[Listener]:
         address, _, port = words[3].rpartition(":")
         found = re.search(r'\("([^"]+)",pid=(\d+)', line)
         yield Listener(int(port), address, f"{found[1]} (pid {found[2]})" if found else "")
-
-
-def _units(text: str) -> Iterator[tuple[str, Unit]]:
-    for block in text.split("\n\n"):
-        fields = dict(line.partition("=")[::2] for line in block.splitlines())
-        if fields.get("LoadState") in ("loaded", "masked", "bad-setting", "error"):
-            active = fields.get("ActiveState") in ("active", "activating", "reloading")
-            yield fields["Id"].removesuffix(".service"), Unit(active, fields.get("FragmentPath", ""))
 
 
 def _filters(lines: Sequence[str]) -> Iterator[Filter]:

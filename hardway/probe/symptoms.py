@@ -7,54 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from hardway.declare.pki import Certificate
+from hardway.probe.control import MemberStatus, Node
 from hardway.probe.host import Listener
+from hardway.probe.units import UnitState
 
 Answered = Literal["open", "refused", "silent"]
 """Of a TCP port that another machine dialled; `silent` after a second."""
-
-
-@dataclass(frozen=True)
-class UnitState:
-    """A unit as systemd has it. `args` are those of the running process, else those of its file.
-
-    `status` is the exit status of its last process; `job` whether systemd is
-    about to start or stop it; `journal` the last lines of its latest start.
-    """
-
-    load: str = ""
-    active: str = ""
-    sub: str = ""
-    enabled: str = ""
-    result: str = ""
-    status: int = 0
-    restarts: int = 0
-    pid: int = 0
-    job: bool = False
-    args: tuple[str, ...] = ()
-    journal: tuple[str, ...] = ()
-
-    @property
-    def runs(self) -> bool:
-        return self.active in ("active", "reloading")
-
-    @property
-    def stopped(self) -> bool:
-        """Nobody wants it to run, or it is not there: systemd does not try."""
-        return self.active == "inactive" and not self.job
-
-    @property
-    def state(self) -> str:
-        """As `systemctl is-active` and more: `activating (auto-restart)`."""
-        return f"{self.active} ({self.sub})" if self.sub and self.sub != self.active else self.active
-
-    def flag(self, name: str) -> str | None:
-        """The value of a flag; None where it is not given."""
-        given = [arg.partition("=")[2] for arg in self.args if arg.startswith(f"--{name}=")]
-        return given[-1] if given else None
-
-    def said(self, *words: str) -> tuple[str, ...]:
-        """The last two lines of its journal that hold one of these words."""
-        return tuple([line for line in self.journal if any(word in line for word in words)][-2:])
 
 
 @dataclass(frozen=True)
@@ -98,16 +56,6 @@ class Holder(Listener):
 
 
 @dataclass(frozen=True)
-class Member:
-    """What an etcd member says of itself; identifiers are hexadecimal, as etcdctl takes them."""
-
-    identity: str
-    leader: str
-    errors: tuple[str, ...] = ()
-    revision: int = 0
-
-
-@dataclass(frozen=True)
 class Symptoms:
     """One machine. What could not be asked is empty, `images` None."""
 
@@ -140,22 +88,12 @@ class Symptoms:
     images: frozenset[str] | None = None
     cni: tuple[str, ...] = ()
     etcd_data: bool = False
-    etcd: Member | None = None
+    etcd: MemberStatus | None = None
     members: Mapping[str, str] = field(default_factory=dict)
     """Identity by name, of the members that this one knows."""
     readyz: tuple[str, ...] = ()
     """What the API server here said of its health; empty where it said nothing."""
     dns_log: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Node:
-    """A Node object. `conditions` are those that are not as they should be, in words."""
-
-    name: str
-    ready: bool
-    unschedulable: bool = False
-    conditions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

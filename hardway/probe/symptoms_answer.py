@@ -14,39 +14,35 @@ import yaml
 
 from hardway import yaml_text
 from hardway.declare import pki
-from hardway.probe.sections import answered
+from hardway.probe import control, units
+from hardway.probe.control import is_ready
+from hardway.probe.script import Answer, Answers
 from hardway.probe.symptoms import (
     Answered,
     Chain,
     Filter,
     Holder,
-    Member,
-    Node,
     Objects,
     Pod,
     Space,
     Symptoms,
-    UnitState,
 )
 
-HEALTHY_CONDITIONS = {"Ready": "True"}
-"""Of a Node; every other condition should be False."""
 _ANSWERS: dict[str, Answered] = {"0": "open", "124": "silent"}
 
 
-def parse(output: str, nonce: str) -> Symptoms:
-    """One machine's answer. What it did not answer, or in another form than was expected, stays empty."""
-    parts = answered(output, nonce)
+def parse(said: Answers) -> Symptoms:
+    """One machine's answers. What it did not answer, or in another form than was expected, stays empty."""
 
     def lines(name: str) -> list[str]:
-        return [line.rstrip() for line in parts.get(name, "").splitlines() if line.strip()]
+        return said[name].lines
 
     holders = tuple(_holders(lines("ports")))
     filters, dropping = _firewall(lines("firewall"))
     return Symptoms(
         hostname="".join(lines("hostname")),
-        addresses=tuple(re.findall(r"\sinet ([0-9.]+)", parts.get("addresses", ""))),
-        units=_units(parts),
+        addresses=tuple(re.findall(r"\sinet ([0-9.]+)", said["addresses"].output)),
+        units=units.parse(said),
         listening=holders,
         spaces=tuple(_spaces(lines("disk"))),
         swap=tuple(lines("swap")),
@@ -62,81 +58,56 @@ def parse(output: str, nonce: str) -> Symptoms:
             (host, int(port)): _ANSWERS.get(code, "refused")
             for host, port, code in (line.split() for line in lines("reach") if line.count(" ") == 2)
         },
-        certificates=dict(_certificates(parts.get("certificates", ""))),
+        certificates=dict(_certificates(said["certificates"].output)),
         keys=dict(line.split() for line in lines("keys") if line.count(" ") == 1),
         encryption="".join(lines("encryption")).partition(" ")[0],
-        servers=dict(re.findall(r"^(/[^:]+): *server: (\S+)$", parts.get("servers", ""), re.MULTILINE)),
+        servers=dict(re.findall(r"^(/[^:]+): *server: (\S+)$", said["servers"].output, re.MULTILINE)),
         backends=tuple(lines("backends")),
-        kubelet=_mapping(yaml_text.document, parts.get("kubelet", "")),
-        containerd=_mapping(tomllib.loads, parts.get("containerd", "")),
+        kubelet=_mapping(yaml_text.document, said["kubelet"].output),
+        containerd=_mapping(tomllib.loads, said["containerd"].output),
         images=frozenset(lines("images")) if "@all" in lines("images") else None,
         cni=tuple(lines("cni")),
         etcd_data=bool(lines("etcd-data")),
-        etcd=_member(parts.get("etcd", "")),
-        members=dict(_members(lines("members"))),
+        etcd=control.member_status(said),
+        # One that was announced and has not begun has no name yet, but its address.
+        members={one.name or one.peer: one.identity for one in control.members(said)},
         readyz=tuple(lines("readyz")),
         dns_log=tuple(lines("dns-log")),
     )
 
 
-def objects(output: str, server: str) -> Objects | None:
-    """The API's answer to `symptoms_probe.OBJECTS`; None where it gave none."""
-    try:
-        # Of what is not there kubectl says nothing at all.
-        nodes, pods, others = (json.loads(text.strip() or '{"items": []}') for text in f"{output}\n".split("\n@\n"))
-    except ValueError:
+def objects(answers: Answers, server: str) -> Objects | None:
+    """The API's answers to `symptoms_probe.OBJECTS`; None where it gave none."""
+    nodes, pods, others = control.nodes(answers), _items(answers["pods"]), _items(answers["others"])
+    if nodes is None or pods is None or others is None:
         return None
-    if any("failed" in one for one in (nodes, pods, others)) or "items" not in nodes:
-        return None
-    named = {(one["kind"], one["metadata"]["name"]): one for one in others.get("items", [others])}
+    named = {(one["kind"], one["metadata"]["name"]): one for one in others}
     deployment = named.get(("Deployment", "coredns"))
     service = named.get(("Service", "kube-dns"))
+    replicas = None
+    if deployment:
+        replicas = (deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("availableReplicas", 0))
     return Objects(
         server,
-        {one["metadata"]["name"]: _node(one) for one in nodes["items"]},
+        nodes,
         frozenset(name for kind, name in named if kind == "ClusterRoleBinding"),
-        (deployment["spec"].get("replicas", 1), deployment.get("status", {}).get("availableReplicas", 0))
-        if deployment
-        else None,
+        replicas,
         service["spec"].get("clusterIP", "") if service else None,
-        tuple(_pod(one) for one in pods.get("items", ())),
+        tuple(_pod(one) for one in pods),
     )
 
 
-def _blocks(text: str) -> Iterator[tuple[str, list[str]]]:
-    """Parts that begin with a line `@NAME`."""
-    for block in f"\n{text}".split("\n@")[1:]:
-        name, *rest = block.splitlines() or [""]
-        yield name, rest
-
-
-def _units(parts: Mapping[str, str]) -> dict[str, UnitState]:
-    journals = {name: tuple(rest) for name, rest in _blocks(parts.get("journal", ""))}
-    # A unit's file has several flags on a line where somebody wrote them so.
-    args = {name: tuple(" ".join(rest).split()) for name, rest in _blocks(parts.get("args", ""))}
-    found = {}
-    for block in parts.get("units", "").split("\n\n"):
-        said = dict(line.partition("=")[::2] for line in block.splitlines())
-        name = said.get("Id", "").removesuffix(".service")
-        if name:
-            found[name] = UnitState(
-                load=said.get("LoadState", ""),
-                active=said.get("ActiveState", ""),
-                sub=said.get("SubState", ""),
-                enabled=said.get("UnitFileState", ""),
-                result=said.get("Result", ""),
-                status=_number(said.get("ExecMainStatus")),
-                restarts=_number(said.get("NRestarts")),
-                pid=_number(said.get("MainPID")),
-                job=bool(_number(said.get("Job"))),
-                args=args.get(name, ()),
-                journal=tuple(line.rstrip() for line in journals.get(name, ()) if line.strip()),
-            )
-    return found
+def _items(answer: Answer) -> list[Any] | None:
+    """Of what is not there kubectl says nothing at all; of one object it says just that."""
+    try:
+        document = json.loads(answer.text or '{"items": []}') if answer.code == 0 else None
+    except ValueError:
+        return None
+    return document.get("items", [document]) if isinstance(document, dict) else None
 
 
 def _holders(lines: Sequence[str]) -> Iterator[Holder]:
-    units = dict(line[1:].partition(" ")[::2] for line in lines if line.startswith("@"))
+    names = dict(line[1:].partition(" ")[::2] for line in lines if line.startswith("@"))
     for line in lines:
         words = line.split()
         if line.startswith("@") or len(words) < 4:
@@ -144,7 +115,7 @@ def _holders(lines: Sequence[str]) -> Iterator[Holder]:
         address, _, port = words[3].rpartition(":")
         who = re.search(r'\("([^"]+)",pid=(\d+)', line)
         name, pid = (who[1], who[2]) if who else ("", "0")
-        yield Holder(int(port), address, name, int(pid), units.get(pid, ""))
+        yield Holder(int(port), address, name, int(pid), names.get(pid, ""))
 
 
 def _spaces(lines: Sequence[str]) -> Iterator[Space]:
@@ -186,7 +157,7 @@ def _nameservers(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _certificates(text: str) -> Iterator[tuple[str, pki.Certificate | None]]:
-    for path, rest in _blocks(text):
+    for path, rest in units.blocks(text):
         pem = "\n".join(rest).strip()
         if not pem and "#" in path:
             continue
@@ -196,53 +167,9 @@ def _certificates(text: str) -> Iterator[tuple[str, pki.Certificate | None]]:
             yield path, None
 
 
-def _member(text: str) -> Member | None:
-    try:
-        [answer] = json.loads(text)
-        status = answer["Status"]
-        header = status["header"]
-        # A message of protobuf in JSON leaves out what is 0.
-        return Member(
-            f"{header['member_id']:x}",
-            f"{status.get('leader', 0):x}",
-            tuple(status.get("errors", ())),
-            header.get("revision", 0),
-        )
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
-def _members(lines: Sequence[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        words = line.split(", ")
-        if re.fullmatch("[0-9a-f]{6,16}", words[0]) and len(words) >= 4:
-            # One that was announced and has not begun has no name yet, but its address.
-            yield words[2] or words[3], words[0]
-
-
-def _node(node: Mapping[str, Any]) -> Node:
-    conditions = node.get("status", {}).get("conditions", ())
-    wrong = [
-        f"{one['type']} {one['status']}: {' '.join(one.get('message', '').split())}"
-        for one in conditions
-        if one["status"] != HEALTHY_CONDITIONS.get(one["type"], "False")
-    ]
-    return Node(
-        node["metadata"]["name"],
-        _is_ready(conditions),
-        bool(node.get("spec", {}).get("unschedulable")),
-        tuple(wrong),
-    )
-
-
-def _is_ready(conditions: Iterable[Mapping[str, Any]]) -> bool:
-    """Of a node or a pod."""
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
-
-
 def _pod(pod: Mapping[str, Any]) -> Pod:
     status = pod.get("status", {})
-    ready = _is_ready(status.get("conditions", ()))
+    ready = is_ready(status.get("conditions", ()))
     return Pod(
         pod["metadata"]["name"], pod["spec"].get("nodeName", ""), ready, "" if ready else "; ".join(_troubles(status))
     )
@@ -265,7 +192,3 @@ def _mapping(load: Any, text: str) -> Mapping[str, Any]:
         if isinstance(found, dict):
             return found
     return {}
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0

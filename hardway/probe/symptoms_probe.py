@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from hardway.declare.network import flows
 from hardway.declare.phases.control_plane import KUBECTL
-from hardway.declare.phases.etcd import ETCDCTL
 from hardway.declare.phases.load_balancer import UNIT as BALANCER
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.probe.sections import asked
+from hardway.probe import control
+from hardway.probe import units as unit_probe
+from hardway.probe.script import Question
 
 KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 """Where the kubelet keeps the client certificate that it renews by itself."""
@@ -21,8 +22,6 @@ ETCD_DATA = "/var/lib/etcd"
 FILE_SYSTEMS = ("/", ETCD_DATA, "/var/lib/kubelet", "/var/lib/containerd", "/var/log")
 FULL = 97
 """Percent of a file system in use from which it is looked who fills it."""
-LINES = 40
-"""Of a unit's journal."""
 PORTS = {"controller": (API_PORT, 2379, 2380), "worker": (10250,)}
 
 _CERTIFICATE = "sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p'"
@@ -47,17 +46,18 @@ def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
     return list(dict.fromkeys((*own, *flows.dials(cluster, machine), *endpoint)))
 
 
-def script(cluster: Cluster, machine: Machine, nonce: str) -> str:
-    """All questions, each in a shell of its own: none can end or change the next."""
-    return asked(dict(_questions(cluster, machine, nonce)), nonce) + f"printf '\\n{nonce} end\\n'\n"
+def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
+    """All that is asked of one machine."""
+    yield from unit_probe.questions(units(machine))
+    for name, shell in _fragments(cluster, machine):
+        yield Question(name, shell)
+    if machine.is_controller:
+        yield from (control.STATUS, control.MEMBERS, control.UNREADY)
 
 
-def _questions(cluster: Cluster, machine: Machine, nonce: str) -> Iterator[tuple[str, str]]:
+def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     yield "hostname", "uname -n"
     yield "addresses", "ip -o -4 addr show"
-    yield "units", _units(machine)
-    yield "journal", _journals(machine)
-    yield "args", _args(machine)
     yield "ports", _PORTS
     yield "disk", _disk()
     yield "swap", "sed 1d /proc/swaps"
@@ -79,7 +79,6 @@ def _questions(cluster: Cluster, machine: Machine, nonce: str) -> Iterator[tuple
     if machine.is_controller:
         yield "encryption", f"sed -n 's/^ *secret: //p' {ENCRYPTION_CONFIG} | sha256sum"
         yield "etcd-data", f"[ -d {ETCD_DATA}/member ] && echo yes"
-        yield "control plane", _at_once(nonce, _CONTROL_PLANE)
     if machine.is_load_balancer:
         yield "backends", f"sed -n 's/^ *server //p' {HAPROXY_CFG}"
     if machine.is_worker:
@@ -88,34 +87,6 @@ def _questions(cluster: Cluster, machine: Machine, nonce: str) -> Iterator[tuple
         yield "images", f"timeout 4 {BIN}/ctr -n k8s.io images ls -q && echo @all"
         yield "cni", "ls /etc/cni/net.d"
         yield "dns-log", "tail -qn 5 /var/log/pods/kube-system_coredns-*/coredns/*.log 2>/dev/null | tail -n 10"
-
-
-def _units(machine: Machine) -> str:
-    properties = "Id,LoadState,ActiveState,SubState,UnitFileState,Result,ExecMainStatus,NRestarts,MainPID,Job"
-    names = shlex.join([f"{name}.service" for name in units(machine)])
-    return f"systemctl show -p {properties} -- {names}"
-
-
-def _journals(machine: Machine) -> str:
-    return (
-        f"for u in {shlex.join(units(machine))}; do\n"
-        "i=$(systemctl show -p InvocationID --value $u.service)\n"
-        'echo "@$u"\n'
-        f'[ -z "$i" ] || journalctl _SYSTEMD_INVOCATION_ID=$i + INVOCATION_ID=$i -n {LINES} -o cat --no-pager 2>&1\n'
-        "done"
-    )
-
-
-def _args(machine: Machine) -> str:
-    """Of the process that runs; else of the unit's file, whose lines end in a backslash."""
-    return (
-        f"for u in {shlex.join(units(machine))}; do\n"
-        "p=$(systemctl show -p MainPID --value $u.service)\n"
-        'echo "@$u"\n'
-        'if [ "${p:-0}" != 0 ] && [ -r /proc/$p/cmdline ]; then tr "\\0" "\\n" </proc/$p/cmdline\n'
-        "else sed -n '/^ExecStart=/,/[^\\\\]$/p' /etc/systemd/system/$u.service 2>/dev/null "
-        "| sed -e 's/^ExecStart=//' -e 's/ *\\\\$//' -e 's/^ *//'; fi\ndone"
-    )
 
 
 _PORTS = r"""
@@ -186,31 +157,14 @@ done
 f={PKI}/sa.pub; [ ! -e $f ] || echo "$f $(openssl pkey -pubin -pubout -outform DER -in $f 2>/dev/null | digest)\""""
 
 
-def _ask_etcd(words: str) -> str:
-    return f"timeout 4 {ETCDCTL} --endpoints=https://127.0.0.1:2379 --command-timeout=3s {words} 2>&1"
-
-
-_CONTROL_PLANE = {
-    "etcd": _ask_etcd("endpoint status -w json"),
-    "members": _ask_etcd("member list --consistency=s --hex"),
-    # What is well is not told.
-    "readyz": f"timeout 4 {KUBECTL} get --raw='/readyz?verbose' 2>&1 | grep -v ' ok$'",
-}
-
-
-def _at_once(nonce: str, questions: Mapping[str, str]) -> str:
-    """Questions that may take their whole time-out; each answer is short enough to be written in one piece."""
-    lines = [f"( said=$({text}); printf '\\n{nonce} {name}\\n%s\\n' \"$said\" ) &" for name, text in questions.items()]
-    return "\n".join([*lines, "wait"])
-
-
-OBJECTS = f"""
-kubectl() {{ timeout 6 {KUBECTL} "$@" 2>/dev/null || echo '{{"failed": true}}'; }}
-kubectl get nodes -o json
-echo @
-kubectl -n kube-system get pods -l k8s-app=kube-dns -o json
-echo @
-kubectl -n kube-system get --ignore-not-found -o json \
-  deployment/coredns service/kube-dns $(printf 'clusterrolebinding/%s ' hardway:kubelet-api-admin)
-"""
-"""Asked on one controller whose API server is ready: three answers in JSON, parted by a line with an @."""
+OBJECTS = (
+    control.NODES,
+    Question("pods", f"{KUBECTL} -n kube-system get pods -l k8s-app=kube-dns -o json", limit=6, most=control.API_MOST),
+    Question(
+        "others",
+        f"{KUBECTL} -n kube-system get --ignore-not-found -o json deployment/coredns service/kube-dns "
+        "clusterrolebinding/hardway:kubelet-api-admin",
+        limit=6,
+    ),
+)
+"""Asked on one controller whose API server is ready."""

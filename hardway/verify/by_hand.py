@@ -13,6 +13,8 @@ from hardway.engine.session import Session
 from hardway.errors import HardwayError, UsageError
 from hardway.lint.declared import dns_service, kubelet_users
 from hardway.preview.plan import Unobserved
+from hardway.probe.control import API_MOST
+from hardway.probe.script import Question
 from hardway.probe.setup import seen
 from hardway.probe.setup.material import Material, interpret
 from hardway.probe.setup.model import MachineSetup, Setup
@@ -106,9 +108,8 @@ def _objects(session: Session, machines: Mapping[str, MachineSetup]) -> list[Map
         if name not in session.machines or "kube-apiserver" not in machine.components or not admins:
             continue
         kubectl = f"kubectl {shlex.join([f'--kubeconfig={admins[0]}'])} --request-timeout=5s"
-        script = "\n".join(f"{kubectl} get {what} -o json && echo '@@'" for what in OBJECTS)
-        answer = session.run(name, script, what="ask the API", check=False)
-        parts = answer.stdout.decode(errors="replace").split("@@\n")
-        if answer.code == 0 and len(parts) == len(OBJECTS) + 1:
-            return [one for part in parts[:-1] for one in json.loads(part)["items"]]
+        questions = [Question(what, f"{kubectl} get {what} -o json", limit=10, most=API_MOST) for what in OBJECTS]
+        answers = session.ask(name, questions, what="ask the API")
+        if all(answers[what].code == 0 for what in OBJECTS):
+            return [one for what in OBJECTS for one in json.loads(answers[what].output)["items"]]
     return None

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from hardway.probe import host
+from hardway.probe.script import answers, script
 
 pytestmark = pytest.mark.contract
 
@@ -29,11 +30,11 @@ PORTS = {7001: "silent", 7002: "rejected", 7003: "rejected", 7004: "refused", 70
 
 def test_each_obstacle_is_told_from_the_others() -> None:
     dials = [*(("127.0.0.1", port) for port in PORTS), ("192.0.2.1", 6443)]
-    script = f"{SETUP}\n{host.dial_script(dials, 'NONCE')}\n}}"
+    asked = f"{SETUP}\n{script([host.dial(dials)], 'NONCE')}\n}}"
     done = subprocess.run(
-        ["unshare", "--net", "sh", "-euc", script], capture_output=True, text=True, timeout=30, check=True
+        ["unshare", "--net", "sh", "-euc", asked], capture_output=True, text=True, timeout=30, check=True
     )
-    assert host.parse_dialled(done.stdout, "NONCE") == {
+    assert host.reached(answers(done.stdout.encode(), "NONCE")) == {
         **{("127.0.0.1", port): said for port, said in PORTS.items()},
         ("192.0.2.1", 6443): "unrouted",
     }

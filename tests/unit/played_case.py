@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from hardway.inventory.model import Cluster, Endpoint, LabSpec, Machine
-from hardway.probe.symptoms import Objects, Snapshot, Symptoms, UnitState
+from hardway.probe.script import Answer, Answers, answers
+from hardway.probe.symptoms import Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
+from hardway.probe.units import UnitState
 from hardway.rules import Evidence
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -35,11 +37,17 @@ def cluster() -> Cluster:
 
 
 def recorded(machine: str) -> Symptoms:
-    return parse((RECORDED / f"{machine}.txt").read_text(), "NONCE")
+    return parse(answers((RECORDED / f"{machine}.txt").read_bytes(), "NONCE"))
+
+
+def api(nodes: str, pods: str, others: str) -> Answers:
+    """What an API server says to doctor."""
+    said = {"nodes": nodes, "pods": pods, "others": others}
+    return Answers({name: Answer(0, text.encode()) for name, text in said.items()})
 
 
 def recorded_objects() -> Objects:
-    found = objects((RECORDED / "objects.txt").read_text(), "one")
+    found = objects(api(*(RECORDED / "objects.txt").read_text().split("\n@\n")), "one")
     assert found is not None
     return found
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -16,30 +16,40 @@ from hardway.errors import HardwayError
 from hardway.preflight.preflight import preflight
 from hardway.preview.page import plan_page
 from hardway.preview.plan import Preview
+from hardway.probe.script import Answer, Answers
+
+
+def otherwise(ours: str, theirs: str) -> dict[str, str]:
+    """SAID with something else in it."""
+    return {name: text.replace(ours, theirs) for name, text in SAID.items()}
+
+
+def read(texts: Mapping[str, str]) -> takeover.Found:
+    return takeover.read(Answers({name: Answer(0, text.encode()) for name, text in texts.items()}))
+
 
 NewCluster = Callable[[str], FakeCluster]
 ETCD = "/etc/systemd/system/etcd.service"
 
-SAID = """\
-member 8e9e05c52164694d, started, head, https://10.240.0.10:2380, https://10.240.0.10:2379, false
-etcd name=head
-etcd initial-cluster-token=drawn-by-hand
-kube-apiserver service-cluster-ip-range=10.32.0.0/24
-kube-apiserver service-account-issuer=https://kubernetes.default.svc.cluster.local
-version 1.36.4
-kube-controller-manager cluster-cidr=10.200.0.0/16
-provider secretbox
-"""
+SAID = {
+    "members": "8e9e05c52164694d, started, head, https://10.240.0.10:2380, https://10.240.0.10:2379, false\n",
+    "args": "@etcd\n/usr/local/bin/etcd\n--name=head\n--initial-cluster-token=drawn-by-hand\n"
+    "@kube-apiserver\nkube-apiserver\n--service-cluster-ip-range=10.32.0.0/24\n"
+    "--service-account-issuer=https://kubernetes.default.svc.cluster.local\n"
+    "@kube-controller-manager\nkube-controller-manager\n--cluster-cidr=10.200.0.0/16\n",
+    "version": "Kubernetes v1.36.4\n",
+    "providers": "secretbox\nidentity\n",
+}
 """What the controller of PAIR answers to the question who made its cluster."""
 
 
 @pytest.fixture
-def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], None]:
     """Puts words into the controllers' mouths; without it they say SAID."""
 
-    def says(text: str) -> None:
+    def says(texts: Mapping[str, str]) -> None:
         def ask(session: Session, name: str) -> takeover.Found:
-            return takeover.read(text)
+            return read(texts)
 
         monkeypatch.setattr(takeover, "ask", ask)
 
@@ -48,7 +58,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 @pytest.fixture
-def typed(built_cluster: NewCluster, answer: Callable[[str], None]) -> FakeCluster:
+def typed(built_cluster: NewCluster, answer: Callable[[Mapping[str, str]], None]) -> FakeCluster:
     """Two machines as a person leaves them: no journal, no State, a token of the person's own."""
     made = built_cluster(PAIR)
     made.init(("access",))  # the copied workspace's own path stands in its ssh_config
@@ -68,20 +78,20 @@ def plan(made: FakeCluster, phases: tuple[str, ...] = PHASE_NAMES) -> Preview:
 
 
 def test_what_the_processes_say_is_read() -> None:
-    found = takeover.read(SAID)
+    found = read(SAID)
     assert found.members == {"head": "https://10.240.0.10:2380"}
     assert found.flags["etcd", "initial-cluster-token"] == "drawn-by-hand"
     assert (found.version, found.provider) == ("1.36.4", "secretbox")
-    assert takeover.read("").members == {}
+    assert read({}).members == {}
 
 
 def test_the_first_provider_is_the_one_that_writes() -> None:
-    assert takeover.read("provider aescbc\nprovider identity\n").provider == "aescbc"
+    assert read({"providers": "aescbc\nidentity\n"}).provider == "aescbc"
 
 
 def test_an_issuer_of_ones_own_says_nothing_about_the_domain() -> None:
     born = {
-        issuer: takeover.fixed(takeover.read(f"kube-apiserver service-account-issuer={issuer}\n"))
+        issuer: takeover.fixed(read({"args": f"@kube-apiserver\nkube-apiserver\n--service-account-issuer={issuer}\n"}))
         for issuer in ("https://kubernetes.default.svc.corp.example", "https://oidc.example.net")
     }
     assert list(born.values()) == [{"network.cluster_domain": "corp.example"}, {}]
@@ -138,15 +148,18 @@ def test_a_file_that_differs_is_overwritten_by_adopting_alone(typed: FakeCluster
 @pytest.mark.parametrize(
     "said",
     [
-        "",
-        SAID.replace("started, head", "started, other"),
-        SAID.replace("started, head", "unstarted, "),
-        SAID + "member 1, started, second, https://10.240.0.11:2380, https://10.240.0.11:2379, false\n",
+        {},
+        otherwise("started, head", "started, other"),
+        otherwise("started, head", "unstarted, "),
+        {
+            **SAID,
+            "members": f"{SAID['members']}1, started, second, https://10.0.0.11:2380, https://10.0.0.11:2379, false\n",
+        },
     ],
     ids=["silent", "another name", "unstarted", "one more"],
 )
 def test_an_etcd_that_is_not_the_inventory_s_is_never_taken_for_it(
-    typed: FakeCluster, answer: Callable[[str], None], said: str
+    typed: FakeCluster, answer: Callable[[Mapping[str, str]], None], said: Mapping[str, str]
 ) -> None:
     answer(said)
     assert ["holds an etcd" in one.what for one in plan(typed).refusals] == [True]
@@ -154,7 +167,7 @@ def test_an_etcd_that_is_not_the_inventory_s_is_never_taken_for_it(
         typed.init(adopt=True)
 
 
-def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callable[[str], None]) -> None:
+def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callable[[Mapping[str, str]], None]) -> None:
     ca = typed.workspace().root / "pki/ca.crt"
     ca.write_bytes(ca.read_bytes() + b"\n")
     assert "holds an etcd" in plan(typed).refusals[0].what
@@ -164,14 +177,14 @@ def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callab
     ("ours", "theirs", "kind"),
     [
         ("10.32.0.0/24", "10.96.0.0/12", "pending:fixed"),
-        ("version 1.36.4", "version 1.35.6", "pending:upgrade"),
+        ("Kubernetes v1.36.4", "Kubernetes v1.35.6", "pending:upgrade"),
         ("secretbox", "aescbc", "pending:fixed"),
     ],
 )
 def test_what_a_cluster_was_born_with_is_found_out_and_not_overwritten(
-    typed: FakeCluster, answer: Callable[[str], None], ours: str, theirs: str, kind: str
+    typed: FakeCluster, answer: Callable[[Mapping[str, str]], None], ours: str, theirs: str, kind: str
 ) -> None:
-    answer(SAID.replace(ours, theirs))
+    answer(otherwise(ours, theirs))
     assert [one.kind for one in plan(typed).refusals] == [kind]
     with pytest.raises(Blocked) as caught:
         typed.init(adopt=True)
@@ -179,7 +192,7 @@ def test_what_a_cluster_was_born_with_is_found_out_and_not_overwritten(
 
 
 def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(
-    new_cluster: NewCluster, answer: Callable[[str], None]
+    new_cluster: NewCluster, answer: Callable[[Mapping[str, str]], None]
 ) -> None:
     made = new_cluster(PAIR)
     made.init(("hosts", "certs", "kubeconfigs", "encryption"))

@@ -23,6 +23,7 @@ from hardway.doctor.registry import RULES
 from hardway.errors import UsageError
 from hardway.events import Proved
 from hardway.lab.faults import FAULTS, Forged, Forgery, fault
+from hardway.probe.script import Answer, Answers
 from hardway.probe.symptoms_answer import objects
 from hardway.rules import Finding, examine
 from hardway.state import State
@@ -53,11 +54,11 @@ NODES, PODS = '{"items": []}', '{"items": []}'
 
 
 def test_what_the_api_does_not_have_is_known_and_what_it_did_not_say_is_not() -> None:
-    gone = objects(f"{NODES}\n@\n{PODS}\n@\n", "one")
+    gone = objects(played.api(NODES, PODS, ""), "one")
     assert gone is not None
     assert (gone.replicas, gone.bindings) == (None, frozenset())
-    assert objects(f'{NODES}\n@\n{PODS}\n@\n{{"failed": true}}\n', "one") is None
-    assert objects("", "one") is None
+    assert objects(Answers({**played.api(NODES, PODS, ""), "others": Answer(1)}), "one") is None
+    assert objects(Answers(), "one") is None
 
 
 def test_an_effect_without_a_cause_stands_for_itself() -> None:

@@ -14,7 +14,8 @@ from hardway.doctor.diagnosis import diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
 from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
-from hardway.probe.symptoms import Chain, Drift, Filter, Holder, Member, Snapshot, Space
+from hardway.probe.control import MemberStatus
+from hardway.probe.symptoms import Chain, Drift, Filter, Holder, Snapshot, Space
 from hardway.probe.symptoms_probe import KUBELET_CLIENT
 from hardway.rules import examine
 
@@ -27,7 +28,7 @@ YESTERDAY = datetime(2026, 11, 20, tzinfo=UTC)
 def _without_quorum(case: Snapshot) -> Snapshot:
     for name in ("two", "three"):
         case = on(unit(case, name, "etcd", **vars(played.STOPPED)), name, etcd=None)
-    return on(case, "one", etcd=Member("a930bfb2af77b0ea", "0", ("etcdserver: no leader",)))
+    return on(case, "one", etcd=MemberStatus("a930bfb2af77b0ea", "0", ("etcdserver: no leader",)))
 
 
 def _wiped(case: Snapshot) -> Snapshot:
@@ -110,7 +111,7 @@ WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     ),
     "other-encryption-key": lambda case: on(case, "three", encryption="0" * 64),
     "dead-endpoint": lambda case: entry(case, "three", "servers", KUBELET_CONF, "https://127.0.0.1:7443"),
-    "etcd-alarm": lambda case: on(case, "three", etcd=Member("1c27", "a930", ("memberID:1 alarm:NOSPACE",), 7)),
+    "etcd-alarm": lambda case: on(case, "three", etcd=MemberStatus("1c27", "a930", ("memberID:1 alarm:NOSPACE",), 7)),
     "etcd-corrupt": _corrupt,
     "etcd-quorum": _without_quorum,
     "etcd-wiped": _wiped,

@@ -23,9 +23,10 @@ from hardway.declare.resources import (
 )
 from hardway.declare.resources.files import Stat
 from hardway.declare.resources.service import Running
-from hardway.engine.plan import Change, View, conflicts, differences, probe_script, read_answer, to_hash, with_digests
+from hardway.engine.plan import Change, View, conflicts, differences, questions, read_answer, to_hash, with_digests
 from hardway.facts import parse
 from hardway.journal import Journal
+from hardway.probe.script import Answer, Answers
 from hardway.values import sha256
 
 UNIT, CONFIG, TOOL = "/etc/systemd/system/a.service", "/etc/a/config", "/usr/local/bin/a"
@@ -170,22 +171,16 @@ def test_two_chapters_cannot_declare_the_same_thing() -> None:
         declare(Model(None, None, {}), [phase("one"), phase("two")])  # type: ignore[arg-type]
 
 
-NONCE = "hardway-0123"
-
-
-def answer(**sections: str) -> str:
-    return "".join(f"\n{NONCE} {name}\n{text}\n" for name, text in sections.items())
+def answer(**sections: str) -> Answers:
+    return Answers({name: Answer(0, text.encode()) for name, text in sections.items()})
 
 
 def test_one_script_asks_for_everything_and_every_kind_reads_its_own() -> None:
-    script = probe_script((*FILES, A), NONCE)
-    assert [line.split()[-1].removesuffix("\\n'") for line in script.splitlines() if NONCE in line] == [
-        "facts", "journal", "state", "file", "binary", "service", "inputs",
-    ]  # fmt: skip
-    assert f"{UNIT}.d" in script
+    asked = list(questions((*FILES, A)))
+    assert [one.name for one in asked] == ["facts", "journal", "state", "file", "binary", "service", "inputs"]
+    assert f"{UNIT}.d" in asked[-1].shell
     seen = read_answer(
         (*FILES, A),
-        NONCE,
         answer(
             facts="machine=x86_64",
             journal=journal.written(Journal(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
@@ -211,17 +206,17 @@ def test_a_deep_look_believes_no_index() -> None:
         journal=journal.written(Journal(), [(UNIT, [5, "1.5", "2.5", 9], "d1")]),
         file=f"5\t1.5\t2.5\t9\t644\troot\troot\tregular file\t{UNIT}\n",
     )
-    assert to_hash(read_answer(FILES, NONCE, said)) == []
-    assert to_hash(read_answer(FILES, NONCE, said, deep=True)) == [UNIT]
+    assert to_hash(read_answer(FILES, said)) == []
+    assert to_hash(read_answer(FILES, said, deep=True)) == [UNIT]
 
 
 def test_an_answer_that_broke_off_leaves_services_unseen() -> None:
-    seen = read_answer((*FILES, A), NONCE, answer(facts="machine=x86_64"))
+    seen = read_answer((*FILES, A), answer(facts="machine=x86_64"))
     assert seen.observed[A.key] == Unknown("systemd did not answer")
 
 
 def test_folders_are_not_hashed() -> None:
     folder = Directory("/etc/a")
-    seen = read_answer((folder,), NONCE, answer(directory="1\t1\t1\t1\t755\troot\troot\tdirectory\t/etc/a"))
+    seen = read_answer((folder,), answer(directory="1\t1\t1\t1\t755\troot\troot\tdirectory\t/etc/a"))
     assert to_hash(seen) == []
     assert folder.diff(seen.observed[folder.key], CONTEXT) is None

@@ -12,12 +12,13 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
 from hardway.declare.resources import ApiObjects, Context, File
-from hardway.engine.plan import differences, probe_script, read_answer
+from hardway.engine.plan import differences, questions, read_answer
 from hardway.engine.scripts import activation_script, begin
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
+from hardway.probe.script import Answers, script
 from hardway.state import State
 from hardway.values import placeholders
 
@@ -42,8 +43,8 @@ def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -
     for machine in cluster.machines:
         wanted = declaration.on(machine.name)
         resources = [one.resource for one in wanted]
-        assert SCRIPT in probe_script(resources, "n")
-        view = read_answer(resources, "n", "")
+        assert SCRIPT in script(questions(resources), "n")
+        view = read_answer(resources, Answers())
         values = {**dict.fromkeys([*made, "workspace/path"], b"x"), **BARE.placeholders}
         context = Context(machine.name, values, {})
         for resource in resources:

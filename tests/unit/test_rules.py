@@ -11,7 +11,8 @@ from hardway.doctor.registry import RULES
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.preflight.machines import GIB, MIB
-from hardway.probe.host import Filter, Host, Listener, Route, Unit
+from hardway.probe.host import Filter, Host, Listener, Route
+from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Finding, Found, Rule, examine
 from hardway.values import OPERATOR, Role
 
@@ -77,8 +78,8 @@ def test_nothing_is_found_on_machines_that_are_well() -> None:
     assert found(evidence()) == []
 
 
-def unit(active: bool = True) -> Unit:
-    return Unit(active, "/lib/systemd/system/some.service")
+def unit(active: str = "active") -> UnitState:
+    return UnitState("loaded", active)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
         ),
         (
             "packaged",
-            {"units": {"kubelet": unit(False), "docker": unit()}},
+            {"units": {"kubelet": unit("inactive"), "docker": unit()}},
             "these are here already, from a package or by hand: kubelet (stopped), docker (runs)",
         ),
         (
@@ -225,7 +226,7 @@ def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[st
     "changes",
     [
         {"listening": (Listener(6443, "*", "nginx (pid 1)"),)},
-        {"units": {"etcd": unit(), "docker": unit(False), "firewalld": unit(False)}},
+        {"units": {"etcd": unit(), "docker": unit("inactive"), "firewalld": unit("inactive")}},
         {"nameservers": ("127.0.0.53", "192.0.2.1")},
         {"mtus": {IPv4Address("192.0.2.20"): 9000, IPv4Address("198.51.100.1"): 1280}},
         {"routes": (Route(IPv4Network("0.0.0.0/0"), "0.0.0.0/0 dev eth0"),)},

@@ -5,7 +5,9 @@ import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
 from hardway.probe import host
-from hardway.probe.host import Filter, Listener, Route, Unit
+from hardway.probe.host import Filter, Listener, Route
+from hardway.probe.script import answers, script
+from hardway.probe.units import UnitState
 
 NONCE = "NONCE"
 
@@ -34,17 +36,14 @@ NONCE units
 Id=kubelet.service
 LoadState=loaded
 ActiveState=activating
-FragmentPath=/lib/systemd/system/kubelet.service
 
 Id=etcd.service
 LoadState=not-found
 ActiveState=inactive
-FragmentPath=
 
 Id=docker.service
 LoadState=loaded
 ActiveState=inactive
-FragmentPath=/lib/systemd/system/docker.service
 
 NONCE traces
 /etc/kubernetes/admin.conf
@@ -87,7 +86,7 @@ w0.example.net
 
 
 def test_an_answer_is_read() -> None:
-    assert host.parse(ANSWER, NONCE) == host.Host(
+    assert host.parse(answers(ANSWER.encode(), NONCE)) == host.Host(
         addresses=frozenset({IPv4Address("127.0.0.1"), IPv4Address("192.0.2.20")}),
         mtus={IPv4Address("127.0.0.1"): 65536, IPv4Address("192.0.2.20"): 1420},
         routes=(
@@ -102,8 +101,8 @@ def test_an_answer_is_read() -> None:
             Listener(53, "127.0.0.53%lo", "systemd-resolve (pid 50)"),
         ),
         units={
-            "kubelet": Unit(True, "/lib/systemd/system/kubelet.service"),
-            "docker": Unit(False, "/lib/systemd/system/docker.service"),
+            "kubelet": UnitState("loaded", "activating"),
+            "docker": UnitState("loaded", "inactive"),
         },
         traces=("/etc/kubernetes/admin.conf",),
         filters=(Filter("input", "ip filter INPUT", False), Filter("forward", "ip filter FORWARD", True)),
@@ -118,7 +117,7 @@ def test_an_answer_is_read() -> None:
 
 
 def test_an_empty_answer_is_a_machine_of_which_nothing_is_known() -> None:
-    assert host.parse("", NONCE) == host.Host()
+    assert host.parse(answers(b"", NONCE)) == host.Host()
 
 
 def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -> None:
@@ -126,9 +125,9 @@ def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -
         opened, closed = server.getsockname(), other.getsockname()
         other.close()
         names = ["localhost", "no-such-host.invalid"]
-        script = host.script({"there": "true", "missing_one": "false"}, names, NONCE, [opened, closed])
-        done = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, text=True, check=True)
-    seen = host.parse(done.stdout, NONCE)
+        asked = script(host.questions({"there": "true", "missing_one": "false"}, names, [opened, closed]), NONCE)
+        done = subprocess.run(["sh", "-eu", "-c", asked], capture_output=True, text=True, check=True)
+    seen = host.parse(answers(done.stdout.encode(), NONCE))
     assert seen.reached == {opened: "open", closed: "refused"}
     assert (seen.missing_features, seen.names["localhost"]) == (("missing_one",), "127.0.0.1")
     assert seen.names["no-such-host.invalid"] == ""
@@ -160,11 +159,11 @@ table ip nat {
 
 
 def test_only_chains_that_ipv4_packets_pass_count() -> None:
-    assert host.parse(CHAINS, NONCE).filters == (Filter("input", "inet filter input", False),)
+    assert host.parse(answers(CHAINS.encode(), NONCE)).filters == (Filter("input", "inet filter input", False),)
 
 
 def test_without_nft_iptables_says_what_it_drops() -> None:
-    assert host.parse("\nNONCE firewall\n-P INPUT ACCEPT\n-P FORWARD DROP\n", NONCE).filters == (
+    assert host.parse(answers(b"\nNONCE firewall\n-P INPUT ACCEPT\n-P FORWARD DROP\n", NONCE)).filters == (
         Filter("input", "", False),
         Filter("forward", "", True),
     )

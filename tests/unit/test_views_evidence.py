@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from hardway.preview.evidence import Details, Wanted, command, parse, runs_with, script
+from hardway.preview.evidence import Details, Wanted, command, questions, read, runs_with
+from hardway.probe.script import answers, script
 
 UNIT = """\
 [Service]
@@ -46,8 +47,7 @@ def test_files_and_processes_are_read_whole_and_what_is_gone_is_left_out(tmp_pat
     odd.write_bytes(b"one\n\nno end")
     with subprocess.Popen(["sleep", "60"]) as process:
         what = Wanted((str(odd), str(tmp_path / "gone")), (process.pid, 2**30))
-        answer = subprocess.run(["sh", "-eu", "-c", script(what, "mark")], capture_output=True, check=True).stdout
+        asked = script(questions(what), "mark")
+        answer = subprocess.run(["sh", "-eu", "-c", asked], capture_output=True, check=True).stdout
         process.kill()
-    assert parse(answer, "mark") == Details(
-        {str(odd): b"one\n\nno end", str(tmp_path / "gone"): b""}, {process.pid: ("sleep", "60")}
-    )
+    assert read(what, answers(answer, "mark")) == Details({str(odd): b"one\n\nno end"}, {process.pid: ("sleep", "60")})
