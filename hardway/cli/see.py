@@ -263,8 +263,6 @@ def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -
 @flags(*opt.REACHING)
 def status(options: Options) -> None:
     """How is it? Machines, etcd, API servers, nodes, certificates and drift on one screen."""
-    from datetime import UTC, datetime
-
     from hardway.console.terminal import page_width
     from hardway.errors import FAILED, OK
     from hardway.status.page import status_page
@@ -276,7 +274,7 @@ def status(options: Options) -> None:
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
     else:
-        print("\n".join(status_page(found, datetime.now(UTC), seconds=look.seconds, width=page_width())))
+        print("\n".join(status_page(found, seconds=look.seconds, width=page_width())))
     sys.exit(OK if found.well else FAILED)
 
 

@@ -10,8 +10,9 @@ from hardway.declare.phases.paths import ENCRYPTION_CONFIG, ETCD_PKI, KUBELET_CO
 from hardway.declare.pki import Certificate
 from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, differs, lines, odd_ones, on, seen, snapshot
 from hardway.inventory.model import Machine
+from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.probe.symptoms import Symptoms
-from hardway.probe.symptoms_probe import KUBELET_CLIENT, units
+from hardway.probe.symptoms_probe import units
 from hardway.rules import Evidence, Found, Rule
 
 API_SERVER = f"{PKI}/kube-apiserver.crt"

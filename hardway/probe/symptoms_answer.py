@@ -13,8 +13,7 @@ from typing import Any
 import yaml
 
 from hardway import yaml_text
-from hardway.declare import pki
-from hardway.probe import control, units
+from hardway.probe import certificates, control, units
 from hardway.probe.control import is_ready
 from hardway.probe.script import Answer, Answers
 from hardway.probe.symptoms import (
@@ -58,7 +57,7 @@ def parse(said: Answers) -> Symptoms:
             (host, int(port)): _ANSWERS.get(code, "refused")
             for host, port, code in (line.split() for line in lines("reach") if line.count(" ") == 2)
         },
-        certificates=dict(_certificates(said["certificates"].output)),
+        certificates=certificates.parse(said),
         keys=dict(line.split() for line in lines("keys") if line.count(" ") == 1),
         encryption="".join(lines("encryption")).partition(" ")[0],
         servers=dict(re.findall(r"^(/[^:]+): *server: (\S+)$", said["servers"].output, re.MULTILINE)),
@@ -154,17 +153,6 @@ def _nameservers(lines: Sequence[str]) -> dict[str, tuple[str, ...]]:
         path, _, server = line.partition(" ")
         found[path] = (*(one for one in found.get(path, ()) if one != server), server)
     return found
-
-
-def _certificates(text: str) -> Iterator[tuple[str, pki.Certificate | None]]:
-    for path, rest in units.blocks(text):
-        pem = "\n".join(rest).strip()
-        if not pem and "#" in path:
-            continue
-        try:
-            yield path, pki.read(f"{pem}\n".encode())
-        except pki.PemError:
-            yield path, None
 
 
 def _pod(pod: Mapping[str, Any]) -> Pod:

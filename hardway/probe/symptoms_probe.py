@@ -11,20 +11,16 @@ from hardway.declare.phases.load_balancer import UNIT as BALANCER
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.probe import control
+from hardway.probe import certificates, control
 from hardway.probe import units as unit_probe
 from hardway.probe.script import Question
 
-KUBELET_CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
-"""Where the kubelet keeps the client certificate that it renews by itself."""
 SYSCTLS = ("net/bridge/bridge-nf-call-iptables", "net/ipv4/ip_forward")
 ETCD_DATA = "/var/lib/etcd"
 FILE_SYSTEMS = ("/", ETCD_DATA, "/var/lib/kubelet", "/var/lib/containerd", "/var/log")
 FULL = 97
 """Percent of a file system in use from which it is looked who fills it."""
 PORTS = {"controller": (API_PORT, 2379, 2380), "worker": (10250,)}
-
-_CERTIFICATE = "sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p'"
 
 
 def units(machine: Machine) -> tuple[str, ...]:
@@ -49,6 +45,7 @@ def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
 def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
     """All that is asked of one machine."""
     yield from unit_probe.questions(units(machine))
+    yield certificates.QUESTION
     for name, shell in _fragments(cluster, machine):
         yield Question(name, shell)
     if machine.is_controller:
@@ -73,7 +70,6 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
         f"for n in {names}; do set -- $(timeout 2 getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":",
     )
     yield "reach", _reach(cluster, machine)
-    yield "certificates", _certificates()
     yield "keys", _KEYS
     yield "servers", f"grep -s '^ *server: ' {KUBERNETES}/*.conf"
     if machine.is_controller:
@@ -135,18 +131,6 @@ def _reach(cluster: Cluster, machine: Machine) -> str:
         for host, port in dials(cluster, machine)
     ]
     return "\n".join(["command -v bash >/dev/null || exit 0", *lines, "wait"])
-
-
-def _certificates() -> str:
-    """Certificates are public; of a file that holds a key too, only the certificate is read."""
-    return (
-        f"for f in {PKI}/*.crt {ETCD_PKI}/*.crt {PKI}/haproxy-health.pem {KUBELET_CLIENT}; do\n"
-        f'[ ! -e $f ] || {{ echo "@$f"; {_CERTIFICATE} $f; }}\ndone\n'
-        f"for f in {KUBERNETES}/*.conf; do\n[ -e $f ] || continue\n"
-        'echo "@$f#ca"; sed -n "s/^ *certificate-authority-data: //p" $f | base64 -d 2>/dev/null\n'
-        f'echo "@$f#client"; sed -n "s/^ *client-certificate-data: //p" $f | base64 -d 2>/dev/null | {_CERTIFICATE}\n'
-        "done"
-    )
 
 
 _KEYS = f"""

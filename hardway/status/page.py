@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from hardway.console.tables import table
 from hardway.console.words import counted, duration, uptime
-from hardway.status.status import MachineStatus, Status
+from hardway.status.status import Etcd, EtcdMember, MachineStatus, Status
+from hardway.values import OPERATOR
 
 _HEAD = ("MACHINE", "ROLE", "SYSTEM", "UP", "ETCD", "API", "NODE", "VERSION")
 
 
-def status_page(found: Status, now: datetime, *, seconds: float, width: int = 80) -> list[str]:
+def status_page(found: Status, *, seconds: float, width: int = 80) -> list[str]:
     """Within the width."""
+    members = {member.name: member for member in found.etcd.members}
+    rows = [_row(machine, members.get(machine.name)) for machine in found.machines]
     lines = [f"{found.cluster}  Kubernetes {found.kubernetes}  {found.endpoint}", ""]
-    lines += table(_HEAD, [_row(one) for one in found.machines], width).splitlines()
-    lines += ["", f"etcd          {found.etcd}"]
-    if found.expires:
-        days = (found.expires - now).days
-        lines.append(f"certificates  the next to expire is {found.certificate}, in {counted(days, 'day')}")
-    seen = sum(one.reachable for one in found.machines)
+    lines += table(_HEAD, rows, width).splitlines()
+    lines += ["", f"etcd          {_quorum(found.etcd)}"]
+    if found.certificates:
+        first = found.certificates[0]
+        where = first.path if first.machine == OPERATOR else f"{first.path} on {first.machine}"
+        lines.append(f"certificates  the next to expire is {where}, in {counted(first.days_left, 'day')}")
+    seen = sum(machine.reachable for machine in found.machines)
     drift = "as declared" if not found.differing else f"{counted(found.differing, 'difference')}: hardway plan"
     lines.append(f"drift         {drift} ({seen} of {counted(len(found.machines), 'machine')}, {duration(seconds)})")
     return lines
 
 
-def _row(one: MachineStatus) -> tuple[str, ...]:
-    roles = " ".join(one.roles)
-    if not one.reachable:
-        return one.name, roles, "not reached", "", "", "", "", ""
-    return one.name, roles, one.os, uptime(one.up), one.etcd or "-", one.api or "-", one.node or "-", one.version
+def _row(machine: MachineStatus, member: EtcdMember | None) -> tuple[str, ...]:
+    roles = " ".join(machine.roles)
+    if not machine.reachable:
+        return machine.name, roles, "not reached", "", "", "", "", ""
+    node = {"ready": "Ready", "not ready": "NotReady", "unknown": "not known"}.get(machine.node, machine.node)
+    if machine.cordoned:
+        node += ", cordoned"
+    version = machine.versions.get("kubelet") or machine.versions.get("kube-apiserver", "")
+    return (
+        machine.name, roles, machine.os, uptime(machine.up), _member(member), machine.api or "-", node or "-", version
+    )  # fmt: skip
+
+
+def _member(member: EtcdMember | None) -> str:
+    if member is None:
+        return "-"
+    if not member.serving:
+        return "not up"
+    return "leader" if member.leader else "learner" if member.learner else "follows"
+
+
+def _quorum(etcd: Etcd) -> str:
+    """`3 of 3 serving, 3.6.14, controller-1 leads`."""
+    serving = [member for member in etcd.members if member.serving]
+    words = [f"{len(serving)} of {len(etcd.members)} serving", *sorted({member.version for member in serving})]
+    words.append(f"{etcd.leader} leads" if etcd.leader else "no leader seen")
+    words += [f"{member.name} raised {alarm}" for member in etcd.members for alarm in member.alarms]
+    return ", ".join(filter(None, words))

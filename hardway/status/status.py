@@ -1,179 +1,237 @@
-"""How is it? One screen's worth of a running cluster, from one observation."""
+"""How is it? One screen's worth of a running cluster: one observation, and one question more to each machine."""
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, Literal
 
 from hardway.declare import pki
-from hardway.declare.phases.control_plane import KUBECTL
-from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.paths import BIN
+from hardway.engine.plan import View
 from hardway.engine.planner import Plan
 from hardway.engine.session import Session
-from hardway.inventory.model import Machine
+from hardway.inventory.model import Cluster, Machine
 from hardway.preview.plan import Preview
+from hardway.probe import certificates, control
+from hardway.probe.control import Member, MemberStatus, Node
+from hardway.probe.script import Answers, Question
+from hardway.values import OPERATOR
 
-NONCE = "hardway-status"
-LIMIT = 3
-"""Seconds for each question."""
+UP = Question("up", "echo $(( $(date +%s) - $(stat -c %Y /proc/1) ))")
+
+
+@dataclass(frozen=True)
+class EtcdMember:
+    """`serving` is None for a member that is no machine of the inventory, so nobody asked it; `size` is in bytes."""
+
+    name: str
+    endpoint: str
+    serving: bool | None
+    version: str = ""
+    leader: bool = False
+    learner: bool = False
+    alarms: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Etcd:
+    """`leader` is a member's name; empty where none was seen."""
+
+    members: tuple[EtcdMember, ...] = ()
+    leader: str = ""
+
+
+@dataclass(frozen=True)
+class CertificateStatus:
+    """`path` is on the machine, with `#ca` or `#client` in a kubeconfig; of the operator's in the workspace."""
+
+    name: str
+    machine: str
+    path: str
+    not_after: datetime
+    days_left: int
 
 
 @dataclass(frozen=True)
 class MachineStatus:
-    """`api`, `etcd` and `node` are empty where the machine has none of it; `up` is in seconds."""
+    """`api` and `node` are empty where the machine has none of it; `up` is in seconds.
+
+    `versions`, by component: what etcd and the kubelet say of themselves, else what hardway has installed.
+    """
 
     name: str
     roles: tuple[str, ...]
     reachable: bool
     os: str = ""
     up: float = 0
-    etcd: str = ""
-    api: str = ""
-    node: str = ""
-    version: str = ""
+    api: Literal["", "ready", "not ready"] = ""
+    node: Literal["", "ready", "not ready", "not registered", "unknown"] = ""
+    cordoned: bool = False
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def well(self) -> bool:
+        return self.reachable and self.api in ("", "ready") and self.node in ("", "ready")
 
 
 @dataclass(frozen=True)
 class Status:
-    """`expires` is the nearest end of a certificate's life; `differing` counts what is not as declared."""
+    """`certificates` are ordered by the ends of their lives; `differing` counts what is not as declared."""
 
     cluster: str
     endpoint: str
     kubernetes: str
-    etcd: str
+    etcd: Etcd
     machines: tuple[MachineStatus, ...]
-    certificate: str
-    expires: datetime | None
+    certificates: tuple[CertificateStatus, ...]
     differing: int
     complete: bool
 
     @property
     def well(self) -> bool:
-        return self.complete and all(
-            one.reachable and "not" not in f"{one.etcd} {one.api} {one.node}".lower() for one in self.machines
-        )
+        etcd = all(one.serving is not False and not one.alarms for one in self.etcd.members)
+        return self.complete and etcd and all(machine.well for machine in self.machines)
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "expires": self.expires.isoformat() if self.expires else None, "well": self.well}
+        certificates = [{**asdict(one), "not_after": one.not_after.isoformat()} for one in self.certificates]
+        return {**asdict(self), "certificates": certificates, "well": self.well}
 
 
-def status(session: Session, found: Plan, plan: Preview) -> Status:
+def status(session: Session, plan: Plan, shown: Preview) -> Status:
     """Asks each machine one more thing: how its own part does."""
     cluster = session.cluster
-    answers = session.each(found.views, lambda name: _ask(session, cluster.machine(name)))
-    ready = next((name for name, answer in answers.items() if answer.get("api") == "ok"), None)
-    nodes = _json(_told(session, ready, {"nodes": f"{KUBECTL} get nodes -o json"})["nodes"]) if ready else {}
-    members = {name: _member(answer.get("etcd", "")) for name, answer in answers.items()}
-    certificate, expires = _nearest(found.operator)
+    answers = session.each(plan.views, lambda name: _ask(session, cluster.machine(name)))
+    nodes = _nodes(session, answers)
+    etcd = status_of_etcd(cluster, answers)
+
+    def machine(name: str) -> MachineStatus:
+        return _machine(cluster.machine(name), plan.views.get(name), answers.get(name), etcd, nodes)
+
     return Status(
         cluster=cluster.name,
         endpoint=cluster.api_url,
         kubernetes=cluster.kubernetes,
-        etcd=_quorum(len(cluster.controllers), members),
-        machines=tuple(
-            _machine(cluster.machine(name), found, answers.get(name), members.get(name), nodes)
-            for name in plan.machines
-        ),
-        certificate=certificate,
-        expires=expires,
-        differing=len(plan.items),
-        complete=not plan.unobserved,
+        etcd=etcd,
+        machines=tuple(map(machine, shown.machines)),
+        certificates=_certificates(plan, answers),
+        differing=len(shown.items),
+        complete=not shown.unobserved,
     )
 
 
-def _ask(session: Session, machine: Machine) -> dict[str, str]:
-    questions = {"up": "echo $(( $(date +%s) - $(stat -c %Y /proc/1) ))"}
+def _ask(session: Session, machine: Machine) -> Answers:
+    questions = [UP, certificates.QUESTION]
     if machine.is_controller:
-        questions["etcd"] = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 endpoint status -w json"
-        questions["api"] = f"{KUBECTL} get --raw=/readyz"
-    return _told(session, machine.name, questions)
+        questions += [control.STATUS, control.MEMBERS, control.READY]
+    return session.ask(machine.name, questions, what="ask how it is")
 
 
-def _told(session: Session, machine: str, questions: Mapping[str, str]) -> dict[str, str]:
-    lines = [
-        f"printf '\\n{NONCE} {name}\\n'; timeout {LIMIT} sh -c {shlex.join([query])} 2>/dev/null"
-        for name, query in questions.items()
-    ]
-    said = session.run(machine, "\n".join(lines) + "\ntrue", what="ask how it is", check=False).stdout.decode()
-    parts = (part.partition("\n") for part in said.split(f"\n{NONCE} ")[1:])
-    return {name: text.strip() for name, _, text in parts}
+def _is_ready(answers: Answers) -> bool:
+    return answers[control.READY.name].text == "ok"
+
+
+def _nodes(session: Session, answers: Mapping[str, Answers]) -> Mapping[str, Node] | None:
+    """By name, asked on the first controller whose API server is ready; None where there is none."""
+    for name, said in answers.items():
+        if _is_ready(said):
+            return control.nodes(session.ask(name, [control.NODES], what="ask for nodes"))
+    return None
+
+
+def status_of_etcd(cluster: Cluster, answers: Mapping[str, Answers]) -> Etcd:
+    """The inventory's controllers, and whoever else is a member."""
+    statuses: dict[str, MemberStatus] = {}
+    listed: Sequence[Member] = ()
+    for name, said in answers.items():
+        if found := control.member_status(said):
+            statuses[name] = found
+        listed = listed or control.members(said)
+    names = [machine.name for machine in cluster.controllers]
+    others = [one for one in listed if one.name not in names]
+    members = [_member(machine, statuses.get(machine.name), listed) for machine in cluster.controllers]
+    members += [EtcdMember(one.name or one.peer, one.client, None, learner=one.learner) for one in others]
+    alarms = _alarms(statuses.values())
+    identities = {one.name or one.peer: one.identity for one in listed}
+    identities |= {name: one.identity for name, one in statuses.items()}
+    raised = [replace(one, alarms=alarms.get(identities.get(one.name, ""), ())) for one in members]
+    return Etcd(tuple(raised), next((one.name for one in members if one.leader), ""))
+
+
+def _member(machine: Machine, status: MemberStatus | None, listed: Sequence[Member]) -> EtcdMember:
+    known = next((one for one in listed if one.name == machine.name), None)
+    endpoint = known.client if known else f"https://{machine.ip}:2379"
+    if status is None:
+        return EtcdMember(machine.name, endpoint, False, learner=known is not None and known.learner)
+    leads = status.leader == status.identity
+    return EtcdMember(machine.name, endpoint, True, status.version, leads, status.learner, size=status.size)
+
+
+def _alarms(statuses: Iterable[MemberStatus]) -> dict[str, tuple[str, ...]]:
+    """By the identity of the member that raised each; every member tells of all."""
+    found: dict[str, tuple[str, ...]] = {}
+    for status in statuses:
+        for identity, alarm in re.findall(r"memberID:(\d+) alarm:(\w+)", " ".join(status.errors)):
+            before = found.get(f"{int(identity):x}", ())
+            found[f"{int(identity):x}"] = tuple(dict.fromkeys((*before, alarm)))
+    return found
 
 
 def _machine(
-    machine: Machine,
-    found: Plan,
-    answer: Mapping[str, str] | None,
-    member: Mapping[str, Any] | None,
-    nodes: Mapping[str, Any],
+    machine: Machine, view: View | None, said: Answers | None, etcd: Etcd, nodes: Mapping[str, Node] | None
 ) -> MachineStatus:
     roles = tuple(sorted(machine.roles))
-    view = found.views.get(machine.name)
-    if view is None or answer is None:
+    if view is None or said is None:
         return MachineStatus(machine.name, roles, False)
-    node, version = _node(machine, nodes)
+    node = nodes.get(machine.name) if nodes else None
     return MachineStatus(
         machine.name,
         roles,
         True,
         os=f"{view.facts.os} {view.facts.os_version}".strip(),
-        up=float(answer.get("up") or 0),
-        etcd=_etcd(member or {}) if machine.is_controller else "",
-        api=("ready" if answer.get("api") == "ok" else "not ready") if machine.is_controller else "",
-        node=node,
-        version=version,
+        up=float(said["up"].text or 0),
+        api=("ready" if _is_ready(said) else "not ready") if machine.is_controller else "",
+        node=_node(node, nodes is not None) if machine.is_worker else "",
+        cordoned=node is not None and node.unschedulable,
+        versions=_versions(view, next((one.version for one in etcd.members if one.name == machine.name), ""), node),
     )
 
 
-def _member(text: str) -> dict[str, Any]:
-    answer = _json(text)
-    found: dict[str, Any] = answer[0].get("Status", {}) if isinstance(answer, list) and answer else {}
-    return found
+def _node(node: Node | None, known: bool) -> Literal["ready", "not ready", "not registered", "unknown"]:
+    if node is None:
+        return "not registered" if known else "unknown"
+    return "ready" if node.ready else "not ready"
 
 
-def _etcd(member: Mapping[str, Any]) -> str:
-    if not member:
-        return "not up"
-    leads = member.get("leader") == member.get("header", {}).get("member_id")
-    return "leader" if leads else "follows"
+def _versions(view: View, etcd: str, node: Node | None) -> dict[str, str]:
+    found = {}
+    for key, entry in view.journal.entries.items():
+        kind, _, path = key.partition(":")
+        place = PurePosixPath(path)
+        if kind == "binary" and str(place.parent) == BIN and "version" in entry:
+            found[place.name] = str(entry["version"])
+    if etcd:
+        found["etcd"] = etcd
+    if node and node.version:
+        found["kubelet"] = node.version.removeprefix("v")
+    return dict(sorted(found.items()))
 
 
-def _quorum(size: int, members: Mapping[str, Mapping[str, Any]]) -> str:
-    """`3 of 3 members, 3.6.14, controller-1 leads`."""
-    serving = {name: one for name, one in members.items() if one}
-    leader = next((name for name, one in serving.items() if _etcd(one) == "leader"), "")
-    versions = sorted({str(one.get("version", "")) for one in serving.values()})
-    lead = f"{leader} leads" if leader else "no leader seen"
-    return ", ".join(filter(None, (f"{len(serving)} of {size} serving", " ".join(versions), lead)))
-
-
-def _node(machine: Machine, nodes: Mapping[str, Any]) -> tuple[str, str]:
-    if not machine.is_worker:
-        return "", ""
-    for one in nodes.get("items", ()):
-        if one["metadata"]["name"] == machine.name:
-            ready = {"type": "Ready", "status": "True"}.items()
-            is_ready = any(ready <= condition.items() for condition in one["status"].get("conditions", ()))
-            words = "Ready" if is_ready else "NotReady"
-            if one.get("spec", {}).get("unschedulable"):
-                words += ", cordoned"
-            return words, one["status"]["nodeInfo"]["kubeletVersion"]
-    return ("not registered" if nodes else "not known"), ""
-
-
-def _nearest(values: Mapping[str, bytes]) -> tuple[str, datetime | None]:
-    ends = {name: pki.read(pem).not_after for name, pem in values.items() if name.endswith(".crt")}
-    if not ends:
-        return "", None
-    first = min(ends, key=lambda name: (ends[name], name))
-    return first, ends[first]
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text) if text else {}
-    except ValueError:
-        return {}
+def _certificates(plan: Plan, answers: Mapping[str, Answers]) -> tuple[CertificateStatus, ...]:
+    seen: list[tuple[str, str, pki.Certificate]] = []
+    for path, pem in plan.operator.items():
+        if path.endswith(".crt"):
+            seen.append((OPERATOR, path, pki.read(pem)))
+    for name, said in answers.items():
+        for path, certificate in certificates.parse(said).items():
+            if certificate is not None:
+                seen.append((name, path, certificate))
+    found = []
+    for machine, path, one in seen:
+        days = (one.not_after - plan.now).days
+        found.append(CertificateStatus(one.common_name, machine, path, one.not_after, days))
+    return tuple(sorted(found, key=lambda one: (one.not_after, one.machine, one.path)))

@@ -36,8 +36,12 @@ def cluster() -> Cluster:
     )
 
 
+def recorded_answers(machine: str) -> Answers:
+    return answers((RECORDED / f"{machine}.txt").read_bytes(), "NONCE")
+
+
 def recorded(machine: str) -> Symptoms:
-    return parse(answers((RECORDED / f"{machine}.txt").read_bytes(), "NONCE"))
+    return parse(recorded_answers(machine))
 
 
 def api(nodes: str, pods: str, others: str) -> Answers:

@@ -16,7 +16,7 @@ from hardway.preview.items import Item
 from hardway.preview.page import command, plan_page
 from hardway.preview.plan import Preview, Unobserved
 from hardway.status.page import status_page
-from hardway.status.status import MachineStatus, Status
+from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
 from hardway.verify.page import verify_page
 from hardway.verify.verification import Verification
 
@@ -148,19 +148,29 @@ def test_verify_ends_with_what_puts_a_difference_right() -> None:
 
 
 def test_status_is_one_screen() -> None:
-    from datetime import UTC, datetime, timedelta
+    from datetime import UTC, datetime
 
-    now = datetime(2026, 11, 21, tzinfo=UTC)
-    machines = tuple(
-        MachineStatus(f"controller-{n}", ("controller",), True, "debian 12", 7200, "follows", "ready") for n in range(6)
-    )
-    found = Status("lab", "https://10.240.0.30:6443", "1.36.4", "6 of 6 serving", machines, "pki/admin.crt",
-                   now + timedelta(days=30, hours=1), 0, True)  # fmt: skip
-    lines = status_page(found, now, seconds=1.0)
+    names = [f"controller-{number}" for number in range(6)]
+    machines = tuple(MachineStatus(name, ("controller",), True, "debian 12", 7200, "ready") for name in names)
+    members = tuple(EtcdMember(name, f"https://{name}:2379", True, "3.6.14", name == names[2]) for name in names)
+    certificate = CertificateStatus("admin", "controller-1", "/etc/k/a.crt", datetime(2026, 12, 21, tzinfo=UTC), 30)
+    found = Status(
+        "lab", "https://10.240.0.30:6443", "1.36.4", Etcd(members, names[2]), machines, (certificate,), 0, True
+    )  # fmt: skip
+    lines = status_page(found, seconds=1.0)
     assert len(lines) < 24 and max(map(len, lines)) <= 80
-    assert "certificates  the next to expire is pki/admin.crt, in 30 days" in lines
+    assert lines[-3:-1] == [
+        "etcd          6 of 6 serving, 3.6.14, controller-2 leads",
+        "certificates  the next to expire is /etc/k/a.crt on controller-1, in 30 days",
+    ]
     assert found.well
-    assert not replace(found, machines=(replace(machines[0], api="not ready"),)).well
+    ill = [
+        replace(found, complete=False),
+        replace(found, machines=(replace(machines[0], api="not ready"),)),
+        replace(found, etcd=Etcd((replace(members[0], serving=False),))),
+        replace(found, etcd=Etcd((replace(members[0], alarms=("NOSPACE",)),))),
+    ]
+    assert [one.well for one in ill] == [False] * 4
 
 
 def test_render_asks_no_machine_and_gives_the_same_bytes_before_anything_was_made(

@@ -14,9 +14,9 @@ from hardway.doctor.diagnosis import diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
 from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
+from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.probe.control import MemberStatus
 from hardway.probe.symptoms import Chain, Drift, Filter, Holder, Snapshot, Space
-from hardway.probe.symptoms_probe import KUBELET_CLIENT
 from hardway.rules import examine
 
 CAUSES = [rule for rule in RULES if "symptoms" in rule.needs and rule not in EFFECTS]

@@ -37,7 +37,7 @@ from hardway.preview.tree import listed, tree
 from hardway.remote.fan_out import MachineErrors
 from hardway.schemas import EVENTS, names, schema
 from hardway.schemas.derive import DOCUMENTS, schemas
-from hardway.status.status import MachineStatus, Status
+from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
 from hardway.verify.verification import Verification
 
 ROOT = Path(__file__).parents[2]
@@ -79,8 +79,10 @@ PLAN = Preview(
 )  # fmt: skip
 PROOF = Proved("lb-0", "hosts", "swap is off", False, "swap is on")
 STATUS = Status(
-    "lab", "https://192.0.2.1:6443", "1", "1 of 1 serving", (MachineStatus("lb-0", ("worker",), True),), "pki/ca.crt",
-    NOW, 0, True,
+    "lab", "https://192.0.2.1:6443", "1",
+    Etcd((EtcdMember("c0", "https://192.0.2.2:2379", True, "3.6.14", True),), "c0"),
+    (MachineStatus("lb-0", ("worker",), True, versions={"kubelet": "1"}),),
+    (CertificateStatus("kubernetes-ca", "operator", "pki/ca.crt", NOW, 3650),), 0, True,
 )  # fmt: skip
 CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {

@@ -6,7 +6,7 @@ import pytest
 
 from hardway.console.words import uptime
 from hardway.status.page import status_page
-from hardway.status.status import MachineStatus, Status
+from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -14,11 +14,16 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
 def page(up: float) -> list[str]:
     machines = (
         MachineStatus("lb-0", ("load-balancer",), True, "debian 12", up),
-        MachineStatus("controller-0", ("controller",), True, "ubuntu 24.04", up, "follows", "not ready"),
-        MachineStatus("worker-0", ("worker",), True, "debian 12", up, "", "", "Ready, cordoned", "v1.36.4"),
-    )
-    found = Status("lab", "https://10.240.0.30:6443", "1.36.4", "3 of 3 serving", machines, "pki/a.crt", NOW, 0, True)
-    return status_page(found, NOW, seconds=1.2)
+        MachineStatus("controller-0", ("controller",), True, "ubuntu 24.04", up, "not ready"),
+        MachineStatus(
+            "worker-0", ("worker",), True, "debian 12", up, node="not registered", cordoned=True,
+            versions={"kubelet": "1.36.4"},
+        ),
+    )  # fmt: skip
+    member = EtcdMember("controller-0", "https://10.240.0.10:2379", True, "3.6.14")
+    certificate = CertificateStatus("a", "operator", "pki/a.crt", NOW, 30)
+    found = Status("lab", "https://10.240.0.30:6443", "1.36.4", Etcd((member,)), machines, (certificate,), 0, True)
+    return status_page(found, seconds=1.2)
 
 
 @pytest.mark.parametrize("up", [59.0, 3 * 3600 + 59 * 60, 99 * 86400, 3650 * 86400])
