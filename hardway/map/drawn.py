@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from hardway.declare.declaration import Declaration
+from hardway.declare.network.flows import ENDPOINT, Call, calls
 from hardway.declare.resources import Certificate, File, WorkspaceFile
-from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.map.processes import SSH, Call, Files, Process, dialled, processes
-from hardway.map.values import ENDPOINT, Authority, Component, Connection, End, Leaf, MachineOnMap, Map, Port
+from hardway.inventory.model import Cluster, Machine
+from hardway.map.processes import Credentials, Files, Process, of_kubeconfig, processes
+from hardway.map.values import Authority, Component, Connection, End, Leaf, MachineOnMap, Map, Port
 from hardway.values import OPERATOR, placeholders
-
-KUBECTL, SSH_CLIENT = "kubectl", "ssh"
-_PASSED_ON = "your own balancer passes TLS on"
 
 
 def drawn(cluster: Cluster, declaration: Declaration) -> Map:
     """The map of a cluster whose addresses and pod ranges are known."""
-    running = {one.name: list(processes(one, _files(declaration, one.name))) for one in cluster.machines}
-    operator = _operator(cluster, declaration)
+    running = {OPERATOR: _operator(declaration)}
+    for machine in cluster.machines:
+        running[machine.name] = list(processes(machine, _files(declaration, machine.name)))
     machines = [
-        MachineOnMap(OPERATOR, (OPERATOR,), "", tuple(Component(one.name) for one in operator)),
+        MachineOnMap(OPERATOR, (OPERATOR,), "", tuple(Component(one.name) for one in running[OPERATOR])),
         *_endpoint(cluster),
         *(_machine(machine, running[machine.name]) for machine in cluster.machines),
     ]
-    callers = [(End(OPERATOR, one.name), call) for one in operator for call in one.calls]
-    for name, here in running.items():
-        callers += [(End(name, one.name), call) for one in here for call in one.calls]
     if _outside(cluster):
-        outside = End(cluster.endpoint_host, ENDPOINT)
-        callers += [(outside, Call(_PASSED_ON, str(one.ip), API_PORT, opened=False)) for one in cluster.controllers]
+        running[cluster.endpoint_host] = [Process(ENDPOINT, (), {}, ())]
     authorities = _authorities(declaration)
     issuers = {leaf.name: one.name for one in authorities for leaf in one.signs}
-    found = _Finder(machines, callers, issuers)
+    found = _Finder(cluster, running, machines, issuers)
     return Map(
         cluster=cluster.name,
         kubernetes=cluster.kubernetes,
@@ -62,16 +57,13 @@ def _machine(machine: Machine, running: list[Process]) -> MachineOnMap:
     )
 
 
-def _operator(cluster: Cluster, declaration: Declaration) -> list[Process]:
-    """kubectl with its kubeconfig, and SSH to every machine."""
-    kubeconfigs = [
-        one.text for _, one in declaration.local if isinstance(one, WorkspaceFile) and one.path == "kubeconfig"
-    ]
-    kubectl = tuple(dialled(text, "you use the cluster") for text in kubeconfigs)
-    ssh = tuple(
-        Call("hardway and you; host keys are pinned", str(one.ip), one.ssh.port or SSH) for one in cluster.machines
-    )
-    return [Process(KUBECTL, (), kubectl, ()), Process(SSH_CLIENT, (), ssh, ())]
+def _operator(declaration: Declaration) -> list[Process]:
+    """kubectl with its kubeconfig, and SSH."""
+    kubectl = {}
+    for _, one in declaration.local:
+        if isinstance(one, WorkspaceFile) and one.path == "kubeconfig":
+            kubectl["API"] = of_kubeconfig(one.text)
+    return [Process("kubectl", (), kubectl, ()), Process("ssh", (), {"SSH": Credentials()}, ())]
 
 
 def _outside(cluster: Cluster) -> bool:
@@ -86,63 +78,55 @@ def _endpoint(cluster: Cluster) -> Iterator[MachineOnMap]:
         )
 
 
-@dataclass(frozen=True)
 class _Finder:
-    """Who answers whom."""
+    """What every call looks like on its way: the port, the protocol, and who shows what to whom."""
 
-    machines: list[MachineOnMap]
-    callers: list[tuple[End, Call]]
-    issuers: Mapping[str, str]
+    def __init__(
+        self,
+        cluster: Cluster,
+        running: Mapping[str, Sequence[Process]],
+        machines: Sequence[MachineOnMap],
+        issuers: Mapping[str, str],
+    ) -> None:
+        self._cluster, self._running, self._issuers = cluster, running, issuers
+        self._components: dict[End, Component] = {}
+        for machine in machines:
+            for component in machine.components:
+                self._components[End(machine.name, component.name)] = component
 
     def connections(self) -> Iterator[Connection]:
-        for caller, call in self.callers:
-            if call.component:
-                yield from self._everyone(caller, call)
-                continue
-            here = call.host.startswith("127.")
-            name = caller.machine if here else self._names.get(call.host, call.host)
-            for component, port in self._listening(name, call.port):
-                yield self._connection(caller, call, End(name, component), port)
+        for machine, here in self._running.items():
+            for process in here:
+                for call in calls(self._cluster, machine, process.name):
+                    known = call.passes_on or call.use in process.credentials
+                    if known and End(call.machine, call.component) in self._components:
+                        credentials = process.credentials.get(call.use, Credentials())
+                        yield self._connection(End(machine, process.name), call, credentials)
 
-    def _everyone(self, caller: End, call: Call) -> Iterator[Connection]:
-        for machine in self.machines:
-            for component in machine.components:
-                if component.name == call.component:
-                    port = component.ports[0] if component.ports else Port(0, "https", "")
-                    yield self._connection(caller, call, End(machine.name, component.name), port)
-
-    def _connection(self, caller: End, call: Call, server: End, port: Port) -> Connection:
-        final = self._behind(server) or port
-        # Nobody but haproxy itself reads what haproxy passes on.
+    def _connection(self, caller: End, call: Call, credentials: Credentials) -> Connection:
+        server = End(call.machine, call.component)
+        port = self._port(server, call.use)
+        if call.passes_on:
+            # Nobody but haproxy itself reads what haproxy passes on.
+            return Connection(0, caller, server, port.number, "tls", call.why)
+        final, shows = self._behind(server, call.use) or port, credentials.shows
         checked_by = ""
-        if call.shows:
-            checked_by = call.shows if call.shows == "pki/sa" else final.client_ca or self.issuers.get(call.shows, "")
+        if shows:
+            checked_by = shows if shows == "pki/sa" else final.client_ca or self._issuers.get(shows, "")
         return Connection(
-            0, caller, server, port.number, "tls" if not call.opened else final.protocol, call.why,
-            call.shows, checked_by, final.certificate if call.opened else "", call.trusted_by,
+            0, caller, server, port.number, final.protocol, call.why,
+            shows, checked_by, final.certificate, credentials.trusted_by,
         )  # fmt: skip
 
-    def _behind(self, server: End) -> Port | None:
+    def _behind(self, server: End, use: str) -> Port | None:
         """The port in which TLS ends where `server` passes it on."""
-        passed = [call for end, call in self.callers if end == server and not call.opened]
-        if not passed:
-            return None
-        ports = (port for _, port in self._listening(self._names[passed[0].host], passed[0].port))
-        return next(ports, None)
+        for call in calls(self._cluster, server.machine, server.component):
+            if call.passes_on:
+                return self._port(End(call.machine, call.component), use)
+        return None
 
-    def _listening(self, name: str, number: int) -> list[tuple[str, Port]]:
-        return [
-            (component.name, port)
-            for machine in self.machines
-            if machine.name == name
-            for component in machine.components
-            for port in component.ports
-            if port.number == number
-        ]
-
-    @property
-    def _names(self) -> Mapping[str, str]:
-        return {machine.address: machine.name for machine in self.machines if machine.address}
+    def _port(self, server: End, use: str) -> Port:
+        return next((port for port in self._components[server].ports if port.use == use), Port(0, "https", ""))
 
 
 def _numbered(connections: Iterator[Connection]) -> tuple[Connection, ...]:

@@ -1,4 +1,4 @@
-"""From the units and files of one machine to what listens there and whom it calls.
+"""From the units and files of one machine to what listens there, and as whom it calls others.
 
 The flags are read, not repeated: an operator's `settings:` that moves a port moves it on the map.
 """
@@ -12,41 +12,36 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from hardway import yaml_text
+from hardway.declare.network.flows import KUBELET, PODS
 from hardway.declare.phases.paths import HAPROXY_CFG, unit_path
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
 from hardway.inventory.model import API_PORT, Machine
-from hardway.map.values import PODS, Port
+from hardway.map.values import Port
 from hardway.preview.evidence import command
 from hardway.values import placeholders
 
 SSH = 22
-KUBELET, KUBELET_HEALTH, CONTROLLER_MANAGER, SCHEDULER = 10250, 10248, 10257, 10259
+KUBELET_HEALTH, CONTROLLER_MANAGER, SCHEDULER = 10248, 10257, 10259
 PROXY_HEALTH, PROXY_METRICS = "0.0.0.0:10256", "127.0.0.1:10249"
 ETCD_CLIENTS, ETCD_PEERS = "http://localhost:2379", "http://localhost:2380"
 """Where a component listens that is told nothing else."""
 
 
 @dataclass(frozen=True)
-class Call:
-    """A connection as its caller knows it: an address and a port, or all that run `component`.
+class Credentials:
+    """What a caller shows, and by which CA it knows the server: workspace paths without their endings, or empty."""
 
-    `opened` False: TLS is passed on as it comes.
-    """
-
-    why: str
-    host: str = ""
-    port: int = 0
-    component: str = ""
     shows: str = ""
     trusted_by: str = ""
-    opened: bool = True
 
 
 @dataclass(frozen=True)
 class Process:
+    """`credentials` are those for what it calls, by the use of the server's port: `API`, `clients` …"""
+
     name: str
     ports: tuple[Port, ...]
-    calls: tuple[Call, ...]
+    credentials: Mapping[str, Credentials]
     reads: tuple[str, ...]
     socket: str = ""
     unit: str = ""
@@ -67,52 +62,47 @@ class Files:
         words = (word[2:].partition("=") for word in command(self.texts[unit_path(unit)]) if word.startswith("--"))
         return defaultdict(str, {name: value for name, _, value in words})
 
-    def api(self, kubeconfig: str, why: str) -> list[Call]:
-        """Whom the kubeconfig at this path calls: nobody where settings took it away, or it is none of hardway's."""
-        return [dialled(self.texts[kubeconfig], why)] if kubeconfig in self.texts else []
+    def pair(self, certificate: str, ca: str) -> Credentials:
+        return Credentials(self.issued(certificate), self.issued(ca))
+
+    def api(self, kubeconfig: str) -> dict[str, Credentials]:
+        """Those of the kubeconfig at this path: none where settings took it away, or it is none of hardway's."""
+        return {"API": of_kubeconfig(self.texts[kubeconfig])} if kubeconfig in self.texts else {}
 
     def yaml(self, path: str) -> dict[str, object]:
         loaded: dict[str, object] = yaml_text.document(self.texts[path])
         return loaded
 
 
-def dialled(kubeconfig: str, why: str) -> Call:
-    """Whom a kubeconfig calls, as whom, and by which CA it knows the server."""
-    content = yaml_text.document(kubeconfig)
+def of_kubeconfig(text: str) -> Credentials:
+    content = yaml_text.document(text)
     cluster, user = content["clusters"][0]["cluster"], content["users"][0]["user"]
-    host, port = _address(cluster["server"])
-    shows, trusted = _certificate(user["client-certificate-data"]), _certificate(cluster["certificate-authority-data"])
-    return Call(why, host, port, shows=shows, trusted_by=trusted)
+    return Credentials(
+        _certificate(user["client-certificate-data"]), _certificate(cluster["certificate-authority-data"])
+    )
 
 
 def processes(machine: Machine, files: Files) -> Iterator[Process]:
     """What runs on a machine, from the top of the stack to its bottom; sshd was there before."""
     for name, (unit, read) in _READERS.items():
         if unit_path(unit) in files.texts:
-            ports, calls, socket = read(files)
+            ports, credentials, socket = read(files)
             listening = tuple(one for one in ports if one.number)
-            yield Process(name, listening, tuple(calls), _reads(files, unit, name), socket, f"{unit}.service")
+            yield Process(name, listening, credentials, _reads(files, unit, name), socket, f"{unit}.service")
     if machine.is_worker:
-        api = Call(_POD_CALLS, component="kube-apiserver", shows="pki/sa", trusted_by="pki/ca")
-        yield Process(PODS, (), (api,), ())
-    yield Process("sshd", (Port(machine.ssh.port or SSH, "ssh", "SSH"),), (), ())
+        yield Process(PODS, (), {"API": Credentials("pki/sa", "pki/ca")}, ())
+    yield Process("sshd", (Port(machine.ssh.port or SSH, "ssh", "SSH"),), {}, ())
 
 
-_POD_CALLS = "pods ask the API, through Service kubernetes"
-_Read = tuple[list[Port], list[Call], str]
-"""What it listens on (0: on nothing), whom it calls, and its socket, if any."""
+_Read = tuple[list[Port], dict[str, Credentials], str]
+"""What it listens on (0: on nothing), its credentials, and its socket, if any."""
 
 
 def _haproxy(files: Files) -> _Read:
     text = files.texts[HAPROXY_CFG]
     ports = [Port(int(number), "tcp", "API") for number in re.findall(r"^\s*bind \S*:(\d+)", text, re.M)]
-    check = re.findall(r"^\s*default-server .*ca-file (\S+) crt (\S+)", text, re.M)
-    servers = [(host, int(number)) for host, number in re.findall(r"^\s*server \S+ ([\d.]+):(\d+)", text, re.M)]
-    calls = [Call("passes TLS on unopened", host, number, opened=False) for host, number in servers]
-    for ca, certificate in check:
-        shown, trusted = files.issued(certificate), files.issued(ca)
-        calls += [Call("asks /readyz", host, number, shows=shown, trusted_by=trusted) for host, number in servers]
-    return ports, calls, ""
+    check = re.search(r"^\s*default-server .*ca-file (\S+) crt (\S+)", text, re.M)
+    return ports, {"API": files.pair(check[2], check[1])} if check else {}, ""
 
 
 def _api_server(files: Files) -> _Read:
@@ -121,15 +111,12 @@ def _api_server(files: Files) -> _Read:
         int(flags["secure-port"] or API_PORT), "https", "API", certificate=files.issued(flags["tls-cert-file"]),
         client_ca=files.issued(flags["client-ca-file"]),
     )  # fmt: skip
-    shown, trusted = files.issued(flags["etcd-certfile"]), files.issued(flags["etcd-cafile"])
-    members = map(_address, filter(None, flags["etcd-servers"].split(",")))
-    calls = [Call("keeps all state in etcd", host, number, shows=shown, trusted_by=trusted) for host, number in members]
-    shown = files.issued(flags["kubelet-client-certificate"])
-    trusted = files.issued(flags["kubelet-certificate-authority"])
-    calls.append(Call("logs, exec, port-forward", component="kubelet", shows=shown, trusted_by=trusted))
-    shown = files.issued(flags["proxy-client-cert-file"])
-    calls.append(Call("asks webhooks and API servers that are pods", component=PODS, shows=shown))
-    return [port], calls, ""
+    credentials = {
+        "clients": files.pair(flags["etcd-certfile"], flags["etcd-cafile"]),
+        "logs, exec": files.pair(flags["kubelet-client-certificate"], flags["kubelet-certificate-authority"]),
+        "webhooks": files.pair(flags["proxy-client-cert-file"], ""),
+    }
+    return [port], credentials, ""
 
 
 def _beside(component: str, default: int) -> Callable[[Files], _Read]:
@@ -137,8 +124,7 @@ def _beside(component: str, default: int) -> Callable[[Files], _Read]:
         flags = files.flags(component)
         port, local = int(flags["secure-port"] or default), _is_local(flags["bind-address"])
         client_ca = files.issued(flags["client-ca-file"])
-        calls = files.api(flags["kubeconfig"], "watches, and makes it so")
-        return [Port(port, "https", "metrics", local, client_ca=client_ca)], calls, ""
+        return [Port(port, "https", "metrics", local, client_ca=client_ca)], files.api(flags["kubeconfig"]), ""
 
     return read
 
@@ -154,13 +140,8 @@ def _etcd(files: Files) -> _Read:
                 ports[number, use] = Port(number, "tls", use, _is_local(host), certificate, ca)
     for host, number in map(_address, filter(None, flags["listen-metrics-urls"].split(","))):
         ports[number, "metrics"] = Port(number, "http", "metrics", _is_local(host))
-    shown, trusted = files.issued(flags["peer-cert-file"]), files.issued(flags["peer-trusted-ca-file"])
-    members = [url.partition("=")[2] for url in flags["initial-cluster"].split(",") if url]
-    own = flags["initial-advertise-peer-urls"]
-    others = [_address(url) for url in members if url != own]
-    why = "members agree on every write"
-    calls = [Call(why, host, number, shows=shown, trusted_by=trusted) for host, number in others]
-    return list(ports.values()), calls, ""
+    peers_pair = files.pair(flags["peer-cert-file"], flags["peer-trusted-ca-file"])
+    return list(ports.values()), {"peers": peers_pair}, ""
 
 
 def _kubelet(files: Files) -> _Read:
@@ -171,7 +152,7 @@ def _kubelet(files: Files) -> _Read:
              certificate=files.issued(_at(config, "tlsCertFile")), client_ca=files.issued(x509)),
         Port(int(_at(config, "healthzPort") or KUBELET_HEALTH), "http", "health", local=True),
     ]  # fmt: skip
-    return ports, files.api(files.flags("kubelet")["kubeconfig"], "what to run, and how it is"), ""
+    return ports, files.api(files.flags("kubelet")["kubeconfig"]), ""
 
 
 def _proxy(files: Files) -> _Read:
@@ -183,12 +164,12 @@ def _proxy(files: Files) -> _Read:
     ):
         host, number = _bound(_at(config, key) or default, default)
         ports.append(Port(number, "http", use, _is_local(host)))
-    return ports, files.api(_at(config, "clientConnection", "kubeconfig"), "Services and who is behind them"), ""
+    return ports, files.api(_at(config, "clientConnection", "kubeconfig")), ""
 
 
 def _containerd(files: Files) -> _Read:
     socket = re.search(r'^\[grpc\]\n(?:.+\n)*?address = "(.+)"', files.texts[CONTAINERD_CONFIG], re.M)
-    return [], [], socket.group(1) if socket else ""
+    return [], {}, socket.group(1) if socket else ""
 
 
 _READERS: dict[str, tuple[str, Callable[[Files], _Read]]] = {

@@ -10,9 +10,6 @@ Mark = Literal["", "holds", "differs", "fails", "unseen"]
 
 Protocol = Literal["https", "tls", "http", "tcp", "ssh"]
 
-PODS, ENDPOINT = "pods", "endpoint"
-"""Two that are no process of a machine: the pods of a worker, and a balancer that is not hardway's."""
-
 
 @dataclass(frozen=True)
 class Port:

@@ -1,12 +1,8 @@
-"""Who must reach whom: the ports between machines, from the cluster's model alone.
-
-What listens only on its own machine is not here. A test holds these flows against the map, which reads
-ports and callers from the declared files.
-"""
+"""Who calls whom, from the cluster's model alone: the map draws it, and firewalls must let it pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from hardway.inventory.model import API_PORT, Cluster, Machine
@@ -14,13 +10,79 @@ from hardway.inventory.model import API_PORT, Cluster, Machine
 ETCD_CLIENTS, ETCD_PEERS, KUBELET = 2379, 2380, 10250
 NODE_PORTS = (30000, 32767)
 """Where Services of type NodePort listen on every worker, both included."""
+PODS, ENDPOINT = "pods", "endpoint"
+"""Two that are no process of a machine: the pods of a worker, and a balancer that is not hardway's."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A connection to a component of a machine; `use` says to which of its ports: `API`, `clients`, `peers` …
+
+    `passes_on`: somebody else's TLS, as it comes.
+    """
+
+    machine: str
+    component: str
+    use: str
+    why: str
+    passes_on: bool = False
+
+
+def calls(cluster: Cluster, machine: str, component: str) -> Iterator[Call]:
+    """Whom a component calls; `machine` is where it runs. Of the operator's it is `kubectl` and `ssh`."""
+    controllers = [one.name for one in cluster.controllers]
+    if component == "ssh":
+        for one in cluster.machines:
+            yield Call(one.name, "sshd", "SSH", "hardway and you; host keys are pinned")
+    elif component == "haproxy":
+        for name in controllers:
+            yield Call(name, "kube-apiserver", "API", "passes TLS on unopened", passes_on=True)
+        for name in controllers:
+            yield Call(name, "kube-apiserver", "API", "asks /readyz")
+    elif component == ENDPOINT:
+        for name in controllers:
+            yield Call(name, "kube-apiserver", "API", "your own balancer passes TLS on", passes_on=True)
+    elif component == "kube-apiserver":
+        for name in sorted(controllers, key=lambda name: name != machine):
+            yield Call(name, "etcd", "clients", "keeps all state in etcd")
+        for one in cluster.workers:
+            yield Call(one.name, "kubelet", "logs, exec", "logs, exec, port-forward")
+        for one in cluster.workers:
+            yield Call(one.name, PODS, "webhooks", "asks webhooks and API servers that are pods")
+    elif component == "etcd":
+        for name in controllers:
+            if name != machine:
+                yield Call(name, "etcd", "peers", "members agree on every write")
+    elif component == PODS:
+        for name in controllers:
+            yield Call(name, "kube-apiserver", "API", "pods ask the API, through Service kubernetes")
+    elif component in ("kube-controller-manager", "kube-scheduler"):
+        yield Call(machine, "kube-apiserver", "API", "watches, and makes it so")
+    elif component in _AT_ENDPOINT:
+        name, server = endpoint(cluster)
+        yield Call(name, server, "API", _AT_ENDPOINT[component])
+
+
+_AT_ENDPOINT = {
+    "kubectl": "you use the cluster",
+    "kubelet": "what to run, and how it is",
+    "kube-proxy": "Services and who is behind them",
+}
+
+
+def endpoint(cluster: Cluster) -> tuple[str, str]:
+    """Where the API is dialled: a machine, or a name that is none of the inventory's, and what answers there."""
+    machine = cluster.endpoint_machine if cluster.endpoint else cluster.controllers[0]
+    if machine is None:
+        return cluster.endpoint_host, ENDPOINT
+    return machine.name, "haproxy" if machine.is_load_balancer else "kube-apiserver"
 
 
 @dataclass(frozen=True)
 class Flow:
     """TCP connections that a machine must let in.
 
-    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from where the
+    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from wherever the
     API is used.
     """
 
@@ -33,9 +95,36 @@ class Flow:
 
 
 def flows(cluster: Cluster) -> tuple[Flow, ...]:
-    """All of them, by machine in inventory order."""
-    found = (flow for machine in cluster.machines for flow in _into(cluster, machine))
-    return tuple(one for one in found if one.sources or one.pods or one.anyone)
+    """All of them, by machine in inventory order. What listens only on its own machine is not here."""
+    callers = _callers(cluster)
+    found: list[Flow] = []
+    for machine in cluster.machines:
+        found += _into(cluster, machine, callers)
+    return tuple(flow for flow in found if flow.sources or flow.pods or flow.anyone)
+
+
+_Callers = Mapping[tuple[str, str, str], list[str]]
+"""Names of machines in inventory order, by whom they call: machine, component and use of its port."""
+
+
+def _callers(cluster: Cluster) -> _Callers:
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for machine in cluster.machines:
+        for component in _components(machine):
+            for call in calls(cluster, machine.name, component):
+                if call.machine != machine.name:
+                    found.setdefault((call.machine, call.component, call.use), []).append(machine.name)
+    return found
+
+
+def _components(machine: Machine) -> Iterator[str]:
+    """Those that call others over the network."""
+    if machine.is_load_balancer:
+        yield "haproxy"
+    if machine.is_controller:
+        yield from ("kube-apiserver", "etcd")
+    if machine.is_worker:
+        yield from ("kubelet", "kube-proxy", PODS)
 
 
 def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
@@ -49,19 +138,23 @@ def open_ports(cluster: Cluster, machine: Machine) -> frozenset[int]:
     return frozenset(one.port for one in flows(cluster) if one.machine == machine.name)
 
 
-def _into(cluster: Cluster, machine: Machine) -> Iterator[Flow]:
+def _into(cluster: Cluster, machine: Machine, callers: _Callers) -> Iterator[Flow]:
     def others(*groups: tuple[Machine, ...]) -> tuple[str, ...]:
         names = (one.name for group in groups for one in group if one is not machine)
         return tuple(dict.fromkeys(names))
+
+    def calling(component: str, use: str) -> tuple[str, ...]:
+        return tuple(callers.get((machine.name, component, use), ()))
 
     routed = cluster.network.plugin == "bridge"
     controllers, workers, balancers = cluster.controllers, cluster.workers, cluster.load_balancers
     # Without a balancer of the inventory's people dial the API servers themselves, or a balancer of their own does.
     dialled = cluster.endpoint_machine is machine if cluster.endpoint_machine else not balancers
-    if machine.is_controller and len(controllers) > 1:
-        yield Flow(machine.name, ETCD_CLIENTS, others(controllers), "every API server asks every etcd member")
-        yield Flow(machine.name, ETCD_PEERS, others(controllers), "etcd's members agree among themselves")
     if machine.is_controller:
+        clients, peers = calling("etcd", "clients"), calling("etcd", "peers")
+        yield Flow(machine.name, ETCD_CLIENTS, clients, "every API server asks every etcd member")
+        yield Flow(machine.name, ETCD_PEERS, peers, "etcd's members agree among themselves")
+        # Who has a kubeconfig there may dial each API server, too.
         yield Flow(
             machine.name, API_PORT, others(balancers, controllers, workers),
             "the balancer, and Service kubernetes on every worker, lead to each API server",
@@ -74,6 +167,6 @@ def _into(cluster: Cluster, machine: Machine) -> Iterator[Flow]:
         )  # fmt: skip
     if machine.is_worker:
         yield Flow(
-            machine.name, KUBELET, others(controllers), "API servers fetch logs, and carry exec and port-forward",
-            pods=routed,
+            machine.name, KUBELET, calling("kubelet", "logs, exec"),
+            "API servers fetch logs, and carry exec and port-forward", pods=routed,
         )  # fmt: skip

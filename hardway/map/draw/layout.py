@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from itertools import groupby
 from math import ceil
 
+from hardway.declare.network.flows import ENDPOINT
 from hardway.map import MachineOnMap, Map
 from hardway.map.draw.kinds import Kind
 from hardway.map.draw.paper import width
 from hardway.map.draw.wires import HEADER, ROW, SIDES, Tier, Wire, lanes, side_of, wires
-from hardway.map.values import ENDPOINT
 from hardway.values import OPERATOR
 
 WIDTH = 760.0

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hardway.declare.network.flows import ENDPOINT
 from hardway.map import MachineOnMap
 from hardway.map.draw.kinds import Kind
-from hardway.map.values import ENDPOINT
 
 HEADER, ROW = 33.0, 21.0
 _SPREAD, _FREE = 6.0, 8.5
