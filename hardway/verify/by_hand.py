@@ -19,7 +19,7 @@ from hardway.probe.setup import seen
 from hardway.probe.setup.material import Material, interpret
 from hardway.probe.setup.model import MachineSetup, Setup
 from hardway.probe.setup.redaction import book_of, redacted
-from hardway.probe.setup.seen import ENDINGS, LARGEST, Glimpse, look_script, read_script
+from hardway.probe.setup.seen import ENDINGS, LARGEST, Glimpse
 from hardway.values import OPERATOR
 
 OBJECTS = ("services -n kube-system", "clusterroles", "clusterrolebindings")
@@ -66,14 +66,13 @@ def interpreted(material: Material) -> MachineSetup:
 def _look(session: Session, name: str) -> Glimpse | HardwayError:
     """One script, and one more as long as what was read names other files."""
     try:
-        answer = session.run(name, look_script(), what="look at what was set up by hand")
-        glimpse = seen.parse(name, answer.stdout.decode(errors="replace"))
+        glimpse = seen.parse(name, session.ask(name, seen.look(), what="look at what was set up by hand"))
         for _ in range(seen.ROUNDS):
             wanted = glimpse.wanted()
             if not wanted:
                 break
-            answer = session.run(name, read_script(wanted), what=f"read {len(wanted)} files")
-            glimpse = seen.parse(name, answer.stdout.decode(errors="replace"), glimpse, wanted)
+            answers = session.ask(name, [seen.read(wanted)], what=f"read {len(wanted)} files")
+            glimpse = seen.parse(name, answers, glimpse, wanted)
     except HardwayError as error:
         return error
     return glimpse

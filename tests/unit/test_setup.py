@@ -13,11 +13,12 @@ import pytest
 from hardway.declare import pki
 from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.lint.declared import kubelet_users
+from hardway.probe.script import Answer, Answers, answers, script
 from hardway.probe.setup.commands import environment, exec_start, flags
 from hardway.probe.setup.material import Command
 from hardway.probe.setup.model import MachineSetup, Provider
 from hardway.probe.setup.redaction import redacted
-from hardway.probe.setup.seen import Glimpse, look_script, parse, read_script
+from hardway.probe.setup.seen import Glimpse, look, parse, read
 from hardway.values import fill, sha256
 from hardway.verify.by_hand import interpreted, read_folder
 
@@ -77,16 +78,20 @@ def test_a_flag_without_a_value_is_true() -> None:
     }  # fmt: skip
 
 
-def by_script(paths: list[Path]) -> str:
+def by_script(paths: list[Path], before: str = "") -> str:
     """What a machine would answer."""
-    script = read_script([str(path) for path in paths])
-    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
+    asked = script([read([str(path) for path in paths])], "NONCE")
+    done = subprocess.run(["sh", "-euc", before + asked], capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return done.stdout
 
 
+def parsed(output: str) -> Glimpse:
+    return parse("m", answers(output.encode(), "NONCE"))
+
+
 def on_a_machine(paths: list[Path]) -> MachineSetup:
-    return interpreted(parse("m", by_script(paths)).material)
+    return interpreted(parsed(by_script(paths)).material)
 
 
 def in_a_folder(paths: list[Path]) -> MachineSetup:
@@ -145,10 +150,9 @@ def test_no_secret_is_left_in_a_text_of_the_operators() -> None:
 
 def test_where_openssl_is_missing_a_key_is_unseen(tmp_path: Path) -> None:
     [path] = written(tmp_path, key__pem=KEY)
-    script = "command() { return 1; }\n" + read_script([str(path)])
-    done = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True)
-    glimpse = parse("m", done.stdout)
-    assert "PRIVATE" not in done.stdout
+    said = by_script([path], "command() { return 1; }\n")
+    glimpse = parsed(said)
+    assert "PRIVATE" not in said
     assert glimpse.material.unseen == {str(path): "openssl is not installed there: its key was not compared"}
 
 
@@ -157,28 +161,22 @@ def test_a_public_key_and_a_certificate_stand_for_their_pair(tmp_path: Path) -> 
     assert IDENTITY in public.files[str(tmp_path / "sa.pub")]
 
 
-ANSWER = """\
-@host node-0
-@process kubelet 412
-argv /usr/local/bin/kubelet
-argv --config=/x/kubelet.yaml
-argv --kubeconfig=/x/kubelet.kubeconfig
-version 1.36.4
-@unit /etc/systemd/system/kubelet.service
-text [Service]
-text ExecStart=/usr/local/bin/kubelet --config=/old.yaml
-version 1.36.4
-@unit /etc/systemd/system/kube-proxy.service
-text [Service]
-text ExecStart=/usr/local/bin/kube-proxy \\
-text   --config=/x/proxy.yaml
+def said(texts: dict[str, str]) -> Answers:
+    return Answers({name: Answer(0, text.encode()) for name, text in texts.items()})
 
-version 1.36.4
-@routes
-default via 10.0.0.1 dev eth0
-10.200.1.0/24 via 10.0.0.21 dev eth0
-10.200.0.0/24 dev cni0 proto kernel scope link src 10.200.0.1
-"""
+
+ANSWER = said({
+    "host": "node-0\n",
+    "routes": "default via 10.0.0.1 dev eth0\n10.200.1.0/24 via 10.0.0.21 dev eth0\n"
+    "10.200.0.0/24 dev cni0 proto kernel scope link src 10.200.0.1\n",
+    "process kubelet 412": "argv /usr/local/bin/kubelet\nargv --config=/x/kubelet.yaml\n"
+    "argv --kubeconfig=/x/kubelet.kubeconfig\nversion 1.36.4\n",
+    "unit /etc/systemd/system/kubelet.service": "[Service]\nExecStart=/usr/local/bin/kubelet --config=/old.yaml\n",
+    "version /etc/systemd/system/kubelet.service": "1.36.4\n",
+    "unit /etc/systemd/system/kube-proxy.service": "[Service]\nExecStart=/usr/local/bin/kube-proxy \\\n"
+    "  --config=/x/proxy.yaml\n",
+    "version /etc/systemd/system/kube-proxy.service": "1.36.3\n",
+})  # fmt: skip
 
 
 def test_what_runs_goes_before_what_its_unit_says() -> None:
@@ -192,35 +190,30 @@ def test_what_runs_goes_before_what_its_unit_says() -> None:
             ("/usr/local/bin/kube-proxy", "--config=/x/proxy.yaml"), "/etc/systemd/system/kube-proxy.service"
         ),
     }
+    assert glimpse.material.versions == {"kubelet": "1.36.4", "kube-proxy": "1.36.3"}
     assert glimpse.material.routes == {IPv4Network("10.200.1.0/24"): "10.0.0.21"}
 
 
 def test_what_is_named_is_asked_for_until_nothing_new_is_named() -> None:
     glimpse = parse("m", ANSWER)
     assert glimpse.wanted() == {"/x/kubelet.yaml", "/x/kubelet.kubeconfig", "/x/proxy.yaml"}
-    read = "@file /x/kubelet.yaml\ntext tlsCertFile: /x/kubelet.pem\n@file /x/proxy.yaml\ntext clientConnection: {}\n"
-    later = parse("m", read, glimpse, glimpse.wanted())
+    files = {"file /x/kubelet.yaml": "tlsCertFile: /x/kubelet.pem\n", "file /x/proxy.yaml": "clientConnection: {}\n"}
+    later = parse("m", said(files), glimpse, glimpse.wanted())
     assert later.wanted() == {"/x/kubelet.pem"}
-    last = parse("m", "@file /x/kubelet.pem\n" + _texts(CERTIFICATE.decode()), later, later.wanted())
+    last = parse("m", said({"file /x/kubelet.pem": CERTIFICATE.decode()}), later, later.wanted())
     assert last.wanted() == set()
     assert interpreted(last.material).presents["kubelet/server"].common_name == "system:node:node-0"
 
 
-def _texts(text: str) -> str:
-    return "".join(f"text {line}\n" for line in text.splitlines())
-
-
 def test_a_way_of_several_hops_is_none_to_pods() -> None:
-    said = (
-        "@routes\ndefault proto static\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n10.200.1.0/24 via 10.0.0.2 dev eth0\n"
-    )
-    routes = parse("m", said).material.routes
+    text = "default proto static\n\tnexthop via 10.0.0.1 dev eth0 weight 1\n10.200.1.0/24 via 10.0.0.2 dev eth0\n"
+    routes = parse("m", said({"routes": text})).material.routes
     assert routes == {IPv4Network("10.200.1.0/24"): "10.0.0.2"}
 
 
 def test_the_script_that_looks_around_is_sh() -> None:
-    subprocess.run(["sh", "-n"], input=look_script(), text=True, check=True)
-    assert isinstance(parse("m", ""), Glimpse)
+    subprocess.run(["sh", "-n"], input=script(look(), "NONCE"), text=True, check=True)
+    assert isinstance(parse("m", Answers()), Glimpse)
 
 
 def test_who_may_ask_kubelets_is_told_by_any_role_that_allows_it() -> None:

@@ -9,6 +9,7 @@ from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.lint import rules as across
+from hardway.probe.script import Answer, Answers
 from hardway.probe.setup.model import Provider, Setup
 from hardway.probe.setup.redaction import redacted
 from hardway.probe.setup.seen import parse
@@ -66,15 +67,14 @@ def config(user: Pair) -> str:
     return (fill(kubeconfig("kubernetes-the-hard-way", API, "x", "x"), values) or b"").decode()
 
 
-def answer(hostname: str, commands: dict[str, str], files: dict[str, str | bytes]) -> str:
+def answer(hostname: str, commands: dict[str, str], files: dict[str, str | bytes]) -> Answers:
     """What a machine says when it is looked at."""
-    lines = [f"@host {hostname}"]
+    said = {"host": hostname}
     for pid, (component, flags) in enumerate(commands.items()):
-        lines += [f"@process {component} {pid}", *(f"argv {word}" for word in (component, *flags.split()))]
+        said[f"process {component} {pid}"] = "\n".join(f"argv {word}" for word in (component, *flags.split()))
     for path, content in files.items():
-        text = redacted(content if isinstance(content, str) else content.decode())
-        lines += [f"@file {path}", *(f"text {line}" for line in text.splitlines())]
-    return "\n".join(lines)
+        said[f"file {path}"] = redacted(content if isinstance(content, str) else content.decode())
+    return Answers({name: Answer(0, text.encode()) for name, text in said.items()})
 
 
 def tutorial() -> Setup:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network
 
+from hardway.probe.script import Answers, Question
 from hardway.probe.setup import material
 from hardway.probe.setup.commands import environment, exec_start
 from hardway.probe.setup.material import Command, Material
@@ -37,7 +38,6 @@ version() {
   timeout 5 "$@" 2>/dev/null </dev/null |
     grep -Eo '[0-9]+\.[0-9]+\.[0-9]+' | head -n 1 || true
 }
-echo "@host $(uname -n)"
 own=$(readlink /proc/1/ns/pid || true)
 for process in /proc/[0-9]*; do
   { IFS= read -r comm <"$process/comm"; } 2>/dev/null || continue
@@ -46,20 +46,21 @@ for process in /proc/[0-9]*; do
   [ "$(readlink "$process/ns/pid" 2>/dev/null)" = "$own" ] || continue
   first=$(tr '\0' '\n' <"$process/cmdline" 2>/dev/null | head -n 1) || continue
   component=$(name "$first"); [ -n "$component" ] || continue
-  echo "@process $component ${process#/proc/}"
+  answer "process $component ${process#/proc/}"
   tr '\0' '\n' <"$process/cmdline" | sed 's/^/argv /'
   tr '\0' '\n' <"$process/environ" 2>/dev/null | grep '^ETCD_' | sed 's/^/env /' || true
   echo "version $(version "$(readlink "$process/exe" 2>/dev/null || echo "$first")")"
+  answered 0
 done
 for unit in /etc/systemd/system/*.service; do
   if [ ! -f "$unit" ] || [ "$(stat -Lc %s "$unit")" -gt LARGEST ]; then continue; fi
   program=$(sed -n 's/^ExecStart=[-@:+!]*\([^ ]*\).*/\1/p' "$unit" | tail -n 1)
   [ -n "$(name "$program")" ] || continue
-  echo "@unit $unit"; sed 's/^/text /' "$unit"; echo; echo "version $(version "$program")"
+  answer "unit $unit"; cat "$unit"; answered 0
+  answer "version $unit"; version "$program"; answered 0
 done
 kubectl=$(command -v kubectl || true)
-[ -z "$kubectl" ] || echo "@kubectl $(version "$kubectl")"
-echo "@routes"; ip -4 route show 2>/dev/null || true
+answer kubectl; [ -z "$kubectl" ] || version "$kubectl"; answered 0
 """
 
 _READ = r"""
@@ -89,38 +90,42 @@ inline() { # a line with a secret in it; what cannot be replaced is hidden
   done
   printf '%s\n' "$1"
 }
+unseen() { answer "unseen $file"; printf '%s' "$1"; answered 0; }
 show() {
   file=$1
   [ -e "$file" ] || return 0
-  if [ ! -f "$file" ] || [ ! -r "$file" ]; then echo "@unseen $file not a file that can be read"; return 0; fi
-  [ "$(stat -Lc %s "$file")" -le LARGEST ] || { echo "@unseen $file too large for what it should be"; return 0; }
-  echo "@file $file"
+  if [ ! -f "$file" ] || [ ! -r "$file" ]; then unseen "not a file that can be read"; return 0; fi
+  [ "$(stat -Lc %s "$file")" -le LARGEST ] || { unseen "too large for what it should be"; return 0; }
+  answer "file $file"
   if grep -q 'PRIVATE KEY-----' "$file"; then
-    sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$file" | sed 's/^/text /'
+    sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$file"
     pair=$(sed -n '/BEGIN .*PRIVATE KEY/,/END .*PRIVATE KEY/p' "$file" | key) || pair=
-    [ -z "$pair" ] || printf 'text %s\n' "$pair"
+    [ -z "$pair" ] || printf '%s\n' "$pair"
   elif grep -Eq 'client-key-data|secret|token|password' "$file"; then
     while IFS= read -r line || [ -n "$line" ]; do inline "$line"; done <"$file" |
-      sed -E "s/((client-key-data|secret|token|password)$q?[[:space:]]*:[[:space:]]*$q?)$v/\\1hidden/g" |
-      sed 's/^/text /'
+      sed -E "s/((client-key-data|secret|token|password)$q?[[:space:]]*:[[:space:]]*$q?)$v/\\1hidden/g"
   else
-    sed 's/^/text /' "$file"; echo
+    cat "$file"
   fi
+  answered 0
   ! grep -Eq 'PRIVATE KEY-----|client-key-data' "$file" || command -v openssl >/dev/null 2>&1 ||
-    echo "@unseen $file openssl is not installed there: its key was not compared"
+    unseen "openssl is not installed there: its key was not compared"
 }
 """
 
 
-def look_script() -> str:
+def look() -> Iterator[Question]:
     """Asks for processes, units, versions and routes, and for files in the tutorial's places."""
-    look = _LOOK.replace("LARGEST", str(LARGEST)).replace("COMPONENTS", " ".join(COMPONENTS))
-    return look + _functions() + _loose()
+    yield Question("host", "uname -n")
+    yield Question("routes", "ip -4 route show 2>/dev/null")
+    text = _LOOK.replace("LARGEST", str(LARGEST)).replace("COMPONENTS", " ".join(COMPONENTS))
+    yield Question("look", f"{text}{_functions()}{_loose()}", strict=True)
 
 
-def read_script(paths: Collection[str]) -> str:
-    """Asks for files by path."""
-    return _functions() + "".join(f"show {shlex.quote(path)}\n" for path in sorted(paths))
+def read(paths: Collection[str]) -> Question:
+    """Asks for files by path; each is an answer for itself."""
+    shown = [f"show {shlex.quote(path)}\n" for path in sorted(paths)]
+    return Question("read", f"{_functions()}{''.join(shown)}", strict=True)
 
 
 def _functions() -> str:
@@ -144,59 +149,52 @@ class Glimpse:
         return material.named_paths(self.material) - self.asked - self.material.files.keys()
 
 
-def parse(machine: str, output: str, before: Glimpse | None = None, asked: Iterable[str] = ()) -> Glimpse:
-    """The answer to one of the scripts, laid over what was seen before."""
+def parse(machine: str, answers: Answers, before: Glimpse | None = None, asked: Iterable[str] = ()) -> Glimpse:
+    """What was answered, laid over what was seen before."""
     seen = before.material if before else Material(machine, {}, {})
-    for head, lines in _parts(output):
-        kind, _, rest = head.partition(" ")
-        seen = _KINDS[kind](seen, rest, lines) if kind in _KINDS else seen
+    for name, answer in answers.items():
+        kind, _, rest = name.partition(" ")
+        if kind == "unit":
+            seen = _unit(seen, rest, answer.output, answers[f"version {rest}"].text)
+        elif kind in _KINDS:
+            seen = _KINDS[kind](seen, rest, answer.output)
     return Glimpse(seen, (before.asked if before else frozenset()) | frozenset(asked))
 
 
-def _parts(output: str) -> list[tuple[str, list[str]]]:
-    parts: list[tuple[str, list[str]]] = []
-    for line in output.splitlines():
-        if line.startswith("@"):
-            parts.append((line[1:], []))
-        elif parts:
-            parts[-1][1].append(line)
-    return parts
+def _host(seen: Material, rest: str, text: str) -> Material:
+    return replace(seen, hostname=text.strip())
 
 
-def _host(seen: Material, rest: str, lines: list[str]) -> Material:
-    return replace(seen, hostname=rest)
-
-
-def _process(seen: Material, rest: str, lines: list[str]) -> Material:
+def _process(seen: Material, rest: str, text: str) -> Material:
     """What runs goes before what a unit says."""
     component, _, pid = rest.partition(" ")
+    lines = text.splitlines()
     argv = tuple(line.removeprefix("argv ") for line in lines if line.startswith("argv "))
     variables = dict(line.removeprefix("env ").partition("=")[::2] for line in lines if line.startswith("env "))
-    return _with_command(seen, component, Command(argv, f"pid {pid}", variables), lines)
+    version = next((line.removeprefix("version ") for line in lines if line.startswith("version ")), "")
+    return _with_command(seen, component, Command(argv, f"pid {pid}", variables), version)
 
 
-def _unit(seen: Material, path: str, lines: list[str]) -> Material:
-    text = "\n".join(line.removeprefix("text ") for line in lines if line.startswith("text "))
+def _unit(seen: Material, path: str, text: str, version: str) -> Material:
     argv = exec_start(text)
     component = argv[0].rpartition("/")[2] if argv else ""
     if component not in COMPONENTS or component in seen.commands:
         return seen
-    return _with_command(seen, component, Command(tuple(argv), path, environment(text)), lines)
+    return _with_command(seen, component, Command(tuple(argv), path, environment(text)), version)
 
 
-def _with_command(seen: Material, component: str, command: Command, lines: list[str]) -> Material:
-    version = next((line.removeprefix("version ").strip() for line in lines if line.startswith("version ")), "")
+def _with_command(seen: Material, component: str, command: Command, version: str) -> Material:
     versions = {**seen.versions, component: version} if version else seen.versions
     return replace(seen, commands={**seen.commands, component: command}, versions=versions)
 
 
-def _kubectl(seen: Material, version: str, lines: list[str]) -> Material:
-    return replace(seen, versions={**seen.versions, "kubectl": version}) if version else seen
+def _kubectl(seen: Material, rest: str, text: str) -> Material:
+    return replace(seen, versions={**seen.versions, "kubectl": text.strip()}) if text.strip() else seen
 
 
-def _routes(seen: Material, rest: str, lines: list[str]) -> Material:
+def _routes(seen: Material, rest: str, text: str) -> Material:
     found: dict[IPv4Network, str] = {}
-    for line in lines:
+    for line in text.splitlines():
         words = line.split()
         if "via" in words[1:-1]:
             # A way of several hops has a line each, which name no range; nor does the default way.
@@ -205,17 +203,15 @@ def _routes(seen: Material, rest: str, lines: list[str]) -> Material:
     return replace(seen, routes=found)
 
 
-def _file(seen: Material, path: str, lines: list[str]) -> Material:
-    text = "".join(f"{line.removeprefix('text ')}\n" for line in lines if line.startswith("text "))
+def _file(seen: Material, path: str, text: str) -> Material:
     return replace(seen, files={**seen.files, path: redacted(text)})
 
 
-def _unseen(seen: Material, rest: str, lines: list[str]) -> Material:
-    path, _, why = rest.partition(" ")
-    return replace(seen, unseen={**seen.unseen, path: why})
+def _unseen(seen: Material, path: str, text: str) -> Material:
+    return replace(seen, unseen={**seen.unseen, path: text})
 
 
-_KINDS: Mapping[str, Callable[[Material, str, list[str]], Material]] = {
-    "host": _host, "process": _process, "unit": _unit, "kubectl": _kubectl, "routes": _routes, "file": _file,
+_KINDS: Mapping[str, Callable[[Material, str, str], Material]] = {
+    "host": _host, "process": _process, "kubectl": _kubectl, "routes": _routes, "file": _file,
     "unseen": _unseen,
 }  # fmt: skip
