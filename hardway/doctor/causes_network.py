@@ -11,7 +11,6 @@ from hardway.declare.phases.workers import KUBELET_CONFIG
 from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, lines, on, seen, snapshot
 from hardway.inventory.model import Machine
 from hardway.preflight.surroundings import CONTROLLER_PORTS, WORKER_PORTS, is_loopback
-from hardway.probe.symptoms import Symptoms
 from hardway.rules import Evidence, Found, Rule
 
 OWNERS = {**CONTROLLER_PORTS, **WORKER_PORTS, 2379: "etcd", 2380: "etcd"}
@@ -26,11 +25,12 @@ def lost_routes(evidence: Evidence) -> Iterator[Found]:
         if there is None or not there.routes:
             continue
         wanted = routes(evidence.cluster, machine)
-        lost = [f"{to} via {via}" for to, via in wanted.items() if not _has(there, f"{to} via {via}")]
+        known = {(str(route.to), route.via) for route in there.routes}
+        lost = [f"{to} via {via}" for to, via in wanted.items() if (to, via) not in known]
         if lost:
             yield Found(
                 machine.name, "it has lost the way to pods of other workers", apply(evidence, machine, "routes"),
-                lines(f"no route {', '.join(lost)}; those it has:", there.routes),
+                lines(f"no route {', '.join(lost)}; those it has:", [route.text for route in there.routes]),
             )  # fmt: skip
 
 
@@ -39,16 +39,11 @@ def own_routes(evidence: Evidence) -> Iterator[Found]:
         return  # Another plugin routes a node's own pods as it likes.
     for machine, there in seen(evidence, "worker"):
         for route in there.routes:
-            words = route.split()
-            if words[0] == str(machine.pods) and "via" in words:
+            if route.to == machine.pods and route.via:
                 yield Found(
                     machine.name, "a route leads its own pods' addresses away from it",
-                    on(machine, f"ip route delete {' '.join(words[:3])}"), lines(route),
+                    on(machine, f"ip route delete {route.to} via {route.via}"), lines(route.text),
                 )  # fmt: skip
-
-
-def _has(there: Symptoms, wanted: str) -> bool:
-    return any(route.startswith(f"{wanted} ") or route == wanted for route in there.routes)
 
 
 def forwarding_dropped(evidence: Evidence) -> Iterator[Found]:

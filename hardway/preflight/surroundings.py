@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from hardway.inventory.model import API_PORT, PLAIN_MTU, Cluster, Machine
 from hardway.platforms import platform
 from hardway.probe.host import Host
+from hardway.probe.network import Listener
 from hardway.rules import Evidence, Found, Need, Rule
 
 HOSTS: frozenset[Need] = frozenset({"hosts"})
@@ -55,7 +56,7 @@ def taken_ports(evidence: Evidence) -> Iterator[Found]:
         holders: dict[str, set[int]] = {}
         for one in host.listening:
             if one.port in wanted:
-                holders.setdefault(one.process or "a process that ss does not name", set()).add(one.port)
+                holders.setdefault(_holder(one), set()).add(one.port)
         for process, taken in holders.items():
             numbers = sorted(taken)
             which = f"port {numbers[0]} is" if len(numbers) == 1 else f"ports {', '.join(map(str, numbers))} are"
@@ -65,6 +66,10 @@ def taken_ports(evidence: Evidence) -> Iterator[Found]:
                 f"{which} already taken by {process}; needed by {needed_by}",
                 f"stop it, or give it another port; to see it: ss -ltnp 'sport = :{numbers[0]}'",
             )
+
+
+def _holder(listener: Listener) -> str:
+    return f"{listener.process} (pid {listener.pid})" if listener.process else "a process that ss does not name"
 
 
 def other_clusters(evidence: Evidence) -> Iterator[Found]:

@@ -6,10 +6,12 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address
 from typing import Literal, cast
 
+from hardway.probe import network
 from hardway.probe import units as unit_probe
+from hardway.probe.network import Listener, Route
 from hardway.probe.script import Answers, Question
 from hardway.probe.units import UnitState
 
@@ -35,15 +37,6 @@ DIAL_SECONDS = 2.5
 
 
 @dataclass(frozen=True)
-class Listener:
-    """A TCP port that is taken. `process` is empty where the kernel does not say whose it is."""
-
-    port: int
-    address: str
-    process: str = ""
-
-
-@dataclass(frozen=True)
 class Filter:
     """A chain that IPv4 packets pass, as nft names it (`inet filter input`); empty where iptables alone knows it."""
 
@@ -51,12 +44,6 @@ class Filter:
     chain: str
     drops: bool
     """Whether what no rule accepts is dropped by policy."""
-
-
-@dataclass(frozen=True)
-class Route:
-    to: IPv4Network
-    text: str
 
 
 @dataclass(frozen=True)
@@ -109,10 +96,7 @@ def questions(
     )
     resolver = "/run/systemd/resolve/resolv.conf"
     sections = {
-        "addresses": "ip -o -4 addr show",
         "links": "ip -o link show",
-        "routes": "ip -4 route show table main",
-        "ports": "ss -Hltnp 2>/dev/null",
         "traces": f"for t in {shlex.join(TRACES)}; do [ ! -e $t ] || echo $t; done",
         # iptables itself is asked only where its old tables are loaded: asking would load them.
         "firewall": "nft list ruleset 2>/dev/null\n[ ! -s /proc/net/ip_tables_names ] || "
@@ -122,10 +106,8 @@ def questions(
         "else while read -r name h n on; do [ $on != 1 ] || echo $name; done </proc/cgroups; fi",
         "features": f"modules=/lib/modules/$(uname -r)\n{checks}",
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
-        "names": f"for n in {shlex.join(names)}; do set -- $(getent ahostsv4 $n); echo $n ${{1:-}}; done"
-        if names
-        else ":",
     }
+    yield from (network.ADDRESSES, network.ROUTES, network.LISTENERS, network.resolve(names))
     yield unit_probe.states(UNITS)
     for name, shell in sections.items():
         yield Question(name, shell)
@@ -168,12 +150,13 @@ def parse(answers: Answers) -> Host:
     def lines(name: str) -> list[str]:
         return [line.strip() for line in answers[name].lines]
 
+    addresses = network.addresses(answers)
     units = {name: unit for name, unit in unit_probe.parse(answers).items() if unit.load not in ("", "not-found")}
     return Host(
-        addresses=frozenset(address for _, address in _addresses(lines("addresses"))),
-        mtus=_mtus(lines("links"), lines("addresses")),
-        routes=tuple(_routes(lines("routes"))),
-        listening=tuple(_listeners(lines("ports"))),
+        addresses=frozenset(addresses),
+        mtus=_mtus(lines("links"), addresses),
+        routes=network.routes(answers),
+        listening=network.listeners(answers),
         units=units,
         traces=tuple(lines("traces")),
         filters=tuple(_filters(lines("firewall"))),
@@ -185,42 +168,14 @@ def parse(answers: Answers) -> Host:
         nameservers=tuple(
             words[1] for line in lines("resolver") if (words := line.split())[0] == "nameserver" and words[1:]
         ),
-        names={name: address for line in lines("names") for name, _, address in [line.partition(" ")]},
+        names=network.resolved(answers),
     )
 
 
-def _addresses(lines: Sequence[str]) -> Iterator[tuple[str, IPv4Address]]:
-    """With the interface that each is on."""
-    for line in lines:
-        if match := re.match(r"\d+: (\S+)\s+inet (\S+)", line):
-            yield match[1], IPv4Interface(match[2]).ip
-
-
-def _mtus(links: Sequence[str], addresses: Sequence[str]) -> dict[IPv4Address, int]:
+def _mtus(links: Sequence[str], addresses: Mapping[IPv4Address, str]) -> dict[IPv4Address, int]:
     found = (re.match(r"\d+: ([^\s:@]+)[@:].* mtu (\d+)", line) for line in links)
     by_name = {match[1]: int(match[2]) for match in found if match}
-    return {address: by_name[name] for name, address in _addresses(addresses) if name in by_name}
-
-
-def _routes(lines: Sequence[str]) -> Iterator[Route]:
-    """Without the default route: it leads where nothing else does, so it overlaps with nothing."""
-    kinds = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
-    for line in lines:
-        words = [word for word in line.split() if word not in kinds]
-        try:
-            yield Route(IPv4Network(words[0]), line)
-        except (ValueError, IndexError):
-            continue
-
-
-def _listeners(lines: Sequence[str]) -> Iterator[Listener]:
-    for line in lines:
-        words = line.split()
-        if len(words) < 4:
-            continue
-        address, _, port = words[3].rpartition(":")
-        found = re.search(r'\("([^"]+)",pid=(\d+)', line)
-        yield Listener(int(port), address, f"{found[1]} (pid {found[2]})" if found else "")
+    return {address: by_name[name] for address, name in addresses.items() if name in by_name}
 
 
 def _filters(lines: Sequence[str]) -> Iterator[Filter]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hardway.declare.pki import Certificate
 from hardway.probe.control import MemberStatus, Node
-from hardway.probe.host import Listener
+from hardway.probe.network import Listener, Route
 from hardway.probe.units import UnitState
 
 Answered = Literal["open", "refused", "silent"]
@@ -48,25 +48,16 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Holder(Listener):
-    """A port, and the unit whose process holds it (empty: none)."""
-
-    pid: int = 0
-    unit: str = ""
-
-
-@dataclass(frozen=True)
 class Symptoms:
     """One machine. What could not be asked is empty, `images` None."""
 
     hostname: str = ""
-    addresses: tuple[str, ...] = ()
     units: Mapping[str, UnitState] = field(default_factory=dict)
-    listening: tuple[Holder, ...] = ()
+    listening: tuple[Listener, ...] = ()
     spaces: tuple[Space, ...] = ()
     swap: tuple[str, ...] = ()
     sysctls: Mapping[str, str] = field(default_factory=dict)
-    routes: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
     dropping: tuple[Chain, ...] = ()
     filters: tuple[Filter, ...] = ()
     accepts: tuple[str, ...] = ()

@@ -13,14 +13,13 @@ from typing import Any
 import yaml
 
 from hardway import yaml_text
-from hardway.probe import certificates, control, units
+from hardway.probe import certificates, control, network, units
 from hardway.probe.control import is_ready
 from hardway.probe.script import Answer, Answers
 from hardway.probe.symptoms import (
     Answered,
     Chain,
     Filter,
-    Holder,
     Objects,
     Pod,
     Space,
@@ -36,23 +35,21 @@ def parse(said: Answers) -> Symptoms:
     def lines(name: str) -> list[str]:
         return said[name].lines
 
-    holders = tuple(_holders(lines("ports")))
     filters, dropping = _firewall(lines("firewall"))
     return Symptoms(
         hostname="".join(lines("hostname")),
-        addresses=tuple(re.findall(r"\sinet ([0-9.]+)", said["addresses"].output)),
         units=units.parse(said),
-        listening=holders,
+        listening=network.listeners(said),
         spaces=tuple(_spaces(lines("disk"))),
         swap=tuple(lines("swap")),
         sysctls=dict(line.partition("=")[::2] for line in lines("sysctls")),
-        routes=tuple(lines("routes")),
+        routes=network.routes(said),
         dropping=dropping,
         filters=filters,
         accepts=tuple(line.strip() for line in lines("firewall") if re.search(r"\baccept\b(?!;)", line)),
         iptables=tuple(lines("iptables")),
         nameservers=_nameservers(lines("resolver")),
-        names={name: address for line in lines("names") for name, _, address in [line.partition(" ")]},
+        names=network.resolved(said),
         reach={
             (host, int(port)): _ANSWERS.get(code, "refused")
             for host, port, code in (line.split() for line in lines("reach") if line.count(" ") == 2)
@@ -103,18 +100,6 @@ def _items(answer: Answer) -> list[Any] | None:
     except ValueError:
         return None
     return document.get("items", [document]) if isinstance(document, dict) else None
-
-
-def _holders(lines: Sequence[str]) -> Iterator[Holder]:
-    names = dict(line[1:].partition(" ")[::2] for line in lines if line.startswith("@"))
-    for line in lines:
-        words = line.split()
-        if line.startswith("@") or len(words) < 4:
-            continue
-        address, _, port = words[3].rpartition(":")
-        who = re.search(r'\("([^"]+)",pid=(\d+)', line)
-        name, pid = (who[1], who[2]) if who else ("", "0")
-        yield Holder(int(port), address, name, int(pid), names.get(pid, ""))
 
 
 def _spaces(lines: Sequence[str]) -> Iterator[Space]:

@@ -11,7 +11,7 @@ from hardway.declare.phases.load_balancer import UNIT as BALANCER
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.probe import certificates, control
+from hardway.probe import certificates, control, network
 from hardway.probe import units as unit_probe
 from hardway.probe.script import Question
 
@@ -46,6 +46,8 @@ def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
     """All that is asked of one machine."""
     yield from unit_probe.questions(units(machine))
     yield certificates.QUESTION
+    yield from (network.ROUTES, network.LISTENERS)
+    yield network.resolve([other.name for other in cluster.machines if other is not machine])
     for name, shell in _fragments(cluster, machine):
         yield Question(name, shell)
     if machine.is_controller:
@@ -54,21 +56,13 @@ def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
 
 def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     yield "hostname", "uname -n"
-    yield "addresses", "ip -o -4 addr show"
-    yield "ports", _PORTS
     yield "disk", _disk()
     yield "swap", "sed 1d /proc/swaps"
     yield "sysctls", f'cd /proc/sys && for n in {shlex.join(SYSCTLS)}; do echo "$n=$(cat $n 2>/dev/null)"; done'
-    yield "routes", "ip -4 route show table main"
     yield "firewall", _FIREWALL
     # The tables of iptables itself are asked only where they are loaded: asking would load them.
     yield "iptables", "[ ! -s /proc/net/ip_tables_names ] || iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null"
     yield "resolver", _resolver()
-    names = shlex.join([other.name for other in cluster.machines if other is not machine])
-    yield (
-        "names",
-        f"for n in {names}; do set -- $(timeout 2 getent ahostsv4 $n); echo $n ${{1:-}}; done" if names else ":",
-    )
     yield "reach", _reach(cluster, machine)
     yield "keys", _KEYS
     yield "servers", f"grep -s '^ *server: ' {KUBERNETES}/*.conf"
@@ -83,13 +77,6 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
         yield "images", f"timeout 4 {BIN}/ctr -n k8s.io images ls -q && echo @all"
         yield "cni", "ls /etc/cni/net.d"
         yield "dns-log", "tail -qn 5 /var/log/pods/kube-system_coredns-*/coredns/*.log 2>/dev/null | tail -n 10"
-
-
-_PORTS = r"""
-ss -Hltnp 2>/dev/null
-for p in $(ss -Hltnp 2>/dev/null | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2); do
-  echo "@$p $(grep -om1 '[^/]*[.]service' /proc/$p/cgroup 2>/dev/null)"
-done"""
 
 
 def _disk() -> str:

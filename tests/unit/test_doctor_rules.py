@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import played_case as played
@@ -16,7 +17,8 @@ from hardway.doctor.registry import RULES
 from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
 from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.probe.control import MemberStatus
-from hardway.probe.symptoms import Chain, Drift, Filter, Holder, Snapshot, Space
+from hardway.probe.network import Listener, Route
+from hardway.probe.symptoms import Chain, Drift, Filter, Snapshot, Space
 from hardway.rules import examine
 
 CAUSES = [rule for rule in RULES if "symptoms" in rule.needs and rule not in EFFECTS]
@@ -54,7 +56,11 @@ def _full(case: Snapshot) -> Snapshot:
 
 def _taken(case: Snapshot) -> Snapshot:
     case = crashing(case, "three", "kube-scheduler", "listen tcp 127.0.0.1:10259: bind: address already in use")
-    return on(case, "three", listening=(Holder(10259, "127.0.0.1", "openssl", 42, "legacy-agent.service"),))
+    return on(case, "three", listening=(Listener(10259, "127.0.0.1", "openssl", 42, "legacy-agent.service"),))
+
+
+def _route(to: str, via: str) -> Route:
+    return Route(IPv4Network(to), f"{to} via {via} dev host0", via)
 
 
 def _forward_drop(case: Snapshot) -> Snapshot:
@@ -91,9 +97,9 @@ WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "hosts-names": lambda case: entry(case, "three", "names", "one", ""),
     "wrong-hostname": lambda case: on(case, "three", hostname="laptop"),
     "drift": _changed("file:/etc/systemd/system/kube-apiserver.service"),
-    "pod-route": lambda case: on(case, "three", routes=("default via 10.249.0.1 dev host0",)),
+    "pod-route": lambda case: on(case, "three", routes=(_route("0.0.0.0/0", "10.249.0.1"),)),
     "own-route": lambda case: on(
-        case, "three", routes=(*case.machines["three"].routes, "10.200.1.0/24 via 10.249.0.10 dev host0 proto static")
+        case, "three", routes=(*case.machines["three"].routes, _route("10.200.1.0/24", "10.249.0.10"))
     ),
     "firewall-forward": _forward_drop,
     "firewall-port": _dropped,

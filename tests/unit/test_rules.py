@@ -11,7 +11,8 @@ from hardway.doctor.registry import RULES
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.preflight.machines import GIB, MIB
-from hardway.probe.host import Filter, Host, Listener, Route
+from hardway.probe.host import Filter, Host
+from hardway.probe.network import Listener, Route
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Finding, Found, Rule, examine
 from hardway.values import OPERATOR, Role
@@ -47,7 +48,7 @@ def host(one: Machine, **changes: Any) -> Host:
     usual = Host(
         addresses=frozenset({one.ip, IPv4Address("127.0.0.1")}),
         routes=ROUTES,
-        listening=(Listener(22, "0.0.0.0", "sshd (pid 60)"),),
+        listening=(Listener(22, "0.0.0.0", "sshd", 60),),
         cgroups=frozenset({"cpu", "cpuset", "io", "memory", "pids"}),
         nameservers=("192.0.2.1",),
     )
@@ -125,12 +126,12 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
         ),
         (
             "ports",
-            {"listening": (Listener(10250, "*", "kubelet (pid 7)"), Listener(10250, "[::]", "kubelet (pid 7)"))},
+            {"listening": (Listener(10250, "*", "kubelet", 7), Listener(10250, "[::]", "kubelet", 7))},
             "port 10250 is already taken by kubelet (pid 7); needed by kubelet",
         ),
         (
             "ports",
-            {"listening": (Listener(10256, "*", "nc (pid 9)"), Listener(10248, "127.0.0.1", "nc (pid 9)"))},
+            {"listening": (Listener(10256, "*", "nc", 9), Listener(10248, "127.0.0.1", "nc", 9))},
             "ports 10248, 10256 are already taken by nc (pid 9); needed by kubelet and kube-proxy",
         ),
         (
@@ -225,7 +226,7 @@ def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[st
 @pytest.mark.parametrize(
     "changes",
     [
-        {"listening": (Listener(6443, "*", "nginx (pid 1)"),)},
+        {"listening": (Listener(6443, "*", "nginx", 1),)},
         {"units": {"etcd": unit(), "docker": unit("inactive"), "firewalld": unit("inactive")}},
         {"nameservers": ("127.0.0.53", "192.0.2.1")},
         {"mtus": {IPv4Address("192.0.2.20"): 9000, IPv4Address("198.51.100.1"): 1280}},
@@ -294,7 +295,7 @@ def test_where_hardway_has_installed_something_only_facts_are_judged() -> None:
 
 
 def test_the_balancer_needs_the_endpoints_port() -> None:
-    taken = {"listening": (Listener(443, "*", "nginx (pid 5)"), Listener(6443, "*", "other (pid 6)"))}
+    taken = {"listening": (Listener(443, "*", "nginx", 5), Listener(6443, "*", "other", 6))}
     assert found(evidence(there={"lb": taken})) == [
         ("ports", "lb", "port 443 is already taken by nginx (pid 5); needed by the load balancer")
     ]

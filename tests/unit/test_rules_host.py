@@ -5,7 +5,8 @@ import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
 from hardway.probe import host
-from hardway.probe.host import Filter, Listener, Route
+from hardway.probe.host import Filter
+from hardway.probe.network import Listener, Route
 from hardway.probe.script import answers, script
 from hardway.probe.units import UnitState
 
@@ -90,15 +91,16 @@ def test_an_answer_is_read() -> None:
         addresses=frozenset({IPv4Address("127.0.0.1"), IPv4Address("192.0.2.20")}),
         mtus={IPv4Address("127.0.0.1"): 65536, IPv4Address("192.0.2.20"): 1420},
         routes=(
+            Route(IPv4Network("0.0.0.0/0"), "default via 192.0.2.1 dev eth0 proto static", "192.0.2.1"),
             Route(IPv4Network("192.0.2.0/24"), "192.0.2.0/24 dev eth0 proto kernel scope link src 192.0.2.20"),
             Route(IPv4Network("10.99.0.0/16"), "blackhole 10.99.0.0/16"),
-            Route(IPv4Network("203.0.113.9/32"), "203.0.113.9 via 192.0.2.1 dev eth0"),
+            Route(IPv4Network("203.0.113.9/32"), "203.0.113.9 via 192.0.2.1 dev eth0", "192.0.2.1"),
         ),
         listening=(
-            Listener(22, "*", "sshd (pid 60)"),
-            Listener(2381, "127.0.0.1", "etcd (pid 353)"),
-            Listener(6443, "[::]", ""),
-            Listener(53, "127.0.0.53%lo", "systemd-resolve (pid 50)"),
+            Listener(22, "*", "sshd", 60),
+            Listener(2381, "127.0.0.1", "etcd", 353),
+            Listener(6443, "[::]"),
+            Listener(53, "127.0.0.53%lo", "systemd-resolve", 50),
         ),
         units={
             "kubelet": UnitState("loaded", "activating"),

@@ -58,7 +58,7 @@ def calls(cluster: Cluster, machine: str, component: str) -> Iterator[Call]:
             yield Call(name, "kube-apiserver", "API", "pods ask the API, through Service kubernetes")
     elif component in ("kube-controller-manager", "kube-scheduler"):
         yield Call(machine, "kube-apiserver", "API", "watches, and makes it so")
-    elif component in _AT_ENDPOINT:
+    elif component in _AT_ENDPOINT and (cluster.endpoint or controllers):
         name, server = endpoint(cluster)
         yield Call(name, server, "API", _AT_ENDPOINT[component])
 
@@ -82,7 +82,7 @@ def endpoint(cluster: Cluster) -> tuple[str, str]:
 class Flow:
     """TCP connections that a machine must let in.
 
-    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from wherever the
+    `sources` are names of other machines; `pods`: from the whole pod range, too; `anyone`: from anywhere the
     API is used.
     """
 

@@ -5,12 +5,11 @@ Private keys and other secrets do not leave the machine: a file's text comes wit
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
 
+from hardway.probe import network
 from hardway.probe.script import Answers, Question
 from hardway.probe.setup import material
 from hardway.probe.setup.commands import environment, exec_start
@@ -117,7 +116,7 @@ show() {
 def look() -> Iterator[Question]:
     """Asks for processes, units, versions and routes, and for files in the tutorial's places."""
     yield Question("host", "uname -n")
-    yield Question("routes", "ip -4 route show 2>/dev/null")
+    yield network.ROUTES
     text = _LOOK.replace("LARGEST", str(LARGEST)).replace("COMPONENTS", " ".join(COMPONENTS))
     yield Question("look", f"{text}{_functions()}{_loose()}", strict=True)
 
@@ -154,7 +153,9 @@ def parse(machine: str, answers: Answers, before: Glimpse | None = None, asked: 
     seen = before.material if before else Material(machine, {}, {})
     for name, answer in answers.items():
         kind, _, rest = name.partition(" ")
-        if kind == "unit":
+        if kind == network.ROUTES.name:
+            seen = _routes(seen, answers)
+        elif kind == "unit":
             seen = _unit(seen, rest, answer.output, answers[f"version {rest}"].text)
         elif kind in _KINDS:
             seen = _KINDS[kind](seen, rest, answer.output)
@@ -192,14 +193,9 @@ def _kubectl(seen: Material, rest: str, text: str) -> Material:
     return replace(seen, versions={**seen.versions, "kubectl": text.strip()}) if text.strip() else seen
 
 
-def _routes(seen: Material, rest: str, text: str) -> Material:
-    found: dict[IPv4Network, str] = {}
-    for line in text.splitlines():
-        words = line.split()
-        if "via" in words[1:-1]:
-            # A way of several hops has a line each, which name no range; nor does the default way.
-            with contextlib.suppress(ValueError):
-                found[IPv4Network(words[0], strict=False)] = words[words.index("via") + 1]
+def _routes(seen: Material, answers: Answers) -> Material:
+    """Those that lead over another machine; the default way names no range."""
+    found = {route.to: route.via for route in network.routes(answers) if route.to.prefixlen and route.via}
     return replace(seen, routes=found)
 
 
@@ -212,6 +208,6 @@ def _unseen(seen: Material, path: str, text: str) -> Material:
 
 
 _KINDS: Mapping[str, Callable[[Material, str, str], Material]] = {
-    "host": _host, "process": _process, "kubectl": _kubectl, "routes": _routes, "file": _file,
+    "host": _host, "process": _process, "kubectl": _kubectl, "file": _file,
     "unseen": _unseen,
 }  # fmt: skip

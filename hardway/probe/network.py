@@ -1,0 +1,95 @@
+"""What a machine has of the network: addresses, routes, ports that are taken, and names that it knows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from hardway.probe.script import Answers, Question
+
+ADDRESSES = Question("addresses", "ip -o -4 addr show")
+ROUTES = Question("routes", "ip -4 route show table main")
+LISTENERS = Question(
+    "ports",
+    r"""
+ss -Hltnp 2>/dev/null
+for p in $(ss -Hltnp 2>/dev/null | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2); do
+  echo "@$p $(grep -om1 '[^/]*[.]service' /proc/$p/cgroup 2>/dev/null)"
+done""",
+)
+_KINDS = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+
+
+@dataclass(frozen=True)
+class Route:
+    """`text` is as `ip` shows it; `via` is empty where the range is on the machine's own link. Default is 0.0.0.0/0."""
+
+    to: IPv4Network
+    text: str
+    via: str = ""
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A TCP port that is taken, by a process of a unit (empty, and 0: none that the kernel names)."""
+
+    port: int
+    address: str
+    process: str = ""
+    pid: int = 0
+    unit: str = ""
+
+
+def addresses(answers: Answers) -> dict[IPv4Address, str]:
+    """The answer to ADDRESSES: the interface of each."""
+    found = {}
+    for line in answers["addresses"].lines:
+        if match := re.match(r"\d+: (\S+)\s+inet (\S+)", line):
+            found[IPv4Interface(match[2]).ip] = match[1]
+    return found
+
+
+def routes(answers: Answers) -> tuple[Route, ...]:
+    """The answer to ROUTES. A way of several hops has no `via`."""
+    found = []
+    for line in answers["routes"].lines:
+        words = [word for word in line.split() if word not in _KINDS]
+        if line[0].isspace() or not words:
+            continue
+        via = words[words.index("via") + 1] if "via" in words[:-1] else ""
+        try:
+            to = IPv4Network("0.0.0.0/0" if words[0] == "default" else words[0], strict=False)
+        except ValueError:
+            continue
+        found.append(Route(to, line, via))
+    return tuple(found)
+
+
+def listeners(answers: Answers) -> tuple[Listener, ...]:
+    """The answer to LISTENERS."""
+    lines = answers["ports"].lines
+    units = dict(line[1:].partition(" ")[::2] for line in lines if line.startswith("@"))
+    found = []
+    for line in lines:
+        words = line.split()
+        if line.startswith("@") or len(words) < 4:
+            continue
+        address, _, port = words[3].rpartition(":")
+        holder = re.search(r'\("([^"]+)",pid=(\d+)', line)
+        name, pid = (holder[1], holder[2]) if holder else ("", "0")
+        found.append(Listener(int(port), address, name, int(pid), units.get(pid, "")))
+    return tuple(found)
+
+
+def resolve(names: Sequence[str]) -> Question:
+    """Which address the machine finds for each of these names."""
+    one = "set -- $(timeout 2 getent ahostsv4 $n); echo $n ${1:-}"
+    return Question("names", f"for n in {shlex.join(names)}; do {one}; done" if names else ":")
+
+
+def resolved(answers: Answers) -> dict[str, str]:
+    """The answer to `resolve`: addresses by name; empty for one that the machine does not know."""
+    return dict(line.partition(" ")[::2] for line in answers["names"].lines)
