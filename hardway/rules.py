@@ -8,7 +8,8 @@ from typing import Literal, get_args
 
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Machine
-from hardway.probe.host import Host, Reached
+from hardway.probe.host import Host
+from hardway.probe.network import Reached
 from hardway.probe.setup.model import Setup
 from hardway.probe.symptoms import Snapshot
 

@@ -9,7 +9,8 @@ from hardway.declare.network.firewall import Chains, Tool, commands
 from hardway.declare.network.flows import flows
 from hardway.inventory.model import Machine
 from hardway.platforms import DEBIAN, platform
-from hardway.probe.host import DIAL_SECONDS, Host, Reached
+from hardway.probe.host import Host
+from hardway.probe.network import DIAL_SECONDS, Reached
 from hardway.rules import Evidence, Found, Need, Rule
 
 HOSTS: frozenset[Need] = frozenset({"hosts"})

@@ -18,7 +18,9 @@ from hardway.inventory.model import Cluster
 from hardway.journal import FOLDER
 from hardway.preflight import firewalls, machines, surroundings
 from hardway.probe import host as host_room
-from hardway.probe.host import Host, Reached
+from hardway.probe import network
+from hardway.probe.host import Host
+from hardway.probe.network import Reached
 from hardway.rules import Evidence, Finding, examine
 
 RULES = (*machines.RULES, *surroundings.RULES, *firewalls.RULES)
@@ -81,7 +83,7 @@ def _dialled(
     dials = {name: wanted for name in seen - bare if (wanted := _dials(cluster, name, bare))}
 
     def dial(name: str) -> Mapping[tuple[str, int], Reached]:
-        return host_room.reached(session.ask(name, [host_room.dial(dials[name])], what="dial new machines"))
+        return network.reached(session.ask(name, [network.dial(dials[name])], what="dial new machines"))
 
     return session.each(dials, dial)
 

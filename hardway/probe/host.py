@@ -11,7 +11,7 @@ from typing import Literal, cast
 
 from hardway.probe import network
 from hardway.probe import units as unit_probe
-from hardway.probe.network import Listener, Route
+from hardway.probe.network import Listener, Reached, Route
 from hardway.probe.script import Answers, Question
 from hardway.probe.units import UnitState
 
@@ -28,12 +28,7 @@ TRACES = (
 """What other ways to a cluster leave on a machine."""
 
 
-Reached = Literal["open", "refused", "silent", "rejected", "unrouted"]
-"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so;
-`unrouted`: the caller has no route there."""
 Hook = Literal["input", "forward"]
-DIAL_SECONDS = 2.5
-"""The kernel dials again after one second, so one lost packet is not taken for a firewall."""
 
 
 @dataclass(frozen=True)
@@ -72,16 +67,6 @@ class Host:
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
 
 
-def reached(answers: Answers) -> dict[tuple[str, int], Reached]:
-    """The answer to `dial`, by address and port."""
-    found = {}
-    for line in answers["reached"].lines:
-        words = line.split()
-        if len(words) == 3:
-            found[words[0], int(words[1])] = cast(Reached, words[2])
-    return found
-
-
 def questions(
     features: Mapping[str, str], names: Sequence[str], dials: Sequence[tuple[str, int]] = ()
 ) -> Iterator[Question]:
@@ -112,36 +97,7 @@ def questions(
     for name, shell in sections.items():
         yield Question(name, shell)
     if dials:
-        yield dial(dials)
-
-
-_DIAL = rf"""command -v bash >/dev/null || exit 0
-dial() {{
-  said=$(LC_ALL=C timeout {DIAL_SECONDS} bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
-  case "$? $said" in
-    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";;
-    *"Network is unreachable"*) echo "$1 $2 unrouted";; *) echo "$1 $2 rejected";;
-  esac
-}}
-# A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
-unreachable() {{ sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp; }}
-before=$(unreachable)
-answers=$(%s
-wait)
-if [ "$before" = "$(unreachable)" ]; then echo "$answers"; exit 0; fi
-echo "$answers" | while read -r host port word; do
-  if [ "$word" = refused ]; then
-    before=$(unreachable)
-    set -- $(dial "$host" "$port")
-    [ "$before" = "$(unreachable)" ] && word=$3 || word=rejected
-  fi
-  echo "$host $port $word"
-done"""
-
-
-def dial(dials: Sequence[tuple[str, int]]) -> Question:
-    """Dials these addresses and ports, all at once. Without bash nothing is dialled."""
-    return Question("reached", _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials))
+        yield network.dial(dials)
 
 
 def parse(answers: Answers) -> Host:
@@ -162,7 +118,7 @@ def parse(answers: Answers) -> Host:
         filters=tuple(_filters(lines("firewall"))),
         ruleset=answers["firewall"].output.rstrip("\n"),
         manager="firewalld" if units.get("firewalld", UnitState()).is_up else "ufw" if lines("manager") else "",
-        reached=reached(answers),
+        reached=network.reached(answers),
         cgroups=frozenset(" ".join(lines("cgroups")).split()),
         missing_features=tuple(lines("features")),
         nameservers=tuple(

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Literal, cast
 
 from hardway.probe.script import Answers, Question
 
@@ -21,6 +22,13 @@ for p in $(ss -Hltnp 2>/dev/null | grep -o 'pid=[0-9]*' | sort -u | cut -d= -f2)
 done""",
 )
 _KINDS = ("unicast", "blackhole", "unreachable", "prohibit", "throw")
+
+
+Reached = Literal["open", "refused", "silent", "rejected", "unrouted"]
+"""`refused`: by the machine itself, on which nothing listens there yet; `rejected`: by a firewall that says so;
+`unrouted`: the caller has no route there."""
+DIAL_SECONDS = 2.5
+"""The kernel dials again after one second, so one lost packet is not taken for a firewall."""
 
 
 @dataclass(frozen=True)
@@ -93,3 +101,42 @@ def resolve(names: Sequence[str]) -> Question:
 def resolved(answers: Answers) -> dict[str, str]:
     """The answer to `resolve`: addresses by name; empty for one that the machine does not know."""
     return dict(line.partition(" ")[::2] for line in answers["names"].lines)
+
+
+_DIAL = rf"""command -v bash >/dev/null || exit 0
+dial() {{
+  said=$(LC_ALL=C timeout {DIAL_SECONDS} bash -c "exec 3<>/dev/tcp/$1/$2" 2>&1)
+  case "$? $said" in
+    0*) echo "$1 $2 open";; 124*) echo "$1 $2 silent";; *refused*) echo "$1 $2 refused";;
+    *"Network is unreachable"*) echo "$1 $2 unrouted";; *) echo "$1 $2 rejected";;
+  esac
+}}
+# A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
+unreachable() {{ sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp; }}
+before=$(unreachable)
+answers=$(%s
+wait)
+if [ "$before" = "$(unreachable)" ]; then echo "$answers"; exit 0; fi
+echo "$answers" | while read -r host port word; do
+  if [ "$word" = refused ]; then
+    before=$(unreachable)
+    set -- $(dial "$host" "$port")
+    [ "$before" = "$(unreachable)" ] && word=$3 || word=rejected
+  fi
+  echo "$host $port $word"
+done"""
+
+
+def dial(dials: Sequence[tuple[str, int]]) -> Question:
+    """Dials these addresses and ports, all at once. Without bash nothing is dialled."""
+    return Question("reached", _DIAL % "\n".join(f"dial {host} {port} &" for host, port in dials))
+
+
+def reached(answers: Answers) -> dict[tuple[str, int], Reached]:
+    """The answer to `dial`, by address and port."""
+    found = {}
+    for line in answers["reached"].lines:
+        words = line.split()
+        if len(words) == 3:
+            found[words[0], int(words[1])] = cast(Reached, words[2])
+    return found

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from hardway.declare.pki import Certificate
 from hardway.probe.control import MemberStatus, Node
-from hardway.probe.network import Listener, Route
+from hardway.probe.network import Listener, Reached, Route
 from hardway.probe.units import UnitState
-
-Answered = Literal["open", "refused", "silent"]
-"""Of a TCP port that another machine dialled; `silent` after a second."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Symptoms:
     iptables: tuple[str, ...] = ()
     nameservers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    reach: Mapping[tuple[str, int], Answered] = field(default_factory=dict)
+    reach: Mapping[tuple[str, int], Reached] = field(default_factory=dict)
     certificates: Mapping[str, Certificate | None] = field(default_factory=dict)
     """By path; of kubeconfigs `PATH#ca` and `PATH#client`. None: it cannot be read."""
     keys: Mapping[str, str] = field(default_factory=dict)

@@ -17,7 +17,6 @@ from hardway.probe import certificates, control, network, units
 from hardway.probe.control import is_ready
 from hardway.probe.script import Answer, Answers
 from hardway.probe.symptoms import (
-    Answered,
     Chain,
     Filter,
     Objects,
@@ -25,8 +24,6 @@ from hardway.probe.symptoms import (
     Space,
     Symptoms,
 )
-
-_ANSWERS: dict[str, Answered] = {"0": "open", "124": "silent"}
 
 
 def parse(said: Answers) -> Symptoms:
@@ -50,10 +47,7 @@ def parse(said: Answers) -> Symptoms:
         iptables=tuple(lines("iptables")),
         nameservers=_nameservers(lines("resolver")),
         names=network.resolved(said),
-        reach={
-            (host, int(port)): _ANSWERS.get(code, "refused")
-            for host, port, code in (line.split() for line in lines("reach") if line.count(" ") == 2)
-        },
+        reach=network.reached(said),
         certificates=certificates.parse(said),
         keys=dict(line.split() for line in lines("keys") if line.count(" ") == 1),
         encryption="".join(lines("encryption")).partition(" ")[0],

@@ -47,6 +47,7 @@ def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
     yield from unit_probe.questions(units(machine))
     yield certificates.QUESTION
     yield from (network.ROUTES, network.LISTENERS)
+    yield network.dial(dials(cluster, machine))
     yield network.resolve([other.name for other in cluster.machines if other is not machine])
     for name, shell in _fragments(cluster, machine):
         yield Question(name, shell)
@@ -63,7 +64,6 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     # The tables of iptables itself are asked only where they are loaded: asking would load them.
     yield "iptables", "[ ! -s /proc/net/ip_tables_names ] || iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null"
     yield "resolver", _resolver()
-    yield "reach", _reach(cluster, machine)
     yield "keys", _KEYS
     yield "servers", f"grep -s '^ *server: ' {KUBERNETES}/*.conf"
     if machine.is_controller:
@@ -109,15 +109,6 @@ def _resolver() -> str:
         f"for f in /etc/resolv.conf /run/systemd/resolve/resolv.conf {wanted}; do\n"
         '[ ! -r $f ] || sed -n "s|^nameserver  *|$f |p" $f\ndone'
     )
-
-
-def _reach(cluster: Cluster, machine: Machine) -> str:
-    """Dials all at once; a line of `HOST PORT STATUS`, where 124 is what timeout says."""
-    lines = [
-        f"( timeout 1 bash -c 'exec 3<>/dev/tcp/{host}/{port}' 2>/dev/null; echo {host} {port} $? ) &"
-        for host, port in dials(cluster, machine)
-    ]
-    return "\n".join(["command -v bash >/dev/null || exit 0", *lines, "wait"])
 
 
 _KEYS = f"""

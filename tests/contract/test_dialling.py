@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from hardway.probe import host
+from hardway.probe import network
 from hardway.probe.script import answers, script
 
 pytestmark = pytest.mark.contract
@@ -30,11 +30,11 @@ PORTS = {7001: "silent", 7002: "rejected", 7003: "rejected", 7004: "refused", 70
 
 def test_each_obstacle_is_told_from_the_others() -> None:
     dials = [*(("127.0.0.1", port) for port in PORTS), ("192.0.2.1", 6443)]
-    asked = f"{SETUP}\n{script([host.dial(dials)], 'NONCE')}\n}}"
+    asked = f"{SETUP}\n{script([network.dial(dials)], 'NONCE')}\n}}"
     done = subprocess.run(
         ["unshare", "--net", "sh", "-euc", asked], capture_output=True, text=True, timeout=30, check=True
     )
-    assert host.reached(answers(done.stdout.encode(), "NONCE")) == {
+    assert network.reached(answers(done.stdout.encode(), "NONCE")) == {
         **{("127.0.0.1", port): said for port, said in PORTS.items()},
         ("192.0.2.1", 6443): "unrouted",
     }

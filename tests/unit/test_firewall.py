@@ -17,7 +17,8 @@ from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.map import Map, drawn
 from hardway.preflight import firewalls
-from hardway.probe.host import Filter, Host, Reached
+from hardway.probe.host import Filter, Host
+from hardway.probe.network import Reached
 from hardway.rules import Evidence, Finding, examine
 
 ROOT = Path(__file__).parents[2]
