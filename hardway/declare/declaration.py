@@ -9,7 +9,7 @@ from typing import Any
 
 from hardway.declare.phases import PHASES
 from hardway.declare.phases.base import Model, Phase, Placed, Proof, placed
-from hardway.declare.resources import Local
+from hardway.declare.resources import Local, Resource
 from hardway.values import sha256
 
 
@@ -24,21 +24,41 @@ class Declaration:
     def on(self, machine: str) -> list[Placed]:
         return [one for one in self.placed if one.machine == machine]
 
+    def of(self, phase: str) -> Declaration:
+        """What one chapter declares of it."""
+        placed = tuple(one for one in self.placed if one.phase == phase)
+        local = tuple(pair for pair in self.local if pair[0] == phase)
+        proofs = tuple(pair for pair in self.proofs if pair[0] == phase)
+        return Declaration(placed, local, proofs)
+
+    @property
+    def resources(self) -> list[Resource]:
+        return [one.resource for one in self.placed]
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """Machine and key of every resource."""
+        return {(one.machine, one.resource.key) for one in self.placed}
+
 
 def declare(model: Model, phases: Sequence[Phase] = PHASES) -> Declaration:
     """Asks every chapter; raises ValueError where two declare the same thing on one machine."""
-    everything = tuple(one for phase in phases for one in placed(phase, model))
+    everything: list[Placed] = []
+    local: list[tuple[str, Local]] = []
+    proofs: list[tuple[str, Proof]] = []
+    for phase in phases:
+        everything += placed(phase, model)
+        for file in phase.local(model):
+            local.append((phase.name, file))
+        for proof in phase.proofs(model):
+            proofs.append((phase.name, proof))
     seen: dict[tuple[str, str], str] = {}
     for one in everything:
         where = (one.machine, one.resource.key)
         if where in seen:
             raise ValueError(f"{one.resource.key} on {one.machine}: declared by {seen[where]} and by {one.phase}")
         seen[where] = one.phase
-    return Declaration(
-        placed=everything,
-        local=tuple((phase.name, one) for phase in phases for one in phase.local(model)),
-        proofs=tuple((phase.name, one) for phase in phases for one in phase.proofs(model)),
-    )
+    return Declaration(tuple(everything), tuple(local), tuple(proofs))
 
 
 def digest(thing: Any) -> str:

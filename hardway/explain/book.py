@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases import PHASE_NAMES
@@ -25,11 +26,14 @@ class Book:
 
     @cached_property
     def things(self) -> tuple[Thing, ...]:
-        return tuple(one for name in PHASE_NAMES for one in things(self.model, self.declaration, name))
+        found: list[Thing] = []
+        for name in PHASE_NAMES:
+            found += things(self.model, self.declaration, name)
+        return tuple(found)
 
     @cached_property
     def facts(self) -> tuple[Fact, ...]:
-        return tuple(fact for thing in self.things for fact in facts(thing))
+        return tuple(chain.from_iterable(map(facts, self.things)))
 
     @cached_property
     def known(self) -> tuple[Known, ...]:
@@ -43,7 +47,14 @@ class Book:
     def about(self, setting: str) -> str:
         """What is written about a setting that no template has: one that the operator added."""
         name = setting.rpartition(".")[2]
-        return next((f"{one.title}. {one.text}" for one in self.known if name in one.keys), "")
+        for one in self.known:
+            if name in one.keys:
+                return f"{one.title}. {one.text}"
+        return ""
+
+    def has_value(self, what: str) -> bool:
+        """Whether a value of this cluster, or the key of one, is called so."""
+        return any(what == one.value or what in one.keys for one in self.known)
 
     @cached_property
     def terms(self) -> tuple[Term, ...]:

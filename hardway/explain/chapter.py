@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -11,8 +11,8 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.phases import PHASE_NAMES, PHASES
 from hardway.declare.phases import phase as chapter_named
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.resources import Certificate, Key
-from hardway.explain.prose import chapter_prose
+from hardway.declare.resources import Certificate, Key, Local
+from hardway.explain.prose import ChapterProse, Pitfall, chapter_prose
 from hardway.explain.things import Thing, things
 from hardway.explain.vocabulary import who
 from hardway.inventory.model import Cluster
@@ -92,14 +92,24 @@ class Contents:
     more: tuple[Next, ...]
 
 
+def explain_next(asks: Iterable[str]) -> tuple[Next, ...]:
+    """Further questions, whose answers need no words."""
+    return tuple(Next(f"hardway explain {one}", "") for one in asks)
+
+
+def shown_wrong(cluster: Cluster, pitfalls: Iterable[Pitfall]) -> Iterator[Wrong]:
+    """Pitfalls as this cluster can show them: only a lab has faults to make."""
+    for one in pitfalls:
+        yield Wrong(one.of, one.text, one.shows, one.fault if cluster.lab else "")
+
+
 def chapter_page(model: Model, declaration: Declaration, name: str) -> ChapterPage:
     """The page of a chapter; raises UsageError for a name that is none."""
     phase = chapter_named(name)
     prose = chapter_prose(model, name)
     here = things(model, declaration, name)
     names = {one.entry.name for one in here}
-    written = {one.name for one in prose.things}
-    proofs = [proof for where, proof in declaration.proofs if where == name]
+    proofs = [proof for _, proof in declaration.of(name).proofs]
     cluster = model.cluster
     return ChapterPage(
         name=name,
@@ -112,16 +122,8 @@ def chapter_page(model: Model, declaration: Declaration, name: str) -> ChapterPa
         why=prose.why,
         grouping=prose.grouping,
         rows=tuple(_row(cluster, one) for one in here),
-        wrong=tuple(
-            Wrong(one.of, one.text, one.shows, one.fault if cluster.lab else "")
-            for one in prose.wrong
-            if one.of in names
-        ),
-        more=tuple(
-            Next(f"hardway explain {one.what}", one.gives)
-            for one in prose.more
-            if (name := one.what.removeprefix(f"{phase.name}/")) in names or name not in written
-        ),
+        wrong=tuple(shown_wrong(cluster, (one for one in prose.wrong if one.of in names))),
+        more=tuple(_more(phase.name, prose, names)),
         proofs=len(proofs),
         proving=who(cluster, [proof.machine for proof in proofs]),
         proved=tuple(told_once(cluster, proofs)),
@@ -154,6 +156,14 @@ def told_once(cluster: Cluster, proofs: Iterable[Proof]) -> Iterator[Cited]:
         yield Cited(name, who(cluster, [proof.machine for proof in found]), why)
 
 
+def _more(phase: str, prose: ChapterProse, names: Collection[str]) -> Iterator[Next]:
+    """What to ask next, but for things that this cluster does not have."""
+    absent = {one.name for one in prose.things}.difference(names)
+    for one in prose.more:
+        if one.what.removeprefix(f"{phase}/") not in absent:
+            yield Next(f"hardway explain {one.what}", one.gives)
+
+
 def _row(cluster: Cluster, thing: Thing) -> Row:
     entry, on = thing.entry, thing.machines
     return Row(entry.name, entry.group, entry.what, who(cluster, on) or "workspace", on, entry.reader, entry.detail)
@@ -172,16 +182,20 @@ _MANY = 4
 
 def _counts(here: tuple[Thing, ...]) -> list[tuple[str, int]]:
     """How many different things of a kind there are; the same file on three machines is one."""
-    keys: set[tuple[str, str]] = set()
-    for one in chain.from_iterable(thing.local for thing in here):
-        kind = "CA" if isinstance(one, Certificate) and one.spec.is_ca else one.kind
-        keys.add((kind, one.path))
-    placed = {(one.resource.kind, one.resource.name) for thing in here for one in thing.placed}
-    if any(isinstance(one, Key) for thing in here for one in thing.local):
-        # What is on machines is a copy of what was counted already.
-        placed = {(kind, name) for kind, name in placed if kind != "file"}
-    counts = Counter(kind for kind, _ in keys | placed)
-    return [(_named(kind, counts[kind]), counts[kind]) for kind in _COUNTED if counts[kind]][:_MANY]
+    local = list(chain.from_iterable(thing.local for thing in here))
+    keys = {("CA" if _is_ca(one) else one.kind, one.path) for one in local}
+    with_keys = any(isinstance(one, Key) for one in local)
+    for placed in chain.from_iterable(thing.placed for thing in here):
+        # Where keys are made, a file on a machine is a copy of what was counted already.
+        if not (with_keys and placed.resource.kind == "file"):
+            keys.add((placed.resource.kind, placed.resource.name))
+    counts = Counter(kind for kind, _ in keys)
+    counted = [(_named(kind, counts[kind]), counts[kind]) for kind in _COUNTED if counts[kind]]
+    return counted[:_MANY]
+
+
+def _is_ca(one: Local) -> bool:
+    return isinstance(one, Certificate) and one.spec.is_ca
 
 
 def _named(kind: str, count: int) -> str:

@@ -82,7 +82,10 @@ def why(thing: Thing, path: str, name: str) -> str:
     names = [thing.entry.sidecar] if thing.entry.sidecar else []
     names += ["units/systemd"] if path.endswith(".service") else []
     names.append("prose/units")
-    return next((found for one in names if (found := sidecar(one).get(name))), "")
+    for one in names:
+        if found := sidecar(one).get(name):
+            return found
+    return ""
 
 
 @_of.register
@@ -114,12 +117,11 @@ def _(resource: Certificate, thing: Thing, where: str) -> Iterator[Fact]:
 
 def _holders(thing: Thing, path: str) -> tuple[str, ...]:
     """Machines that have a copy of a workspace file."""
-    return tuple(
-        one.machine
-        for one in thing.placed
-        if isinstance(one.resource, File)
-        and path in (placeholder.name for placeholder in placeholders(one.resource.text))
-    )
+    machines: list[str] = []
+    for one in thing.placed:
+        if isinstance(one.resource, File) and path in {part.name for part in placeholders(one.resource.text)}:
+            machines.append(one.machine)
+    return tuple(machines)
 
 
 @_of.register

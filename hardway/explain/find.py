@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.errors import UsageError
 from hardway.explain.book import Book
-from hardway.explain.chapter import ChapterPage, Contents, Next, chapter_page, contents
+from hardway.explain.chapter import ChapterPage, Contents, Next, chapter_page, contents, explain_next
 from hardway.explain.prose import Term
-from hardway.explain.thing import ThingPage, instance_of, names_of, thing_page
+from hardway.explain.thing import ThingPage, instance_of, thing_page
 from hardway.explain.things import Thing
 from hardway.explain.value import ValuePage, setting_names, value_page
 
@@ -55,15 +55,18 @@ def bare(what: str) -> str:
 
 def find_things(book: Book, what: str) -> list[Thing]:
     """Things of that name, the most particular way of naming first."""
-    ways = (
-        [one for one in book.things if what == one.name],
-        [one for one in book.things if any(what == placed.resource.key for placed in one.placed)],
-        [one for one in book.things if _has(one, what) or _has(one, f"{what}.service")],
-        [one for one in book.things if one.entry.name in (what, f"{what}.service")],
-        [one for one in book.things if any(what in _names(one.phase, local.path) for local in one.local)],
-        [one for one in book.things if any(what in names_of(local) for local in one.local)],
+    ways: tuple[Callable[[Thing], bool], ...] = (
+        lambda thing: what == thing.name,
+        lambda thing: what in thing.keys,
+        lambda thing: _has(thing, what) or _has(thing, f"{what}.service"),
+        lambda thing: thing.entry.name in (what, f"{what}.service"),
+        lambda thing: what in _names(thing),
+        lambda thing: what in thing.local_names,
     )
-    return list(dict.fromkeys(one for way in ways for one in way))
+    found: dict[Thing, None] = {}
+    for way in ways:
+        found.update(dict.fromkeys(filter(way, book.things)))
+    return list(found)
 
 
 def _has(thing: Thing, what: str) -> bool:
@@ -72,25 +75,28 @@ def _has(thing: Thing, what: str) -> bool:
     return any(one.resource.kind in kinds and one.resource.name == what for one in thing.placed)
 
 
-def _names(phase: str, path: str) -> tuple[str, ...]:
+def _names(thing: Thing) -> Iterator[str]:
     """`certs/kubelet-worker-1` for `pki/kubelet-worker-1.crt`."""
-    bare = path.rpartition(".")[0] or path
-    return f"{phase}/{bare.removeprefix('pki/')}", f"{phase}/{bare.removeprefix('pki/').replace('/', '-')}"
+    for local in thing.local:
+        bare = (local.path.rpartition(".")[0] or local.path).removeprefix("pki/")
+        yield f"{thing.phase}/{bare}"
+        yield f"{thing.phase}/{bare.replace('/', '-')}"
 
 
 def _written(book: Book, what: str) -> TermPage | None:
     """A word of the glossary, unless something of the cluster is called so."""
     term = find_term(book, what)
-    if term is None or any(what == one.value or what in one.keys for one in book.known):
+    if term is None or book.has_value(what):
         return None
-    return TermPage(
-        term.word, term.text, term.also, tuple(Next(f"hardway explain {one}", "") for one in book.there(term.see))
-    )
+    return TermPage(term.word, term.text, term.also, explain_next(book.there(term.see)))
 
 
 def find_term(book: Book, what: str) -> Term | None:
     word = what.casefold()
-    return next((one for one in book.terms if word in map(str.casefold, (one.word, *one.also))), None)
+    for term in book.terms:
+        if word in map(str.casefold, (term.word, *term.also)):
+            return term
+    return None
 
 
 def names(book: Book) -> Iterator[str]:
@@ -100,7 +106,8 @@ def names(book: Book) -> Iterator[str]:
         yield thing.name
         yield thing.entry.name
         yield from thing.paths
-        yield from (local.path for local in thing.local)
+        for local in thing.local:
+            yield local.path
     yield from setting_names(book)
     for known in book.known:
         yield from filter(None, (known.value, known.key, known.key.rpartition(".")[2], *known.keys))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from hardway.explain import Book, ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
-from hardway.explain.chapter import Next, Row, Wrong
+from hardway.explain.chapter import Cited, Next, Row, Wrong
+from hardway.explain.thing import Field, Place
 
 
 def contents_markdown(page: Contents) -> list[str]:
@@ -18,34 +19,51 @@ def chapter_markdown(page: ChapterPage, level: int = 2) -> list[str]:
     lines = [f"{mark} Why", "", page.why, "", f"{mark} What is put where", ""]
     lines += _things(page) if page.rows else ["Nothing of this is declared for this inventory."]
     if page.wrong:
-        lines += ["", f"{mark} Easy to get wrong", "", *(_pitfall(one, page.name) for one in page.wrong)]
+        lines += ["", f"{mark} Easy to get wrong", "", *_pitfalls(page.wrong, page.name)]
     if page.proved:
         lines += ["", f"{mark} The proof", "", f"`hardway verify {page.name}` asks, and changes nothing:", ""]
-        lines += [f"- {one.name} ({one.on}): {one.why}" for one in page.proved]
+        lines += map(_proof, page.proved)
     return [*lines, "", f"{mark} To ask further", "", *_asks(page.more)]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """A table; bars within cells are escaped."""
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return [f"| {' | '.join(row)} |" for row in lines]
+    lines = [f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _things(page: ChapterPage) -> list[str]:
     grouped = any(row.group for row in page.rows)
     head = ("thing", "on", "what it is", "read or checked by")
-    rows = [((row.group, *_row(row)) if grouped else _row(row)) for row in page.rows]
-    return table((page.grouping.lower(), *head) if grouped else head, rows)
+    if not grouped:
+        return table(head, map(_row, page.rows))
+    return table((page.grouping.lower(), *head), [(row.group, *_row(row)) for row in page.rows])
 
 
 def _row(row: Row) -> tuple[str, ...]:
     return f"`{row.name}`", row.on, row.what, row.reader
 
 
-def _pitfall(wrong: Wrong, phase: str) -> str:
-    shows = f" Shows in {wrong.shows}." if wrong.shows != phase else ""
-    fault = f" Try it: `hardway lab break {wrong.fault}`." if wrong.fault else ""
-    return f"- {wrong.text}{shows}{fault}"
+def _pitfalls(pitfalls: Iterable[Wrong], phase: str) -> Iterator[str]:
+    for wrong in pitfalls:
+        shows = f" Shows in {wrong.shows}." if wrong.shows != phase else ""
+        fault = f" Try it: `hardway lab break {wrong.fault}`." if wrong.fault else ""
+        yield f"- {wrong.text}{shows}{fault}"
+
+
+def _proof(one: Cited) -> str:
+    return f"- {one.name} ({one.on}): {one.why}"
+
+
+def _field(one: Field) -> tuple[str, ...]:
+    return f"`{one.name or one.value}`", f"`{one.value}`" if one.name and one.value else "", one.why
+
+
+def _place(one: Place) -> tuple[str, ...]:
+    return f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))
 
 
 def _asks(asks: Sequence[Next]) -> list[str]:
@@ -55,23 +73,18 @@ def _asks(asks: Sequence[Next]) -> list[str]:
 def thing_markdown(page: ThingPage) -> list[str]:
     lines = [f"# {page.name}", "", page.what]
     if page.fields:
-        rows = [(f"`{one.name or one.value}`", f"`{one.value}`" if one.name and one.value else "", one.why)
-                for one in page.fields]  # fmt: skip
         lines += ["", f"## What it says{f' on {page.of}' if page.of else ''}", ""]
-        lines += table(("name", "value", "why"), rows)
+        lines += table(("name", "value", "why"), map(_field, page.fields))
     if page.places:
-        kept = [
-            (f"`{one.path}`", one.on, " ".join(filter(None, (one.kind, one.mode, one.owner)))) for one in page.places
-        ]
-        lines += ["", "## Where it is", "", *table(("path", "on", "kept as"), kept)]
+        lines += ["", "## Where it is", "", *table(("path", "on", "kept as"), map(_place, page.places))]
     if page.readers:
         refer = [(f"`{one.by}`", one.on, one.needs, one.why) for one in page.readers]
         lines += ["", "## Who refers to it", "", *table(("by", "on", "a change needs", "why"), refer)]
     lines += ["", "## Without it", "", page.without]
     if page.wrong:
-        lines += ["", "## Easy to get wrong", "", *(_pitfall(one, page.phase) for one in page.wrong)]
+        lines += ["", "## Easy to get wrong", "", *_pitfalls(page.wrong, page.phase)]
     if page.proofs:
-        lines += ["", "## Proofs", "", *(f"- {one.name} ({one.on}): {one.why}" for one in page.proofs)]
+        lines += ["", "## Proofs", "", *map(_proof, page.proofs)]
     return [*lines, "", "## To ask further", "", *_asks(page.more)]
 
 

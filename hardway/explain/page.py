@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from hardway.console.words import counted, hanging, typed
@@ -30,23 +31,21 @@ def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, inv
         *following("PROVE", [Next(typed(f"hardway verify {page.name}", inventory), proofs)], width),
     ]
     wrong = [pitfall(one, page.name, width, inventory) for one in page.wrong]
-    if not verbose:
-        wrong = _fitting(wrong, _SCREEN - len(above) - len(below))
-    middle = [line for lines in wrong for line in lines]
+    middle = _fitting(wrong, sys.maxsize if verbose else _SCREEN - len(above) - len(below))
     return [*above, *(["", "EASY TO GET WRONG", *middle] if middle else []), *below]
 
 
 _SCREEN = 30
 
 
-def _fitting(pitfalls: Sequence[list[str]], room: int) -> list[list[str]]:
-    """As many as there is room for, and the first one in any case."""
-    shown: list[list[str]] = []
+def _fitting(pitfalls: Sequence[list[str]], room: int) -> list[str]:
+    """The lines of as many as there is room for, and of the first one in any case."""
+    shown: list[str] = []
     for lines in pitfalls:
         room -= len(lines)
         if shown and room < 2:
             break
-        shown.append(lines)
+        shown += lines
     return shown
 
 
@@ -60,17 +59,22 @@ def _rows(page: ChapterPage, width: int, verbose: bool) -> list[str]:
     rows = [row for row in page.rows if verbose or not row.detail]
     if not rows:
         return ["Nothing of this is declared for this inventory."]
-    cells = [(page.grouping, "THING", "ON", "READ OR CHECKED BY")]
-    for before, row in zip([None, *rows], rows, strict=False):
-        group = row.group if before is None or before.group != row.group else ""
-        cells.append((group, row.name, row.on, row.reader))
-    lines = aligned([cell if any(row.group for row in rows) else cell[1:] for cell in cells], width)
+    heads = (page.grouping, "THING", "ON", "READ OR CHECKED BY")
+    grouped = any(row.group for row in rows)
+    cells = [heads if grouped else heads[1:]]
+    group = ""
+    for row in rows:
+        own = (row.name, row.on, row.reader)
+        cells.append((row.group if row.group != group else "", *own) if grouped else own)
+        group = row.group
+    lines = aligned(cells, width)
     return lines if not verbose else [*lines, "", *_explained(rows, width)]
 
 
 def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Columns of which only the last is wrapped: what stands in the others is to be typed, so nothing is cut."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]) - 1)]
+    *columns, _ = zip(*rows, strict=True)
+    widths = [max(map(len, column)) for column in columns]
     lines = []
     for row in rows:
         head = "".join(f"{cell:<{wide}}  " for cell, wide in zip(row, widths, strict=False))
@@ -79,7 +83,10 @@ def aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
 
 
 def _explained(rows: Iterable[Row], width: int) -> list[str]:
-    return [line for row in rows for line in (row.name, *hanging("   ", row.what, width))]
+    lines: list[str] = []
+    for row in rows:
+        lines += [row.name, *hanging("   ", row.what, width)]
+    return lines
 
 
 def pitfall(wrong: Wrong, phase: str, width: int, inventory: str = "") -> list[str]:
@@ -91,5 +98,8 @@ def pitfall(wrong: Wrong, phase: str, width: int, inventory: str = "") -> list[s
 
 def following(head: str, asks: Sequence[Next], width: int) -> list[str]:
     """Commands to type with what they give, below one heading."""
-    rows = [(head if not number else "", one.command, one.gives) for number, one in enumerate(asks)]
-    return aligned([("PROVE", "", ""), *rows], width)[1:] if rows else []
+    rows = [("PROVE", "", "")]
+    for one in asks:
+        rows.append((head, one.command, one.gives))
+        head = ""
+    return aligned(rows, width)[1:]

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from hardway import yaml_text
@@ -36,7 +37,7 @@ def settings(path: str, text: str) -> list[Setting]:
     if path.endswith("haproxy.cfg"):
         return list(_sections(text))
     if path.endswith((".yaml", ".conflist")) or text.startswith("apiVersion:"):
-        return [setting for document in yaml_text.documents(text) for setting in _keys(document)]
+        return list(chain.from_iterable(map(_keys, yaml_text.documents(text))))
     return list(_lines(text))
 
 

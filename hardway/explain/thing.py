@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from re import Pattern
 
 from hardway.declare.phases.base import Proof
-from hardway.declare.resources import Directory, File, Local, Resource, Service
+from hardway.declare.resources import Directory, File, Resource, Service
 from hardway.declare.resources.files import Binary
 from hardway.explain.book import Book, pattern
-from hardway.explain.chapter import Cited, Next, Wrong, told_once
+from hardway.explain.chapter import Cited, Next, Wrong, shown_wrong, told_once
 from hardway.explain.facts import Fact, FactKind, facts
 from hardway.explain.prose import chapter_prose
-from hardway.explain.things import Thing
+from hardway.explain.things import Thing, names_of
 from hardway.values import OPERATOR
 
 
@@ -76,7 +76,7 @@ def thing_page(book: Book, thing: Thing, instance: str = "", also: Iterable[str]
     chosen = instance if instance in instances else (instances[0] if instances else "")
     cluster = book.model.cluster
     prose = chapter_prose(book.model, thing.phase)
-    wrong = (one for one in prose.wrong if one.of == thing.entry.name)
+    wrong = [one for one in prose.wrong if one.of == thing.entry.name]
     return ThingPage(
         name=thing.name,
         phase=thing.phase,
@@ -88,7 +88,7 @@ def thing_page(book: Book, thing: Thing, instance: str = "", also: Iterable[str]
         places=tuple(_places(book, thing)),
         readers=tuple(_readers(book, thing)),
         without=thing.entry.without,
-        wrong=tuple(Wrong(one.of, one.text, one.shows, one.fault if cluster.lab else "") for one in wrong),
+        wrong=tuple(shown_wrong(cluster, wrong)),
         proofs=tuple(cited(book, map(pattern, _marks(thing)))),
         more=(
             *(Next(f"hardway explain {name}", "the other one of that name") for name in also),
@@ -105,26 +105,31 @@ def _instance(fact: Fact) -> str:
 
 def _instances(stated: Iterable[Fact]) -> list[str]:
     """Machines before the workspace, whose files are copies where both say the same."""
-    found = dict.fromkeys(_instance(fact) for fact in stated if fact.where != OPERATOR)
-    return list(found or dict.fromkeys(_instance(fact) for fact in stated))
+    machines: dict[str, None] = {}
+    files: dict[str, None] = {}
+    for fact in stated:
+        (files if fact.where == OPERATOR else machines)[_instance(fact)] = None
+    return list(machines or files)
 
 
 def _fields(book: Book, stated: list[Fact], chosen: str) -> Iterator[Field]:
     mine = [fact for fact in stated if _instance(fact) == chosen]
-    names = {fact.name for fact in mine}
-    others = {instance for instance in map(_instance, stated) if instance in _instances(stated)} - {chosen}
-    there = {(_instance(fact), fact.name, fact.value) for fact in stated}
+    others = set(_instances(stated)) - {chosen}
+    holders: dict[tuple[str, str], set[str]] = {}
+    for fact in stated:
+        holders.setdefault((fact.name, fact.value), set()).add(_instance(fact))
+    has_objects = any(fact.kind == "object" for fact in mine)
     for fact in mine:
-        if fact.kind == "key" and "/" in fact.of and any(one.kind == "object" for one in mine):
-            # An object is told by its title; all of it is in `hardway render`.
+        if fact.kind == "key" and "/" in fact.of and has_objects:
+            # An object is listed by its title; all of it is in `hardway render`.
             continue
-        own = any((other, fact.name, fact.value) not in there for other in others)
+        own = not others <= holders[fact.name, fact.value]
         said = fact.why or (book.titles.get(fact.value, "") if fact.kind == "certificate" else book.about(fact.name))
         yield Field(fact.kind, fact.of, fact.name, fact.value, said, own)
-    seen: set[str] = set()
+    names = {fact.name for fact in mine}
     for fact in stated:
-        if _instance(fact) in others and fact.name not in names | seen:
-            seen.add(fact.name)
+        if _instance(fact) in others and fact.name not in names:
+            names.add(fact.name)
             yield Field(fact.kind, fact.of, fact.name, fact.value, fact.why or f"on {fact.where} only", True)
 
 
@@ -148,25 +153,42 @@ def _kept(resource: Resource) -> tuple[str, str, str, str]:
 
 
 def _readers(book: Book, thing: Thing) -> Iterator[Reader]:
-    paths = [one.resource.name for one in thing.placed if isinstance(one.resource, File | Binary)]
-    units = {one.resource.name for one in thing.placed if isinstance(one.resource, Service)}
-    for path in dict.fromkeys(paths):
-        needs = {service.unit: _needs(service, path) for _, _, service in book.services(path)}
-        told: dict[tuple[str, str], list[Fact]] = {}
-        for fact in book.facts:
-            if fact.thing != thing.name and fact.kind != "certificate" and pattern(path).search(fact.value):
-                told.setdefault((label(fact), fact.why), []).append(fact)
-        for (by, said), found in told.items():
-            unit = f"{found[0].of}.service"
-            yield Reader(by, book.on(one.where for one in found), needs.get(unit, "nothing"), said)
-        for unit, need in needs.items():
-            if unit not in units and not any(found[0].of == unit.removesuffix(".service") for found in told.values()):
-                machines = [machine for _, machine, service in book.services(path) if service.unit == unit]
-                yield Reader(unit, book.on(machines), need, "")
+    paths: dict[str, None] = {}
+    units: set[str] = set()
+    for one in thing.placed:
+        if isinstance(one.resource, File | Binary):
+            paths[one.resource.name] = None
+        if isinstance(one.resource, Service):
+            units.add(one.resource.unit)
+    for path in paths:
+        yield from _readers_of(book, thing, path, units)
 
 
-def _needs(service: Service, path: str) -> str:
-    return "reload" if path in service.reload_inputs else "restart"
+def _readers_of(book: Book, thing: Thing, path: str, own_units: Collection[str]) -> Iterator[Reader]:
+    """Who names the path in a setting, then the units that only have it among their inputs."""
+    needs: dict[str, str] = {}
+    machines: dict[str, list[str]] = {}
+    for _, machine, service in book.services(path):
+        needs[service.unit] = "reload" if path in service.reload_inputs else "restart"
+        machines.setdefault(service.unit, []).append(machine)
+    named: set[str] = set()
+    for (by, why), found in _referring(book, thing, path).items():
+        unit = f"{found[0].of}.service"
+        named.add(unit)
+        yield Reader(by, book.on(one.where for one in found), needs.get(unit, "nothing"), why)
+    for unit, need in needs.items():
+        if unit not in own_units and unit not in named:
+            yield Reader(unit, book.on(machines[unit]), need, "")
+
+
+def _referring(book: Book, thing: Thing, path: str) -> dict[tuple[str, str], list[Fact]]:
+    """Facts of other things that name the path, by their label and why."""
+    found: dict[tuple[str, str], list[Fact]] = {}
+    sought = pattern(path)
+    for fact in book.facts:
+        if fact.thing != thing.name and fact.kind != "certificate" and sought.search(fact.value):
+            found.setdefault((label(fact), fact.why), []).append(fact)
+    return found
 
 
 def label(fact: Fact) -> str:
@@ -188,11 +210,12 @@ def label(fact: Fact) -> str:
 def cited(book: Book, sought: Iterable[Pattern[str]]) -> Iterator[Cited]:
     """Proofs whose question or answer has one of these in it; what is asked of several machines once."""
     marks = list(sought)
-    proofs = (proof for _, proof in book.proofs)
-    yield from told_once(
-        book.model.cluster,
-        (proof for proof in proofs if any(mark.search(_asked(proof)) for mark in marks)),
-    )
+    citing: list[Proof] = []
+    for _, proof in book.proofs:
+        text = _asked(proof)
+        if any(mark.search(text) for mark in marks):
+            citing.append(proof)
+    yield from told_once(book.model.cluster, citing)
 
 
 def _asked(proof: Proof) -> str:
@@ -209,12 +232,15 @@ def _marks(thing: Thing) -> Iterator[str]:
 
 def instance_of(thing: Thing, what: str) -> str:
     """Which of several alike `what` names: `certs/kubelet-worker-1` is the one on worker-1, or a workspace file."""
-    path = next((local.path for local in thing.local if what in names_of(local)), "").removesuffix(".key")
-    wanted = (path, f"{path}.crt", what)
-    return next((_instance(fact) for fact in facts(thing) if path and fact.of in wanted), "")
+    for local in thing.local:
+        if what in names_of(local):
+            path = local.path.removesuffix(".key")
+            return _stating(thing, (path, f"{path}.crt", what))
+    return ""
 
 
-def names_of(local: Local) -> tuple[str, ...]:
-    """A workspace file by its path, and with its ending and first folder left out."""
-    bare = local.path.rpartition(".")[0] or local.path
-    return local.path, bare, bare.removeprefix("pki/"), bare.removeprefix("pki/").replace("/", "-")
+def _stating(thing: Thing, files: Collection[str]) -> str:
+    for fact in facts(thing):
+        if fact.of in files:
+            return _instance(fact)
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Model, Placed
@@ -33,21 +34,32 @@ class Thing:
         """Where it is on machines, each once."""
         return tuple(dict.fromkeys(one.resource.name for one in self.placed if one.resource.name.startswith("/")))
 
+    @property
+    def keys(self) -> set[str]:
+        return {one.resource.key for one in self.placed}
+
+    @property
+    def local_names(self) -> set[str]:
+        """Its workspace files by every name that `names_of` gives them."""
+        return set(chain.from_iterable(map(names_of, self.local)))
+
 
 def things(model: Model, declaration: Declaration, phase: str) -> tuple[Thing, ...]:
     """The chapter's things in the order in which they are explained; what this cluster has nothing of is left out."""
-    placed = [one for one in declaration.placed if one.phase == phase]
-    local = [one for name, one in declaration.local if name == phase]
-    found = (
-        Thing(
-            phase,
-            entry,
-            tuple(one for one in placed if covers(entry, one.resource.key)),
-            tuple(one for one in local if covers(entry, one.key)),
-        )
-        for entry in chapter_prose(model, phase).things
-    )
-    return tuple(one for one in found if one.placed or one.local)
+    mine = declaration.of(phase)
+    found: list[Thing] = []
+    for entry in chapter_prose(model, phase).things:
+        placed = tuple(one for one in mine.placed if covers(entry, one.resource.key))
+        local = tuple(one for _, one in mine.local if covers(entry, one.key))
+        if placed or local:
+            found.append(Thing(phase, entry, placed, local))
+    return tuple(found)
+
+
+def names_of(local: Local) -> tuple[str, ...]:
+    """A workspace file by its path, and with its ending and first folder left out."""
+    bare = local.path.rpartition(".")[0] or local.path
+    return local.path, bare, bare.removeprefix("pki/"), bare.removeprefix("pki/").replace("/", "-")
 
 
 def covers(entry: Entry, key: str) -> bool:

@@ -30,7 +30,8 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, invento
     lines += ["", *hanging("WITHOUT IT  ", page.without, width)]
     if page.wrong:
         lines += ["", "EASY TO GET WRONG"]
-        lines += [line for one in page.wrong for line in pitfall(one, page.phase, width, inventory)]
+        for one in page.wrong:
+            lines += pitfall(one, page.phase, width, inventory)
     if page.proofs:
         lines += ["", "PROOFS", *_proofs(page.proofs if verbose else page.proofs[:_SHOWN], width)]
         rest = len(page.proofs) - _SHOWN
@@ -81,8 +82,9 @@ def _fields(page: ThingPage, width: int, verbose: bool) -> list[str]:
     whose = f" on {page.of}" if page.of and any(one.own for one in page.fields) else ""
     lines = ["", f"WHAT IT SAYS{whose}" + (" (* each has its own)" if whose else "")]
     before = ""
+    several = len({field.of for field in shown}) > 1
     for one in shown:
-        if one.of != before and len({field.of for field in shown}) > 1:
+        if one.of != before and several:
             lines.append(f"  {one.of}")
         before = one.of
         lines += _field(one, width, bool(whose))

@@ -10,7 +10,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from hardway.declare.phases.paths import HAPROXY_CFG
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
 from hardway.explain.book import Book, pattern
-from hardway.explain.chapter import Cited, Next
+from hardway.explain.chapter import Cited, Next, explain_next
 from hardway.explain.facts import Fact
 from hardway.explain.prose import Known
 from hardway.explain.thing import cited, label
@@ -75,7 +75,7 @@ def value_page(book: Book, asked: str) -> ValuePage | None:
     if not known and not stated and not uses:
         return _within(book, asked)
     known = known or Known(asked, "")
-    where = list(dict.fromkeys([*(one.thing for one in stated), *(one.thing for one in uses)]))
+    where = list(dict.fromkeys([one.thing for one in stated] + [one.thing for one in uses]))
     phases = [name.partition("/")[0] for name in where[:1]]
     see = book.there(known.see or where[:2])
     return ValuePage(
@@ -90,16 +90,19 @@ def value_page(book: Book, asked: str) -> ValuePage | None:
         without=known.without,
         fault=known.fault if book.model.cluster.lab else "",
         proofs=tuple(cited(book, [pattern(sought)])),
-        more=tuple(Next(f"hardway explain {one}", "") for one in dict.fromkeys((*see, *phases))),
+        more=explain_next(dict.fromkeys((*see, *phases))),
     )
 
 
 def find_known(book: Book, asked: str) -> Known | None:
     """What is written about it: by its value, by the inventory's key or its last word, by another word for it."""
-    by_value = next((one for one in book.known if one.value == asked), None)
-    return by_value or next(
-        (one for one in book.known if asked in one.keys or asked in (one.key, one.key.rpartition(".")[2])), None
-    )
+    for one in book.known:
+        if one.value == asked:
+            return one
+    for one in book.known:
+        if asked in (*one.keys, one.key, one.key.rpartition(".")[2]):
+            return one
+    return None
 
 
 def _stated(book: Book, asked: str) -> Iterator[Stated]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hardway.declare.phases.base import Model
-from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.model import API_PORT, Cluster
 
 
 def vocabulary(model: Model) -> Mapping[str, Any]:
@@ -87,5 +87,7 @@ def who(cluster: Cluster, names: Iterable[str]) -> str:
 def _dialled(cluster: Cluster) -> str:
     """Where kubelets and people dial the API, with the machine's name where it is one."""
     host = cluster.endpoint_host
-    named: Machine | None = next((machine for machine in cluster.machines if str(machine.ip) == host), None)
-    return f"{named.name} ({host})" if named else host
+    for machine in cluster.machines:
+        if str(machine.ip) == host:
+            return f"{machine.name} ({host})"
+    return host

@@ -143,7 +143,8 @@ def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm
     (tmp_path / "hardway.yaml").write_text(text)
     model, declaration = declared(tmp_path / "hardway.yaml")
     phases = ("certs", "kubeconfigs", "encryption", "access")
-    part = Part("the operator's side", phases, (), tuple(one for one in declaration.local if one[0] in phases))
+    local = tuple(one for one in declaration.local if one[0] in phases)
+    part = Part("the operator's side", phases, Declaration((), local, ()))
     folder = tmp_path / "workspace"
     typed = script(model, declaration, part, workspace=folder)
     for _ in range(2):

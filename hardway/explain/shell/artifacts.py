@@ -54,7 +54,6 @@ def artifact_lines(cluster: Cluster, resources: Iterable[Resource]) -> list[str]
     if not wanted:
         return []
     releases = releases_for(cluster.kubernetes, cluster.artifacts.versions).values()
-    binaries = {release: [name for name in release.binaries if name in wanted] for release in releases if release.files}
     images = [IMAGES[name] for name in wanted if name in IMAGES]
     build = cluster.artifacts.source == "build"
     names = [machine.name for machine in cluster.machines]
@@ -65,13 +64,14 @@ def artifact_lines(cluster: Cluster, resources: Iterable[Resource]) -> list[str]
         f"for arch in $({asked if len(names) > 1 else f'arch_of {names[0]}'}); do",
         '  mkdir -p "bin/$arch"',
     ]
-    for release, names in binaries.items():
-        if names:
-            lines += _built(release, names) if build else _downloaded(release, names, cluster.artifacts)
+    for release in releases:
+        binaries = [name for name in release.binaries if name in wanted]
+        if release.files and binaries:
+            lines += _built(release, binaries) if build else _downloaded(release, binaries, cluster.artifacts)
     if build:
+        by_component = {one.component: one for one in releases}
         for image in images:
-            release = next(one for one in releases if one.component == image.component)
-            lines += _imaged(image, release)
+            lines += _imaged(image, by_component[image.component])
     return [(GET if not build else ARCHIVE if images else ""), *lines, "done"]
 
 
@@ -121,11 +121,11 @@ def _go(release: Release) -> tuple[str, str]:
     """The folder, and the command up to `-o`; a build for another architecture than this computer's is Go's own."""
     build = Build(release, "amd64", data.folder("components") / release.recipe.module, "")
     settings = {**build.environment, "GOARCH": '"$arch"'}
-    settings = {name: value for name, value in settings.items() if value}
-    environment = " ".join(
-        f"{name}={value}" for name, value in settings.items() if name not in ("CC", "PKG_CONFIG_LIBDIR")
-    )
-    return str(build.folder), f"{environment} {shlex.join(build.command)}"
+    words: list[str] = []
+    for name, value in settings.items():
+        if value and name not in ("CC", "PKG_CONFIG_LIBDIR"):
+            words.append(f"{name}={value}")
+    return str(build.folder), f"{' '.join(words)} {shlex.join(build.command)}"
 
 
 def _built(release: Release, names: Sequence[str]) -> Iterator[str]:

@@ -30,13 +30,19 @@ def actions(placed: Sequence[Placed], sources: Mapping[str, str], names: Mapping
     for one in placed:
         by_machine.setdefault(one.machine, {})[one.resource.key] = one.resource
     found: list[Action] = []
-    for key in _merged([list(keys) for keys in by_machine.values()]):
-        having = {name: mine[key] for name, mine in by_machine.items() if key in mine}
-        found += _alike({name: (one, _typed(one, sources)) for name, one in having.items()}, names)
+    for key in _merged(by_machine.values()):
+        resources: dict[str, Resource] = {}
+        steps: dict[str, tuple[ManualStep, ...]] = {}
+        for name, mine in by_machine.items():
+            if key in mine:
+                resources[name] = mine[key]
+                steps[name] = _typed(mine[key], sources)
+        for machines, typed in _alike(steps, names):
+            found.append(Action(machines, resources[machines[0]], typed))
     return found
 
 
-def _merged(orders: Iterable[Sequence[str]]) -> list[str]:
+def _merged(orders: Iterable[Iterable[str]]) -> list[str]:
     """One order that keeps each of several."""
     merged: list[str] = []
     for order in orders:
@@ -52,30 +58,50 @@ def _merged(orders: Iterable[Sequence[str]]) -> list[str]:
 
 def _typed(resource: Resource, sources: Mapping[str, str]) -> tuple[ManualStep, ...]:
     """A text that is in the workspace as a file is not typed once more."""
-    return tuple(replace(one, text="", source=sources[one.text]) if one.text in sources else one
-                 for one in resource.manual_steps())  # fmt: skip
+    steps: list[ManualStep] = []
+    for step in resource.manual_steps():
+        source = sources.get(step.text)
+        steps.append(step if source is None else replace(step, text="", source=source))
+    return tuple(steps)
 
 
 def _alike(
-    having: Mapping[str, tuple[Resource, tuple[ManualStep, ...]]], names: Mapping[str, Names]
-) -> Iterator[Action]:
+    steps: Mapping[str, tuple[ManualStep, ...]], names: Mapping[str, Names]
+) -> Iterator[tuple[tuple[str, ...], tuple[ManualStep, ...]]]:
+    """Machines with the steps that are the same there, in general words where that can be said."""
     same: dict[tuple[ManualStep, ...], list[str]] = {}
-    for name, (_, typed) in having.items():
+    for name, typed in steps.items():
         same.setdefault(typed, []).append(name)
-    if len(same) > 1 and len({len(typed) for typed in same}) == 1:
-        each = [_general({name: typed[step] for name, (_, typed) in having.items()}, names)
-                for step in range(len(next(iter(same))))]  # fmt: skip
-        general = tuple(one for one in each if one is not None)
-        same = {general: list(having)} if len(general) == len(each) else same
+    general = _general_steps(steps, names) if len(same) > 1 else None
+    if general is not None:
+        same = {general: list(steps)}
     for typed, machines in same.items():
-        yield Action(tuple(machines), having[machines[0]][0], typed)
+        yield tuple(machines), typed
+
+
+def _general_steps(
+    steps: Mapping[str, tuple[ManualStep, ...]], names: Mapping[str, Names]
+) -> tuple[ManualStep, ...] | None:
+    if len(set(map(len, steps.values()))) > 1:
+        return None
+    found: list[ManualStep] = []
+    for row in zip(*steps.values(), strict=True):
+        general = _general(dict(zip(steps, row, strict=True)), names)
+        if general is None:
+            return None
+        found.append(general)
+    return tuple(found)
 
 
 def _general(typed: Mapping[str, ManualStep], names: Mapping[str, Names]) -> ManualStep | None:
     """What is typed for several machines alike, but for what is each one's own; None where there is more to it."""
-    parts = [_general_text({name: part(one) for name, one in typed.items()}, names) for part in _PARTS]
-    found = [one for one in parts if one is not None]
-    return ManualStep(*found) if len(found) == len(parts) else None
+    found: list[str] = []
+    for part in _PARTS:
+        general = _general_text({name: part(one) for name, one in typed.items()}, names)
+        if general is None:
+            return None
+        found.append(general)
+    return ManualStep(*found)
 
 
 _PARTS: tuple[Callable[[ManualStep], str], ...] = (
@@ -103,33 +129,35 @@ def _general_text(texts: Mapping[str, str], names: Mapping[str, Names]) -> str |
 
 def typed_lines(phase: str, found: Sequence[Action]) -> list[str]:
     """All of one chapter: what is on disk or in the kernel by groups of machines, then what runs in its order."""
-    lying = [one for one in found if not isinstance(one.resource, _RUNNING)]
     running = [one for one in found if isinstance(one.resource, _RUNNING)]
-    lines: list[str] = []
     groups: dict[tuple[str, ...], list[Action]] = {}
-    for one in lying:
-        groups.setdefault(one.machines, []).append(one)
+    for one in found:
+        if not isinstance(one.resource, _RUNNING):
+            groups.setdefault(one.machines, []).append(one)
+    lines: list[str] = []
     for machines, mine in groups.items():
-        lines += [
-            "",
-            f"# {phase} on {', '.join(machines)}",
-            *Who(machines).loop(_lying(phase, Who(machines), mine)),
-        ]
+        who = Who(machines)
+        lines += ["", f"# {phase} on {', '.join(machines)}", *who.loop(_on_disk(phase, who, mine))]
     lines += _enable([one for one in running if isinstance(one.resource, Service)])
     for one in running:
         lines += ["", *_running(phase, one)]
     return lines
 
 
-def _lying(phase: str, who: Who, found: Sequence[Action]) -> list[str]:
+def _on_disk(phase: str, who: Who, found: Sequence[Action]) -> list[str]:
     """Commands first (a folder, a user before what needs them), then files that are in the workspace, then texts."""
-    flat = [(one.resource, typed) for one in found for typed in one.typed]
-    lines = _commands(who, [typed.command for _, typed in flat if not typed.text and not typed.source])
-    lines += _sent(who, [(resource, typed) for resource, typed in flat if typed.source])
-    for resource, typed in flat:
-        if typed.text:
-            lines += [f"# {phase}/{resource.name.rpartition('/')[2]}", *_fed(who, typed)]
-    return lines
+    commands: list[str] = []
+    files: list[tuple[Resource, ManualStep]] = []
+    texts: list[str] = []
+    for action in found:
+        for step in action.typed:
+            if step.source:
+                files.append((action.resource, step))
+            elif not step.text:
+                commands.append(step.command)
+            if step.text:
+                texts += [f"# {phase}/{action.resource.name.rpartition('/')[2]}", *_fed(who, step)]
+    return [*_commands(who, commands), *_sent(who, files), *texts]
 
 
 def _commands(who: Who, commands: Sequence[str]) -> list[str]:
@@ -166,7 +194,8 @@ def _sent(who: Who, files: Sequence[tuple[Resource, ManualStep]]) -> list[str]:
         else:
             source, target, name = folders
             together.setdefault((source, target), []).append(name)
-    lines = [f"arch=$(arch_of {who.word})"] if any("$arch" in typed.source for _, typed in files) else []
+    for_arch = any("$arch" in typed.source for _, typed in files)
+    lines = [f"arch=$(arch_of {who.word})"] if for_arch else []
     for (source, target), names in together.items():
         lines += _wrapped(["tar cf -", *(["-C " + quoted(source)] if source else []), *map(quoted, names)])
         lines[-1] += " |"
@@ -183,9 +212,11 @@ def _folders(resource: Resource, source: str) -> tuple[str, str, str] | None:
     ):
         return None
     here, there = source.split("/"), resource.path.split("/")
-    same = len(
-        list(itertools.takewhile(lambda pair: pair[0] == pair[1], zip(reversed(here), reversed(there), strict=False)))
-    )
+    same = 0
+    for one, other in zip(reversed(here), reversed(there), strict=False):
+        if one != other:
+            break
+        same += 1
     if not same:
         return None
     return "/".join(here[:-same]), "/".join(there[:-same]), "/".join(here[-same:])
@@ -254,8 +285,7 @@ def proof_lines(proofs: Sequence[Proof], names: Mapping[str, Names]) -> list[str
     """The same question to several machines once; what it proves, and why that matters, above it."""
     alike: dict[Proof, list[Proof]] = {}
     for one in proofs:
-        name, query, expected = (generalized(text, names[one.machine]) for text in (one.name, one.query, one.expected))
-        general = replace(one, machine="", name=name, query=query, expected=expected)
+        general = _general_proof(one, names[one.machine])
         alike.setdefault(general, []).append(one)
     lines: list[str] = []
     for general, mine in alike.items():
@@ -265,6 +295,16 @@ def proof_lines(proofs: Sequence[Proof], names: Mapping[str, Names]) -> list[str
         lines.append(f"# proof: {shown.name.replace('$machine', 'it')}; {shown.why}")
         lines += who.loop(_prove(who, seconds, shown.expectation, shown.expected, shown.query))
     return lines
+
+
+def _general_proof(proof: Proof, machine: Names) -> Proof:
+    return replace(
+        proof,
+        machine="",
+        name=generalized(proof.name, machine),
+        query=generalized(proof.query, machine),
+        expected=generalized(proof.expected, machine),
+    )
 
 
 def _prove(who: Who, seconds: int, how: str, wanted: str, query: str) -> list[str]:

@@ -80,12 +80,12 @@ def given(placeholder: Placeholder) -> str:
 
 def asked(text: str, who: Who) -> list[str]:
     """A line for each fact that a text needs: only the machine itself can say it."""
-    names = dict.fromkeys(
-        placeholder.name.removeprefix("fact/")
-        for placeholder in placeholders(text)
-        if placeholder.name.startswith("fact/")
-    )
-    return [f"{name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})" for name in names]
+    lines: dict[str, None] = {}
+    for placeholder in placeholders(text):
+        kind, _, name = placeholder.name.partition("/")
+        if kind == "fact":
+            lines[f"{name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})"] = None
+    return list(lines)
 
 
 def pieces(text: str) -> list[str] | None:
@@ -117,14 +117,11 @@ def generalized(text: str, machine: Names) -> str:
 def variables(machines: Sequence[Names], lines: Sequence[str]) -> list[str]:
     """The tables that these lines look into, by a machine's name."""
     said = "\n".join(lines)
-    tables = {
-        "address": [(one.name, one.address) for one in machines],
-        "pods": [(one.name, one.pods) for one in machines],
-    }
-    found = []
-    for table, pairs in tables.items():
+    found: list[str] = []
+    for table in ("address", "pods"):
         if f"${{{table}[" in said:
-            entries = " ".join(f"[{name}]={value}" for name, value in pairs if value)
+            values = {one.name: getattr(one, table) for one in machines}
+            entries = " ".join(f"[{name}]={value}" for name, value in values.items() if value)
             found.append(f"declare -A {table}=({entries})")
     return found
 
