@@ -10,9 +10,10 @@ import os
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,10 @@ class Bundle:
 
     @property
     def digests(self) -> frozenset[str]:
-        packages = (digest for files in self.packages.values() for digest in files.values())
-        return frozenset((*(entry.digest for entry in self.entries), *packages))
+        found = {entry.digest for entry in self.entries}
+        for files in self.packages.values():
+            found.update(files.values())
+        return frozenset(found)
 
     def has(self, name: str, version: str, arch: str) -> bool:
         return any((one.name, one.version, one.arch) == (name, version, arch) for one in self.entries)
@@ -79,10 +82,16 @@ def write(
 
     Raises ArtifactError where the file cannot be written.
     """
-    entries = [Entry(n.name, n.version, n.arch, blob.digest, origin) for n, (blob, origin) in files.items()]
-    listed = {system: {name: blob.digest for name, blob in of.items()} for system, of in packages.items()}
+    entries: list[Entry] = []
+    blobs: dict[str, Blob] = {}
+    for need, (blob, origin) in files.items():
+        entries.append(Entry(need.name, need.version, need.arch, blob.digest, origin))
+        blobs[blob.digest] = blob
+    listed: dict[System, dict[str, str]] = {}
+    for system, of in packages.items():
+        listed[system] = {name: blob.digest for name, blob in of.items()}
+        blobs |= {blob.digest: blob for blob in of.values()}
     manifest = _manifest_text(Bundle(path, kubernetes, tuple(entries), listed))
-    blobs = {blob.digest: blob for blob in (*(blob for blob, _ in files.values()), *_all(packages))}
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -90,7 +99,7 @@ def write(
     fresh, digest = Path(name), hashlib.sha256()
     try:
         with os.fdopen(descriptor, "wb") as file:
-            for chunk in _archive(manifest, [blobs[key] for key in sorted(blobs)], path.name, events):
+            for chunk in _archive(manifest, [blob for _, blob in sorted(blobs.items())], path.name, events):
                 digest.update(chunk)
                 file.write(chunk)
             os.fchmod(file.fileno(), 0o644)
@@ -151,23 +160,18 @@ def unpack(bundle: Bundle, store: Store, lock: Lock, events: Sink) -> None:
                     events(ArtifactProgress(bundle.path.name, "copy", done, 0 if missing else done))
     if missing:
         raise _damaged(bundle.path, f"it ends before {_BLOBS}{min(missing)}")
-    lock.add(*(Entry(e.name, e.version, e.arch, e.digest, _from_bundle(e.source)) for e in bundle.entries))
+    lock.add(*map(_from_bundle, bundle.entries))
 
 
-def _from_bundle(origin: str) -> str:
-    return f"{FROM_BUNDLE}{origin.removeprefix(FROM_BUNDLE)}"
-
-
-def _all(packages: Mapping[System, Mapping[str, Blob]]) -> Iterator[Blob]:
-    return (blob for of in packages.values() for blob in of.values())
+def _from_bundle(entry: Entry) -> Entry:
+    return replace(entry, source=f"{FROM_BUNDLE}{entry.source.removeprefix(FROM_BUNDLE)}")
 
 
 def _manifest_text(bundle: Bundle) -> bytes:
-    packages = [
-        {"distribution": distribution, "arch": arch, "files": dict(files)}
-        for (distribution, arch), files in sorted(bundle.packages.items())
-    ]
-    files = sorted((asdict(entry) for entry in bundle.entries), key=lambda one: (one["name"], one["arch"]))
+    packages: list[dict[str, Any]] = []
+    for (distribution, arch), names in sorted(bundle.packages.items()):
+        packages.append({"distribution": distribution, "arch": arch, "files": dict(names)})
+    files = [asdict(entry) for entry in sorted(bundle.entries, key=lambda one: (one.name, one.arch))]
     tree = {"format": FORMAT, "kubernetes": bundle.kubernetes, "files": files, "packages": packages}
     return json.dumps(tree, indent=1, sort_keys=True).encode()
 
@@ -180,38 +184,35 @@ def _parsed(path: Path, text: bytes) -> Bundle:
                 f"{path} has format {tree['format']}, and this hardway reads format {FORMAT}",
                 hint="create it again with this version: hardway artifacts bundle",
             )
-        return _checked(
-            Bundle(
-                path,
-                tree["kubernetes"],
-                tuple(Entry(**one) for one in tree["files"]),
-                {(one["distribution"], one["arch"]): one["files"] for one in tree["packages"]},
-            )
-        )
+        entries = tuple(Entry(**one) for one in tree["files"])
+        packages = {(one["distribution"], one["arch"]): one["files"] for one in tree["packages"]}
+        return _checked(Bundle(path, tree["kubernetes"], entries, packages))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"its manifest cannot be read: {error}") from error
 
 
 def _checked(bundle: Bundle) -> Bundle:
     """It, where all in it is of its type, and what becomes paths, here and on machines, can be one."""
-    for files in bundle.packages.values():
+    texts: list[object] = [bundle.kubernetes]
+    names: list[str] = []
+    for system, files in bundle.packages.items():
         if not isinstance(files, dict):
             raise ValueError(f"no files by name: {files!r}")
-    texts = [bundle.kubernetes, *(text for entry in bundle.entries for text in asdict(entry).values())]
-    texts += [text for system, files in bundle.packages.items() for text in (*system, *files.values())]
+        texts += [*system, *files.values()]
+        names += files
+    for entry in bundle.entries:
+        texts += asdict(entry).values()
     for text in texts:
         if not isinstance(text, str):
             raise ValueError(f"no text: {text!r}")
-    wrong = [one for one in bundle.digests if not _DIGEST.fullmatch(one)]
-    wrong += [name for files in bundle.packages.values() for name in files if not _FILE.fullmatch(name)]
+    wrong = [*filterfalse(_DIGEST.fullmatch, bundle.digests), *filterfalse(_FILE.fullmatch, names)]
     if wrong:
         raise ValueError(f"neither a digest nor a file's name: {wrong[0]!r}")
     return bundle
 
 
-def _archive(manifest: bytes, blobs: Iterable[Blob], name: str, events: Sink) -> Iterator[bytes]:
+def _archive(manifest: bytes, blobs: Sequence[Blob], name: str, events: Sink) -> Iterator[bytes]:
     """The bundle's bytes: a frame for each member, so that the manifest can be read without the rest."""
-    blobs = list(blobs)
     total, done = sum(blob.size for blob in blobs), 0
     yield from frames.compress(frames.member(_MANIFEST, 0o644, len(manifest), [manifest]), "zstd")
     for blob in blobs:

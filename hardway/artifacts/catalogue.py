@@ -6,6 +6,7 @@ published (an archive's digest is the archive's, not its members').
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import product
 
 from hardway.artifacts.release import ARCHES, Arch, Image, PublishedFile, Recipe, Release
 from hardway.errors import ArtifactError
@@ -86,7 +87,7 @@ def _kubernetes(version: str) -> Release:
         Recipe(
             f"kubernetes-{version}",
             tuple((name, f"k8s.io/kubernetes/cmd/{name}") for name in _KUBERNETES_BINARIES),
-            tuple((f"{package}.{name}", value) for package in packages for name, value in values.items()),
+            tuple((f"{package}.{name}", value) for package, (name, value) in product(packages, values.items())),
         ),
         tuple(
             PublishedFile(

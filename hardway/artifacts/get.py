@@ -55,8 +55,16 @@ class Row:
 
 def names_of(kubernetes_version: str) -> tuple[str, ...]:
     """Everything that the catalogue has for a Kubernetes version: binaries, then images."""
-    releases = releases_for(kubernetes_version).values()
-    return (*(name for r in releases if r.files for name in r.binaries), *IMAGES)
+    return (*_components_of(releases_for(kubernetes_version)), *IMAGES)
+
+
+def _components_of(releases: Mapping[str, Release]) -> dict[str, str]:
+    """The component of each published binary."""
+    found: dict[str, str] = {}
+    for one in releases.values():
+        if one.files:
+            found |= dict.fromkeys(one.binaries, one.component)
+    return found
 
 
 def needs_for(
@@ -67,7 +75,7 @@ def needs_for(
     Raises ArtifactError for an unknown name.
     """
     releases = releases_for(kubernetes_version, others)
-    components = {name: r.component for r in releases.values() if r.files for name in r.binaries}
+    components = _components_of(releases)
     components |= {name: image.component for name, image in IMAGES.items()}
     unknown = sorted(set(names := list(names)) - set(components))
     if unknown:
@@ -149,8 +157,11 @@ def _automatically(
     from hardway.artifacts.download import Unavailable
 
     have = getter.built_before(missing)
-    binaries = [need for need in missing if need not in have and not need.is_image]
-    images = [need for need in missing if need not in have and need.is_image]
+    binaries: list[Need] = []
+    images: list[Need] = []
+    for need in missing:
+        if need not in have:
+            (images if need.is_image else binaries).append(need)
     if not binaries:
         # Images go with the binaries: a cluster whose binaries were built has no registry either.
         if images and any(entry.source.startswith("build") for entry in getter.lock.entries()):
@@ -187,7 +198,9 @@ class _Getter:
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
             futures = {pool.submit(self._obtain, file, origin): of for file, of in wanted.items()}
             try:
-                have = {need: future.result()[need.name] for future, of in futures.items() for need in of}
+                have: dict[Need, Blob] = {}
+                for future, of in futures.items():
+                    have |= {need: future.result()[need.name] for need in of}
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -96,7 +96,9 @@ class _Apt:
         ]
 
     def __call__(self, command: str, *words: str) -> str:
-        options = [word for option in self._options for word in ("-o", option)]
+        options: list[str] = []
+        for option in self._options:
+            options += ["-o", option]
         ran = subprocess.run(
             [command, *options, *words],
             env={**os.environ, "LC_ALL": "C"},

@@ -5,6 +5,7 @@ For a version that the catalogue does not pin, they are what makes it acceptable
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 
 from hardway.artifacts.catalogue import Arch, Release
 from hardway.artifacts.download import Absent, Publisher, Unavailable
@@ -31,7 +32,10 @@ def record(
     All of them go into the lock, or none. Raises ArtifactError.
     """
     arches = list(arches)
-    files = [(one, Wanted(file, one.version, arch)) for one in releases for file in one.files for arch in arches]
+    files: list[tuple[Release, Wanted]] = []
+    for one in releases:
+        for file, arch in product(one.files, arches):
+            files.append((one, Wanted(file, one.version, arch)))
 
     def digest(release: Release, wanted: Wanted) -> Entry:
         try:

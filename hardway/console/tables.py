@@ -22,8 +22,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None 
     then the widest ones are cut; a path or a name that is cut ends in an ellipsis.
     """
     columns = width or shutil.get_terminal_size((80, 24)).columns
-    cells = [[clean(cell).replace("\n", " ") for cell in row] for row in (head, *rows)]
-    numeric = [len(cells) > 1 and all(_NUMBER.fullmatch(row[n]) for row in cells[1:]) for n in range(len(head))]
+    cells = [list(map(_one_line, row)) for row in (head, *rows)]
+    numeric = list(map(_is_numeric, zip(*cells, strict=True)))
     widths = _widths(cells, columns)
     lines: list[str] = []
     for row in cells:
@@ -31,8 +31,17 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None 
     return "\n".join(lines)
 
 
+def _one_line(cell: str) -> str:
+    return clean(cell).replace("\n", " ")
+
+
+def _is_numeric(column: Sequence[str]) -> bool:
+    """Whether there are rows below the head, and only numbers in them."""
+    return len(column) > 1 and all(map(_NUMBER.fullmatch, column[1:]))
+
+
 def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
-    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     room = width - _GAP * (len(widths) - 1)
     least = [min(max(_LEAST, len(name)), natural) for name, natural in zip(cells[0], widths, strict=True)]
     if widths:
@@ -40,13 +49,13 @@ def _widths(cells: Sequence[Sequence[str]], width: int) -> list[int]:
         widths[-1] = max(min(widths[-1], room // 2), min(widths[-1], room - sum(widths[:-1])))
     while sum(widths) > room:
         # The first column says whose row it is: names of an ordinary length are cut last.
-        spares = [
-            (n > 0 or have > _NAME, have - need, n) for n, (have, need) in enumerate(zip(widths, least, strict=True))
-        ]
-        possible = [one for one in spares if one[1] > 0]
-        if not possible:
+        spares: list[tuple[bool, int, int]] = []
+        for n, (have, need) in enumerate(zip(widths, least, strict=True)):
+            if have > need:
+                spares.append((n > 0 or have > _NAME, have - need, n))
+        if not spares:
             break
-        widest = max(possible)[2]
+        widest = max(spares)[2]
         widths[widest] -= 1
     return widths
 
@@ -55,16 +64,13 @@ def _lines(row: Sequence[str], widths: Sequence[int], numeric: Sequence[bool]) -
     *firsts, last = row
     wrapped = textwrap.wrap(last, max(widths[-1], 1), break_on_hyphens=False) or [""]
     lines = []
-    for number, piece in enumerate(wrapped):
-        fitted = [_fit(cell if not number else "", width) for cell, width in zip(firsts, widths, strict=False)]
-        lines.append(
-            (" " * _GAP)
-            .join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip([*fitted, piece], widths, numeric, strict=True)
-            )
-            .rstrip()
-        )
+    for piece in wrapped:
+        cells: list[str] = []
+        for cell, width, right in zip([*firsts, piece], widths, numeric, strict=True):
+            fitted = cell if cell is piece else _fit(cell, width)
+            cells.append(fitted.rjust(width) if right else fitted.ljust(width))
+        lines.append((" " * _GAP).join(cells).rstrip())
+        firsts = [""] * len(firsts)
     return lines
 
 
