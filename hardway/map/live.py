@@ -22,16 +22,19 @@ def coloured(drawn: Map, found: Verification, proofs: Iterable[tuple[str, Proof]
     `proofs` are those declared, with their chapters.
     """
     failed = {(one.phase, one.machine, one.what) for one in found.failed}
-    asked = [(phase, proof) for phase, proof in proofs if (phase, proof.machine, proof.name) in failed]
-    failing = {end for phase, proof in asked for end in asks_of(phase, proof, drawn.machines)}
+    failing: set[End] = set()
+    for phase, proof in proofs:
+        if (phase, proof.machine, proof.name) in failed:
+            failing.update(asks_of(phase, proof, drawn.machines))
     machines = tuple(_machine(one, found, failing) for one in drawn.machines)
-    ends = {(machine.name, one.name): one.mark for machine in machines for one in machine.components}
-
-    def connection(one: Connection) -> Connection:
-        marks = [ends[end.machine, end.component] for end in (one.caller, one.server)]
-        return replace(one, mark=worst(marks))
-
-    return replace(drawn, machines=machines, connections=tuple(map(connection, drawn.connections)))
+    marks: dict[End, Mark] = {}
+    for machine in machines:
+        for component in machine.components:
+            marks[End(machine.name, component.name)] = component.mark
+    connections: list[Connection] = []
+    for one in drawn.connections:
+        connections.append(replace(one, mark=worst((marks[one.caller], marks[one.server]))))
+    return replace(drawn, machines=machines, connections=tuple(connections))
 
 
 def worst(marks: Iterable[Mark]) -> Mark:
@@ -43,14 +46,15 @@ def _machine(machine: MachineOnMap, found: Verification, failing: Set[End]) -> M
     if machine.name not in (*found.plan.machines, OPERATOR):
         return machine
     if any(one.machine == machine.name for one in found.plan.unobserved):
-        components = tuple(replace(one, mark="unseen") for one in machine.components)
-        return replace(machine, components=components, mark="unseen")
+        unseen = tuple(replace(one, mark="unseen") for one in machine.components)
+        return replace(machine, components=unseen, mark="unseen")
     items = [one for one in found.plan.items if one.machine == machine.name]
-    components = tuple(
-        replace(one, mark=_component(one, items, End(machine.name, one.name) in failing)) for one in machine.components
-    )
+    components: list[Component] = []
+    for one in machine.components:
+        components.append(replace(one, mark=_component(one, items, End(machine.name, one.name) in failing)))
     own = _mark(bool(items), any(one.machine == machine.name for one in found.failed))
-    return replace(machine, components=components, mark=worst([own, *(one.mark for one in components)]))
+    mark = worst([own, *(one.mark for one in components)])
+    return replace(machine, components=tuple(components), mark=mark)
 
 
 def _component(component: Component, items: Sequence[Item], fails: bool) -> Mark:

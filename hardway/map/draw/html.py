@@ -45,16 +45,13 @@ def map_html(drawn: Map, *, seen: str = "") -> str:
 
 def _listening(drawn: Map) -> str:
     asked = any(machine.mark for machine in drawn.machines)
-    rows = [
-        (
-            machine.name, machine.address, component.name, port_words(machine, component.name) or component.socket,
-            "; ".join(f"{port.number} {port.protocol}: {port.use}" for port in component.ports),
-            *((component.mark,) if asked else ()),
-        )
-        for machine in drawn.machines
-        if machine.address
-        for component in machine.components
-    ]  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for machine in drawn.machines:
+        for component in machine.components if machine.address else ():
+            ports = port_words(machine, component.name) or component.socket
+            uses = "; ".join(f"{port.number} {port.protocol}: {port.use}" for port in component.ports)
+            mark = (component.mark,) if asked else ()
+            rows.append((machine.name, machine.address, component.name, ports, uses, *mark))
     head = ("machine", "address", "component", "ports; (on 127.0.0.1 only)", "for", *(("verify",) if asked else ()))
     return _table(head, rows)
 
@@ -73,14 +70,15 @@ def _connections(drawn: Map) -> str:
 
 
 def _certificates(drawn: Map) -> str:
-    rows = [
-        (
-            _name(leaf.name), authority(drawn, one.name), ", ".join((leaf.common_name, *leaf.organizations)),
-            ", ".join(leaf.usages), " ".join(leaf.names), str(leaf.days), " ".join(map(machine_name, leaf.on)),
-        )
-        for one in drawn.authorities
-        for leaf in one.signs
-    ]  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for one in drawn.authorities:
+        for leaf in one.signs:
+            subject = ", ".join((leaf.common_name, *leaf.organizations))
+            on = " ".join(map(machine_name, leaf.on))
+            rows.append((
+                _name(leaf.name), authority(drawn, one.name), subject, ", ".join(leaf.usages), " ".join(leaf.names),
+                str(leaf.days), on,
+            ))  # fmt: skip
     return _table(("certificate", "CA", "CN, O", "usage", "names", "days", "on"), rows)
 
 
@@ -89,7 +87,9 @@ def _name(path: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
-    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+    body = "".join(f"<tr>{_cells('td', row)}</tr>\n" for row in rows)
+    return f"<table>\n<thead><tr>{_cells('th', head)}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
+
+
+def _cells(tag: str, row: Sequence[str]) -> str:
+    return "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row)

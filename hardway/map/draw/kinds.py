@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from hardway.console.words import ranges
@@ -42,19 +42,22 @@ class Kind:
 def kinds(drawn: Map) -> list[Kind]:
     """In the order of their numbers."""
     names = [one.name for one in drawn.authorities]
-    found = []
-    for number in sorted({one.number for one in drawn.connections}):
-        mine = tuple(one for one in drawn.connections if one.number == number)
+    by_number: dict[int, list[Connection]] = {}
+    for one in drawn.connections:
+        by_number.setdefault(one.number, []).append(one)
+    found: list[Kind] = []
+    for number, mine in sorted(by_number.items()):
         authority = mine[0].checked_by if mine[0].checked_by in names else mine[0].trusted_by
-        found.append(Kind(number, mine, names.index(authority) if authority in names else None))
+        found.append(Kind(number, tuple(mine), names.index(authority) if authority in names else None))
     return found
 
 
 def who(kind: Kind, everybody: Sequence[str]) -> str:
     """`controller-0..2 to worker-0..2`; `each machine: its own`."""
-    callers = _machines((one.caller.machine for one in kind.connections), everybody)
-    servers = _machines((one.server.machine for one in kind.connections), everybody)
-    if len({one.caller.machine for one in kind.connections}) > 1 and callers == servers:
+    calling = {one.caller.machine for one in kind.connections}
+    callers = _machines(calling, everybody)
+    servers = _machines({one.server.machine for one in kind.connections}, everybody)
+    if len(calling) > 1 and callers == servers:
         return f"{callers}, each {'its own' if kind.is_beside else 'other' if _others(kind) else 'to each'}"
     return callers if callers == servers else f"{callers} to {servers}"
 
@@ -62,12 +65,16 @@ def who(kind: Kind, everybody: Sequence[str]) -> str:
 def shown(drawn: Map, names: Iterable[str]) -> str:
     """For whom certificates speak: `system:node:worker-0..2 (system:nodes)`."""
     unique = set(filter(None, names))
-    leaves = [leaf for one in drawn.authorities for leaf in one.signs if leaf.name in unique]
-    if not leaves:
+    users: dict[str, None] = {}
+    groups: dict[str, None] = {}
+    for one in drawn.authorities:
+        for leaf in one.signs:
+            if leaf.name in unique:
+                users[leaf.common_name] = None
+                groups |= dict.fromkeys(leaf.organizations)
+    if not users:
         return "a token signed with sa.key" if KEY_PAIR in unique else ""
-    groups = dict.fromkeys(group for leaf in leaves for group in leaf.organizations)
-    speaks = ranges(dict.fromkeys(leaf.common_name for leaf in leaves))
-    return f"{speaks} ({', '.join(groups)})" if groups else speaks
+    return f"{ranges(users)} ({', '.join(groups)})" if groups else ranges(users)
 
 
 def authority(drawn: Map, name: str) -> str:
@@ -82,9 +89,8 @@ def machine_name(name: str) -> str:
     return "your computer" if name == OPERATOR else name
 
 
-def _machines(names: Iterable[str], everybody: Sequence[str]) -> str:
-    unique = set(names)
-    return ranges(machine_name(name) for name in everybody if name in unique)
+def _machines(names: Collection[str], everybody: Sequence[str]) -> str:
+    return ranges(machine_name(name) for name in everybody if name in names)
 
 
 def _others(kind: Kind) -> bool:

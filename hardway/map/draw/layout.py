@@ -80,7 +80,10 @@ def _tiers(drawn: Map, room: float, first_height: float) -> list[Tier]:
     top = TOP
     for _, group in groupby(sorted(drawn.machines, key=_rank), key=_rank):
         machines = list(group)
-        rows = tuple(dict.fromkeys(one.name for machine in machines for one in machine.components))
+        names: dict[str, None] = {}
+        for machine in machines:
+            names |= dict.fromkeys(one.name for one in machine.components)
+        rows = tuple(names)
         columns = _columns(machines, rows, room)
         for part in _parts(machines, columns):
             height = max(HEADER + ROW * len(rows) + 7, 0 if tiers else first_height)
@@ -91,11 +94,10 @@ def _tiers(drawn: Map, room: float, first_height: float) -> list[Tier]:
 
 def _columns(machines: Iterable[MachineOnMap], rows: Sequence[str], room: float) -> int:
     """How many machines fit side by side."""
-    needed = max(
-        max(SHRUNK * width(one.name, BODY, bold=True), width(one.address, SMALL), *(
-            width(port_words(one, row), BODY) for row in rows))
-        for one in machines
-    )  # fmt: skip
+    needed = 0.0
+    for one in machines:
+        words = [width(port_words(one, row), BODY) for row in rows]
+        needed = max(needed, SHRUNK * width(one.name, BODY, bold=True), width(one.address, SMALL), *words)
     return max(1, min(MOST_COLUMNS, int(room / (needed + 16))))
 
 

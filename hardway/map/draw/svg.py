@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from hardway.console.words import counted
@@ -39,12 +40,13 @@ def map_svg(drawn: Map, *, seen: str = "") -> str:
         element("style", style()),
         box(0.0, 0.0, WIDTH, height, "page", 0),
         *_title(drawn),
-        *(part for tier in layout.tiers for part in _tier(drawn, tier, layout)),
-        *(part for wire in layout.wires for part in _line(wire, layout)),
-        *(_tag(wire) for wire in layout.wires),
-        *rows,
-        *foot,
     ]
+    for tier in layout.tiers:
+        parts += _tier(drawn, tier, layout)
+    for wire in layout.wires:
+        parts += _line(wire, layout)
+    parts += map(_tag, layout.wires)
+    parts += [*rows, *foot]
     return element(
         "svg", ["\n", *parts], xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {WIDTH:.0f} {height:.0f}",
         role="img", aria_labelledby="title desc",
@@ -131,27 +133,23 @@ def _marked(mark: Mark) -> str:
 
 def _names(one: Authority) -> str:
     """`kube-apiserver, kubelet (3)`: the certificates of a CA, those of one make together."""
-    makes = [_make(leaf.name.rpartition("/")[2], leaf.on) for leaf in one.signs]
-    return ", ".join(
-        f"{make} ({makes.count(make)})" if makes.count(make) > 1 else make for make in dict.fromkeys(makes)
-    )
+    makes = Counter(_make(leaf.name.rpartition("/")[2], leaf.on) for leaf in one.signs)
+    return ", ".join(f"{make} ({count})" if count > 1 else make for make, count in makes.items())
 
 
 def _make(name: str, machines: Sequence[str]) -> str:
-    ending = next((f"-{machine}" for machine in machines if name.endswith(f"-{machine}")), "")
-    return name.removesuffix(ending)
+    for machine in machines:
+        if name.endswith(f"-{machine}"):
+            return name.removesuffix(f"-{machine}")
+    return name
 
 
 def _shares(drawn: Map, room: float) -> list[float]:
     """How wide each CA is: by the length of what it signs, and never less than its name needs."""
-    least = [
-        2 * _INNER
-        + max(
-            width(authority(drawn, one.name), BODY, bold=True) + 20,
-            *(width(word, SMALL) for word in _names(one).split()),
-        )
-        for one in drawn.authorities
-    ]
+    least: list[float] = []
+    for one in drawn.authorities:
+        words = [width(word, SMALL) for word in _names(one).split()]
+        least.append(2 * _INNER + max(width(authority(drawn, one.name), BODY, bold=True) + 20, *words))
     lengths = [width(_names(one), SMALL) for one in drawn.authorities]
     spare = max(0, room + _BETWEEN - sum(least) - _BETWEEN * len(least))
     return [need + spare * length / sum(lengths) for need, length in zip(least, lengths, strict=True)]

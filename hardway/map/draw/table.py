@@ -50,7 +50,10 @@ def _row(drawn: Map, kind: Kind, everybody: Sequence[str]) -> list[list[str]]:
 
 
 def _fitted(paragraphs: Sequence[str], room: float) -> list[str]:
-    return [line for one in paragraphs if one for line in wrapped(one, SMALL, room - _PAD)]
+    lines: list[str] = []
+    for one in filter(None, paragraphs):
+        lines += wrapped(one, SMALL, room - _PAD)
+    return lines
 
 
 def _cells(words: Sequence[str], y: float, class_: str) -> list[str]:

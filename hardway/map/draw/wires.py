@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from hardway.declare.network.flows import ENDPOINT
@@ -65,6 +66,18 @@ class _Stop:
     arrow: bool
 
 
+@dataclass(frozen=True)
+class _Span:
+    """What a line takes of its lane."""
+
+    top: float
+    bottom: float
+    number: int
+
+    def overlaps(self, other: _Span) -> bool:
+        return self.bottom > other.top and other.bottom > self.top
+
+
 def side_of(kind: Kind) -> Side:
     """To the left what goes to the API, to the right what goes elsewhere."""
     return "left" if kind.first.server.component in _API else "right"
@@ -72,19 +85,20 @@ def side_of(kind: Kind) -> Side:
 
 def lanes(tiers: Sequence[Tier], kinds: Sequence[Kind]) -> dict[int, int]:
     """The lane of each kind, by its number: what is shorter runs nearer, and no two over each other."""
-    spans = {}
+    spans: list[_Span] = []
     for kind in kinds:
         heights = [stop.height for stop in _stops(tiers, kind)]
-        spans[kind.number] = (min(heights) - ROW / 2, max(heights) + ROW / 2)
-    taken: list[list[tuple[float, float]]] = []
-    found = {}
-    for number, (top, bottom) in sorted(spans.items(), key=lambda one: (one[1][1] - one[1][0], one[0])):
-        free = (lane for lane, used in enumerate(taken) if all(bottom <= low or high <= top for low, high in used))
-        lane = next(free, len(taken))
+        spans.append(_Span(min(heights) - ROW / 2, max(heights) + ROW / 2, kind.number))
+    taken: list[list[_Span]] = []
+    found: dict[int, int] = {}
+    for span in sorted(spans, key=lambda one: (one.bottom - one.top, one.number)):
+        lane = 0
+        while lane < len(taken) and any(map(span.overlaps, taken[lane])):
+            lane += 1
         if lane == len(taken):
             taken.append([])
-        taken[lane].append((top, bottom))
-        found[number] = lane
+        taken[lane].append(span)
+        found[span.number] = lane
     return found
 
 
@@ -94,40 +108,33 @@ def wires(
     """The lines of one side; `at` gives a lane's place."""
     stops = {kind.number: _stops(tiers, kind) for kind in kinds}
     heights = _apart(stops, lane)
-    landings = {
-        number: tuple(Landing(height, stop.arrow) for stop, height in zip(mine, heights[number], strict=True))
-        for number, mine in stops.items()
-    }
-    crossings = [(lane[number], one.y) for number, mine in landings.items() for one in mine]
-    return [
-        Wire(
-            kind,
-            side,
-            at(lane[kind.number]),
-            landings[kind.number],
-            _tag(landings[kind.number], [y for other, y in crossings if other > lane[kind.number]]),
-        )
-        for kind in kinds
-    ]
+    landings: dict[int, list[Landing]] = {}
+    crossings: list[tuple[int, float]] = []
+    for number, mine in stops.items():
+        for stop, height in zip(mine, heights[number], strict=True):
+            landings.setdefault(number, []).append(Landing(height, stop.arrow))
+            crossings.append((lane[number], height))
+    found: list[Wire] = []
+    for kind in kinds:
+        here, own = lane[kind.number], landings[kind.number]
+        tag = _tag(own, [y for other, y in crossings if other > here])
+        found.append(Wire(kind, side, at(here), tuple(own), tag))
+    return found
 
 
 def _stops(tiers: Sequence[Tier], kind: Kind) -> list[_Stop]:
-    callers = {(one.caller.machine, one.caller.component) for one in kind.connections}
-    servers = {(one.server.machine, one.server.component) for one in kind.connections}
-    return [
-        *(_Stop(kind.number, height, False) for height in _heights(tiers, callers)),
-        *(_Stop(kind.number, height, True) for height in _heights(tiers, servers)),
-    ]
-
-
-def _heights(tiers: Sequence[Tier], ends: Iterable[tuple[str, str]]) -> list[float]:
-    wanted = set(ends)
-    return [
-        tier.middle(row)
-        for tier in tiers
-        for row in tier.rows
-        if any((machine.name, row) in wanted for machine in tier.machines)
-    ]
+    callers: set[tuple[str, str]] = set()
+    servers: set[tuple[str, str]] = set()
+    for one in kind.connections:
+        callers.add((one.caller.machine, one.caller.component))
+        servers.add((one.server.machine, one.server.component))
+    stops: list[_Stop] = []
+    for ends, arrow in ((callers, False), (servers, True)):
+        for tier in tiers:
+            for row in tier.rows:
+                if not ends.isdisjoint((machine.name, row) for machine in tier.machines):
+                    stops.append(_Stop(kind.number, tier.middle(row), arrow))
+    return stops
 
 
 def _apart(stops: Mapping[int, Sequence[_Stop]], lane: Mapping[int, int]) -> dict[int, list[float]]:
@@ -151,9 +158,15 @@ def _apart(stops: Mapping[int, Sequence[_Stop]], lane: Mapping[int, int]) -> dic
 
 def _tag(landings: Sequence[Landing], crossings: Sequence[float]) -> float:
     """A place on the line for its number: near its caller, where no other line passes."""
-    top, bottom = min(one.y for one in landings), max(one.y for one in landings)
-    start = next(one.y for one in landings if not one.arrow)
     own = [one.y for one in landings]
-    tries = [top + step for step in range(1, int(bottom - top))]
-    free = [y for y in tries if all(abs(y - other) >= _FREE for other in (*crossings, *own))]
-    return min(free, key=lambda y: abs(y - start), default=(top + bottom) / 2)
+    top, bottom = min(own), max(own)
+    start = next(one.y for one in landings if not one.arrow)
+    others = (*crossings, *own)
+    best = (top + bottom) / 2
+    nearest = inf
+    for step in range(1, int(bottom - top)):
+        y = top + step
+        free = all(abs(y - other) >= _FREE for other in others)
+        if free and abs(y - start) < nearest:
+            best, nearest = y, abs(y - start)
+    return best
