@@ -36,7 +36,7 @@ def extensions(spec: CertificateSpec, algorithm: KeyAlgorithm, notes: Mapping[st
     names += [(f"IP.{number}", address) for number, address in enumerate(spec.addresses, 1)]
     if names:
         lines.append("[san]")
-        longest = max(len(name) for _, name in names if name in notes) if notes.keys() & {n for _, n in names} else 0
+        longest = max((len(name) for _, name in names if name in notes), default=0)
         for key, name in names:
             note = f"  # {notes[name]}" if name in notes else ""
             lines.append(f"{key:<6} = {name:<{longest}}{note}".rstrip())

@@ -167,8 +167,10 @@ def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _toml_table(path: tuple[str, ...], table: Mapping[str, Any]) -> list[str]:
-    plain = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-    inner = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    plain: dict[str, Any] = {}
+    inner: dict[str, Mapping[str, Any]] = {}
+    for key, value in table.items():
+        (inner if isinstance(value, Mapping) else plain)[key] = value
     lines = []
     if path and (plain or not inner):
         lines += ["", f"[{'.'.join(map(_toml_key, path))}]"]

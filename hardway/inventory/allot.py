@@ -3,7 +3,7 @@
 Both are pure: what was decided before comes from State as an argument, and goes back there.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
@@ -66,14 +66,9 @@ def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, IPv4Network]) -> Cluste
     InventoryError where a kept range does not fit what the inventory now says.
     """
     given = {m.name: m.pod_cidr for m in cluster.machines if m.pod_cidr is not None}
-    held = {name: kept[name] for name in kept if name not in given}
+    held = {name: share for name, share in kept.items() if name not in given}
     network = cluster.network
-    taken = (*given.values(), *held.values())
-    free = (
-        share
-        for share in network.pod_cidr.subnets(new_prefix=network.pod_prefix)
-        if not any(share.overlaps(other) for other in taken)
-    )
+    free = _free(network.pod_cidr.subnets(new_prefix=network.pod_prefix), (*given.values(), *held.values()))
     machines: list[Machine] = []
     problems: list[Problem] = []
     for machine in cluster.machines:
@@ -87,6 +82,12 @@ def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, IPv4Network]) -> Cluste
     allotted = replace(cluster, machines=tuple(machines))
     _refuse(cluster, [*problems, *ranges.pod_shares(allotted)])
     return allotted
+
+
+def _free(shares: Iterable[IPv4Network], taken: Sequence[IPv4Network]) -> Iterator[IPv4Network]:
+    for share in shares:
+        if not any(map(share.overlaps, taken)):
+            yield share
 
 
 def _refuse(cluster: Cluster, problems: Iterable[Problem]) -> None:

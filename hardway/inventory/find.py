@@ -35,7 +35,9 @@ def find(option: str | None, env: Mapping[str, str], cwd: Path) -> Path:
 def _near(missing: Path, cwd: Path) -> str:
     """Inventories that may have been meant: those beside it, here, and in the folder where they usually are."""
     folders = dict.fromkeys((missing.parent, cwd, cwd / "inventories"))
-    there = [path for folder in folders for path in sorted(folder.glob("*.yaml")) if _is_inventory(path)]
+    there: list[Path] = []
+    for folder in folders:
+        there += filter(_is_inventory, sorted(folder.glob("*.yaml")))
     names = [_shown(path, cwd) for path in dict.fromkeys(there)]
     close = get_close_matches(missing.name, [Path(name).name for name in names], 1, 0.5)
     names.sort(key=lambda name: Path(name).name not in close)

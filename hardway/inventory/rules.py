@@ -1,6 +1,7 @@
 """Rules across an inventory's fields, each a function from the cluster to what is wrong with it."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import product
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
@@ -215,7 +216,7 @@ def check(cluster: Cluster, unknown: Iterable[Loc] = ()) -> list[Problem]:
     lost = tuple(unknown)
     found: list[Problem] = []
     for rule, needs in RULES:
-        if not any(_touches(need, loc) for need in needs for loc in lost):
+        if not any(_touches(need, loc) for need, loc in product(needs, lost)):
             found += rule(cluster)
     return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+from itertools import chain
 from typing import Literal
 
 from hardway import data
@@ -74,7 +75,7 @@ def starter(shape: Shape, cluster: str, given: Given, user: str | None = None) -
             raise UsageError(f"{shape} is complete as it is", hint="another --shape takes addresses and --user")
         return data.read(READY[shape])
     wanted = _machines(shape, given)
-    examples = any(address is None for machines in wanted.values() for _, address in machines)
+    examples = any(address is None for _, address in chain.from_iterable(wanted.values()))
     return "\n".join([*_head(shape, cluster, user, examples=examples), *_listed(wanted)]) + "\n"
 
 
@@ -87,10 +88,10 @@ def _machines(shape: Shape, given: Given) -> dict[str, list[tuple[str, str | Non
     for role, machines in said.items():
         if machines and role not in counts:
             raise UsageError(f"the shape {shape} has no {role}", hint="--shape seven has every role")
-    return {
-        role: [_named(role, number, word) for number, word in enumerate(said[role] or [""] * count)]
-        for role, count in counts.items()
-    }
+    found: dict[str, list[tuple[str, str | None]]] = {}
+    for role, count in counts.items():
+        found[role] = [_named(role, number, word) for number, word in enumerate(said[role] or [""] * count)]
+    return found
 
 
 def _named(role: str, number: int, word: str) -> tuple[str, str | None]:

@@ -41,9 +41,19 @@ class Shown:
 
 
 def checked(cluster: Cluster) -> Checked:
-    groups = (cluster.machines, cluster.controllers, cluster.workers, cluster.load_balancers)
-    names = (tuple(one.name for one in group) for group in groups)
-    return Checked(str(cluster.path), cluster.name, cluster.kubernetes, *names)
+    return Checked(
+        str(cluster.path),
+        cluster.name,
+        cluster.kubernetes,
+        _names(cluster.machines),
+        _names(cluster.controllers),
+        _names(cluster.workers),
+        _names(cluster.load_balancers),
+    )
+
+
+def _names(group: tuple[Machine, ...]) -> tuple[str, ...]:
+    return tuple(one.name for one in group)
 
 
 def shown(cluster: Cluster) -> Shown:
@@ -107,8 +117,12 @@ def _without_nothing(value: Any) -> Any:
     """Without keys that say nothing; a setting that takes a flag away says something with its null."""
     if not isinstance(value, Mapping):
         return value
-    kept = {key: one if key == "settings" else _without_nothing(one) for key, one in value.items()}
-    return {key: one for key, one in kept.items() if one is not None and one != {} and one != []}
+    kept: dict[Any, Any] = {}
+    for key, one in value.items():
+        inner = one if key == "settings" else _without_nothing(one)
+        if inner is not None and inner != {} and inner != []:
+            kept[key] = inner
+    return kept
 
 
 def _leaves(node: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:

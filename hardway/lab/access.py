@@ -39,7 +39,9 @@ def ensure_operator_key(lab: Lab, invoker: Invoker) -> bytes:
 
 def known_hosts(lab: Lab, present: str, keys: dict[str, str]) -> str:
     """The text of known_hosts with this lab's lines replaced: `keys` is machine name -> `ssh-ed25519 AAAA…`."""
-    ours = {name for machine in lab.machines for name in (machine.name, str(machine.address))}
+    ours: set[str] = set()
+    for machine in lab.machines:
+        ours |= {machine.name, str(machine.address)}
     kept = [line for line in present.splitlines() if not ours & set(line.partition(" ")[0].split(","))]
     new = [f"{machine.address},{machine.name} {keys[machine.name]}" for machine in lab.machines]
     return "".join(f"{line}\n" for line in kept + new)

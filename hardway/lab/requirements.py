@@ -54,7 +54,8 @@ def _packages() -> Iterator[str]:
 def _disk(lab: Lab) -> Iterator[str]:
     absent = [machine for machine in lab.machines if not lab.disk(machine.name).exists()]
     needs = {_existing(STATE): _MACHINE_SIZE * len(absent)}
-    roots = [name for name in {machine.image for machine in absent} if not image.is_made(name, invoker())]
+    images = {machine.image for machine in absent}
+    roots = [name for name in images if not image.is_made(name, invoker())]
     if roots:
         cache = _existing(image.cache(invoker()))
         same = next((path for path in needs if path.stat().st_dev == cache.stat().st_dev), cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 from hardway.inventory.model import API_PORT, Cluster, Machine
 
@@ -140,8 +141,9 @@ def open_ports(cluster: Cluster, machine: Machine) -> frozenset[int]:
 
 def _into(cluster: Cluster, machine: Machine, callers: _Callers) -> Iterator[Flow]:
     def others(*groups: tuple[Machine, ...]) -> tuple[str, ...]:
-        names = (one.name for group in groups for one in group if one is not machine)
-        return tuple(dict.fromkeys(names))
+        names = dict.fromkeys(one.name for one in chain.from_iterable(groups))
+        names.pop(machine.name, None)
+        return tuple(names)
 
     def calling(component: str, use: str) -> tuple[str, ...]:
         return tuple(callers.get((machine.name, component, use), ()))

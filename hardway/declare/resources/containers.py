@@ -204,9 +204,8 @@ def _substance(thing: Mapping[str, Any] | None) -> Any:
     """An object without what the server counts and stamps by itself."""
     if thing is None:
         return None
-    meta = {
-        key: value
-        for key, value in thing.get("metadata", {}).items()
-        if key not in ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp")
-    }
-    return {**{key: value for key, value in thing.items() if key != "status"}, "metadata": meta}
+    substance = {**thing, "metadata": dict(thing.get("metadata", {}))}
+    substance.pop("status", None)
+    for key in ("managedFields", "resourceVersion", "generation", "uid", "creationTimestamp"):
+        substance["metadata"].pop(key, None)
+    return substance
