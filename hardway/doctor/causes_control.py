@@ -50,7 +50,9 @@ def alarms(evidence: Evidence) -> Iterator[Found]:
 def corrupt(evidence: Evidence) -> Iterator[Found]:
     """The member that differs is rebuilt first: with the alarm gone it would serve what it has."""
     members = list(seen(evidence, "controller"))
-    said = [one for _, there in members if there.etcd for one in there.etcd.errors]
+    said: list[str] = []
+    for _, there in members:
+        said += there.etcd.errors if there.etcd else ()
     for identity in dict.fromkeys(re.findall(r"memberID:(\d+) alarm:CORRUPT", "\n".join(said))):
         known = f"{int(identity):x}"
         for machine, _ in members:

@@ -25,8 +25,9 @@ def unreachable(evidence: Evidence) -> Iterator[Found]:
 def full_disks(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence):
         full = [one for one in there.spaces if (one.free < NEEDED and _used(one) >= FULL) or one.free_inodes < 1]
+        root_size = {one.size for one in full if one.path == "/"}
         for one in full:
-            if one.path == "/" or not any(one.size == other.size for other in full if other.path == "/"):
+            if one.path == "/" or one.size not in root_size:
                 holder = one.holder[0] if one.holder else ""
                 remove = on(machine, f"rm {holder}") if holder else on(machine, f"du -xah {one.path} | sort -h | tail")
                 states = {unit: there.units.get(unit, UnitState()) for unit in units(machine)}
@@ -107,7 +108,9 @@ def drift(evidence: Evidence) -> Iterator[Found]:
         mine = [one for one in drifts(evidence, machine) if not one.key.startswith("service:")]
         if mine:
             things = "1 thing is" if len(mine) == 1 else f"{len(mine)} things are"
-            told = [line for one in mine for line in (f"{one.path}: {one.why}", *one.diff)]
+            told: list[str] = []
+            for one in mine:
+                told += [f"{one.path}: {one.why}", *one.diff]
             yield Found(
                 machine.name, f"{things} not as declared: changed by hand, or by another tool",
                 apply(evidence, machine), lines(told),

@@ -121,12 +121,12 @@ def _dialled(evidence: Evidence, machine: Machine) -> list[str]:
     """Who did not get through to a port on which something listens there."""
     there = snapshot(evidence).machines[machine.name]
     listening = {one.port for one in there.listening if one.port in open_ports(evidence.cluster, machine)}
-    return [
-        f"{other.name} dials {machine.ip}:{port}: {answer}"
-        for other, symptoms in seen(evidence)
-        for (host, port), answer in symptoms.reach.items()
-        if host == str(machine.ip) and port in listening and answer != "open" and other is not machine
-    ]
+    refused: list[str] = []
+    for other, symptoms in seen(evidence):
+        for (host, port), answer in symptoms.reach.items():
+            if host == str(machine.ip) and port in listening and answer != "open" and other is not machine:
+                refused.append(f"{other.name} dials {machine.ip}:{port}: {answer}")
+    return refused
 
 
 def _ports(rule: str) -> set[int]:
@@ -142,24 +142,27 @@ def _services(ports: set[int]) -> str:
     return ", ".join(f"{port} ({OWNERS.get(port, 'the API')})" for port in sorted(ports))
 
 
+def _nameserver(evidence: Evidence, path: str) -> str:
+    """One that a machine has in this file and that is not its own; empty where there is none."""
+    for _, there in seen(evidence):
+        for server in there.nameservers.get(path, ()):
+            if not is_loopback(server):
+                return server
+    return ""
+
+
 def resolver_loops(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence, "worker"):
         path = str(there.kubelet.get("resolvConf", "/etc/resolv.conf"))
         servers = there.nameservers.get(path, ())
         if not servers or not all(is_loopback(server) for server in servers):
             continue
-        better = [
-            server
-            for _, other in seen(evidence)
-            for server in other.nameservers.get(path, ())
-            if not is_loopback(server)
-        ][:1]
-        fix = [on(machine, f"sed -i 's/^nameserver .*/nameserver {server}/' {path}") for server in better]
-        edit = [on(machine, f"vi {path}")]
+        better = _nameserver(evidence, path)
+        edit = f"sed -i 's/^nameserver .*/nameserver {better}/' {path}" if better else f"vi {path}"
         yield Found(
             machine.name,
             f"{path} names the machine itself as its resolver: CoreDNS asks itself in a loop",
-            "\n".join([*(fix or edit), "hardway kubectl -n kube-system delete pod -l k8s-app=kube-dns"]),
+            f"{on(machine, edit)}\nhardway kubectl -n kube-system delete pod -l k8s-app=kube-dns",
             lines(
                 [f"{path}: nameserver {server}" for server in servers],
                 f"{KUBELET_CONFIG}: resolvConf: {path}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from itertools import chain
 
 from hardway.declare.phases.kubeconfigs import LOCAL_API
 from hardway.declare.phases.paths import ENCRYPTION_CONFIG, ETCD_PKI, KUBELET_CONF, PKI, PROXY_CONF
@@ -82,6 +83,7 @@ def _name(path: str) -> str:
 
 def service_address(evidence: Evidence) -> Iterator[Found]:
     first = str(evidence.cluster.first_service_address)
+    dns_logs = [*chain.from_iterable(there.dns_log for _, there in seen(evidence))]
     for machine, there in seen(evidence, "controller"):
         found = there.certificates.get(API_SERVER)
         if found and first not in found.addresses:
@@ -90,7 +92,7 @@ def service_address(evidence: Evidence) -> Iterator[Found]:
                 apply(evidence, machine, "certs"),
                 lines(
                     f"{API_SERVER}: DNS {', '.join(found.dns_names)}; IP {', '.join(found.addresses)}",
-                    [line for _, other in seen(evidence) for line in other.dns_log if "x509" in line][-1:],
+                    [line for line in dns_logs if "x509" in line][-1:],
                 ),
             )  # fmt: skip
 
@@ -199,7 +201,11 @@ def _ca(found: Certificate) -> str:
 
 
 def _said(machine: Machine, there: Symptoms) -> tuple[str, ...]:
-    return tuple(line for name in units(machine) if name in there.units for line in there.units[name].said("x509"))[-2:]
+    said: list[str] = []
+    for name in units(machine):
+        if name in there.units:
+            said += there.units[name].said("x509")
+    return tuple(said[-2:])
 
 
 RULES = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from hardway.rules import LAYERS, Finding, Rule
@@ -46,13 +47,12 @@ def diagnose(findings: Sequence[Finding], rules: Iterable[Rule]) -> tuple[Cause,
     groups: dict[tuple[str, str], list[int]] = {}
     for number in followers:
         groups.setdefault((ranked[number].rule, ranked[number].what), []).append(number)
-    return tuple(
-        _cause(
-            [ranked[number] for number in numbers],
-            _together([one for number in numbers for one in followers[number]]),
-        )
-        for numbers in groups.values()
-    )
+    causes: list[Cause] = []
+    for numbers in groups.values():
+        roots = [ranked[number] for number in numbers]
+        follows = [*chain.from_iterable(followers[number] for number in numbers)]
+        causes.append(_cause(roots, _together(follows)))
+    return tuple(causes)
 
 
 def _root(number: int, findings: Sequence[Finding], rules: Mapping[str, Rule]) -> int:
@@ -85,11 +85,11 @@ def _together(findings: Sequence[Finding]) -> tuple[Cause, ...]:
 
 def _cause(group: Sequence[Finding], follows: tuple[Cause, ...] = ()) -> Cause:
     machines = tuple(dict.fromkeys(one.machine for one in group))
-    evidence = [
-        f"{one.machine}: {line}" if len(machines) > 1 else line for one in group for line in one.evidence
-    ]  # fmt: skip
-    fix = [command for one in group for command in one.fix.splitlines()]
+    evidence: dict[str, None] = {}
+    fix: dict[str, None] = {}
+    for one in group:
+        head = f"{one.machine}: " if len(machines) > 1 else ""
+        evidence |= dict.fromkeys(f"{head}{line}" for line in one.evidence)
+        fix |= dict.fromkeys(one.fix.splitlines())
     first = group[0]
-    return Cause(
-        first.rule, machines, first.what, tuple(dict.fromkeys(evidence)), tuple(dict.fromkeys(fix)), first.why, follows
-    )
+    return Cause(first.rule, machines, first.what, tuple(evidence), tuple(fix), first.why, follows)

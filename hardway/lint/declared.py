@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from ipaddress import IPv4Network
+from itertools import chain
 
 from hardway import yaml_text
 from hardway.declare import pki
@@ -34,7 +35,7 @@ def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[s
     }
     machines[OPERATOR] = interpret(Material(OPERATOR, _operators(declaration), {}), book)
     objects = [one.resource for one in declaration.placed if isinstance(one.resource, ApiObjects)]
-    documents = [document for one in objects for document in yaml_text.documents(one.manifest)]
+    documents = [*chain.from_iterable(yaml_text.documents(one.manifest) for one in objects)]
     return Setup(machines, now, "declared", dns_service(documents), kubelet_users(documents))
 
 
@@ -138,12 +139,11 @@ def kubelet_users(documents: list[Mapping[str, object]]) -> frozenset[str]:
     That is Kubernetes' own, or one among the objects, such as the tutorial's.
     """
     roles = {KUBELET_API, "cluster-admin"} | {_name(one) for one in documents if _allows_kubelets(one)}
-    return frozenset(
-        str(subject.get("name"))
-        for one in documents
-        if one.get("kind") == "ClusterRoleBinding" and _role(one) in roles
-        for subject in _subjects(one)
-    )
+    names: set[str] = set()
+    for one in documents:
+        if one.get("kind") == "ClusterRoleBinding" and _role(one) in roles:
+            names |= {str(subject.get("name")) for subject in _subjects(one)}
+    return frozenset(names)
 
 
 def _name(document: Mapping[str, object]) -> object:

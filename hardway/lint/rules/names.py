@@ -181,9 +181,8 @@ def component_users(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
     shown = [(machine, component, config.where, config.client)
              for machine, component, config in clients(setup) if config.client]  # fmt: skip
-    shown += [
-        (machine, stem(one.where), one.where, one) for machine in setup.machines.values() for one in machine.loose
-    ]
+    for machine in setup.machines.values():
+        shown += [(machine, stem(one.where), one.where, one) for one in machine.loose]
     for machine, component, where, client in shown:
         wanted = USERS.get(component)
         if wanted and client.common_name != wanted:

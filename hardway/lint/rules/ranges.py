@@ -105,8 +105,10 @@ def pod_routes(evidence: Evidence) -> Iterator[Found]:
     """Where nobody has a route yet, that chapter has not come."""
     setup, whole = setup_of(evidence), _cluster_cidr(evidence)
     behind = {name: ranges["bridge"] for name, ranges in _pod_ranges(setup).items() if "bridge" in ranges}
-    known = {machine.name: {to: via for to, via in machine.routes.items() if to.subnet_of(whole)}
-             for machine in setup.machines.values() if machine.routes is not None}  # fmt: skip
+    known: dict[str, dict[IPv4Network, str]] = {}
+    for machine in setup.machines.values():
+        if machine.routes is not None:
+            known[machine.name] = {to: via for to, via in machine.routes.items() if to.subnet_of(whole)}
     if not any(known.values()):
         return
     for name, routes in known.items():
@@ -165,12 +167,17 @@ def _members(etcd: Component) -> Mapping[str, str]:
 
 def etcd_servers(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
-    offered = {url.rstrip("/") for _, one in setup.each("etcd")
-               for url in (*one.items("advertise-client-urls"), *one.items("listen-client-urls"))}  # fmt: skip
-    members = {machine.name for machine, _ in setup.each("etcd")}
-    unseen = {
-        name for one in evidence.cluster.controllers if one.name not in members for name in (one.name, str(one.ip))
-    }
+    offered: set[str] = set()
+    members: set[str] = set()
+    for machine, etcd in setup.each("etcd"):
+        members.add(machine.name)
+        offered |= {
+            url.rstrip("/") for url in (*etcd.items("advertise-client-urls"), *etcd.items("listen-client-urls"))
+        }
+    unseen: set[str] = set()
+    for one in evidence.cluster.controllers:
+        if one.name not in members:
+            unseen |= {one.name, str(one.ip)}
     for machine, server in setup.each("kube-apiserver"):
         given = server.items("etcd-servers")
         nowhere = [url for url in given if offered and url.rstrip("/") not in offered and host(url) not in unseen]
@@ -181,10 +188,13 @@ def etcd_servers(evidence: Evidence) -> Iterator[Found]:
 
 def balanced_servers(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
-    ports = {dialled_name(evidence.cluster, machine): one.flags.get("secure-port", "6443")
-             for machine, one in setup.each("kube-apiserver")}  # fmt: skip
-    names = {name: ip for machine, _ in setup.each("kube-apiserver") if (ip := dialled_name(evidence.cluster, machine))
-             for name in (machine.name, machine.hostname, ip)}  # fmt: skip
+    ports: dict[str, str] = {}
+    names: dict[str, str] = {}
+    for machine, server in setup.each("kube-apiserver"):
+        ip = dialled_name(evidence.cluster, machine)
+        ports[ip] = server.flags.get("secure-port", "6443")
+        if ip:
+            names |= dict.fromkeys((machine.name, machine.hostname, ip), ip)
     unseen = {str(one.ip) for one in evidence.cluster.controllers} - set(ports)
     for machine in setup.machines.values():
         behind = {names.get(host(one), host(one)): one for one in machine.balanced}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from hardway.lint.rules.common import SETUP, api_servers, setup_of
 from hardway.probe.setup.model import Certificate, MachineSetup
@@ -86,7 +87,7 @@ def kubeconfig_authorities(evidence: Evidence) -> Iterator[Found]:
                         symptom="kubeconfigs: x509: certificate signed by unknown authority")  # fmt: skip
             continue
         conflicts = [f"{other.name}:{one.where}" for other, one in servers
-                   if not any(one.issued_by(ca) for ca in config.authorities)]  # fmt: skip
+                     if not one.issued_by_any(config.authorities)]  # fmt: skip
         if conflicts:
             yield Found(
                 machine.name,
@@ -102,7 +103,7 @@ def kubeconfig_clients(evidence: Evidence) -> Iterator[Found]:
         client = config.client
         if client is None:
             continue
-        refusing = [other.name for other, trusted in trusting if not any(client.issued_by(ca) for ca in trusted)]
+        refusing = [other.name for other, trusted in trusting if not client.issued_by_any(trusted)]
         if refusing:
             yield Found(
                 machine.name,
@@ -154,10 +155,12 @@ def usages(evidence: Evidence) -> Iterator[Found]:
                     machine.name, f"{certificate.where} is not good for {words}",
                     f"issue it again with extendedKeyUsage {words}",
                 )  # fmt: skip
-        authorities = [ca for trusted in machine.trusts.values() for ca in trusted]
-        authorities += [ca for one in machine.kubeconfigs.values() for ca in one.authorities]
-        signer = machine.presents.get("kube-controller-manager/signer")
-        for ca in {one.where: one for one in (*authorities, *((signer,) if signer else ()))}.values():
+        authorities = [*chain.from_iterable(machine.trusts.values())]
+        for config in machine.kubeconfigs.values():
+            authorities += config.authorities
+        if (signer := machine.presents.get("kube-controller-manager/signer")) is not None:
+            authorities.append(signer)
+        for ca in {one.where: one for one in authorities}.values():
             if not ca.is_ca:
                 yield Found(machine.name, f"{ca.where} is trusted as a CA, and is none",
                             "issue it again with basicConstraints CA:TRUE, or name the CA's file")  # fmt: skip
@@ -169,7 +172,8 @@ def front_proxy(evidence: Evidence) -> Iterator[Found]:
             machine.trusts.get("kube-apiserver/proxies", ()),
             machine.trusts.get("kube-apiserver/clients"),
         )
-        shared = [ca for ca in proxies if any(ca.key == other.key for other in trusted or ())]
+        keys = {other.key for other in trusted or ()}
+        shared = [ca for ca in proxies if ca.key in keys]
         if shared:
             yield Found(
                 machine.name,
@@ -180,7 +184,7 @@ def front_proxy(evidence: Evidence) -> Iterator[Found]:
         if client is None or not proxies:
             continue
         allowed = server.items("requestheader-allowed-names")
-        if not any(client.issued_by(ca) for ca in proxies):
+        if not client.issued_by_any(proxies):
             yield Found(machine.name, f"{client.where} was not issued by the CA of --requestheader-client-ca-file",
                         "issue it again by the front proxy's CA")  # fmt: skip
         elif allowed and client.common_name not in allowed:

@@ -7,7 +7,7 @@ SHA-256 of its public half, or, while it is still to be made, by a name.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network
@@ -59,6 +59,9 @@ class Certificate:
         if self.pem and authority.pem:
             return pki.is_issued_by(self.pem, authority.pem)
         return bool(self.signer) and self.signer == authority.key
+
+    def issued_by_any(self, authorities: Iterable[Certificate]) -> bool:
+        return any(map(self.issued_by, authorities))
 
 
 @dataclass(frozen=True)
