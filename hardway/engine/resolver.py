@@ -66,19 +66,21 @@ class Resolver:
         """
         wanted = [(one.machine, one.resource) for one in declaration.placed if one.machine in architectures]
         needs = self._needs(wanted, architectures)
-        accepted = {(entry.name, entry.version, entry.arch) for entry in self.lock.entries()}
-        missing = {need: machine for need, machine in needs.items() if _key(need) not in accepted}
+        missing = self._unaccepted(needs)
         if missing:
             self._refuse_unbundled(missing)
             self._ensure(needs)
+
+    def _unaccepted(self, needs: Mapping[Need, str | None]) -> dict[Need, str | None]:
+        accepted = {(entry.name, entry.version, entry.arch) for entry in self.lock.entries()}
+        return {need: machine for need, machine in needs.items() if _key(need) not in accepted}
 
     def check(self, changes: Sequence[Change], facts: Mapping[str, Facts]) -> list[ArtifactError]:
         """What could not be had for these changes, found without getting anything; `facts` are by machine."""
         architectures = {machine: of.arch for machine, of in facts.items()}
         try:
             needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
-            accepted = {(entry.name, entry.version, entry.arch) for entry in self.lock.entries()}
-            missing = {need: machine for need, machine in needs.items() if _key(need) not in accepted}
+            missing = self._unaccepted(needs)
             if self.bundle is not None:
                 have = self._at_hand(needs)
                 self._refuse_unbundled({need: machine for need, machine in needs.items() if need not in have})
@@ -97,7 +99,10 @@ class Resolver:
     def all_needs(self, arches: Iterable[Arch]) -> list[Need]:
         """All of the catalogue for these architectures."""
         names = names_of(self.kubernetes)
-        return [need for arch in arches for need in needs_for(self.kubernetes, arch, names, self.others)]
+        needs: list[Need] = []
+        for arch in arches:
+            needs += needs_for(self.kubernetes, arch, names, self.others)
+        return needs
 
     def everything(self, arches: Iterable[Arch], *, with_images: bool = False) -> dict[Need, tuple[Blob, str]]:
         """All of the catalogue for these architectures, each with what the lock says of its origin.
@@ -140,10 +145,13 @@ class Resolver:
         Raises ArtifactError where the bundle has none for it. Without a bundle machines have their own sources.
         """
         digests = self._packages(machine, changes, facts)
-        if self.bundle is not None and any(self.store.blob(digest) is None for digest in digests.values()):
+        if self.bundle is not None and None in map(self.store.blob, digests.values()):
             self._unpack(self.bundle)
-        blobs = {name: self.store.blob(digest) for name, digest in digests.items()}
-        return {name: blob for name, blob in blobs.items() if blob is not None}
+        blobs: dict[str, Blob] = {}
+        for name, digest in digests.items():
+            if (blob := self.store.blob(digest)) is not None:
+                blobs[name] = blob
+        return blobs
 
     def _packages(self, machine: str, changes: Iterable[Change], facts: Facts) -> Mapping[str, str]:
         """The digests of the bundle's packages for a machine, by file name; none where it lacks none."""
@@ -176,11 +184,11 @@ class Resolver:
                     hint="put an amd64 or arm64 machine in its place, or take it out of the inventory",
                 )
             names.setdefault(arch, {}).setdefault(resource.file, machine)
-        return {
-            need: of[need.name]
-            for arch, of in sorted(names.items())
-            for need in needs_for(self.kubernetes, arch, of, self.others)
-        }
+        needs: dict[Need, str | None] = {}
+        for arch, of in sorted(names.items()):
+            for need in needs_for(self.kubernetes, arch, of, self.others):
+                needs[need] = of[need.name]
+        return needs
 
     def _refuse_unbundled(self, needs: Mapping[Need, str | None]) -> None:
         """Raises ArtifactError, with a machine that needs it, for what the bundle does not hold."""
