@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
 from hardway.declare.phases.paths import BIN
 from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
-from hardway.inventory.model import API_PORT, Machine
+from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.preflight.surroundings import ports
 from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
@@ -28,8 +28,10 @@ BAD_FLAG = (
     "unknown flag:", "flag provided but not defined", "unknown shorthand flag", "invalid argument", "strict decoding",
     "failed to load Kubelet config", "couldn't parse", "invalid configuration",
 )  # fmt: skip
-LOST = ("is out of range [lastIndex(0)]", "has been permanently removed", "has already been bootstrapped",
-        "error validating peerURLs")  # fmt: skip
+LOST = (
+    "cannot fetch cluster info from peer urls", "is out of range [lastIndex(0)]", "has been permanently removed",
+    "has already been bootstrapped", "error validating peerURLs",
+)  # fmt: skip
 
 
 def alarms(evidence: Evidence) -> Iterator[Found]:
@@ -61,7 +63,10 @@ def corrupt(evidence: Evidence) -> Iterator[Found]:
                 if other is not machine and found.etcd and found.members.get(machine.name) == known
             ]  # fmt: skip
             if others:
-                steps = (*_replace_data(machine, *others[0]), on(others[0][0], f"{EVERY} alarm disarm"))
+                steps = (
+                    *_replace_data(evidence.cluster, machine, *others[0]),
+                    on(others[0][0], f"{EVERY} alarm disarm"),
+                )
                 yield Found(
                     machine.name, "etcd found that its member holds other data than the rest, and answers nobody",
                     "\n".join(steps), lines([one for one in said if identity in one][:1]),
@@ -74,14 +79,17 @@ def corrupt(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def _replace_data(machine: Machine, other: Machine, found: Symptoms) -> list[str]:
+def _replace_data(cluster: Cluster, machine: Machine, other: Machine, found: Symptoms) -> list[str]:
     """Commands that make a member begin with nothing, as a new one of the cluster that the other member sees."""
     identity = found.members.get(machine.name, "")
     peer = f"https://{machine.ip}:2380"
     steps = [on(other, f"{EVERY} member remove {identity}")] if identity else []
     if peer not in found.members:
         steps.append(on(other, f"{EVERY} member add {machine.name} --peer-urls={peer}"))
-    restart = "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && systemctl start etcd.service"
+    restart = (
+        "systemctl stop etcd.service && rm -rf /var/lib/etcd/member && mkdir -p /run/etcd && "
+        f"echo ETCD_INITIAL_CLUSTER={initial_cluster(cluster)} >{FIRST_START} && systemctl start etcd.service"
+    )
     return [*steps, on(machine, restart)]
 
 
@@ -119,7 +127,7 @@ def wiped(evidence: Evidence) -> Iterator[Found]:
         identity = found.members.get(machine.name, "")
         yield Found(
             machine.name, "its etcd member has lost its data, and must not begin again as who it was",
-            "\n".join(_replace_data(machine, other, found)),
+            "\n".join(_replace_data(evidence.cluster, machine, other, found)),
             lines(
                 f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
                 f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",

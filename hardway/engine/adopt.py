@@ -71,7 +71,6 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
     return advanced(
         state,
         etcd="formed",
-        etcd_token=first.flags.get(("etcd", "initial-cluster-token"), ""),
         kubernetes=first.version,
         fixed=fixed(first),
         nodes=nodes_of(session.cluster, state, ids),

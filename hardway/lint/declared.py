@@ -61,20 +61,21 @@ def _material(declaration: Declaration, machine: str, hostname: str) -> Material
         match one.resource:
             case File() as file:
                 files[file.path] = file.text
-                if file.path.endswith(".service"):
-                    commands |= command_of(file.path, file.text)
             case Binary() as binary:
                 versions[binary.file] = binary.version
             case Route() as route:
                 routes[IPv4Network(route.destination)] = route.via
+    for path in files:
+        if path.endswith(".service"):
+            commands |= command_of(path, files)
     return Material(machine, files, commands, hostname, versions, routes)
 
 
-def command_of(path: str, unit: str) -> dict[str, Command]:
-    """The component that a unit starts, with its command; nothing where it starts something else."""
-    argv = exec_start(unit)
+def command_of(path: str, files: Mapping[str, str]) -> dict[str, Command]:
+    """The component that the unit at a path starts, with its command; nothing where it starts something else."""
+    argv = exec_start(files[path])
     name = argv[0].rpartition("/")[2] if argv else ""
-    return {name: Command(tuple(argv), path, environment(unit))} if name in COMPONENTS else {}
+    return {name: Command(tuple(argv), path, environment(files[path], files))} if name in COMPONENTS else {}
 
 
 Contents = tuple[dict[str, Certificate], dict[str, str], dict[str, tuple[str, int]]]

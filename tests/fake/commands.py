@@ -10,8 +10,7 @@ name=$(cat /fake/name)
 quorum() {
   running=0
   for one in /fake/cluster/etcd-*; do if [ -e "$one" ]; then running=$((running + 1)); fi; done
-  members=$(grep -o -- '--initial-cluster=[^ ]*' /etc/systemd/system/etcd.service | tr , '\n' | wc -l)
-  [ "$running" -gt $((members / 2)) ]
+  [ "$running" -gt $(($(cat /fake/cluster/members 2>/dev/null || echo 0) / 2)) ]
 }
 """
 
@@ -54,6 +53,7 @@ start() {
   etcd.service)
     if [ ! -d /var/lib/etcd/member ]; then
       grep -qs new /run/etcd/first-start.env || { echo "etcd: no data, and not new" >>/fake/journal; exit 1; }
+      grep ^ETCD_INITIAL_CLUSTER= /run/etcd/first-start.env | tr , '\n' | wc -l >/fake/cluster/members
       mkdir -p /var/lib/etcd/member
       echo "$name" >>/fake/cluster/initialised
     fi

@@ -40,6 +40,50 @@ def test_a_certificate_that_is_read_again_restarts_nothing() -> None:
         assert not {path for path in inputs if path.endswith(".crt") and not path.endswith("/ca.crt")}
 
 
+def test_a_first_start_is_told_of_all_members_and_the_unit_of_none() -> None:
+    [text] = [one.text for one in on(model(LAB, "begun"), "controller-1", File) if one.name == etcd.FIRST_START]
+    settings = dict(line.partition("=")[::2] for line in text.splitlines())
+    assert settings["ETCD_INITIAL_CLUSTER_STATE"] == "new"
+    assert settings["ETCD_INITIAL_CLUSTER"].split(",") == [
+        f"{machine.name}=https://{machine.ip}:2380" for machine in LAB.controllers
+    ]
+    unit = etcd.unit(MODEL, LAB.controllers[1])
+    assert not [flag for flag in flags(unit) if flag.startswith("initial-cluster")]
+    assert "Environment=ETCD_INITIAL_CLUSTER_STATE=existing\n" in unit
+    assert str(LAB.controllers[0].ip) not in unit
+
+
+# what is read once
+
+
+READ_ONCE = {
+    "etcd": {"etcd/ca.crt"},
+    "kube-apiserver": {"admission-config.yaml", "audit-policy.yaml", "ca.crt", "etcd/ca.crt", "sa.key", "sa.pub"},
+    "kube-controller-manager": {"ca.crt", "controller-manager.conf", "sa.key"},
+    "kube-scheduler": {"scheduler.conf"},
+    "kube-apiserver-lb": set(),
+    "containerd": set(),
+    "kubelet": {"kubelet.conf"},
+    "kube-proxy": {"proxy.conf"},
+}
+"""Files of hardway below /etc/kubernetes (and there below pki) that a process reads at its start and never again."""
+
+
+@pytest.mark.parametrize(("component", "files"), READ_ONCE.items())
+def test_a_restart_follows_from_what_is_read_once_and_from_nothing_else(component: str, files: set[str]) -> None:
+    services = [one for machine in LAB.machines for one in on(MODEL, machine.name, Service)]
+    [inputs] = {one.inputs for one in services if isinstance(one, Service) and one.unit == f"{component}.service"}
+    below = [path for path in inputs if path.startswith("/etc/kubernetes/")]
+    assert {path.removeprefix("/etc/kubernetes/").removeprefix("pki/") for path in below} == files
+
+
+def test_the_balancer_takes_up_its_files_by_a_reload() -> None:
+    [service] = [one for one in on(MODEL, "lb-0", Service) if one.name == "kube-apiserver-lb.service"]
+    assert isinstance(service, Service)
+    names = {path.rpartition("/")[2] for path in service.reload_inputs}
+    assert names == {"haproxy.cfg", "ca.crt", "haproxy-health.pem"}
+
+
 # control plane
 
 

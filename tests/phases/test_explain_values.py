@@ -312,7 +312,7 @@ def test_one_of_several_alike_is_shown_when_it_is_asked_for() -> None:
 
 def test_a_thing_knows_its_readers_and_what_a_change_needs() -> None:
     readers = {(one.by, one.needs) for one in thing("/etc/kubernetes/encryption-config.yaml").readers}
-    assert readers == {("kube-apiserver --encryption-provider-config", "restart")}
+    assert readers == {("kube-apiserver --encryption-provider-config", "nothing")}
     assert ("kube-apiserver-lb.service ExecStart=", "reload") in {
         (one.by, one.needs) for one in thing("haproxy.cfg").readers
     }

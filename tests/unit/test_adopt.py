@@ -33,7 +33,7 @@ ETCD = "/etc/systemd/system/etcd.service"
 
 SAID = {
     "members": "8e9e05c52164694d, started, head, https://10.240.0.10:2380, https://10.240.0.10:2379, false\n",
-    "args": "@etcd\n/usr/local/bin/etcd\n--name=head\n--initial-cluster-token=drawn-by-hand\n"
+    "args": "@etcd\n/usr/local/bin/etcd\n--name=head\n"
     "@kube-apiserver\nkube-apiserver\n--service-cluster-ip-range=10.32.0.0/24\n"
     "--service-account-issuer=https://kubernetes.default.svc.cluster.local\n"
     "@kube-controller-manager\nkube-controller-manager\n--cluster-cidr=10.200.0.0/16\n",
@@ -59,14 +59,9 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Non
 
 @pytest.fixture
 def typed(built_cluster: NewCluster, answer: Callable[[Mapping[str, str]], None]) -> FakeCluster:
-    """Two machines as a person leaves them: no journal, no State, a token of the person's own."""
+    """Two machines as a person leaves them: no journal, no State."""
     made = built_cluster(PAIR)
     made.init(("access",))  # the copied workspace's own path stands in its ssh_config
-    token = made.state().etcd_token
-    unit = made.machines["head"].read(ETCD)
-    made.machines["head"].write(ETCD, unit.replace(token, "drawn-by-hand"))
-    (made.machines["head"].root / ETCD[1:]).chmod(0o600)
-    made.machines["head"].run("systemctl daemon-reload; systemctl restart etcd.service", timeout=5, what="by hand")
     for one in made.machines.values():
         shutil.rmtree(one.root / "var/lib/hardway")
     (made.workspace().root / "state.json").unlink()
@@ -80,7 +75,7 @@ def plan(made: FakeCluster, phases: tuple[str, ...] = PHASE_NAMES) -> Preview:
 def test_what_the_processes_say_is_read() -> None:
     found = read(SAID)
     assert found.members == {"head": "https://10.240.0.10:2380"}
-    assert found.flags["etcd", "initial-cluster-token"] == "drawn-by-hand"
+    assert found.flags["etcd", "name"] == "head"
     assert (found.version, found.provider) == ("1.36.4", "secretbox")
     assert read({}).members == {}
 
@@ -123,7 +118,7 @@ def test_adopting_notes_everything_and_restarts_nothing(typed: FakeCluster) -> N
     assert outcome.changes == []
     assert outcome.adopted > 50
     state = typed.state()
-    assert (state.etcd, state.etcd_token, state.kubernetes) == ("formed", "drawn-by-hand", "1.36.4")
+    assert (state.etcd, state.etcd_token, state.kubernetes) == ("formed", "", "1.36.4")
     assert state.fixed["network.pod_cidr"] == "10.200.0.0/16"
     assert state.nodes["hand"].pod_cidr == "10.200.0.0/24"
     assert plan(typed).unmanaged == {}
@@ -198,14 +193,11 @@ def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(
     made.init(("hosts", "certs", "kubeconfigs", "encryption"))
     made.init(("hosts", "certs", "kubeconfigs", "encryption", "etcd"))
     state = made.state()
-    head = made.machines["head"]
-    head.write(ETCD, head.read(ETCD).replace(state.etcd_token, "drawn-by-hand"))
-    head.run("systemctl daemon-reload; systemctl restart etcd.service", timeout=5, what="by hand")
     session = made.session()
     session.workspace.save_state(replace(state, etcd="absent", etcd_token=""))
     assert [one.key for one in plan(made, ("etcd",)).items] == []
     made.init(("etcd",))
-    assert (made.state().etcd, made.state().etcd_token) == ("formed", "drawn-by-hand")
+    assert (made.state().etcd, made.state().etcd_token) == ("formed", "")
 
 
 def test_lost_ledgers_are_told_from_another_cluster(built_cluster: NewCluster) -> None:

@@ -63,7 +63,7 @@ def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: 
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(state.to_json())
     assert said("--all", "-o", "shell") == before
-    assert "--initial-cluster-token=pair " in said("etcd", "-o", "shell")
+    assert "ETCD_INITIAL_CLUSTER_TOKEN=pair\n" in said("etcd", "-o", "shell")
 
 
 @pytest.mark.parametrize("words", [("443", "-o", "shell"), ("-o", "shell"), ("", "-o", "shell"), ("--all",)])

@@ -187,7 +187,7 @@ def test_render_asks_no_machine_and_gives_the_same_bytes_before_anything_was_mad
 
     first = written()
     assert written() == first
-    assert "⟦etcd/initial-cluster-token|" in first["tree/head/etc/systemd/system/etcd.service"].decode()
+    assert "⟦etcd/initial-cluster-token|" in first["tree/head/run/etcd/first-start.env"].decode()
     assert not (tmp_path / ".hardway").exists()
 
 

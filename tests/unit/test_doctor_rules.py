@@ -34,7 +34,7 @@ def _without_quorum(case: Snapshot) -> Snapshot:
 
 
 def _wiped(case: Snapshot) -> Snapshot:
-    said = "panic: tocommit(690) is out of range [lastIndex(0)]. Was the raft log corrupted, truncated, or lost?"
+    said = "discovery failed: cannot fetch cluster info from peer urls: could not retrieve cluster information"
     return on(crashing(case, "three", "etcd", said), "three", etcd=None)
 
 

@@ -28,6 +28,7 @@ from hardway.lint.declared import declared_setup
 from hardway.probe.setup.material import parsed
 from hardway.probe.setup.model import COMPONENTS, Certificate, MachineSetup, Provider, Setup
 from hardway.rules import Evidence, Finding, examine
+from hardway.state import State
 
 INVENTORIES = Path(__file__).parents[2] / "inventories"
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -39,7 +40,12 @@ def declared(folder: Path, inventory: Mapping[str, Any]) -> tuple[Cluster, Decla
     path.write_text(dumped(dict(inventory)))
     cluster = allot_pod_cidrs(load(path), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    return cluster, declare(Model(cluster, first_state(cluster), versions))
+    return cluster, declare(Model(cluster, begun(cluster), versions))
+
+
+def begun(cluster: Cluster) -> State:
+    """The State in which etcd is told who its first members are."""
+    return replace(first_state(cluster), etcd="begun", etcd_token="lab-1")
 
 
 @cache
@@ -47,7 +53,7 @@ def good() -> tuple[Cluster, Setup]:
     """The seven machines before anything is made."""
     cluster = allot_pod_cidrs(load(INVENTORIES / "lab.yaml"), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    declaration = declare(Model(cluster, first_state(cluster), versions))
+    declaration = declare(Model(cluster, begun(cluster), versions))
     return cluster, declared_setup(cluster, declaration, {}, NOW)
 
 

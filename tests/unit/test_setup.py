@@ -51,6 +51,8 @@ def test_a_unit_is_read_as_systemd_reads_it() -> None:
     unit = """\
 [Service]
 Environment="ETCD_UNSUPPORTED_ARCH=arm64" ETCD_NAME=a
+EnvironmentFile=-/run/etcd.env
+EnvironmentFile=/not/there
 ExecStart=
 ExecStart=-/usr/local/bin/etcd --data-dir /var/lib/etcd \\
   "--initial-cluster=a=https://10.0.0.1:2380" \\
@@ -64,7 +66,13 @@ Restart=on-failure
         "initial-cluster": "a=https://10.0.0.1:2380",
         "log-level": "100%",
     }
-    assert environment(unit) == {"ETCD_UNSUPPORTED_ARCH": "arm64", "ETCD_NAME": "a"}
+    files = {"/run/etcd.env": "# its own\nETCD_NAME=b\nETCD_DATA_DIR='/var/lib/x'\n"}
+    assert environment(unit, files) == {
+        "ETCD_UNSUPPORTED_ARCH": "arm64",
+        "ETCD_NAME": "b",
+        "ETCD_DATA_DIR": "/var/lib/x",
+    }
+    assert environment(unit, {}) == {"ETCD_UNSUPPORTED_ARCH": "arm64", "ETCD_NAME": "a"}
 
 
 @pytest.mark.parametrize("unit", ["", "[Service]\nType=oneshot\n", "[Service]\nExecStart=\n"])

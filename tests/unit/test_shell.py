@@ -261,7 +261,7 @@ def test_a_chapter_and_a_thing_are_typed_alone() -> None:
     model, declaration = declared(INVENTORIES / "lab.yaml")
     etcd = script(model, declaration, of_chapter(declaration, "etcd"), workspace=WORKSPACE)
     assert "systemctl restart --no-block etcd.service" in etcd
-    assert "--initial-cluster-token=lab " in etcd
+    assert "ETCD_INITIAL_CLUSTER_TOKEN=lab\n" in etcd
     assert etcd.index("until this member answers") < etcd.index("rm /run/etcd/first-start.env") < etcd.index("# proof:")
     assert "openssl genpkey" not in etcd
     local = tuple(one for _, one in declaration.local if one.path.startswith("pki/kube-apiserver."))

@@ -70,7 +70,7 @@ def test_on_bare_machines_a_plan_is_the_whole_build_and_writes_nothing(new_clust
     assert found.touched_phases == tuple(name for name in PHASE_NAMES if name not in ("load-balancer",))
     assert ("operator", "create", "key:pki/ca.key") in steps(found)
     assert item(found, "file:/etc/kubernetes/pki/ca.crt", "head").known_after == ("certs",)
-    assert item(found, "file:/etc/systemd/system/etcd.service").known_after == ("etcd",)
+    assert item(found, "file:/run/etcd/first-start.env").known_after == ("etcd",)
     assert item(found, "service:etcd.service").verb == "start"
     assert command(found) == "hardway init"
     assert max(len(line) for line in page(found).splitlines()) <= 80

@@ -11,7 +11,6 @@ from hardway.declare.phases.paths import (
     AUDIT_POLICY,
     BIN,
     CONTROLLER_MANAGER_CONF,
-    ENCRYPTION_CONFIG,
     ETCD_PKI,
     PKI,
     SCHEDULER_CONF,
@@ -64,16 +63,23 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     for component in COMPONENTS:
         yield File(unit_path(component), unit(model, machine, component), mode=0o600)
     yield _api_server()
-    yield _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/sa.key")
+    yield _controller_manager()
     yield _beside_it("kube-scheduler", SCHEDULER_CONF)
 
 
 def _api_server() -> Service:
-    # Its serving, kubelet-client, etcd-client and proxy-client certificates and the two client CAs are
-    # read again when their files change; what follows is read at the start only.
+    # All that it reads once (Kubernetes 1.36; 1.35 does the same). What else it reads it takes up by itself: its own
+    # certificates and the CAs of clients at the next handshake (dynamiccertificates/dynamic_serving_content.go,
+    # dynamic_cafile_content.go), and the encryption configuration within a minute (encryptionconfig/controller).
+    # --kubelet-certificate-authority is taken up by 1.36 only, and there not for exec (client-go ca_rotation.go).
     read_once = (
-        ADMISSION_CONFIG, AUDIT_POLICY, ENCRYPTION_CONFIG, f"{ETCD_PKI}/ca.crt", f"{PKI}/sa.pub", f"{PKI}/sa.key",
-    )  # fmt: skip
+        ADMISSION_CONFIG,
+        AUDIT_POLICY,
+        f"{PKI}/ca.crt",
+        f"{ETCD_PKI}/ca.crt",
+        f"{PKI}/sa.pub",
+        f"{PKI}/sa.key",
+    )
     return Service(
         "kube-apiserver.service",
         inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
@@ -82,7 +88,14 @@ def _api_server() -> Service:
     )
 
 
+def _controller_manager() -> Service:
+    # --root-ca-file and the service-account key are read once (controller-manager app: certificates.go,
+    # service_accounts.go); the signing pair and the CAs of clients are not (signer/ca_provider.go).
+    return _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", f"{PKI}/sa.key")
+
+
 def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:
+    """A kubeconfig is read once where certificates stand in it (client-go transport.go: only files are read again)."""
     return Service(
         f"{component}.service",
         inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),

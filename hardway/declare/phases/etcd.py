@@ -6,7 +6,7 @@ from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import BIN, ETCD_PKI, TLS_CIPHERS, unit_inputs, unit_path
 from hardway.declare.render import merge_flags, render
 from hardway.declare.resources import Binary, Check, Directory, File, Service
-from hardway.inventory.model import Machine
+from hardway.inventory.model import Cluster, Machine
 
 FIRST_START = "/run/etcd/first-start.env"
 ETCDCTL = (
@@ -16,16 +16,27 @@ ETCDCTL = (
 
 
 def unit(model: Model, machine: Machine) -> str:
-    cluster = model.cluster
     text = render(
         "units/etcd.service",
         name=machine.name,
         address=machine.ip,
-        initial_cluster=",".join(f"{one.name}=https://{one.ip}:2380" for one in cluster.controllers),
-        token=model.state.etcd_token,
         cipher_suites=",".join(TLS_CIPHERS),
     )
     return merge_flags(text, "etcd", model.overrides("etcd", machine))
+
+
+def first_start(model: Model) -> str:
+    """What etcd reads only while its data folder is empty: that it begins a cluster, with whom, and under which token.
+
+    None of it is in the unit, so a member more or less rewrites and restarts no other.
+    """
+    token = model.state.etcd_token
+    return render("configs/etcd-first-start.env", initial_cluster=initial_cluster(model.cluster), token=token)
+
+
+def initial_cluster(cluster: Cluster) -> str:
+    """All members with their peer URLs, as a member without data must be told."""
+    return ",".join(f"{machine.name}=https://{machine.ip}:2380" for machine in cluster.controllers)
 
 
 def resources(model: Model) -> Iterator[Declared]:
@@ -40,7 +51,7 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
     yield Directory("/var/lib/etcd", 0o700, "etcd", "etcd", data=True)
     yield File(unit_path("etcd"), unit(model, machine), mode=0o600)
     if model.state.etcd == "begun":
-        yield File(FIRST_START, "ETCD_INITIAL_CLUSTER_STATE=new\n")
+        yield File(FIRST_START, first_start(model))
     yield Service(
         "etcd.service",
         # Server and peer certificates are read again at each handshake; a CA only at the start.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _COMMAND = re.compile(r"^ExecStart=(?!\s*$)((?:[^\\\n]|\\\n|\\.)*)", re.MULTILINE)
 _SETTING = re.compile(r"^Environment=(.*)$", re.MULTILINE)
+_FILE = re.compile(r"^EnvironmentFile=-?(.*)$", re.MULTILINE)
 
 
 def exec_start(unit: str) -> list[str]:
@@ -19,9 +20,13 @@ def exec_start(unit: str) -> list[str]:
     return [word.replace("%%", "%").replace("$$", "$") for word in [words[0].lstrip("@-:+!"), *words[1:]]]
 
 
-def environment(unit: str) -> dict[str, str]:
-    """What a unit sets by Environment=."""
-    words = [word for line in _SETTING.findall(unit) for word in _words(line)]
+def environment(unit: str, files: Mapping[str, str]) -> dict[str, str]:
+    """What a unit sets by Environment= and by those of its EnvironmentFile= that are among `files` (text by path)."""
+    settings = _SETTING.findall(unit)
+    for path in _FILE.findall(unit):
+        # In systemd a file overrides what the unit itself says.
+        settings += [line for line in files.get(path, "").splitlines() if not line.startswith(("#", ";"))]
+    words = [word for line in settings for word in _words(line)]
     return dict(word.partition("=")[::2] for word in words)
 
 

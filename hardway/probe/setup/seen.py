@@ -181,7 +181,7 @@ def _unit(seen: Material, path: str, text: str, version: str) -> Material:
     component = argv[0].rpartition("/")[2] if argv else ""
     if component not in COMPONENTS or component in seen.commands:
         return seen
-    return _with_command(seen, component, Command(tuple(argv), path, environment(text)), version)
+    return _with_command(seen, component, Command(tuple(argv), path, environment(text, seen.files)), version)
 
 
 def _with_command(seen: Material, component: str, command: Command, version: str) -> Material:
