@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from hardway.artifacts.store import Store
 from hardway.declare.declaration import Declaration
-from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Unknown
 from hardway.engine import blockers, guards, upload
 from hardway.engine.adopt import adopted
 from hardway.engine.commit import commit, declared_anew, record_intents
+from hardway.engine.ordering import in_order
 from hardway.engine.plan import Change, View, by_machine
 from hardway.engine.planner import Plan, Selection, ToMake, first_declaration, make_contexts, make_plan
 from hardway.engine.resolver import Payload, Resolver
@@ -154,7 +154,7 @@ def _carried_out(session: Session, plan: Plan, resolver: Resolver, store: Store)
 def _activate(session: Session, plan: Plan) -> State:
     """Phase by phase, what has been uploaded; the State in which that leaves the cluster."""
     state = plan.state
-    for phase, changes in _steps(plan.changes):
+    for phase, changes in in_order(plan.changes):
         with timed(phase, session.events):
             activate(session, phase, changes, plan.declaration, plan.views, plan.contexts)
         after = guards.formed(state, plan.declaration, plan.views, changes)
@@ -162,18 +162,6 @@ def _activate(session: Session, plan: Plan) -> State:
             state = after
             session.workspace.save_state(state)
     return state
-
-
-def _steps(changes: Sequence[Change]) -> list[tuple[str, list[Change]]]:
-    """The phases in their order; before the first, from the last to the first, what is no longer declared and runs.
-
-    A unit stops before its files go, and they may be another phase's.
-    """
-    stopping = [one for one in changes if one.resource is None and one.key.startswith("service:")]
-    rest = [one for one in changes if one not in stopping]
-    order = [(name, stopping) for name in reversed(PHASE_NAMES)] + [(name, rest) for name in PHASE_NAMES]
-    found = ((name, [one for one in some if one.phase == name]) for name, some in order)
-    return [(name, mine) for name, mine in found if mine]
 
 
 def _upload(session: Session, plan: Plan, payload: Payload, store: Store) -> dict[str, dict[tuple[int, int], str]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.etcd import ETCDCTL
 from hardway.declare.resources import Key, Local, Present, RandomKey, Service
-from hardway.declare.resources.files import File
+from hardway.declare.resources.files import Binary, File
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, of_pending
 from hardway.engine.pending import pending
@@ -260,3 +260,17 @@ def quorum(
                 f"members that it needs: {', '.join(names)} cannot be reached",
                 hint=f"bring {', '.join(names)} back first, or choose chapters that do not restart {group}",
             )
+
+
+def missing_inputs(changes: Sequence[Change], declaration: Declaration, views: Mapping[str, View]) -> Iterator[Blocker]:
+    """Units that would be started without a file that another phase brings, and that was not selected."""
+    for change in changes:
+        if not (isinstance(change.resource, Service) and change.restarts):
+            continue
+        there = {one.key.partition(":")[2] for one in changes if one.machine == change.machine}
+        for one in declaration.on(change.machine):
+            path = one.resource.name
+            if path in change.resource.inputs and path not in there and views[change.machine].stat(path) is None:
+                what = f"{change.resource.unit} would start without {path}"
+                if isinstance(one.resource, File | Binary):
+                    yield Blocker("missing-input", what, change.machine, hint=f"hardway {one.phase}", subjects=(path,))

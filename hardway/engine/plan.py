@@ -52,6 +52,21 @@ class Change:
     resource: Resource | None = None
 
     @property
+    def name(self) -> str:
+        """What the key names among its kind: a path, a unit."""
+        return self.key.partition(":")[2]
+
+    @property
+    def stops(self) -> bool:
+        """Whether it stops a unit that is no longer declared."""
+        return self.resource is None and self.key.startswith("service:")
+
+    @property
+    def deletes_file(self) -> bool:
+        """Whether it deletes what is no longer declared, and what a process may still read or run."""
+        return self.resource is None and self.key.startswith(("file:", "binary:", "directory:"))
+
+    @property
     def restarts(self) -> bool:
         return self.difference.verb in ("start", "restart", "reload")
 
@@ -117,11 +132,12 @@ def differences(
     context: Context,
     chosen: Callable[[Change], bool] = lambda change: True,
 ) -> list[Change]:
-    """Everything that differs on one machine, in the order in which it is declared; removals first.
+    """Everything that differs on one machine, in the order in which it is declared; what is no longer declared first.
 
-    What is not `chosen` is left as it is, so no service need restart for it.
+    What is not `chosen` is left as it is, so no service need restart for it, and it reads what it has read.
     """
     changes = [change for change in _orphans(wanted, view, context.machine) if chosen(change)]
+    left: list[Change] = []
     touched: dict[str, float] = {}
     for one in wanted:
         resource = one.resource
@@ -136,11 +152,26 @@ def differences(
             continue
         change = Change(one.machine, one.phase, resource.key, difference, resource)
         if not chosen(change):
+            left.append(change)
             continue
         if isinstance(resource, File | Binary):
             touched[resource.path] = math.inf
         changes.append(change)
-    return changes
+    return [one for one in changes if not one.deletes_file] if _runs_on(left, wanted, view) else changes
+
+
+def _runs_on(left: Iterable[Change], wanted: Sequence[Placed], view: View) -> bool:
+    """Whether a unit that runs stays as it is, since what would change it was not chosen.
+
+    Then it may still read what is no longer declared.
+    """
+    waiting = {change.name for change in left}
+    for service in (one.resource for one in wanted if isinstance(one.resource, Service)):
+        seen = view.observed[service.key]
+        runs = isinstance(seen, Present) and seen.value.is_active
+        if runs and waiting & {service.unit, *service.inputs, *service.reload_inputs}:
+            return True
+    return False
 
 
 def conflicts(changes: Iterable[Change], view: View, context: Context) -> list[str]:

@@ -180,6 +180,7 @@ def make_plan(
     blockers += tuple(of_finding(one) for one in findings if one.level == "error")
     facts = {name: view.facts for name, view in views.items()}
     blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
+    blockers += tuple(guards.missing_inputs(changes, declaration, views))
     blockers += tuple(guards.quorum(cluster, changes, declaration, (failures or {}).keys()))
     return Plan(
         cluster=cluster,
