@@ -30,11 +30,29 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Authority:
+    """The generations of a CA: those that are trusted, in order, and the one that signs."""
+
+    trusted: tuple[int, ...] = (1,)
+    signing: int = 1
+
+
+@dataclass(frozen=True)
+class KeyGenerations:
+    """The generations of a key pair: those whose signatures are believed, in order, and the one that signs."""
+
+    trusted: tuple[int, ...] = (1,)
+    signing: int = 1
+
+
+@dataclass(frozen=True)
 class State:
     """Values that must not change by the way.
 
     `fixed` holds settings that a living cluster cannot change by an ordinary run (ranges, domain).
-    `proved` is the generation at which the smoke test last passed.
+    `proved` is the generation at which the smoke test last passed. `authorities` goes by the name of a CA
+    (`kubernetes`, `etcd`, `front-proxy`) and holds only what was rotated; `encryption_keys` are names, and the first
+    one writes.
     """
 
     cluster: str
@@ -46,6 +64,12 @@ class State:
     kubernetes: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
     proved: int = -1
+    authorities: Mapping[str, Authority] = field(default_factory=dict)
+    service_account_keys: KeyGenerations = KeyGenerations()
+    encryption_keys: tuple[str, ...] = ("key1",)
+
+    def authority(self, name: str) -> Authority:
+        return self.authorities.get(name, Authority())
 
     def to_json(self) -> str:
         return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
@@ -58,7 +82,10 @@ class State:
             if raw.pop("format") > FORMAT:
                 raise WorkspaceError(f"{where} was written by a newer hardway", hint="use that version, or a newer one")
             nodes = {name: Node(**{**node, "roles": tuple(node["roles"])}) for name, node in raw.pop("nodes").items()}
-            return cls(nodes=nodes, **raw)
+            rotated = {name: Authority(**_tuples(one)) for name, one in raw.pop("authorities", {}).items()}
+            tokens = KeyGenerations(**_tuples(raw.pop("service_account_keys", {})))
+            keys = tuple(raw.pop("encryption_keys", ("key1",)))
+            return cls(nodes=nodes, authorities=rotated, service_account_keys=tokens, encryption_keys=keys, **raw)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WorkspaceError(f"{where} is damaged: {error}", hint="restore it from a backup") from error
 
@@ -67,6 +94,10 @@ class State:
 
     def pinned_pod_cidrs(self) -> dict[str, IPv4Network]:
         return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
+
+
+def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
 
 
 def fixed_values(cluster: Cluster) -> dict[str, str]:

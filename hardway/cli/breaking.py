@@ -76,7 +76,7 @@ def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
     """A certificate for the machine's own key, signed by the workspace's CA or by one made up for it."""
     from hardway.declare import pki
     from hardway.declare.phases.base import Model
-    from hardway.declare.phases.certs import CA_NAMES, certificates
+    from hardway.declare.phases.certs import certificates
 
     path = wanted.source.format(name=machine.name)
     [issued] = [one for one in certificates(Model(here.cluster, here.state, {})) if one.path == path]
@@ -89,7 +89,7 @@ def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
         ca = pki.issue_ca(pki.CertificateSpec(pki.read(ca).common_name, is_ca=True), ca_key, now)
     elif wanted.what == "foreign":
         ca_key = pki.new_key("ecdsa-p256")
-        ca = pki.issue_ca(pki.CertificateSpec(CA_NAMES[issued.ca], is_ca=True), ca_key, now)
+        ca = pki.issue_ca(pki.CertificateSpec(pki.read(ca).common_name, is_ca=True), ca_key, now)
     else:
         own = wanted.what == "without-own-address"
         dropped = str(machine.ip if own else here.cluster.first_service_address)

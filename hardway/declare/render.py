@@ -65,13 +65,14 @@ def merge_flags(unit: str, component: str, settings: Mapping[str, Any]) -> str:
     if not settings:
         return unit
     before, command, after = _exec_start(unit)
-    wanted = {name.removeprefix("--"): value for name, value in settings.items()}
+    given = {name.removeprefix("--"): value for name, value in settings.items()}
+    wanted = dict(given)
     kept = []
     for word in command[1:]:
         name = word.removeprefix("--").partition("=")[0]
-        if name not in wanted:
+        if name not in given:
             kept.append(word)
-        elif (value := wanted.pop(name)) is not None:
+        elif (value := wanted.pop(name, None)) is not None:
             kept.append(_flag(component, name, value))
     kept += [_flag(component, name, value) for name, value in wanted.items() if value is not None]
     return before + " \\\n  ".join([command[0], *kept]) + after

@@ -23,12 +23,12 @@ ETCD_CLIENTS = ("apiserver-etcd-client.crt",)
 def foreign_authorities(evidence: Evidence) -> Iterator[Found]:
     """A CA that is not the workspace's, where it is by itself; those in kubeconfigs come with their file."""
     for machine, there in seen(evidence):
-        for name, trusted in snapshot(evidence).trusted.items():
-            found = there.certificates.get(f"{PKI}/{name}")
-            if found and found.public_key_digest != trusted.public_key_digest:
+        for path, found in _certificates(there):
+            trusted = snapshot(evidence).trusted.get(_lies_as(path), ())
+            if trusted and found.public_key_digest not in {one.public_key_digest for one in trusted}:
                 yield Found(
-                    machine.name, f"the CA in {PKI}/{name} is not this cluster's", apply(evidence, machine, "certs"),
-                    lines(f"there:     {_ca(found)}", f"should be: {_ca(trusted)}"),
+                    machine.name, f"the CA in {path} is not this cluster's", apply(evidence, machine, "certs"),
+                    lines(f"there:     {_ca(found)}", f"should be: {' or '.join(map(_ca, trusted))}"),
                 )  # fmt: skip
 
 
@@ -51,16 +51,16 @@ def expired(evidence: Evidence) -> Iterator[Found]:
 
 def conflicts(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence):
-        trusted = {path: snapshot(evidence).trusted.get(_authority(path)) for path, _ in _certificates(there)}
+        trusted = {path: snapshot(evidence).trusted.get(_authority(path), ()) for path, _ in _certificates(there)}
         those = {
             path: one
             for path, one in _certificates(there)
-            if (ca := trusted[path]) and one.authority_key_id not in (None, ca.subject_key_id)
+            if trusted[path] and one.authority_key_id not in (None, *(ca.subject_key_id for ca in trusted[path]))
         }
         if those:
             told = [f"{path}: by {one.issuer}, key {one.authority_key_id}" for path, one in those.items()]
             ours = [f"this cluster's {ca.common_name} has key {ca.subject_key_id}"
-                    for path in those if (ca := trusted[path])]  # fmt: skip
+                    for path in those for ca in trusted[path]]  # fmt: skip
             yield Found(
                 machine.name, f"{_which(those)} is not of this cluster's CA",
                 _renewal(evidence, machine, there, those), lines(told, dict.fromkeys(ours), _said(machine, there)),
@@ -136,17 +136,25 @@ def unreadable(evidence: Evidence) -> Iterator[Found]:
 
 
 def token_keys(evidence: Evidence) -> Iterator[Found]:
-    path = f"{PKI}/sa.key"
-    keys = {machine.name: there.keys.get(path, "") for machine, there in seen(evidence, "controller")}
+    keys = {machine.name: "".join(_token_keys(there).values()) for machine, there in seen(evidence, "controller")}
     odd = odd_ones(keys)
     for machine, there in seen(evidence, "controller"):
-        public = there.keys.get(f"{PKI}/sa.pub")
-        if machine.name in odd or differs(evidence, machine, path) or (public and public != keys[machine.name]):
+        other = [
+            path
+            for path, key in _token_keys(there).items()
+            if differs(evidence, machine, path) or there.keys.get(path.replace(".key", ".pub"), key) != key
+        ]
+        if machine.name in odd or other:
             yield Found(
                 machine.name, "it signs pods' tokens with another key than the other controllers",
                 apply(evidence, machine, "certs", "control-plane"),
                 lines([f"{name}: sa.key, public half sha256 {key[:16]}…" for name, key in keys.items() if key]),
             )  # fmt: skip
+
+
+def _token_keys(there: Symptoms) -> dict[str, str]:
+    """The private keys of tokens: one, but for a second generation while keys are rotated."""
+    return {path: key for path, key in there.keys.items() if path.startswith(f"{PKI}/sa") and path.endswith(".key")}
 
 
 def encryption_keys(evidence: Evidence) -> Iterator[Found]:
@@ -187,13 +195,18 @@ def _renewal(evidence: Evidence, machine: Machine, there: Symptoms, paths: Colle
 
 
 def _authority(path: str) -> str:
-    """The CA by which a certificate must be signed, as Case.trusted names it; of a CA itself none."""
-    name = path.removeprefix(f"{PKI}/")
+    """The CA by which a certificate must be signed, as Snapshot.trusted names it; of a CA itself none."""
+    name = _lies_as(path)
     if name.endswith("ca.crt") or path.endswith("#ca"):
         return ""
     if name.startswith("etcd/") or name in ETCD_CLIENTS:
         return "etcd/ca.crt"
     return "front-proxy-ca.crt" if name.startswith("front-proxy") else "ca.crt"
+
+
+def _lies_as(path: str) -> str:
+    """The name below /etc/kubernetes/pki, etcd's own as `etcd/NAME`."""
+    return path.replace(f"{ETCD_PKI}/", "etcd/").removeprefix(f"{PKI}/")
 
 
 def _ca(found: Certificate) -> str:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from hardway.declare import pki
-from hardway.declare.phases.certs import CA_NAMES
+from hardway.declare.generations import CAS
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
@@ -23,6 +23,7 @@ from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
 from hardway.probe.symptoms_probe import OBJECTS, questions
 from hardway.rules import Evidence, examine
+from hardway.state import State
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
         off=frozenset(off),
         drift=tuple(_drift(found, plan)),
         objects=_objects(session, cluster, machines),
-        trusted=_trusted(found.operator),
+        trusted=_trusted(found.operator, found.state),
         now=median([view.facts.clock for view in found.views.values()] or [found.now.timestamp()]),
     )
 
@@ -116,12 +117,12 @@ def _drift(found: Plan, plan: Preview) -> Iterator[Drift]:
         yield Drift(one.machine, one.phase, one.key, one.difference.verb, one.difference.why, diff)
 
 
-def _trusted(operator: Mapping[str, bytes]) -> dict[str, pki.Certificate]:
-    return {
-        f"{path.removeprefix('pki/')}.crt": pki.read(operator[f"{path}.crt"])
-        for path in CA_NAMES
-        if f"{path}.crt" in operator
-    }
+def _trusted(operator: Mapping[str, bytes], state: State) -> dict[str, tuple[pki.Certificate, ...]]:
+    found = {}
+    for ca in CAS:
+        there = [pki.read(operator[path]) for path in ca.trusted(state) if path in operator]
+        found[f"{ca.path.removeprefix('pki/')}.crt"] = tuple(there)
+    return found
 
 
 def _said(error: HardwayError) -> str:

@@ -13,6 +13,7 @@ Forgery = Literal["expired", "foreign", "without-service-address", "without-own-
 without the machine's address."""
 
 PKI = "/etc/kubernetes/pki"
+ETCD_PKI = "/etc/etcd/pki"
 UNITS = "/etc/systemd/system"
 BRIDGED = ("network.plugin", "bridge")
 
@@ -83,7 +84,7 @@ _KUBECTL = "kubectl --kubeconfig=/etc/kubernetes/admin.conf"
 def _raise_alarm(alarm: str) -> str:
     """As a member does that finds it by itself; etcdctl can only take alarms away."""
     return f"""
-cd {PKI}/etcd
+cd {ETCD_PKI}
 given="--cacert=ca.crt --cert=healthcheck-client.crt --key=healthcheck-client.key"
 id=$(etcdctl $given endpoint status -w json | sed 's/.*"member_id":\\([0-9]*\\).*/\\1/')
 body='{{"action":"ACTIVATE","memberID":"'$id'","alarm":"{alarm}"}}'
@@ -168,8 +169,8 @@ TRUST = (
         "expired-etcd", "one etcd member is refused by everyone", "controller", "certificate-expired",
         "systemctl restart --no-block etcd.service",
         forged=(
-            Forged("pki/etcd/server-{name}", f"{PKI}/etcd/server.crt", "expired"),
-            Forged("pki/etcd/peer-{name}", f"{PKI}/etcd/peer.crt", "expired"),
+            Forged("pki/etcd/server-{name}", f"{ETCD_PKI}/server.crt", "expired"),
+            Forged("pki/etcd/peer-{name}", f"{ETCD_PKI}/peer.crt", "expired"),
         ),
     ),
     Fault(

@@ -16,7 +16,7 @@ from hardway.inventory.model import Cluster
 from hardway.probe.setup.commands import environment, exec_start
 from hardway.probe.setup.material import Book, Command, Material, interpret, parsed
 from hardway.probe.setup.model import COMPONENTS, Certificate, Setup
-from hardway.values import OPERATOR, sha256
+from hardway.values import OPERATOR, placeholders, sha256
 
 DNS_NAMES = ("kube-dns", "coredns")
 KUBELET_API = "system:kubelet-api-admin"
@@ -28,7 +28,7 @@ def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[s
     `values` are the workspace's files that stay as they are; where a certificate is not among them, its
     specification stands for it. An unreadable file counts as one that is to be made.
     """
-    book = Book(*_contents(declaration, values))
+    book = Book(*_contents(declaration, values), bundles=dict(_bundles(declaration)))
     machines = {
         machine.name: interpret(_material(declaration, machine.name, _hostname(cluster, machine.name)), book)
         for machine in cluster.machines
@@ -97,6 +97,12 @@ def _contents(declaration: Declaration, values: Mapping[str, bytes]) -> Contents
             case LocalCertificate():
                 certificates[local.path] = _certificate(local, values)
     return certificates, keys, secrets
+
+
+def _bundles(declaration: Declaration) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for _, local in declaration.local:
+        if isinstance(local, WorkspaceFile) and local.path.endswith(".crt"):
+            yield local.path, tuple(placeholder.name for placeholder in placeholders(local.text))
 
 
 def _key(path: str, values: Mapping[str, bytes]) -> str:

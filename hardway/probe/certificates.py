@@ -15,7 +15,7 @@ _CERTIFICATE = "sed -n '/-BEGIN CERTIFICATE-/,/-END CERTIFICATE-/p'"
 
 QUESTION = Question(
     "certificates",
-    f"for f in {PKI}/*.crt {ETCD_PKI}/*.crt {PKI}/haproxy-health.pem {KUBELET_CLIENT}; do\n"
+    f"for f in {PKI}/*.crt {PKI}/etcd/*.crt {ETCD_PKI}/*.crt {PKI}/haproxy-health.pem {KUBELET_CLIENT}; do\n"
     f'[ ! -e $f ] || {{ echo "@$f"; {_CERTIFICATE} $f; }}\ndone\n'
     f"for f in {KUBERNETES}/*.conf; do\n[ -e $f ] || continue\n"
     'echo "@$f#ca"; sed -n "s/^ *certificate-authority-data: //p" $f | base64 -d 2>/dev/null\n'

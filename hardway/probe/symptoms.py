@@ -126,9 +126,9 @@ class Drift:
 class Snapshot:
     """A cluster that does not work: its machines that answered, what those that did not said, and the API's view.
 
-    `objects` is None where no API server answered. `trusted` are the workspace's CAs by the name under which they are
-    in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are switched off. `now` is the
-    machines' own time, in seconds since the epoch.
+    `objects` is None where no API server answered. `trusted` are the workspace's CAs, all generations of each, by the
+    name under which they are in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are
+    switched off. `now` is the machines' own time, in seconds since the epoch.
     """
 
     machines: Mapping[str, Symptoms]
@@ -136,5 +136,5 @@ class Snapshot:
     off: frozenset[str] = frozenset()
     drift: tuple[Drift, ...] = ()
     objects: Objects | None = None
-    trusted: Mapping[str, Certificate] = field(default_factory=dict)
+    trusted: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     now: float = 0

@@ -116,7 +116,9 @@ digest() {{ sha256sum | cut -d' ' -f1; }}
 for f in {PKI}/*.key {ETCD_PKI}/*.key; do
   [ ! -e $f ] || echo "$f $(openssl pkey -pubout -outform DER -in $f 2>/dev/null | digest)"
 done
-f={PKI}/sa.pub; [ ! -e $f ] || echo "$f $(openssl pkey -pubin -pubout -outform DER -in $f 2>/dev/null | digest)\""""
+for f in {PKI}/sa*.pub; do
+  [ ! -e $f ] || echo "$f $(openssl pkey -pubin -pubout -outform DER -in $f 2>/dev/null | digest)"
+done"""
 
 
 OBJECTS = (

@@ -35,8 +35,8 @@ load() { [ -e "/fake/loaded/$1" ] || stamp "$1" >"/fake/loaded/$1"; }
 inputs() {
   file "$1"
   printf '%s\n' "$unit"
-  grep -oE '(/etc/(kubernetes|containerd|cni)|/usr/local/bin|/var/lib/kube[a-z-]*|/run/etcd)/[A-Za-z0-9_./-]+' "$unit" |
-    sort -u
+  folders='/etc/(kubernetes|etcd|containerd|cni)|/usr/local/bin|/var/lib/kube[a-z-]*|/run/etcd'
+  grep -oE "($folders)/[A-Za-z0-9_./-]+" "$unit" | sort -u
 }
 start() {
   file "$1"; load "$1"

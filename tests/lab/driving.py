@@ -239,7 +239,7 @@ class Site:
         return {**files, "operator": here}
 
     def etcd(self, machine: str, *words: str) -> str:
-        pki = "/etc/kubernetes/pki/etcd"
+        pki = "/etc/etcd/pki"
         flags = f"--cacert={pki}/ca.crt --cert={pki}/healthcheck-client.crt --key={pki}/healthcheck-client.key"
         return self.on(machine, f"/usr/local/bin/etcdctl {flags} {' '.join(words)}")
 

@@ -13,9 +13,11 @@ pytestmark = pytest.mark.lab
 TUTORIAL = r"""
 set -eu
 cd /etc/kubernetes/pki; to=/var/lib/kubernetes; mkdir -p $to
-mv ca.crt $to/ca.pem; mv ca.key $to/ca-key.pem; mv sa.pub $to/service-account.pem; mv sa.key $to/service-account-key.pem
+mv ca.crt $to/ca.pem; mv ca-signing.key $to/ca-key.pem; rm ca-signing.crt
+mv sa.pub $to/service-account.pem; mv sa.key $to/service-account-key.pem
 mv kube-apiserver.crt $to/kubernetes.pem; mv kube-apiserver.key $to/kubernetes-key.pem
-sed -i -e "s#$PWD/ca.crt#$to/ca.pem#; s#$PWD/ca.key#$to/ca-key.pem#; s#$PWD/sa.pub#$to/service-account.pem#" \
+sed -i -e "s#$PWD/ca.crt#$to/ca.pem#; s#$PWD/ca-signing.crt#$to/ca.pem#; s#$PWD/ca-signing.key#$to/ca-key.pem#" \
+  -e "s#$PWD/sa.pub#$to/service-account.pem#" \
   -e "s#$PWD/sa.key#$to/service-account-key.pem#" -e "s#$PWD/kube-apiserver.crt#$to/kubernetes.pem#" \
   -e "s#--tls-private-key-file=.* #--tls-private-key-file $to/kubernetes-key.pem #" /etc/systemd/system/kube-*.service
 systemctl daemon-reload; systemctl restart kube-apiserver kube-controller-manager

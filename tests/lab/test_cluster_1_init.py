@@ -17,7 +17,7 @@ from hardway.declare.phases import PHASE_NAMES
 
 pytestmark = pytest.mark.lab
 
-ETCDS_OWN = ("/var/lib/etcd", "/etc/kubernetes/pki/etcd/server.key", "/etc/kubernetes/pki/etcd/peer.key")
+ETCDS_OWN = ("/var/lib/etcd", "/etc/etcd/pki/server.key", "/etc/etcd/pki/peer.key")
 WORKERS = ("worker-0", "worker-1", "worker-2")
 
 
@@ -91,8 +91,8 @@ def _wanted_mode(path: str, kind: str) -> str:
 
 def test_files_have_the_modes_and_owners_that_auditors_look_for(build: Build) -> None:
     look = (
-        "find /etc/kubernetes /etc/cni /etc/containerd /etc/crictl.yaml /opt/cni /usr/local/bin /var/lib/kube-proxy "
-        "/var/lib/kubelet/config.yaml -printf '%y %m %u:%g %p\\n' 2>/dev/null; "
+        "find /etc/kubernetes /etc/etcd /etc/cni /etc/containerd /etc/crictl.yaml /opt/cni /usr/local/bin "
+        "/var/lib/kube-proxy /var/lib/kubelet/config.yaml -printf '%y %m %u:%g %p\\n' 2>/dev/null; "
         'for u in $(sed -n \'s|.*"done","key":"file:\\(/etc/systemd/system/.*\\)"}|\\1|p\' '
         "/var/lib/hardway/ledger.jsonl); do stat -c 'f %a %U:%G %n' $u; done; "
         "[ ! -x /usr/local/bin/etcd ] || stat -c 'd %a %U:%G %n' /var/lib/etcd; "

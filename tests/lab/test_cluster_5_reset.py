@@ -103,7 +103,7 @@ def cluster_ids(site: Site) -> set[int]:
 
 
 ETCD_STATUS = (
-    "cd /etc/kubernetes/pki/etcd 2>/dev/null && systemctl is-active -q etcd && timeout 5 etcdctl --cacert=ca.crt "
+    "cd /etc/etcd/pki 2>/dev/null && systemctl is-active -q etcd && timeout 5 etcdctl --cacert=ca.crt "
     "--cert=healthcheck-client.crt --key=healthcheck-client.key member list -w json 2>/dev/null"
 )
 

@@ -57,7 +57,7 @@ def test_a_first_start_is_told_of_all_members_and_the_unit_of_none() -> None:
 
 
 READ_ONCE = {
-    "etcd": {"etcd/ca.crt"},
+    "etcd": {"/etc/etcd/pki/ca.crt"},
     "kube-apiserver": {"admission-config.yaml", "audit-policy.yaml", "ca.crt", "etcd/ca.crt", "sa.key", "sa.pub"},
     "kube-controller-manager": {"ca.crt", "controller-manager.conf", "sa.key"},
     "kube-scheduler": {"scheduler.conf"},
@@ -73,7 +73,7 @@ READ_ONCE = {
 def test_a_restart_follows_from_what_is_read_once_and_from_nothing_else(component: str, files: set[str]) -> None:
     services = [one for machine in LAB.machines for one in on(MODEL, machine.name, Service)]
     [inputs] = {one.inputs for one in services if isinstance(one, Service) and one.unit == f"{component}.service"}
-    below = [path for path in inputs if path.startswith("/etc/kubernetes/")]
+    below = [path for path in inputs if path.startswith(("/etc/kubernetes/", "/etc/etcd/"))]
     assert {path.removeprefix("/etc/kubernetes/").removeprefix("pki/") for path in below} == files
 
 

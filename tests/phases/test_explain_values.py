@@ -290,7 +290,7 @@ def test_an_address_that_nobody_states_is_placed_in_its_range() -> None:
         ("kubelet", "workers/kubelet.service"),
         ("/etc/systemd/system/kubelet.service", "workers/kubelet.service"),
         ("/etc/kubernetes/admin.conf", "kubeconfigs/admin.conf"),
-        ("/etc/kubernetes/pki/etcd/peer.crt", "certs/etcd-peer"),
+        ("/etc/etcd/pki/peer.crt", "certs/etcd-peer"),
         ("pki/etcd/peer-controller-1.crt", "certs/etcd-peer"),
         ("certs/kubelet-worker-1", "certs/kubelet"),
         ("secrets/encryption-key", "encryption/encryption-key"),

@@ -59,7 +59,7 @@ def recorded_objects() -> Objects:
 def healthy() -> Snapshot:
     machines = {machine.name: recorded(machine.name) for machine in cluster().machines}
     authorities = ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")
-    trusted = {name: found for name in authorities if (found := machines["one"].certificates[f"{PKI}/{name}"])}
+    trusted = {name: (found,) for name in authorities if (found := machines["one"].certificates[f"{PKI}/{name}"])}
     return Snapshot(machines=machines, objects=recorded_objects(), trusted=trusted, now=NOW)
 
 

@@ -14,8 +14,9 @@ from hardway.cli.breaking import candidates, chosen, forged
 from hardway.cli.running import Site
 from hardway.console.words import typed
 from hardway.declare import pki
+from hardway.declare.generations import CAS
 from hardway.declare.phases.base import Model
-from hardway.declare.phases.certs import CA_NAMES, certificates
+from hardway.declare.phases.certs import certificates
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.doctor import Diagnosis
 from hardway.doctor.page import doctor_page, faults_page
@@ -144,11 +145,11 @@ def site(tmp_path: Path) -> Site:
     workspace = Workspace(tmp_path)
     now = datetime.now(UTC)
     authorities = {}
-    for path, name in CA_NAMES.items():
+    for ca in CAS:
         key = pki.new_key("ecdsa-p256")
-        authorities[path] = (pki.issue_ca(pki.CertificateSpec(name, is_ca=True), key, now), key)
-        workspace.write(f"{path}.crt", authorities[path][0], 0o644)
-        workspace.write(f"{path}.key", key, 0o600)
+        authorities[ca.path] = (pki.issue_ca(pki.CertificateSpec(ca.common_name, is_ca=True), key, now), key)
+        workspace.write(f"{ca.path}.crt", authorities[ca.path][0], 0o644)
+        workspace.write(f"{ca.path}.key", key, 0o600)
     for one in certificates(Model(cluster, state, {})):
         workspace.write(f"{one.path}.key", pki.new_key("ecdsa-p256"), 0o600)
     return Site(cluster, workspace, state, cluster.machines)

@@ -91,7 +91,7 @@ def test_a_deleted_unit_file_comes_back_and_nothing_else_restarts(three: FakeClu
 
 
 def test_what_was_not_chosen_is_left_and_restarts_nothing(one: FakeCluster) -> None:
-    ca = "/etc/kubernetes/pki/etcd/ca.crt"
+    ca = "/etc/etcd/pki/ca.crt"
     content = solo(one).read(ca)
     etcd = solo(one).read("/fake/units/etcd.service")
     solo(one).write(ca, content + "# edited\n")

@@ -315,7 +315,7 @@ def test_a_connection_is_as_good_as_its_worse_end(lab: Map) -> None:
         ("controller-0", "control-plane", "kube-scheduler runs", {"controller-0/kube-scheduler"}),
         ("controller-0", "control-plane", "kube-scheduler has a leader", {"controller-0/kube-scheduler"}),
         ("controller-2", "certs", "etcd/peer.crt is a good client certificate", {"controller-2/etcd"}),
-        ("controller-2", "encryption", "the key decodes to 32 bytes", {"controller-2/kube-apiserver"}),
+        ("controller-2", "encryption", "each key decodes to 32 bytes", {"controller-2/kube-apiserver"}),
         ("lb-0", "load-balancer", "the endpoint answers with the cluster's certificate", {"lb-0/haproxy"}),
         ("lb-0", "load-balancer", "controller-1 is ready behind it", {"controller-1/kube-apiserver"}),
         ("worker-2", "kubeconfigs", "/etc/kubernetes/proxy.conf dials the endpoint", {"worker-2/kube-proxy"}),

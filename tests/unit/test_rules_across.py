@@ -16,8 +16,8 @@ from strategies import dumped, inventories
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare import pki
 from hardway.declare.declaration import Declaration, declare
+from hardway.declare.generations import ETCD
 from hardway.declare.phases.base import Model
-from hardway.declare.phases.certs import ETCD_CA
 from hardway.declare.resources import RandomKey
 from hardway.engine.guards import first_state
 from hardway.inventory.allot import allot_pod_cidrs
@@ -90,18 +90,18 @@ CASES = [
      "kube-apiserver has --service-cluster-ip-range=10.96.0.0/16, the inventory service_cidr 10.32.0.0/24"),
     ("api-server-names", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"}}, "controller-2",
      "/etc/kubernetes/pki/kube-apiserver.crt, what kube-apiserver shows, lacks 10.96.0.1"),
-    ("api-server-names", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "controller-1",
-     "/etc/kubernetes/pki/etcd/server.crt, what kube-apiserver shows, lacks 10.32.0.1, kubernetes, kubernetes.default, "
+    ("api-server-names", {"kube-apiserver": {"tls-cert-file": "/etc/etcd/pki/server.crt"}}, "controller-1",
+     "/etc/etcd/pki/server.crt, what kube-apiserver shows, lacks 10.32.0.1, kubernetes, kubernetes.default, "
      "kubernetes.default.svc, kubernetes.default.svc.cluster.local"),
-    ("key-pair", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "controller-1",
-     "/etc/kubernetes/pki/etcd/server.crt does not belong to the key that kube-apiserver has beside it"),
-    ("kubeconfig-ca", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "worker-1",
-     "/etc/kubernetes/kubelet.conf trusts a CA that did not issue controller-0:/etc/kubernetes/pki/etcd/server.crt, "
-     "controller-1:/etc/kubernetes/pki/etcd/server.crt, controller-2:/etc/kubernetes/pki/etcd/server.crt"),
-    ("kubeconfig-server", {"kube-apiserver": {"tls-cert-file": "/etc/kubernetes/pki/etcd/server.crt"}}, "worker-0",
+    ("key-pair", {"kube-apiserver": {"tls-cert-file": "/etc/etcd/pki/server.crt"}}, "controller-1",
+     "/etc/etcd/pki/server.crt does not belong to the key that kube-apiserver has beside it"),
+    ("kubeconfig-ca", {"kube-apiserver": {"tls-cert-file": "/etc/etcd/pki/server.crt"}}, "worker-1",
+     "/etc/kubernetes/kubelet.conf trusts a CA that did not issue controller-0:/etc/etcd/pki/server.crt, "
+     "controller-1:/etc/etcd/pki/server.crt, controller-2:/etc/etcd/pki/server.crt"),
+    ("kubeconfig-server", {"kube-apiserver": {"tls-cert-file": "/etc/etcd/pki/server.crt"}}, "worker-0",
      "/etc/kubernetes/kubelet.conf dials 10.240.0.30, which is not among the SANs of "
-     "controller-0:/etc/kubernetes/pki/etcd/server.crt, controller-1:/etc/kubernetes/pki/etcd/server.crt, "
-     "controller-2:/etc/kubernetes/pki/etcd/server.crt"),
+     "controller-0:/etc/etcd/pki/server.crt, controller-1:/etc/etcd/pki/server.crt, "
+     "controller-2:/etc/etcd/pki/server.crt"),
     ("kubeconfig-client", {"kube-apiserver": {"client-ca-file": "/etc/kubernetes/pki/front-proxy-ca.crt"}}, "worker-0",
      "the client certificate in /etc/kubernetes/kubelet.conf was not issued by the client CA of "
      "controller-0, controller-1, controller-2"),
@@ -128,22 +128,22 @@ CASES = [
     ("kubelet-names", {"kubelet": {"tlsCertFile": None, "tlsPrivateKeyFile": None}}, "worker-2",
      "its kubelet names no tlsCertFile, and makes itself a certificate"),
     ("etcd-names", {"etcd": {"advertise-client-urls": "https://192.0.2.7:2379"}}, "controller-0",
-     "API servers dial its etcd as 192.0.2.7, which /etc/kubernetes/pki/etcd/server.crt does not hold"),
+     "API servers dial its etcd as 192.0.2.7, which /etc/etcd/pki/server.crt does not hold"),
     ("etcd-names", {"etcd": {"initial-advertise-peer-urls": "https://192.0.2.7:2380"}}, "controller-2",
-     "the other members dial its etcd as 192.0.2.7, which /etc/kubernetes/pki/etcd/peer.crt does not hold"),
+     "the other members dial its etcd as 192.0.2.7, which /etc/etcd/pki/peer.crt does not hold"),
     ("etcd-members", {"etcd": {"initial-advertise-peer-urls": "https://192.0.2.7:2380"}}, "controller-2",
      "--initial-cluster has https://10.240.0.12:2380 for it; --initial-advertise-peer-urls https://192.0.2.7:2380"),
     ("etcd-members", {"etcd": {"name": "alone"}}, "controller-2", "--name=alone is not in its --initial-cluster"),
     ("etcd-servers", {"kube-apiserver": {"etcd-servers": "https://10.240.0.10:12379"}}, "controller-0",
      "--etcd-servers has https://10.240.0.10:12379, where no member listens"),
     ("etcd-trust", {"kube-apiserver": {"etcd-cafile": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
-     "kube-apiserver trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/etcd/server.crt of "
+     "kube-apiserver trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/etcd/pki/server.crt of "
      "etcd on controller-0"),
     ("etcd-trust", {"etcd": {"trusted-ca-file": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
      "etcd trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/apiserver-etcd-client.crt of "
      "kube-apiserver on controller-0"),
     ("etcd-trust", {"etcd": {"peer-trusted-ca-file": "/etc/kubernetes/pki/ca.crt"}}, "controller-1",
-     "etcd trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/kubernetes/pki/etcd/peer.crt of another etcd "
+     "etcd trusts /etc/kubernetes/pki/ca.crt, which did not issue /etc/etcd/pki/peer.crt of another etcd "
      "on controller-2"),
     ("kubelet-trust", {"kube-apiserver": {"kubelet-certificate-authority": "/etc/kubernetes/pki/etcd/ca.crt"}},
      "controller-0", "kube-apiserver trusts /etc/kubernetes/pki/etcd/ca.crt, which did not issue "
@@ -158,7 +158,8 @@ CASES = [
     ("component-user", {"kube-scheduler": {"kubeconfig": "/etc/kubernetes/admin.conf"}}, "controller-0",
      "/etc/kubernetes/admin.conf says to be hardway-admin; Kubernetes' role for kube-scheduler is bound to "
      "system:kube-scheduler"),
-    ("token-key", {"kube-controller-manager": {"service-account-private-key-file": "/etc/kubernetes/pki/ca.key"}},
+    ("token-key",
+     {"kube-controller-manager": {"service-account-private-key-file": "/etc/kubernetes/pki/ca-signing.key"}},
      "controller-0", "kube-controller-manager signs tokens with a key that the API server on controller-0, "
      "controller-1, controller-2 does not know"),
     ("unknown-flag", {"kube-apiserver": {"audit-log-maxagee": 3}}, "controller-1",
@@ -333,7 +334,7 @@ def test_certificates_that_are_made_are_judged_by_what_they_say(tmp_path: Path) 
     assert {one.rule for one in found(cluster, expiring)} == {"expiring"}
 
     spec = pki.CertificateSpec("kube-apiserver", dns_names=("kubernetes",), usages=frozenset({"server"}))
-    key, ca, ca_key = values["pki/kube-apiserver.key"], values[f"{ETCD_CA}.crt"], values[f"{ETCD_CA}.key"]
+    key, ca, ca_key = values["pki/kube-apiserver.key"], values[f"{ETCD.path}.crt"], values[f"{ETCD.path}.key"]
     forged = declared_setup(
         cluster, declaration, {**values, "pki/kube-apiserver.crt": pki.issue(spec, key, ca, ca_key, NOW)}, NOW
     )

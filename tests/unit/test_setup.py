@@ -29,7 +29,7 @@ CERTIFICATE = pki.issue(pki.CertificateSpec("system:node:node-0", ("system:nodes
 IDENTITY = pki.public_key_digest(pki.public_key_pem(KEY))
 SECRET = bytes(range(32))
 VALUES = {"pki/ca.crt": CA, "pki/node.crt": CERTIFICATE, "pki/node.key": KEY}
-CONFIG = (fill(kubeconfig("small", "https://server:6443", "node", "node"), VALUES) or b"").decode()
+CONFIG = (fill(kubeconfig("small", "https://server:6443", "pki/ca.crt", "node", "node"), VALUES) or b"").decode()
 ENCRYPTION = f"""\
 kind: EncryptionConfiguration
 resources:

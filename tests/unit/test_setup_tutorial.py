@@ -64,7 +64,7 @@ def pair(common_name: str, *organizations: str, names: tuple[str, ...] = ()) -> 
 
 def config(user: Pair) -> str:
     values = {"pki/ca.crt": CA, "pki/x.crt": user[0], "pki/x.key": user[1]}
-    return (fill(kubeconfig("kubernetes-the-hard-way", API, "x", "x"), values) or b"").decode()
+    return (fill(kubeconfig("kubernetes-the-hard-way", API, "pki/ca.crt", "x", "x"), values) or b"").decode()
 
 
 def answer(hostname: str, commands: dict[str, str], files: dict[str, str | bytes]) -> Answers:

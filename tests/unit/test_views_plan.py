@@ -139,7 +139,7 @@ def test_a_secret_shows_as_its_digest_and_nowhere_else(built: NewCluster) -> Non
 def test_a_private_key_where_none_belongs_is_not_shown(built: NewCluster) -> None:
     cluster = built(ONE)
     solo = cluster.machines["solo"]
-    solo.write("/etc/kubernetes/audit-policy.yaml", solo.read("/etc/kubernetes/pki/ca.key"))
+    solo.write("/etc/kubernetes/audit-policy.yaml", solo.read("/etc/kubernetes/pki/ca-signing.key"))
     found = item(plan(cluster), "file:/etc/kubernetes/audit-policy.yaml")
     assert found.evidence[-1] == "holds a private key, which is not shown"
     assert found.diff == ()

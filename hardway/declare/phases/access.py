@@ -5,10 +5,10 @@
 
 from collections.abc import Iterator
 
-from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP
 from hardway.declare.phases.control_plane import KUBECTL
+from hardway.declare.phases.kubeconfigs import of_user
 from hardway.declare.resources import Local, WorkspaceFile
 from hardway.inventory.model import Machine
 from hardway.values import Placeholder
@@ -19,7 +19,7 @@ WORKSPACE = str(Placeholder("workspace/path"))
 def local(model: Model) -> Iterator[Local]:
     cluster = model.cluster
     yield WorkspaceFile(".gitignore", "# Keys and credentials: never to be committed.\n*\n")
-    yield WorkspaceFile("kubeconfig", kubeconfig(cluster.name, cluster.api_url, ADMIN_USER, "admin", cluster.name))
+    yield WorkspaceFile("kubeconfig", of_user(model, cluster.api_url, ADMIN_USER, "admin", cluster.name))
     yield WorkspaceFile("ssh_config", ssh_config(model))
 
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
 
+from hardway.declare.generations import CA, CAS, token_key
+from hardway.declare.generations import ETCD as ETCD_CA
+from hardway.declare.generations import FRONT_PROXY as FRONT_PROXY_CA
+from hardway.declare.generations import KUBERNETES as KUBERNETES_CA
 from hardway.declare.phases.base import Declared, Model, Phase, Proof, pki_placeholder
-from hardway.declare.phases.paths import ETCD_PKI, KUBERNETES, PKI
+from hardway.declare.phases.paths import API_ETCD_CA, ETCD_PKI, KUBERNETES, PKI
 from hardway.declare.pki import CertificateSpec, Usage
-from hardway.declare.resources import Certificate, Directory, File, Key, Local, PublicKey, User
+from hardway.declare.resources import Certificate, Directory, File, Key, Local, PublicKey, User, WorkspaceFile
 from hardway.inventory.model import Machine
+from hardway.state import State
 
-KUBERNETES_CA, ETCD_CA, FRONT_PROXY_CA = "pki/ca", "pki/etcd/ca", "pki/front-proxy-ca"
-CA_NAMES = {KUBERNETES_CA: "kubernetes-ca", ETCD_CA: "etcd-ca", FRONT_PROXY_CA: "kubernetes-front-proxy-ca"}
+TRUST = f"{PKI}/ca.crt"
 ADMINS_GROUP = "hardway:cluster-admins"
 ADMIN_USER, BREAK_GLASS_USER, HEALTH_USER = "hardway-admin", "hardway-break-glass", "haproxy-health"
 KUBELET_CLIENT_USER = "kube-apiserver-kubelet-client"
@@ -37,31 +41,32 @@ class Issued:
 def certificates(model: Model) -> list[Issued]:
     """Every certificate that is no CA, in the order of the chapter's page."""
     cluster = model.cluster
+    kubernetes, etcd, front_proxy = (ca.signer(model.state) for ca in CAS)
 
     def client(name: str, ca: str, common_name: str, *organizations: str) -> Issued:
         return Issued(f"pki/{name}", ca, _spec(model, common_name, organizations, CLIENT))
 
     issued = [
-        Issued("pki/kube-apiserver", KUBERNETES_CA, api_server_spec(model)),
-        client("apiserver-kubelet-client", KUBERNETES_CA, KUBELET_CLIENT_USER),
-        client("kube-controller-manager", KUBERNETES_CA, "system:kube-controller-manager"),
-        client("kube-scheduler", KUBERNETES_CA, "system:kube-scheduler"),
-        client("kube-proxy", KUBERNETES_CA, "system:kube-proxy", "system:node-proxier"),
-        client("admin", KUBERNETES_CA, ADMIN_USER, ADMINS_GROUP),
-        client("break-glass", KUBERNETES_CA, BREAK_GLASS_USER, "system:masters"),
-        client("apiserver-etcd-client", ETCD_CA, "kube-apiserver-etcd-client"),
-        client("etcd/healthcheck-client", ETCD_CA, "kube-etcd-healthcheck-client"),
-        client("front-proxy-client", FRONT_PROXY_CA, "front-proxy-client"),
+        Issued("pki/kube-apiserver", kubernetes, api_server_spec(model)),
+        client("apiserver-kubelet-client", kubernetes, KUBELET_CLIENT_USER),
+        client("kube-controller-manager", kubernetes, "system:kube-controller-manager"),
+        client("kube-scheduler", kubernetes, "system:kube-scheduler"),
+        client("kube-proxy", kubernetes, "system:kube-proxy", "system:node-proxier"),
+        client("admin", kubernetes, ADMIN_USER, ADMINS_GROUP),
+        client("break-glass", kubernetes, BREAK_GLASS_USER, "system:masters"),
+        client("apiserver-etcd-client", etcd, "kube-apiserver-etcd-client"),
+        client("etcd/healthcheck-client", etcd, "kube-etcd-healthcheck-client"),
+        client("front-proxy-client", front_proxy, "front-proxy-client"),
     ]
     if cluster.load_balancers:
-        issued.append(client("haproxy-health", KUBERNETES_CA, HEALTH_USER))
+        issued.append(client("haproxy-health", kubernetes, HEALTH_USER))
     for machine in cluster.workers:
         spec = _spec(model, f"system:node:{machine.name}", ("system:nodes",), BOTH, *_names(model, machine))
-        issued.append(Issued(f"pki/kubelet-{machine.name}", KUBERNETES_CA, spec))
+        issued.append(Issued(f"pki/kubelet-{machine.name}", kubernetes, spec))
     for machine in cluster.controllers:
         spec = _spec(model, machine.name, (), BOTH, *_names(model, machine), "localhost", "127.0.0.1")
-        issued.append(Issued(f"pki/etcd/server-{machine.name}", ETCD_CA, spec))
-        issued.append(Issued(f"pki/etcd/peer-{machine.name}", ETCD_CA, spec))
+        issued.append(Issued(f"pki/etcd/server-{machine.name}", etcd, spec))
+        issued.append(Issued(f"pki/etcd/peer-{machine.name}", etcd, spec))
     return issued
 
 
@@ -108,86 +113,105 @@ def _is_address(name: str) -> bool:
 
 def local(model: Model) -> Iterator[Local]:
     algorithm = model.cluster.certs.key
-    for path, common_name in CA_NAMES.items():
-        spec = CertificateSpec(common_name, is_ca=True, days=model.cluster.certs.ca_days)
-        yield Key(f"{path}.key", algorithm)
-        yield Certificate(f"{path}.crt", spec, algorithm, None)
+    for ca in CAS:
+        yield from _authority(model, ca)
     # Tokens are signed RS256 by RSA keys: every verifier of OpenID tokens knows that.
-    yield Key("pki/sa.key", "rsa-2048")
-    yield PublicKey("pki/sa.pub", "pki/sa.key")
+    tokens = model.state.service_account_keys
+    for number in sorted({*tokens.trusted, tokens.signing}):
+        path = f"pki/{token_key(number)}"
+        yield Key(f"{path}.key", "rsa-2048")
+        yield PublicKey(f"{path}.pub", f"{path}.key")
     for one in certificates(model):
         yield Key(f"{one.path}.key", algorithm)
         yield Certificate(f"{one.path}.crt", one.spec, algorithm, one.ca)
 
 
+def _authority(model: Model, ca: CA) -> Iterator[Local]:
+    algorithm = model.cluster.certs.key
+    for number in ca.generations(model.state):
+        spec = CertificateSpec(ca.common_name_of(number), is_ca=True, days=model.cluster.certs.ca_days)
+        yield Key(f"{ca.generation(number)}.key", algorithm)
+        yield Certificate(f"{ca.generation(number)}.crt", spec, algorithm, None)
+    if len(ca.trusted(model.state)) > 1:
+        yield WorkspaceFile(ca.bundle(model.state), ca.trust(model.state), mode=0o644)
+
+
 def resources(model: Model) -> Iterator[Declared]:
     for machine in model.cluster.machines:
-        for resource in _on(machine):
+        for resource in _on(model.state, machine):
             yield machine.name, resource
 
 
-def _on(machine: Machine) -> Iterator[User | Directory | File]:
+def _on(state: State, machine: Machine) -> Iterator[User | Directory | File]:
     if machine.is_controller:
         yield User("etcd", "/var/lib/etcd")
     yield Directory(KUBERNETES)
     yield Directory(PKI)
-    yield _public("ca.crt")
+    yield File(f"{PKI}/ca.crt", KUBERNETES_CA.trust(state))
     if machine.is_controller:
-        yield Directory(ETCD_PKI)
-        yield from _controller(machine)
+        yield from _controller(state)
+        yield from _etcd(state, machine)
     if machine.is_worker:
-        yield from _pair("kubelet", f"kubelet-{machine.name}")
+        yield from _pair(PKI, "kubelet", f"kubelet-{machine.name}")
     if machine.is_load_balancer:
         # HAProxy reads a client's certificate and key from one file.
         both = pki_placeholder("haproxy-health.crt") + pki_placeholder("haproxy-health.key")
         yield File(f"{PKI}/haproxy-health.pem", both, mode=0o600)
 
 
-def _controller(machine: Machine) -> Iterator[File]:
-    yield _secret("ca.key")
-    yield from _pair("kube-apiserver")
-    yield from _pair("apiserver-kubelet-client")
-    yield from _pair("apiserver-etcd-client")
-    yield _public("front-proxy-ca.crt")
-    yield from _pair("front-proxy-client")
-    yield _secret("sa.key")
-    yield _public("sa.pub")
-    yield _public("etcd/ca.crt")
-    yield from _pair("etcd/server", f"etcd/server-{machine.name}", owner="etcd")
-    yield from _pair("etcd/peer", f"etcd/peer-{machine.name}", owner="etcd")
-    yield from _pair("etcd/healthcheck-client")
+def _controller(state: State) -> Iterator[Directory | File]:
+    # The controller manager takes one certificate to sign with, while ca.crt may hold several that are trusted.
+    signer = KUBERNETES_CA.signer(state).removeprefix("pki/")
+    yield File(f"{PKI}/ca-signing.crt", pki_placeholder(f"{signer}.crt"))
+    yield File(f"{PKI}/ca-signing.key", pki_placeholder(f"{signer}.key"), 0o600)
+    yield from _pair(PKI, "kube-apiserver")
+    yield from _pair(PKI, "apiserver-kubelet-client")
+    yield from _pair(PKI, "apiserver-etcd-client")
+    yield File(f"{PKI}/front-proxy-ca.crt", FRONT_PROXY_CA.trust(state))
+    yield from _pair(PKI, "front-proxy-client")
+    tokens = state.service_account_keys
+    yield File(f"{PKI}/{token_key(tokens.signing)}.key", pki_placeholder(f"{token_key(tokens.signing)}.key"), 0o600)
+    for number in tokens.trusted:
+        yield File(f"{PKI}/{token_key(number)}.pub", pki_placeholder(f"{token_key(number)}.pub"))
+    yield Directory(f"{PKI}/etcd")
+    yield File(API_ETCD_CA, ETCD_CA.trust(state))
 
 
-def _pair(name: str, source: str = "", owner: str = "root") -> Iterator[File]:
-    yield _public(f"{name}.crt", f"{source or name}.crt")
-    yield _secret(f"{name}.key", f"{source or name}.key", owner)
+def _etcd(state: State, machine: Machine) -> Iterator[Directory | File]:
+    """Apart from the API server's: below /etc/kubernetes/pki all is root's (CIS 1.1.19), and etcd is not root."""
+    yield Directory("/etc/etcd")
+    yield Directory(ETCD_PKI)
+    yield File(f"{ETCD_PKI}/ca.crt", ETCD_CA.trust(state))
+    yield from _pair(ETCD_PKI, "server", f"etcd/server-{machine.name}", owner="etcd")
+    yield from _pair(ETCD_PKI, "peer", f"etcd/peer-{machine.name}", owner="etcd")
+    yield from _pair(ETCD_PKI, "healthcheck-client", "etcd/healthcheck-client")
 
 
-def _public(name: str, source: str = "") -> File:
-    return File(f"{PKI}/{name}", pki_placeholder(source or name))
-
-
-def _secret(name: str, source: str = "", owner: str = "root") -> File:
-    return File(f"{PKI}/{name}", pki_placeholder(source or name), 0o600, owner, owner)
+def _pair(folder: str, name: str, source: str = "", owner: str = "root") -> Iterator[File]:
+    yield File(f"{folder}/{name}.crt", pki_placeholder(f"{source or name}.crt"))
+    yield File(f"{folder}/{name}.key", pki_placeholder(f"{source or name}.key"), 0o600, owner, owner)
 
 
 def proofs(model: Model) -> Iterator[Proof]:
     """Each certificate is asked where it is: its chain, its purpose, its key, a name that it must hold."""
     cluster = model.cluster
     for machine in cluster.controllers:
-        yield _proof(machine, "ca.crt", "kube-apiserver", "sslserver", f"-verify_ip {cluster.first_service_address}",
+        yield _one_signer(machine)
+        first = f"-verify_ip {cluster.first_service_address}"
+        yield _proof(machine, TRUST, f"{PKI}/kube-apiserver", "sslserver", first,
                      "what pods dial; without that name CoreDNS is the first to fail")  # fmt: skip
         for name in ("server", "peer"):
             for purpose in ("sslserver", "sslclient"):
-                yield _proof(machine, "etcd/ca.crt", f"etcd/{name}", purpose, f"-verify_ip {machine.ip}",
+                yield _proof(machine, f"{ETCD_PKI}/ca.crt", f"{ETCD_PKI}/{name}", purpose, f"-verify_ip {machine.ip}",
                              "a member is server to some of the others and client of the rest")  # fmt: skip
-        for name, ca in (
-            ("apiserver-kubelet-client", "ca.crt"), ("apiserver-etcd-client", "etcd/ca.crt"),
-            ("etcd/healthcheck-client", "etcd/ca.crt"), ("front-proxy-client", "front-proxy-ca.crt"),
+        for path, ca in (
+            (f"{PKI}/apiserver-kubelet-client", TRUST), (f"{PKI}/apiserver-etcd-client", API_ETCD_CA),
+            (f"{ETCD_PKI}/healthcheck-client", f"{ETCD_PKI}/ca.crt"),
+            (f"{PKI}/front-proxy-client", f"{PKI}/front-proxy-ca.crt"),
         ):  # fmt: skip
-            yield _proof(machine, ca, name, "sslclient", "", "who shows it must be believed")
+            yield _proof(machine, ca, path, "sslclient", "", "who shows it must be believed")
     for machine in cluster.workers:
-        yield _proof(machine, "ca.crt", "kubelet", "sslserver", f"-verify_ip {machine.ip}",
+        yield _proof(machine, TRUST, f"{PKI}/kubelet", "sslserver", f"-verify_ip {machine.ip}",
                      "the API server dials the node's address for logs and exec")  # fmt: skip
         yield Proof(
             machine.name,
@@ -199,15 +223,30 @@ def proofs(model: Model) -> Iterator[Proof]:
         )
 
 
+def _one_signer(machine: Machine) -> Proof:
+    crt, key = f"{PKI}/ca-signing.crt", f"{PKI}/ca-signing.key"
+    return Proof(
+        machine.name,
+        "ca-signing.crt is one certificate, with its key",
+        f'[ "$(grep -c BEGIN {crt})" = 1 ] && {_belongs(crt, key)}',
+        "the controller manager signs with it; with two in it, it does not start",
+    )
+
+
 def _proof(
-    machine: Machine, ca: str, name: str, purpose: Literal["sslserver", "sslclient"], more: str, why: str
+    machine: Machine, ca: str, path: str, purpose: Literal["sslserver", "sslclient"], more: str, why: str
 ) -> Proof:
-    crt, key = f"{PKI}/{name}.crt", f"{PKI}/{name}.key"
-    query = f"openssl verify -x509_strict -CAfile {PKI}/{ca} -purpose {purpose} {more} {crt}"
+    """`path` is the certificate's and its key's, without an ending."""
+    query = f"openssl verify -x509_strict -CAfile {ca} -purpose {purpose} {more} {path}.crt"
     # Of a pair that is both, the key is compared once.
-    if (name, purpose) not in (("etcd/server", "sslclient"), ("etcd/peer", "sslclient")):
-        query += f' && [ "$(openssl x509 -noout -pubkey -in {crt})" = "$(openssl pkey -pubout -in {key})" ]'
+    if (path, purpose) not in ((f"{ETCD_PKI}/server", "sslclient"), (f"{ETCD_PKI}/peer", "sslclient")):
+        query += f" && {_belongs(f'{path}.crt', f'{path}.key')}"
+    name = f"etcd/{path.rpartition('/')[2]}" if path.startswith(ETCD_PKI) else path.rpartition("/")[2]
     return Proof(machine.name, f"{name}.crt is a good {purpose.removeprefix('ssl')} certificate", query, why)
+
+
+def _belongs(crt: str, key: str) -> str:
+    return f'[ "$(openssl x509 -noout -pubkey -in {crt})" = "$(openssl pkey -pubout -in {key})" ]'
 
 
 PHASE = Phase(

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterator
 
+from hardway.declare.generations import token_key
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
 from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
 from hardway.declare.phases.paths import (
     ADMIN_CONF,
     ADMISSION_CONFIG,
+    API_ETCD_CA,
     AUDIT_POLICY,
     BIN,
     CONTROLLER_MANAGER_CONF,
-    ETCD_PKI,
     PKI,
     SCHEDULER_CONF,
     TLS_CIPHERS,
@@ -21,6 +22,7 @@ from hardway.declare.phases.paths import (
 from hardway.declare.render import merge_flags, render
 from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Resource, Service
 from hardway.inventory.model import API_PORT, Machine
+from hardway.state import KeyGenerations
 
 KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s"
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
@@ -28,7 +30,7 @@ COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
 def unit(model: Model, machine: Machine, component: str) -> str:
     """The unit of one of COMPONENTS on one controller."""
-    cluster, network = model.cluster, model.cluster.network
+    cluster, network, tokens = model.cluster, model.cluster.network, model.state.service_account_keys
     text = render(
         f"units/{component}.service",
         address=machine.ip,
@@ -39,6 +41,9 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         # The member on the same machine first; another one where that is down.
         etcd_servers=",".join(f"https://{one.ip}:2379" for one in _own_first(model, machine)),
         cipher_suites=",".join(TLS_CIPHERS),
+        token_key=f"{PKI}/{token_key(tokens.signing)}.key",
+        # The flag is given once for each.
+        token_keys=" \\\n  --service-account-key-file=".join(_token_verifiers(tokens)),
     )
     return merge_flags(text, component, model.overrides(component, machine))
 
@@ -62,24 +67,22 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     yield File(ADMISSION_CONFIG, render("configs/admission-config.yaml"), mode=0o600)
     for component in COMPONENTS:
         yield File(unit_path(component), unit(model, machine, component), mode=0o600)
-    yield _api_server()
-    yield _controller_manager()
+    yield _api_server(model.state.service_account_keys)
+    yield _controller_manager(model.state.service_account_keys)
     yield _beside_it("kube-scheduler", SCHEDULER_CONF)
 
 
-def _api_server() -> Service:
+def _token_verifiers(tokens: KeyGenerations) -> list[str]:
+    return [f"{PKI}/{token_key(number)}.pub" for number in tokens.trusted]
+
+
+def _api_server(tokens: KeyGenerations) -> Service:
     # All that it reads once (Kubernetes 1.36; 1.35 does the same). What else it reads it takes up by itself: its own
     # certificates and the CAs of clients at the next handshake (dynamiccertificates/dynamic_serving_content.go,
     # dynamic_cafile_content.go), and the encryption configuration within a minute (encryptionconfig/controller).
     # --kubelet-certificate-authority is taken up by 1.36 only, and there not for exec (client-go ca_rotation.go).
-    read_once = (
-        ADMISSION_CONFIG,
-        AUDIT_POLICY,
-        f"{PKI}/ca.crt",
-        f"{ETCD_PKI}/ca.crt",
-        f"{PKI}/sa.pub",
-        f"{PKI}/sa.key",
-    )
+    keys = (*_token_verifiers(tokens), f"{PKI}/{token_key(tokens.signing)}.key")
+    read_once = (ADMISSION_CONFIG, AUDIT_POLICY, f"{PKI}/ca.crt", API_ETCD_CA, *keys)
     return Service(
         "kube-apiserver.service",
         inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
@@ -88,10 +91,11 @@ def _api_server() -> Service:
     )
 
 
-def _controller_manager() -> Service:
+def _controller_manager(tokens: KeyGenerations) -> Service:
     # --root-ca-file and the service-account key are read once (controller-manager app: certificates.go,
     # service_accounts.go); the signing pair and the CAs of clients are not (signer/ca_provider.go).
-    return _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", f"{PKI}/sa.key")
+    signing = f"{PKI}/{token_key(tokens.signing)}.key"
+    return _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", signing)
 
 
 def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:

@@ -5,25 +5,28 @@ No `identity` provider: on a cluster that never held plain Secrets it would only
 
 from collections.abc import Iterator
 
+from hardway.declare.generations import encryption_key
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import ENCRYPTION_CONFIG
 from hardway.declare.render import render
 from hardway.declare.resources import File, Local, RandomKey
 from hardway.values import Placeholder
 
-KEY = "secrets/encryption-key"
-
 
 def local(model: Model) -> Iterator[Local]:
-    yield RandomKey(KEY, 32)
+    for name in model.state.encryption_keys:
+        yield RandomKey(encryption_key(name), 32)
 
 
 def encryption_config(model: Model) -> str:
-    return render(
-        "configs/encryption-config.yaml",
-        provider=model.cluster.encryption.provider,
-        key=Placeholder(KEY, "base64", secret=True),
-    )
+    """The first key writes, all of them read."""
+    keys = "\n".join(_entry(name) for name in model.state.encryption_keys)
+    return render("configs/encryption-config.yaml", provider=model.cluster.encryption.provider, keys=keys)
+
+
+def _entry(name: str) -> str:
+    secret = Placeholder(encryption_key(name), "base64", secret=True)
+    return f"      - name: {name}\n        secret: {secret}"
 
 
 def resources(model: Model) -> Iterator[Declared]:
@@ -35,8 +38,9 @@ def proofs(model: Model) -> Iterator[Proof]:
     for machine in model.cluster.controllers:
         yield Proof(
             machine.name,
-            "the key decodes to 32 bytes",
-            f"sed -n 's/^ *secret: //p' {ENCRYPTION_CONFIG} | base64 -d | wc -c",
+            "each key decodes to 32 bytes",
+            f"sed -n 's/^ *secret: //p' {ENCRYPTION_CONFIG} | while read -r key; do "
+            'echo "$key" | base64 -d | wc -c; done | sort -u',
             "an API server with a malformed key does not start; one with another key cannot read what is there",
             "equals",
             "32",

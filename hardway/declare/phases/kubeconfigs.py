@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from hardway.declare.generations import KUBERNETES
 from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, BREAK_GLASS_USER
@@ -17,9 +18,8 @@ BREAK_GLASS = "kubeconfigs/break-glass.conf"
 
 def controller_kubeconfigs(model: Model) -> dict[str, str]:
     """Path on every controller to its text."""
-    name = model.cluster.name
     return {
-        ADMIN_CONF: kubeconfig(name, LOCAL_API, ADMIN_USER, "admin"),
+        ADMIN_CONF: of_user(model, LOCAL_API, ADMIN_USER, "admin"),
         CONTROLLER_MANAGER_CONF: _component(model, LOCAL_API, "kube-controller-manager"),
         SCHEDULER_CONF: _component(model, LOCAL_API, "kube-scheduler"),
     }
@@ -28,17 +28,22 @@ def controller_kubeconfigs(model: Model) -> dict[str, str]:
 def worker_kubeconfigs(model: Model, machine: Machine) -> dict[str, str]:
     """Path on one worker to its text."""
     cluster = model.cluster
-    node = kubeconfig(cluster.name, cluster.api_url, f"system:node:{machine.name}", f"kubelet-{machine.name}")
+    node = of_user(model, cluster.api_url, f"system:node:{machine.name}", f"kubelet-{machine.name}")
     return {KUBELET_CONF: node, PROXY_CONF: _component(model, cluster.api_url, "kube-proxy")}
 
 
 def _component(model: Model, server: str, component: str) -> str:
-    return kubeconfig(model.cluster.name, server, f"system:{component}", component)
+    return of_user(model, server, f"system:{component}", component)
 
 
 def break_glass(model: Model, server: str) -> str:
     """For system:masters, whom no RBAC can shut out."""
-    return kubeconfig(model.cluster.name, server, BREAK_GLASS_USER, "break-glass")
+    return of_user(model, server, BREAK_GLASS_USER, "break-glass")
+
+
+def of_user(model: Model, server: str, user: str, certificate: str, context: str = "") -> str:
+    """A kubeconfig that knows the API servers by all that the cluster trusts now."""
+    return kubeconfig(model.cluster.name, server, KUBERNETES.bundle(model.state), user, certificate, context)
 
 
 def local(model: Model) -> Iterator[Local]:

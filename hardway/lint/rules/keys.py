@@ -39,17 +39,20 @@ def identity_first(evidence: Evidence) -> Iterator[Found]:
 
 def token_keys(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
-    verifiers = {name: one.keys["kube-apiserver/token-verifier"] for name, one in setup.machines.items()
-                 if "kube-apiserver/token-verifier" in one.keys}  # fmt: skip
+    verifiers = {name: _verifiers(one) for name, one in setup.machines.items()}
     for machine in setup.machines.values():
         for component in ("kube-apiserver", "kube-controller-manager"):
             signer = machine.keys.get(f"{component}/token-signer")
-            doubting = [name for name, key in verifiers.items() if signer and key != signer]
+            doubting = [name for name, known in verifiers.items() if signer and known and signer not in known]
             if doubting:
                 yield Found(
                     machine.name,
                     f"{component} signs tokens with a key that the API server on {', '.join(doubting)} does not know",
                 )
+
+
+def _verifiers(machine: MachineSetup) -> set[str]:
+    return {key for purpose, key in machine.keys.items() if purpose.startswith("kube-apiserver/token-verifier")}
 
 
 def token_issuers(evidence: Evidence) -> Iterator[Found]:

@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+REPEATED = frozenset(("service-account-key-file",))
+"""Flags that may be given several times and add up; their values are joined with commas."""
 _COMMAND = re.compile(r"^ExecStart=(?!\s*$)((?:[^\\\n]|\\\n|\\.)*)", re.MULTILINE)
 _SETTING = re.compile(r"^Environment=(.*)$", re.MULTILINE)
 _FILE = re.compile(r"^EnvironmentFile=-?(.*)$", re.MULTILINE)
@@ -31,8 +33,11 @@ def environment(unit: str, files: Mapping[str, str]) -> dict[str, str]:
 
 
 def flags(argv: Sequence[str]) -> dict[str, str]:
-    """Flags by name, `_` as `-`; one without a value is `true`, the last of several of one name holds."""
-    found = {}
+    """Flags by name, `_` as `-`; one without a value is `true`.
+
+    Of several of one name the last holds, but for REPEATED.
+    """
+    found: dict[str, str] = {}
     for number, word in enumerate(argv):
         if not word.startswith("-") or word.strip("-") == "":
             continue
@@ -40,7 +45,8 @@ def flags(argv: Sequence[str]) -> dict[str, str]:
         if not equals:
             following = argv[number + 1] if number + 1 < len(argv) else "-"
             value = "true" if following.startswith("-") else following
-        found[name.replace("_", "-")] = value
+        name = name.replace("_", "-")
+        found[name] = f"{found[name]},{value}" if name in REPEATED and name in found else value
     return found
 
 

@@ -71,11 +71,15 @@ NO_KEY = "-"
 
 @dataclass(frozen=True)
 class Book:
-    """What placeholders stand for: certificates to be made, identities of key pairs, digest and size of secrets."""
+    """What placeholders stand for: certificates to be made, identities of key pairs, digest and size of secrets.
+
+    `bundles` has the names of the certificates in a file that holds several.
+    """
 
     certificates: Mapping[str, Certificate] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    bundles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,15 +116,15 @@ class _Reader:
 
     def setup(self) -> MachineSetup:
         components = {name: self.component(name, one) for name, one in self.material.commands.items()}
-        presents, keys, trusts = {}, {}, {}
+        presents, trusts = {}, {}
+        keys: dict[str, str] = {}
         for name, one in components.items():
             paths = _settings(one)
             for flag, purpose in CERTIFICATES.get(name, {}).items():
                 if found := self.certificates(paths.get(flag, "")):
                     presents[f"{name}/{purpose}"] = found[0]
             for flag, purpose in KEYS.get(name, {}).items():
-                if paths.get(flag) and (key := self.key(paths[flag])):
-                    keys[f"{name}/{purpose}"] = key
+                keys |= self.keys(f"{name}/{purpose}", paths.get(flag, ""))
             for flag, purpose in AUTHORITIES.get(name, {}).items():
                 if found := self.certificates(paths.get(flag, "")):
                     trusts[f"{name}/{purpose}"] = found
@@ -164,7 +168,8 @@ class _Reader:
         return self.certificates_in(self.material.files.get(path, ""), path)
 
     def certificates_in(self, text: str, where: str) -> tuple[Certificate, ...]:
-        made = (self.book.certificates.get(placeholder.name) for placeholder in placeholders(text))
+        names = (placeholder.name for placeholder in placeholders(text))
+        made = (self.book.certificates.get(part) for name in names for part in self.book.bundles.get(name, (name,)))
         found = [replace(one, where=where) for one in made if one is not None]
         for pem in pki.split(text.encode()):
             try:
@@ -172,6 +177,11 @@ class _Reader:
             except pki.PemError:
                 continue
         return tuple(found)
+
+    def keys(self, purpose: str, paths: str) -> dict[str, str]:
+        """The keys of a flag by their purpose; of several the second is `PURPOSE-2`."""
+        found = [key for path in paths.split(",") if path and (key := self.key(path))]
+        return {purpose if number == 1 else f"{purpose}-{number}": key for number, key in enumerate(found, 1)}
 
     def key(self, path: str) -> str:
         """The identity of the key pair in a file, also of a certificate's; empty where the file is not known."""
@@ -298,7 +308,7 @@ def named_paths(found: Material) -> set[str]:
             *AUTHORITIES.get(name, ()),
             *OTHER_FILES.get(name, ()),
         }
-        paths |= {settings.get(flag, "") for flag in flags} | {_kubeconfig_path(one)}
+        paths |= {path for flag in flags for path in settings.get(flag, "").split(",")} | {_kubeconfig_path(one)}
     for text in found.files.values():
         document = _document(text) if "kind: Config" in text else {}
         for kind in ("cluster", "user"):

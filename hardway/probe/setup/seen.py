@@ -20,7 +20,7 @@ from hardway.probe.setup.redaction import redacted
 FOLDERS = (
     "/root", "/home/*", "/etc/kubernetes", "/etc/kubernetes/config", "/etc/kubernetes/pki", "/etc/kubernetes/pki/etcd",
     "/var/lib/kubernetes", "/var/lib/kubelet", "/var/lib/kubelet/pki", "/var/lib/kube-proxy", "/etc/etcd",
-    "/etc/cni/net.d",
+    "/etc/etcd/pki", "/etc/cni/net.d",
 )  # fmt: skip
 """Where tutorials put what nobody names yet."""
 ENDINGS = ("pem", "crt", "key", "pub", "kubeconfig", "conf", "yaml", "yml", "conflist")
