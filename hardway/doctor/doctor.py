@@ -9,6 +9,7 @@ from typing import Any
 
 from hardway.declare import pki
 from hardway.declare.generations import CAS
+from hardway.declare.network import flows
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
@@ -77,7 +78,8 @@ def diagnosed(session: Session, found: Plan, plan: Preview, off: Collection[str]
 def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> Snapshot:
     """All symptoms, of the machines that were seen."""
     cluster = session.cluster
-    answers = session.each(found.views, lambda name: _ask(session, cluster, name))
+    dials = flows.dials(cluster)
+    answers = session.each(found.views, lambda name: _ask(session, cluster, name, dials[name]))
     machines = {name: one for name, one in answers.items() if isinstance(one, Symptoms)}
     lost = {name: one for name, one in answers.items() if isinstance(one, HardwayError)}
     return Snapshot(
@@ -91,9 +93,11 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
     )
 
 
-def _ask(session: Session, cluster: Cluster, name: str) -> Symptoms | HardwayError:
+def _ask(session: Session, cluster: Cluster, name: str, dials: Sequence[tuple[str, int]]) -> Symptoms | HardwayError:
     try:
-        return parse(session.ask(name, questions(cluster, cluster.machine(name)), what="ask what could be wrong"))
+        return parse(
+            session.ask(name, questions(cluster, cluster.machine(name), dials), what="ask what could be wrong")
+        )
     except HardwayError as error:
         return error
 

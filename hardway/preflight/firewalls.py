@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from hardway.declare.network.firewall import Chains, Tool, commands
-from hardway.declare.network.flows import flows
+from hardway.declare.network.flows import by_machine
 from hardway.inventory.model import Machine
 from hardway.platforms import DEBIAN, platform
 from hardway.probe.host import Host
@@ -25,9 +25,10 @@ def closed_ports(evidence: Evidence) -> Iterator[Found]:
     """Where one machine did not get through to another. That nothing listens yet is no obstacle."""
     if evidence.cluster.hosts.firewall == "ignore":
         return
+    incoming = by_machine(evidence.cluster)
     for machine in evidence.cluster.machines:
         kept_out: dict[tuple[tuple[str, ...], Reached], list[int]] = {}
-        for flow in (one for one in flows(evidence.cluster) if one.machine == machine.name):
+        for flow in incoming[machine.name]:
             found = {name: _answer(evidence, name, machine, flow.port) for name in flow.sources}
             for said in _SAID:
                 if names := tuple(name for name, answer in found.items() if answer == said):
@@ -91,8 +92,9 @@ def firewalls(evidence: Evidence) -> Iterator[Found]:
         return
     pods = str(evidence.cluster.network.pod_cidr)
     told = {one.machine for one in closed_ports(evidence)}
+    incoming = by_machine(evidence.cluster)
     for machine, host in evidence.bare():
-        needed = any(one.pods and not one.anyone and one.machine == machine.name for one in flows(evidence.cluster))
+        needed = any(flow.pods and not flow.anyone for flow in incoming[machine.name])
         if pods in host.ruleset or not needed or machine.name in told:
             continue
         dropping = {one.hook for one in host.filters if one.drops}

@@ -42,7 +42,8 @@ def preflight(
     unknown = [name for name, view in views.items() if not view.journal.entries]
     ours = {name for name in unknown if is_of(session, views[name])}
     bare = [name for name in unknown if name not in ours]
-    hosts = session.each(bare, lambda name: look(session, name, cluster))
+    dials = _dials(cluster, set(session.machines)) if bare else {}
+    hosts = session.each(bare, lambda name: look(session, name, cluster, dials.get(name, [])))
     reached = {name: host.reached for name, host in hosts.items()} | _dialled(session, cluster, set(views), set(bare))
     facts = {name: view.facts for name, view in views.items()}
     findings = examine(RULES, Evidence(cluster, facts, hosts, clock=clock, reached=reached))
@@ -68,19 +69,22 @@ def _lost(name: str) -> Finding:
     )
 
 
-def _dials(cluster: Cluster, name: str, to: Collection[str]) -> list[tuple[str, int]]:
-    """What a machine dials on these others."""
-    if cluster.hosts.firewall != "check":
-        return []
-    asked = {str(machine.ip) for machine in cluster.machines if machine.name in to}
-    return [one for one in flows.dials(cluster, cluster.machine(name)) if one[0] in asked]
+def _dials(cluster: Cluster, to: Collection[str]) -> dict[str, list[tuple[str, int]]]:
+    """What each machine dials on these others; only machines that dial any."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    if cluster.hosts.firewall == "check":
+        asked = {str(machine.ip) for machine in cluster.machines if machine.name in to}
+        for name, wanted in flows.dials(cluster).items():
+            if dials := [(address, port) for address, port in wanted if address in asked]:
+                found[name] = dials
+    return found
 
 
 def _dialled(
     session: Session, cluster: Cluster, seen: set[str], bare: set[str]
 ) -> dict[str, Mapping[tuple[str, int], Reached]]:
     """Which ports of bare machines the others reach: a new worker's firewall is in their way, too."""
-    dials = {name: wanted for name in seen - bare if (wanted := _dials(cluster, name, bare))}
+    dials = {name: wanted for name, wanted in _dials(cluster, bare).items() if name in seen - bare}
 
     def dial(name: str) -> Mapping[tuple[str, int], Reached]:
         return network.reached(session.ask(name, [network.dial(dials[name])], what="dial new machines"))
@@ -88,13 +92,12 @@ def _dialled(
     return session.each(dials, dial)
 
 
-def look(session: Session, name: str, cluster: Cluster) -> Host:
+def look(session: Session, name: str, cluster: Cluster, dials: Sequence[tuple[str, int]]) -> Host:
     """One script that changes nothing."""
     features = {name: f"{Module(name, sign).test} 2>/dev/null" for name, sign in MODULES.items()}
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
-    dials = _dials(cluster, name, set(session.machines))
     return host_room.parse(session.ask(name, host_room.questions(features, names, dials), what="preflight"))
 
 

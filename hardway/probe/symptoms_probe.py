@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from hardway.declare.network import flows
 from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.load_balancer import UNIT as BALANCER
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
@@ -35,19 +34,19 @@ def units(machine: Machine) -> tuple[str, ...]:
     return tuple(names)
 
 
-def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
-    """Whom a machine must reach, itself and a balancer of somebody else's included: address and port."""
+def _dials(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Whom a machine must reach, itself and a balancer of somebody else's included."""
     own = [(str(machine.ip), port) for role, ports in PORTS.items() if role in machine.roles for port in ports]
     endpoint = [(cluster.endpoint_host, cluster.endpoint_port)] if machine.is_worker else []
-    return list(dict.fromkeys((*own, *flows.dials(cluster, machine), *endpoint)))
+    return list(dict.fromkeys((*own, *others, *endpoint)))
 
 
-def questions(cluster: Cluster, machine: Machine) -> Iterator[Question]:
-    """All that is asked of one machine."""
+def questions(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, int]]) -> Iterator[Question]:
+    """All that is asked of one machine; `others` are the addresses and ports that it must reach."""
     yield from unit_probe.questions(units(machine))
     yield certificates.QUESTION
     yield from (network.ROUTES, network.LISTENERS)
-    yield network.dial(dials(cluster, machine))
+    yield network.dial(_dials(cluster, machine, others))
     yield network.resolve([other.name for other in cluster.machines if other is not machine])
     for name, shell in _fragments(cluster, machine):
         yield Question(name, shell)

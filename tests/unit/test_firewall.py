@@ -88,7 +88,7 @@ def test_only_where_people_dial_the_api_anyone_may_come() -> None:
 
 def test_a_machine_alone_opens_nothing_to_others() -> None:
     alone = Cluster("one", (replace(W0, roles=frozenset({"controller", "worker"})),))
-    assert dials(alone, alone.machines[0]) == []
+    assert dials(alone) == {alone.machines[0].name: []}
     without_pods = replace(alone, network=Network(plugin="none"))
     assert open_ports(without_pods, alone.machines[0]) == {6443}
 

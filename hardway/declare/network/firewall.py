@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hardway.declare.network.flows import Flow, flows
+from hardway.declare.network.flows import Flow, by_machine
 from hardway.inventory.model import Cluster, Machine
 
 Tool = Literal["nft", "iptables", "ufw", "firewalld"]
@@ -28,8 +28,8 @@ class Opening:
 def openings(cluster: Cluster, machine: Machine, ports: frozenset[int] | None = None) -> list[Opening]:
     """What a machine must let in, ports with the same sources together; `ports`: these of them only."""
     found: dict[tuple[str, ...], list[int]] = {}
-    for flow in flows(cluster):
-        if flow.machine == machine.name and (ports is None or flow.port in ports):
+    for flow in by_machine(cluster)[machine.name]:
+        if ports is None or flow.port in ports:
             found.setdefault(_addresses(cluster, flow), []).append(flow.port)
     return [Opening(tuple(numbers), sources) for sources, numbers in found.items()]
 

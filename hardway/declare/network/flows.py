@@ -128,15 +128,27 @@ def _components(machine: Machine) -> Iterator[str]:
         yield from ("kubelet", "kube-proxy", PODS)
 
 
-def dials(cluster: Cluster, machine: Machine) -> list[tuple[str, int]]:
-    """Whom a machine must reach on other machines: address and port."""
-    here = [one for one in flows(cluster) if machine.name in one.sources]
-    return [(str(cluster.machine(one.machine).ip), one.port) for one in here]
+def by_machine(cluster: Cluster) -> dict[str, list[Flow]]:
+    """What each machine must let in."""
+    found: dict[str, list[Flow]] = {machine.name: [] for machine in cluster.machines}
+    for flow in flows(cluster):
+        found[flow.machine].append(flow)
+    return found
+
+
+def dials(cluster: Cluster) -> dict[str, list[tuple[str, int]]]:
+    """Whom each machine must reach on other machines: address and port."""
+    addresses = {machine.name: str(machine.ip) for machine in cluster.machines}
+    found: dict[str, list[tuple[str, int]]] = {name: [] for name in addresses}
+    for flow in flows(cluster):
+        for source in flow.sources:
+            found[source].append((addresses[flow.machine], flow.port))
+    return found
 
 
 def open_ports(cluster: Cluster, machine: Machine) -> frozenset[int]:
     """The ports of a machine that others must reach."""
-    return frozenset(one.port for one in flows(cluster) if one.machine == machine.name)
+    return frozenset(flow.port for flow in by_machine(cluster)[machine.name])
 
 
 def _into(cluster: Cluster, machine: Machine, callers: _Callers) -> Iterator[Flow]:
