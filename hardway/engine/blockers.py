@@ -45,7 +45,9 @@ class Blocked(HardwayError):
         for one in merged:
             lines.append(f"{one.machine}: {one.what}" if one.machine else one.what)
             lines += [f"  {line}" for line in (*one.said.splitlines(), *one.hint.splitlines())]
-        super().__init__(f"{len(merged)} things block this run; nothing was changed", said="\n".join(lines))
+        super().__init__(
+            f"{len(merged)} things block this run; nothing was changed", said="\n".join(lines), hint="hardway plan"
+        )
 
 
 def alike(blockers: Sequence[Blocker]) -> list[Blocker]:
@@ -71,9 +73,7 @@ def of_pending(one: Pending, inventory: str) -> Blocker:
     what, back = in_words(one)
     machine = one.subject if one.kind not in ("fixed", "upgrade", "downgrade") else ""
     hint = f"Run: {one.command}" if one.command else f"{back} ({inventory})"
-    return Blocker(
-        f"pending:{one.kind}", what.removeprefix(f"{machine} ") if machine else what, machine, "", hint, one.command
-    )
+    return Blocker(f"pending:{one.kind}", what, machine, hint=hint, command=one.command)
 
 
 def of_finding(one: Finding) -> Blocker:

@@ -83,7 +83,7 @@ def _is_older(want: str, have: str) -> bool:
 
 
 def in_words(one: Pending) -> tuple[str, str]:
-    """What waits, as a sentence, and what to do about it."""
+    """What waits, and what to do about it. Where it is about a machine, the sentence goes on after the machine's name."""
     have, want, name = one.have, one.want, one.subject
     match one.kind:
         case "fixed":
@@ -94,22 +94,22 @@ def in_words(one: Pending) -> tuple[str, str]:
             return f"Kubernetes {have} → {want} is a downgrade; not supported", _back(name, have)
         case "removed":
             return (
-                f"{name} ({have}) is part of the running cluster and not in the inventory",
+                f"is part of the running cluster ({have}) and not in the inventory",
                 f"Put {name} back into the inventory.",
             )
         case "address":
-            return f"{name} has address {have} in the running cluster, the inventory says {want}", f"Set {have} again."
+            return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again."
         case "became-controller":
-            return f"{name} was not a controller; a running cluster's etcd members do not change", "Set its role again."
+            return "was not a controller; a running cluster's etcd members do not change", "Set its role again."
         case "was-controller":
-            return f"{name} was a controller; a running cluster's etcd members do not change", "Set its role again."
+            return "was a controller; a running cluster's etcd members do not change", "Set its role again."
         case "new-controller":
             return (
-                f"{name} is a new controller, and init does not add etcd members to a running cluster",
+                "is a new controller, and init does not add etcd members to a running cluster",
                 f"Take {name} out of the inventory.",
             )
         case "pod-cidr":
-            return f"{name} has pod range {have}, which cannot become {want}", f"Set `pod_cidr: {have}` again."
+            return f"has pod range {have}, which cannot become {want}", f"Set `pod_cidr: {have}` again."
 
 
 def _back(name: str, have: str) -> str:

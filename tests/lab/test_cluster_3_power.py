@@ -152,3 +152,29 @@ def test_a_controllers_death_costs_no_more_than_its_own_connections(seven: Site,
     until(lambda: "ok" in seven.on("controller-1", READYZ, code=None), 90, "controller-1 is ready")
     assert seven.etcd("controller-0", "endpoint", "health", "--cluster", "2>&1").count("is healthy") == 3
     seven.unchanged("init")
+
+
+def test_machines_that_are_off_keep_no_others_from_their_change(seven: Site) -> None:
+    """A flag of the API servers, with a worker and a controller off: the others get it, and these later."""
+    off, text = ("worker-2", "controller-0"), seven.inventory.read_text()
+    setting = "settings: {kube-apiserver: {audit-log-maxage: 31}}\n\nmachines:"
+    for machine in off:
+        seven.hardway("lab", "power-off", machine)
+    try:
+        seven.inventory.write_text(text.replace("machines:", setting, 1))
+        refused = " ".join(seven.hardway("apply", "control-plane", "--yes", code=1).out.split())
+        assert "hardway apply control-plane --skip-unreachable" in refused
+        ran = seven.hardway("apply", "control-plane", "--yes", "--skip-unreachable", "-o", "json", code=1)
+        assert {machine for machine, _, _ in ran.changes} == {"controller-1", "controller-2"}
+        seven.inventory.write_text(text.replace("machines:", setting.replace("kube-apiserver", "etcd").replace(
+            "audit-log-maxage: 31", "max-wals: 6"), 1))  # fmt: skip
+        unsafe = seven.hardway("apply", "etcd", "--yes", "--skip-unreachable", "-o", "json", code=1)
+        assert "fewer than the 2 of 3 members" in unsafe.out
+        assert unsafe.changes == []
+    finally:
+        seven.inventory.write_text(text)
+        for machine in off:
+            seven.hardway("lab", "power-on", machine)
+    until(lambda: len(seven.nodes_ready()) == 3, 120, "three nodes are Ready")
+    assert {machine for machine, _, _ in seven.init().changes} == {"controller-1", "controller-2"}
+    seven.unchanged("init")

@@ -161,15 +161,15 @@ def without(*machines: str) -> Callable[[str], str]:
 CHANGED: dict[str, tuple[Callable[[str], str], str]] = {
     "a controller was taken out": (
         without("controller-1", "controller-2"),
-        "controller-1 (controller) is part of the running cluster and not in the inventory",
+        "controller-1: is part of the running cluster (controller) and not in the inventory",
     ),
     "a worker was taken out": (
         without("worker-2"),
-        "worker-2 (worker) is part of the running cluster and not in the inventory",
+        "worker-2: is part of the running cluster (worker) and not in the inventory",
     ),
     "an address was changed": (
         lambda text: text.replace("10.245.0.12", "10.245.0.13"),
-        "controller-2 has address 10.245.0.12 in the running cluster, the inventory says 10.245.0.13",
+        "controller-2: has address 10.245.0.12 in the running cluster, the inventory says 10.245.0.13",
     ),
     "the service range was changed": (
         lambda text: text.replace("10.32.0.", "10.33.0."),
@@ -177,7 +177,7 @@ CHANGED: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "another version is asked for": (
         lambda text: text.replace("\nendpoint:", "\nkubernetes: 1.35.6\nendpoint:"),
-        "would be an upgrade, which init does not do",
+        "Kubernetes 1.36.4 → 1.35.6 is a downgrade; not supported",
     ),
 }  # fmt: skip
 
