@@ -83,7 +83,7 @@ def _is_older(want: str, have: str) -> bool:
 
 
 def in_words(one: Pending) -> tuple[str, str]:
-    """What waits, and what to do about it. Where it is about a machine, the sentence goes on after the machine's name."""
+    """What waits, and what to do about it. Where it is about a machine, the sentence goes on after its name."""
     have, want, name = one.have, one.want, one.subject
     match one.kind:
         case "fixed":
