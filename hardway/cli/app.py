@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from hardway.cli import options as opt
 from hardway.cli.chapters import SUMMARIES, numbered
+from hardway.cli.commands import CHECK, DO, PHASES, REACH, SEE, START
 from hardway.cli.doctor import register as register_doctor
 from hardway.cli.explain import register as register_explain
 from hardway.cli.lab import app as lab
@@ -21,8 +22,6 @@ from hardway.cli.schema import register as register_schema
 from hardway.cli.see import register as register_see
 from hardway.cli.see import register_checks
 from hardway.cli.walk import register as register_walk
-
-SEE, DO, CHECK, PHASES, REACH, START = "See", "Do", "Check", "Chapters, in the tutorial's order", "Reach", "Start"
 
 
 class InOrder(TyperGroup):

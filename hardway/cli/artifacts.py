@@ -38,7 +38,8 @@ def _table(
     from hardway.artifacts.get import table as rows_of
     from hardway.artifacts.stock import stock
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, resolver
+    from hardway.cli.running import resolver
+    from hardway.cli.site import inventory
     from hardway.console.tables import table
     from hardway.events import discard
 
@@ -66,7 +67,8 @@ def _get(
     """Get everything now, so that init finds it in the cache."""
     from hardway.artifacts.get import names_of
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, resolver, shown
+    from hardway.cli.running import resolver, shown
+    from hardway.cli.site import inventory
     from hardway.events import Note
 
     cluster, arches = inventory(options), _arches(arch)
@@ -99,7 +101,8 @@ def _bundle(
     from hardway.artifacts.bundle import refuse_place, write
     from hardway.artifacts.packages import fetch, refuse_without_tools
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, resolver, shown
+    from hardway.cli.running import resolver, shown
+    from hardway.cli.site import inventory
     from hardway.events import Note
 
     cluster = inventory(options)
@@ -141,7 +144,8 @@ def _lock(
     from hardway.artifacts.get import publisher
     from hardway.artifacts.recording import record
     from hardway.artifacts.store import default_store
-    from hardway.cli.running import inventory, resolver, shown
+    from hardway.cli.running import resolver, shown
+    from hardway.cli.site import inventory
     from hardway.errors import UsageError
     from hardway.events import Note
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from hardway.errors import LabError, UsageError
 
 if TYPE_CHECKING:
-    from hardway.cli.running import Site
+    from hardway.cli.site import Site
     from hardway.inventory.model import Machine
     from hardway.lab.faults import Fault, Forged
     from hardway.lab.model import Lab

@@ -23,7 +23,7 @@ from hardway.smoke.smoke import smoke_test, without_network
 from hardway.workspace import Workspace
 
 if TYPE_CHECKING:
-    from hardway.cli.running import Site
+    from hardway.cli.site import Site
 
 PROOF_LIMIT = 120.0
 """Seconds that a cluster just built has until every proof holds."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hardway.cli.chapters import SUMMARIES
+from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options, flags
 from hardway.errors import UsageError
 
@@ -52,7 +53,7 @@ def _names(options: Options) -> Iterator[str]:
 
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.engine import planner
 
     here = site(options, lab_must_run=False)
@@ -119,16 +120,14 @@ def _found(options: Options, what: str | None) -> Page:
 
 def _command(name: str | None) -> TermPage | None:
     """A command that is no chapter, in the words of its own help."""
-    from typer.main import get_group
-
-    from hardway.cli.app import app
     from hardway.explain import TermPage
     from hardway.explain.chapter import Next
 
-    if name is None or name in SUMMARIES or (command := get_group(app).commands.get(name)) is None:
+    if name is None or name in SUMMARIES or name not in COMMANDS:
         return None
-    text = f"A command. {(command.help or '').splitlines()[0]}"
-    return TermPage(name, text, (), (Next(f"hardway {name} --help", "the command of that name"),))
+    return TermPage(
+        name, f"A command. {COMMANDS[name].summary}", (), (Next(f"hardway {name} --help", "the command of that name"),)
+    )
 
 
 def typed(options: Options, what: str | None, everything: bool = False) -> str:
@@ -136,7 +135,7 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
 
     It is for machines that hold no cluster yet, also where this one has long been formed.
     """
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.engine import planner
     from hardway.explain import Book, find_things
     from hardway.explain.shell import of_chapter, of_thing, script, whole

@@ -23,7 +23,7 @@ _ADDRESS = "[NAME=]ADDRESS"
 @flags(*opt.EVERY)
 def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
-    from hardway.cli.running import inventory
+    from hardway.cli.site import inventory
     from hardway.console.words import counted
     from hardway.inventory.view import checked
 
@@ -42,7 +42,7 @@ def check(options: Options) -> None:
 @flags(*opt.EVERY)
 def show(options: Options) -> None:
     """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.inventory.view import shown, shown_lines
 
     found = shown(site(options, lab_must_run=False).cluster)

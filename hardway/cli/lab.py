@@ -170,7 +170,7 @@ def break_(
 ) -> None:
     """Break the lab's cluster on purpose: a real fault, for `hardway doctor` and for you to find."""
     from hardway.cli.breaking import any_fault, break_it, chosen
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.doctor.page import faults_page
     from hardway.errors import UsageError
     from hardway.lab.faults import FAULTS, fault

@@ -62,7 +62,7 @@ def preflight(
 
 
 def _ports(options: Options, form: PortsForm) -> None:
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.console.terminal import page_width
     from hardway.declare.network.flows import flows
     from hardway.preflight.ports_page import commands_page, ports_page
@@ -80,7 +80,8 @@ def _ports(options: Options, form: PortsForm) -> None:
 @flags("yes", *opt.REACHING)
 def reset(options: Options) -> None:
     """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
-    from hardway.cli.running import changing, confirm, site
+    from hardway.cli.running import changing, confirm
+    from hardway.cli.site import site
     from hardway.engine.reset import reset as take_away
     from hardway.errors import UsageError
     from hardway.events import RunFinished

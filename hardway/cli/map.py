@@ -61,7 +61,7 @@ def _numbers(found: Map) -> set[int]:
 
 
 def _declared(options: Options) -> Map:
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.engine.planner import declared
     from hardway.map import drawn
 

@@ -24,7 +24,7 @@ from hardway.cli.options import Options, flags
 from hardway.values import ROLES
 
 if TYPE_CHECKING:
-    from hardway.cli.running import Site
+    from hardway.cli.site import Site
 
 DIRECT_LIMIT = 1.0
 TUNNEL_LIMIT = 15.0
@@ -68,7 +68,8 @@ def kubectl(
     """
     from hardway.artifacts.store import default_store
     from hardway.cli.closing import offer_kubectl
-    from hardway.cli.running import resolver, site
+    from hardway.cli.running import resolver
+    from hardway.cli.site import site
     from hardway.errors import HardwayError
     from hardway.events import discard
 
@@ -97,7 +98,7 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
 ) -> None:
     """A shell on a machine, or one command there; of a role its first machine."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
 
     inventory, words = split_flags(command or [], options.inventory)
     here = site(replace(options, inventory=inventory))
@@ -116,7 +117,7 @@ def logs(
     lines: Annotated[int, typer.Option("-n", "--lines")] = 50,
 ) -> None:
     """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.declare.resources import Service
     from hardway.engine.planner import declared
     from hardway.errors import UsageError

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import os
 import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
-from pathlib import Path
+from dataclasses import replace
 
 from hardway.artifacts.catalogue import Release, releases_for
 from hardway.artifacts.store import Store, default_store
@@ -19,6 +16,7 @@ from hardway.cli.closing import next_lines, prove
 from hardway.cli.options import Options
 from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
 from hardway.cli.power import hint, hinting
+from hardway.cli.site import Site, site
 from hardway.console import console, hold, run_log, tee
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
@@ -26,79 +24,18 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
 from hardway.engine import blockers
-from hardway.engine.guards import first_state
 from hardway.engine.planner import Plan, Selection, before_contact
 from hardway.engine.resolver import Resolver
 from hardway.engine.session import Access, Session, holder, lock, observe, opened
-from hardway.errors import ArtifactError, HardwayError, InventoryError, LabError, UsageError
+from hardway.errors import HardwayError, UsageError
 from hardway.events import RunFinished, RunStarted, Sink, discard
-from hardway.inventory.allot import allot_pod_cidrs, resolve
-from hardway.inventory.find import find
-from hardway.inventory.load import load
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Cluster
 from hardway.operations.apply import Confirm, Incomplete, Request, apply, require_reached
 from hardway.preflight.preflight import preflight
 from hardway.preview.page import counts, plan_page
 from hardway.preview.plan import preview
 from hardway.rules import Finding
-from hardway.state import State
 from hardway.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Site:
-    """A cluster with its workspace and what is known of it, before any machine is contacted."""
-
-    cluster: Cluster
-    workspace: Workspace
-    state: State
-    chosen: tuple[Machine, ...]
-
-    @property
-    def everywhere(self) -> bool:
-        """Whether no machine is left out."""
-        return len(self.chosen) == len(self.cluster.machines)
-
-
-def inventory(options: Options) -> Cluster:
-    """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
-    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
-    try:
-        releases_for(cluster.kubernetes, cluster.artifacts.versions)
-    except ArtifactError as error:
-        place = cluster.places.get("kubernetes", "")
-        raise InventoryError([f"{cluster.path}:{place}: kubernetes: {error.what}; {error.hint}"]) from error
-    return cluster
-
-
-def site(options: Options, *, lab_must_run: bool = True) -> Site:
-    """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
-    cluster = inventory(options)
-    if cluster.lab is not None and lab_must_run:
-        require_lab(cluster)
-    workspace = Workspace.of(cluster, options.workspace)
-    state = workspace.load_state() or first_state(cluster)
-    cluster = resolve(cluster, state.pinned_addresses(), _lookup)
-    cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())
-    chosen = cluster.select(options.limit) if options.limit else cluster.machines
-    return Site(cluster, workspace, state, chosen)
-
-
-def require_lab(cluster: Cluster) -> None:
-    """With the lab down its addresses would lead somewhere else."""
-    from hardway.lab.marker import running
-
-    if not running(cluster.name):
-        raise LabError(
-            f"the lab {cluster.name} is not up; no address was contacted", hint=f"hardway lab up -i {cluster.path}"
-        )
-
-
-def _lookup(host: str) -> IPv4Address:
-    import socket
-
-    answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    return IPv4Address(answers[0][4][0])
 
 
 def shown(options: Options) -> contextlib.AbstractContextManager[Sink]:

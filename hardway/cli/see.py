@@ -19,7 +19,7 @@ from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options, flags
 
 if TYPE_CHECKING:
-    from hardway.cli.running import Site
+    from hardway.cli.site import Site
     from hardway.engine.planner import Plan
     from hardway.engine.resolver import Resolver
     from hardway.engine.session import Session
@@ -64,7 +64,8 @@ def looking(options: Options, phases: Sequence[str] | None) -> Iterator[Looking]
     """Connections to the chosen machines; those that do not answer are noted. With -vv the commands on stderr."""
     from hardway.artifacts.store import default_store
     from hardway.cli.power import hint
-    from hardway.cli.running import access, resolver, site, span
+    from hardway.cli.running import access, resolver, span
+    from hardway.cli.site import site
     from hardway.engine.session import opened
 
     began = time.monotonic()
@@ -215,7 +216,7 @@ def _fitting(phases: Sequence[str] | None, by_hand: bool, folder: Path | None) -
 
 def _agreement(options: Options) -> NoReturn:
     """`verify --offline`: the rules across artifacts, and nothing else."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.verify.agreement import offline
 
     began = time.monotonic()
@@ -226,7 +227,7 @@ def _agreement(options: Options) -> NoReturn:
 
 def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoReturn:
     """`verify --by-hand`; with `--offline` of a folder alone."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.errors import UsageError
     from hardway.verify.agreement import judge
     from hardway.verify.by_hand import set_up_by_hand
@@ -285,7 +286,7 @@ def render(
     with_secrets: Annotated[bool, typer.Option("--with-secrets", help="Private keys and tokens, too")] = False,
 ) -> None:
     """Every artifact of every machine as a tree DIR/MACHINE/path. Asks no machine."""
-    from hardway.cli.running import site
+    from hardway.cli.site import site
     from hardway.console.words import counted
     from hardway.engine.planner import declared
     from hardway.preview.tree import listed, tree, write_tree

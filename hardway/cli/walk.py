@@ -43,7 +43,8 @@ def walk(
     Answers, of which the first letter is enough: apply, type (then done, hint, shell, files, back), skip, next,
     explain WHAT, quit.
     """
-    from hardway.cli.running import site, span
+    from hardway.cli.running import span
+    from hardway.cli.site import site
     from hardway.cli.walking import Walk
     from hardway.console.talk import Talk
     from hardway.console.terminal import page_width
@@ -162,7 +163,7 @@ class Real:
     def break_something(self) -> None:
         from hardway.cli.breaking import any_fault, break_it, chosen
         from hardway.cli.lab import lab_of
-        from hardway.cli.running import site
+        from hardway.cli.site import site
 
         here = site(self.options)
         fault = any_fault(here, root=os.geteuid() == 0)

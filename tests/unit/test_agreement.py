@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 from hardway.cli import running, see
 from hardway.cli.app import app
 from hardway.cli.options import Options
-from hardway.cli.running import site
+from hardway.cli.site import site
 from hardway.declare import pki
 from hardway.engine.blockers import Blocked, of_finding
 from hardway.errors import DIFFERS, FAILED, HardwayError, UsageError

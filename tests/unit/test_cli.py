@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer.main
 from in_process import ran
 
 from hardway import __version__
+from hardway.cli.app import app
 from hardway.cli.chapters import SUMMARIES
+from hardway.cli.commands import COMMANDS
 from hardway.declare.phases import PHASE_NAMES
 
 LAB = """\
@@ -57,6 +60,12 @@ def here(tmp_path: Path) -> Path:
 
 def test_the_light_table_of_chapters_is_the_real_one() -> None:
     assert tuple(SUMMARIES) == PHASE_NAMES
+
+
+def test_every_command_is_listed_with_the_first_line_of_its_own_help() -> None:
+    tree = typer.main.get_group(app)
+    own = {name: (command.help or "").splitlines()[0] for name, command in tree.commands.items()}
+    assert own == {name: command.summary.strip() for name, command in COMMANDS.items()}
 
 
 def test_help_lists_the_chapters_numbered_and_in_their_order(hardway: Run) -> None:

@@ -11,7 +11,7 @@ import pytest
 from test_doctor_rules import WRONG
 
 from hardway.cli.breaking import candidates, chosen, forged
-from hardway.cli.running import Site
+from hardway.cli.site import Site
 from hardway.console.words import typed
 from hardway.declare import pki
 from hardway.declare.generations import CAS

@@ -1,0 +1,73 @@
+"""What a command opens first: the inventory, the workspace and the State. No machine is contacted."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from hardway.artifacts.catalogue import releases_for
+from hardway.cli.options import Options
+from hardway.engine.guards import first_state
+from hardway.errors import ArtifactError, InventoryError, LabError
+from hardway.inventory.allot import allot_pod_cidrs, resolve
+from hardway.inventory.find import find
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster, Machine
+from hardway.lab.marker import running
+from hardway.state import State
+from hardway.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster with its workspace and what is known of it, before any machine is contacted."""
+
+    cluster: Cluster
+    workspace: Workspace
+    state: State
+    chosen: tuple[Machine, ...]
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether no machine is left out."""
+        return len(self.chosen) == len(self.cluster.machines)
+
+
+def inventory(options: Options) -> Cluster:
+    """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
+    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    try:
+        releases_for(cluster.kubernetes, cluster.artifacts.versions)
+    except ArtifactError as error:
+        place = cluster.places.get("kubernetes", "")
+        raise InventoryError([f"{cluster.path}:{place}: kubernetes: {error.what}; {error.hint}"]) from error
+    return cluster
+
+
+def site(options: Options, *, lab_must_run: bool = True) -> Site:
+    """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
+    cluster = inventory(options)
+    if cluster.lab is not None and lab_must_run:
+        require_lab(cluster)
+    workspace = Workspace.of(cluster, options.workspace)
+    state = workspace.load_state() or first_state(cluster)
+    cluster = resolve(cluster, state.pinned_addresses(), _lookup)
+    cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())
+    chosen = cluster.select(options.limit) if options.limit else cluster.machines
+    return Site(cluster, workspace, state, chosen)
+
+
+def require_lab(cluster: Cluster) -> None:
+    """With the lab down its addresses would lead somewhere else."""
+    if not running(cluster.name):
+        raise LabError(
+            f"the lab {cluster.name} is not up; no address was contacted", hint=f"hardway lab up -i {cluster.path}"
+        )
+
+
+def _lookup(host: str) -> IPv4Address:
+    answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
+    return IPv4Address(answers[0][4][0])
