@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from hardway.artifacts.build import host_arch
+from hardway.artifacts.bundle import System, refuse_place, write
+from hardway.artifacts.catalogue import ARCHES, Arch
+from hardway.artifacts.get import names_of, publisher
+from hardway.artifacts.get import table as rows_of
+from hardway.artifacts.packages import fetch, refuse_without_tools
+from hardway.artifacts.recording import record
+from hardway.artifacts.stock import stock
+from hardway.artifacts.store import Blob, default_store
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
+from hardway.cli.running import resolver, shown
+from hardway.cli.site import inventory
+from hardway.console.tables import table
+from hardway.debian import SUITES
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.hosts import packages
+from hardway.engine.guards import first_state
+from hardway.engine.resolver import Resolver
+from hardway.errors import UsageError
+from hardway.events import Note, discard
+from hardway.inventory.model import Cluster
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from hardway.artifacts.bundle import System
-    from hardway.artifacts.catalogue import Arch
-    from hardway.artifacts.store import Blob
-    from hardway.engine.resolver import Resolver
-    from hardway.inventory.model import Cluster
-
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(add_completion=False, invoke_without_command=True)
 
 
 @app.callback()
@@ -34,15 +46,6 @@ def _table(
     """Every component: version, architecture, source, digest, size, state."""
     if context.invoked_subcommand:
         return
-    from hardway.artifacts.catalogue import ARCHES
-    from hardway.artifacts.get import table as rows_of
-    from hardway.artifacts.stock import stock
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import resolver
-    from hardway.cli.site import inventory
-    from hardway.console.tables import table
-    from hardway.events import discard
-
     cluster = inventory(options)
     wanted = resolver(options, cluster, default_store(), discard)
     needs = wanted.all_needs([one for one in ARCHES if arch in (None, one)])
@@ -65,12 +68,6 @@ def _get(
     arch: Annotated[Literal["amd64", "arm64"] | None, typer.Option("--arch", help="Default: this computer's")] = None,
 ) -> None:
     """Get everything now, so that init finds it in the cache."""
-    from hardway.artifacts.get import names_of
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import resolver, shown
-    from hardway.cli.site import inventory
-    from hardway.events import Note
-
     cluster, arches = inventory(options), _arches(arch)
     with shown(options) as events:
         wanted = resolver(options, cluster, default_store(), events)
@@ -98,13 +95,6 @@ def _bundle(
     ] = None,
 ) -> None:
     """Binaries, images and the distribution's packages in one file: init --bundle FILE needs no network."""
-    from hardway.artifacts.bundle import refuse_place, write
-    from hardway.artifacts.packages import fetch, refuse_without_tools
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import resolver, shown
-    from hardway.cli.site import inventory
-    from hardway.events import Note
-
     cluster = inventory(options)
     systems, arches = _systems(cluster, packages), _arches(arch)
     # What comes before it takes minutes.
@@ -140,15 +130,6 @@ def _lock(
     arch: Annotated[str | None, typer.Option("--arch", metavar="ARCH,…", help="amd64, arm64. Default: both")] = None,
 ) -> None:
     """Record every file's digest in artifacts.lock, without the files: for versions beyond the catalogue, too."""
-    from hardway.artifacts.catalogue import ARCHES
-    from hardway.artifacts.get import publisher
-    from hardway.artifacts.recording import record
-    from hardway.artifacts.store import default_store
-    from hardway.cli.running import resolver, shown
-    from hardway.cli.site import inventory
-    from hardway.errors import UsageError
-    from hardway.events import Note
-
     cluster = inventory(options)
     with shown(options) as events:
         wanted = resolver(options, cluster, default_store(), events)
@@ -166,10 +147,6 @@ def _lock(
 
 
 def _arches(given: str | None) -> list[Arch]:
-    from hardway.artifacts.build import host_arch
-    from hardway.artifacts.catalogue import ARCHES
-    from hardway.errors import UsageError
-
     named = [host_arch()] if given is None else given.split(",")
     if unknown := [one for one in named if one not in ARCHES]:
         raise UsageError(f"there are no components for {', '.join(unknown)}", hint=f"--arch {','.join(ARCHES)}")
@@ -178,9 +155,6 @@ def _arches(given: str | None) -> list[Arch]:
 
 def _systems(cluster: Cluster, given: str | None) -> list[str]:
     """The distributions whose packages are asked for; a lab's images say which they are."""
-    from hardway.debian import SUITES
-    from hardway.errors import UsageError
-
     if given is None and cluster.lab is not None:
         images = (machine.image or cluster.lab.image for machine in cluster.machines)
         given = ",".join(sorted({image.removesuffix("-minimal") for image in images}))
@@ -200,9 +174,5 @@ def _systems(cluster: Cluster, given: str | None) -> list[str]:
 
 def _packages(cluster: Cluster, resolver: Resolver) -> set[str]:
     """What chapter `hosts` would install on one machine or another."""
-    from hardway.declare.phases.base import Model
-    from hardway.declare.phases.hosts import packages
-    from hardway.engine.guards import first_state
-
     model = Model(cluster, first_state(cluster), resolver.versions)
     return {one.package for machine in cluster.machines for one in packages(model, machine)}

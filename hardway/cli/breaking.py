@@ -8,21 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
-from typing import TYPE_CHECKING
 
+from hardway.cli.site import Site
+from hardway.declare import pki
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.certs import CA_NAMES, certificates
 from hardway.errors import LabError, UsageError
-
-if TYPE_CHECKING:
-    from hardway.cli.site import Site
-    from hardway.inventory.model import Machine
-    from hardway.lab.faults import Fault, Forged
-    from hardway.lab.model import Lab
+from hardway.inventory.model import Machine
+from hardway.lab.breaking import put, require, run
+from hardway.lab.faults import FAULTS, Fault, Forged
+from hardway.lab.lab import power_off
+from hardway.lab.model import Lab
 
 
 def candidates(here: Site) -> list[Fault]:
     """The faults for which this lab has a machine, and that show there."""
-    from hardway.lab.faults import FAULTS
-
     return [one for one in FAULTS if _fits(here, one)]
 
 
@@ -51,9 +51,6 @@ def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
 
 def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> None:
     """Makes the fault. Raises LabError where there is no cluster to break, or a machine does not run."""
-    from hardway.lab.breaking import put, require, run
-    from hardway.lab.lab import power_off
-
     if here.state.etcd != "formed":
         raise LabError("there is no cluster to break yet", hint="hardway init")
     for machine in machines:
@@ -74,10 +71,6 @@ def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> Non
 
 def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
     """A certificate for the machine's own key, signed by the workspace's CA or by one made up for it."""
-    from hardway.declare import pki
-    from hardway.declare.phases.base import Model
-    from hardway.declare.phases.certs import certificates
-
     path = wanted.source.format(name=machine.name)
     [issued] = [one for one in certificates(Model(here.cluster, here.state, {})) if one.path == path]
     values = here.workspace.values()

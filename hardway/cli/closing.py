@@ -7,10 +7,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hardway.artifacts.build import host_arch
 from hardway.artifacts.store import Store
+from hardway.cli.site import Site
 from hardway.console.words import ranges
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import prove as proving
@@ -21,9 +21,6 @@ from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.smoke.smoke import smoke_test, without_network
 from hardway.workspace import Workspace
-
-if TYPE_CHECKING:
-    from hardway.cli.site import Site
 
 PROOF_LIMIT = 120.0
 """Seconds that a cluster just built has until every proof holds."""

@@ -41,7 +41,7 @@ COMMANDS: dict[str, Command] = {
     "init": Command(
         "init",
         DO,
-        "From bare machines to a proved cluster: preflight, every chapter, smoke test. Again: changes nothing.",
+        "Build the cluster: preflight, every chapter, smoke test. A second run changes nothing.",
     ),
     "apply": Command("apply", DO, "Some chapters, or all of them, without preflight and smoke test."),
     "walk": Command(

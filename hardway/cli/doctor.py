@@ -8,25 +8,22 @@ import sys
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
+from hardway.cli.power import switched_off
+from hardway.console.terminal import page_width
+from hardway.console.words import typed
+from hardway.doctor.doctor import diagnosed
+from hardway.doctor.page import doctor_page
+from hardway.errors import DIFFERS, FAILED, OK
+
+app = typer.Typer(add_completion=False)
 
 
-def register(app: typer.Typer, panel: str) -> None:
-    """Adds `doctor` to the tree, below its heading."""
-    app.command(rich_help_panel=panel)(doctor)
-
-
+@app.command()
 @flags(*opt.REACHING)
 def doctor(options: Options) -> None:
     """Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong."""
-    from hardway.cli.power import switched_off
-    from hardway.cli.see import looking, observed
-    from hardway.console.terminal import page_width
-    from hardway.console.words import typed
-    from hardway.doctor.doctor import diagnosed
-    from hardway.doctor.page import doctor_page
-    from hardway.errors import DIFFERS, FAILED, OK
-
     with looking(options, None) as look:
         survey, plan = observed(look)
         found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options, flags
-from hardway.errors import UsageError
-
-if TYPE_CHECKING:
-    from hardway.declare.declaration import Declaration
-    from hardway.declare.phases.base import Model
-    from hardway.explain import Page, TermPage
+from hardway.cli.site import site
+from hardway.console.terminal import page_width
+from hardway.declare.declaration import Declaration
+from hardway.declare.phases.base import Model
+from hardway.engine import planner
+from hardway.errors import HardwayError, UsageError
+from hardway.explain import Book, Page, TermPage, answer, find_known, find_things, names
+from hardway.explain.chapter import Next
+from hardway.explain.pages import told
+from hardway.explain.shell import of_chapter, of_thing, script, whole
 
 Form = Literal["text", "markdown", "json", "shell"]
 
 
-def register(app: typer.Typer, panel: str) -> None:
-    """Adds `explain` to the tree, below its heading."""
-    # A flag copied from a unit is a question, not an option of this command.
-    app.command(rich_help_panel=panel, context_settings={"ignore_unknown_options": True})(explain)
+app = typer.Typer(add_completion=False)
 
 
 def complete_what(context: typer.Context, incomplete: str) -> Iterator[str]:
     """Chapters; then things, flags and values of the inventory that `-i` named, or of the one at hand."""
-    from hardway.errors import HardwayError
-
     yield from (name for name in SUMMARIES if name.startswith(incomplete))
     if len(incomplete) < _ENOUGH:
         return
@@ -46,20 +45,17 @@ _ENOUGH = 2
 
 
 def _names(options: Options) -> Iterator[str]:
-    from hardway.explain import Book, names
-
     yield from names(Book(*declared(options)))
 
 
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
-    from hardway.cli.site import site
-    from hardway.engine import planner
-
     here = site(options, lab_must_run=False)
     return planner.declared(here.cluster, here.state)
 
 
+# A flag copied from a unit is a question, not an option of this command.
+@app.command(context_settings={"ignore_unknown_options": True})
 @flags("inventory", "workspace", "verbose")
 def explain(
     options: Options,
@@ -84,8 +80,6 @@ def explain(
         return
     if everything:
         raise UsageError("--all goes with -o shell", hint="hardway explain --all -o shell")
-    from hardway.console.terminal import page_width
-
     print("\n".join(page(options, what, form, width=page_width())))
 
 
@@ -93,16 +87,11 @@ def page(
     options: Options, what: str | None, form: Literal["text", "markdown", "json"] = "text", *, width: int
 ) -> list[str]:
     """Its lines; raises UsageError, with the nearest names, for what there is nothing to say of."""
-    from hardway.explain.pages import told
-
     return told(_found(options, what), form, width=width, verbose=options.verbose > 0, inventory=options.given)
 
 
 def _found(options: Options, what: str | None) -> Page:
     """What the cluster has of that name; a command of hardway's where it has none, or where there is no cluster yet."""
-    from hardway.errors import HardwayError
-    from hardway.explain import Book, answer, find_known, find_things
-
     command = _command(what)
     try:
         book = Book(*declared(options))
@@ -120,9 +109,6 @@ def _found(options: Options, what: str | None) -> Page:
 
 def _command(name: str | None) -> TermPage | None:
     """A command that is no chapter, in the words of its own help."""
-    from hardway.explain import TermPage
-    from hardway.explain.chapter import Next
-
     if name is None or name in SUMMARIES or name not in COMMANDS:
         return None
     return TermPage(
@@ -135,11 +121,6 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
 
     It is for machines that hold no cluster yet, also where this one has long been formed.
     """
-    from hardway.cli.site import site
-    from hardway.engine import planner
-    from hardway.explain import Book, find_things
-    from hardway.explain.shell import of_chapter, of_thing, script, whole
-
     here = site(options, lab_must_run=False)
     model, declaration = planner.declared(here.cluster, replace(here.state, etcd="absent", etcd_token=""))
     if everything:

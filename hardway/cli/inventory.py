@@ -13,8 +13,16 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
+from hardway.cli.site import inventory, site
+from hardway.console.words import counted
+from hardway.errors import UsageError
+from hardway.inventory.find import DEFAULT
+from hardway.inventory.load import load
+from hardway.inventory.schema import json_schema
+from hardway.inventory.starter import Given, Started, starter
+from hardway.inventory.view import checked, shown, shown_lines
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 Shape = Literal["seven", "small", "single", "stacked", "five", "lab", "lab-small", "lab-single", "vagrant"]
 _ADDRESS = "[NAME=]ADDRESS"
 
@@ -23,10 +31,6 @@ _ADDRESS = "[NAME=]ADDRESS"
 @flags(*opt.EVERY)
 def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
-    from hardway.cli.site import inventory
-    from hardway.console.words import counted
-    from hardway.inventory.view import checked
-
     cluster = inventory(options)
     if options.output == "json":
         print(json.dumps(asdict(checked(cluster)), indent=1))
@@ -42,9 +46,6 @@ def check(options: Options) -> None:
 @flags(*opt.EVERY)
 def show(options: Options) -> None:
     """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
-    from hardway.cli.site import site
-    from hardway.inventory.view import shown, shown_lines
-
     found = shown(site(options, lab_must_run=False).cluster)
     if options.output == "json":
         print(json.dumps(found.to_json(), indent=1))
@@ -69,10 +70,6 @@ def new(
     user: Annotated[str | None, typer.Option("--user", help="Who logs in over SSH")] = None,
 ) -> None:
     """A commented inventory to start from: `hardway inventory new hardway.yaml --shape small`."""
-    from hardway.errors import UsageError
-    from hardway.inventory.load import load
-    from hardway.inventory.starter import Given, Started, starter
-
     text = starter(shape, cluster, Given(controllers or (), workers or (), balancers or ()), user)
     if file is not None:
         # Complete ones come from a clone, where they are called otherwise.
@@ -95,8 +92,6 @@ def new(
 
 
 def _named(file: Path) -> str:
-    from hardway.inventory.find import DEFAULT
-
     return "" if file == Path(DEFAULT) and "HARDWAY_INVENTORY" not in os.environ else f" -i {file}"
 
 
@@ -104,6 +99,4 @@ def _named(file: Path) -> str:
 @flags(*opt.EVERY)
 def schema(options: Options) -> None:
     """The JSON Schema of an inventory, for editors that complete and check while one types."""
-    from hardway.inventory.schema import json_schema
-
     print(json.dumps(json_schema(), indent=2))

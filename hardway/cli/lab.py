@@ -8,36 +8,44 @@ import platform
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import Annotated, get_args
 
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.breaking import any_fault, break_it, chosen
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import split_flags
+from hardway.cli.running import shown
+from hardway.cli.site import site
+from hardway.console.tables import table
+from hardway.console.words import counted
+from hardway.doctor.page import faults_page
+from hardway.errors import LabError, UsageError
+from hardway.events import Note
+from hardway.inventory.find import find
+from hardway.inventory.load import load
+from hardway.lab.faults import FAULTS, fault
+from hardway.lab.lab import down as take_down
+from hardway.lab.lab import power_off as pull
+from hardway.lab.lab import power_on as boot
+from hardway.lab.lab import status as look
+from hardway.lab.lab import up as raise_lab
+from hardway.lab.marker import running
+from hardway.lab.model import FaultSummary, Lab, LabMachine
 from hardway.values import LabImage
+from hardway.workspace import Workspace
 
-if TYPE_CHECKING:
-    from hardway.lab.model import Lab
-
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(add_completion=False, no_args_is_help=True)
 _Machine = Annotated[str, typer.Argument(autocompletion=opt.complete_one_machine)]
 
 
 def _complete_faults(incomplete: str) -> list[str]:
-    from hardway.lab.faults import FAULTS
-
     return [one.name for one in FAULTS if one.name.startswith(incomplete)]
 
 
 def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | None = None) -> Lab:
     """The lab that an inventory describes; `image` for the machines that name none of their own."""
-    from hardway.errors import LabError
-    from hardway.inventory.find import find
-    from hardway.inventory.load import load
-    from hardway.lab.model import Lab, LabMachine
-    from hardway.workspace import Workspace
-
     cluster = load(find(str(inventory) if inventory else None, os.environ, Path.cwd()))
     if cluster.lab is None:
         raise LabError(f"{cluster.path} describes no lab", hint="hardway inventory new lab.yaml --shape lab")
@@ -56,8 +64,6 @@ def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | Non
 def _as_root() -> None:
     """Only the lab needs root; it asks for it by itself. Raises LabError where no lab can be."""
     if platform.system() != "Linux":
-        from hardway.errors import LabError
-
         raise LabError(
             f"a lab's machines are containers and need Linux; this is {platform.system()}",
             hint="machines made by Vagrant (docs/operate/vagrant.md): make vagrant-up; or machines of your own",
@@ -76,11 +82,6 @@ def up(
     ] = None,
 ) -> None:
     """Boot the inventory's machines here; says first what it changes on this computer."""
-    from hardway.cli.running import shown
-    from hardway.console.words import counted
-    from hardway.events import Note
-    from hardway.lab.lab import up as raise_lab
-
     _as_root()
     lab = lab_of(options.inventory, options.workspace, image)
     with shown(options) as events:
@@ -97,10 +98,6 @@ def up(
 @flags(*opt.EVERY)
 def down(options: Options) -> None:
     """Take them down and leave nothing behind: mounts, interfaces, processes, cgroups, sysctls."""
-    from hardway.cli.running import shown
-    from hardway.lab.lab import down as take_down
-    from hardway.workspace import Workspace
-
     _as_root()
     lab = lab_of(options.inventory, options.workspace)
     with shown(options) as events:
@@ -115,9 +112,6 @@ def down(options: Options) -> None:
 @flags(*opt.EVERY)
 def status(options: Options) -> None:
     """Which machines run."""
-    from hardway.console.tables import table
-    from hardway.lab.lab import status as look
-
     found = look(lab_of(options.inventory, options.workspace))
     if options.output == "json":
         print(json.dumps([asdict(one) for one in found], indent=1))
@@ -132,8 +126,6 @@ def status(options: Options) -> None:
 @flags(*opt.EVERY)
 def power_off(options: Options, machine: _Machine) -> None:
     """Pull the plug: no shutdown, the disk stays."""
-    from hardway.lab.lab import power_off as pull
-
     _as_root()
     pull(lab_of(options.inventory, options.workspace), machine)
     _noted(options, f"{machine} is off")
@@ -143,8 +135,6 @@ def power_off(options: Options, machine: _Machine) -> None:
 @flags(*opt.EVERY)
 def power_on(options: Options, machine: _Machine) -> None:
     """Boot it again with the disk it had."""
-    from hardway.lab.lab import power_on as boot
-
     _as_root()
     boot(lab_of(options.inventory, options.workspace), machine)
     _noted(options, f"{machine} is on, and its sshd answers")
@@ -152,9 +142,6 @@ def power_on(options: Options, machine: _Machine) -> None:
 
 def _noted(options: Options, text: str) -> None:
     """Says what was done where a program asked; a person knows."""
-    from hardway.cli.running import shown
-    from hardway.events import Note
-
     if options.output == "json":
         with shown(options) as events:
             events(Note(text))
@@ -169,13 +156,6 @@ def break_(
     any_one: Annotated[bool, typer.Option("--random", help="One of them, without saying which")] = False,
 ) -> None:
     """Break the lab's cluster on purpose: a real fault, for `hardway doctor` and for you to find."""
-    from hardway.cli.breaking import any_fault, break_it, chosen
-    from hardway.cli.site import site
-    from hardway.doctor.page import faults_page
-    from hardway.errors import UsageError
-    from hardway.lab.faults import FAULTS, fault
-    from hardway.lab.model import FaultSummary
-
     if sum((name is not None, listed, any_one)) != 1:
         raise UsageError("say what to break: a NAME, --random, or --list to see them", hint="hardway lab break --list")
     if listed and options.output == "json":
@@ -207,9 +187,6 @@ def ssh(
     command: Annotated[list[str] | None, typer.Argument(metavar="[-- COMMAND…]")] = None,
 ) -> None:
     """A root shell on a lab machine, before any chapter ran."""
-    from hardway.errors import LabError
-    from hardway.lab.marker import running
-
     inventory, words = split_flags(command or [], options.inventory)
     lab = lab_of(inventory, options.workspace)
     address = next((one.address for one in lab.machines if one.name == machine), None)

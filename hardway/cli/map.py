@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
-
-if TYPE_CHECKING:
-    from hardway.map import Map
+from hardway.cli.site import site
+from hardway.engine.planner import declared
+from hardway.errors import UsageError
+from hardway.map import Map, coloured, drawn
+from hardway.map.draw import map_html, map_svg
+from hardway.verify.verification import verified
 
 _FORMATS = (".svg", ".html")
 
 
-def register(app: typer.Typer, panel: str) -> None:
-    """Adds `map` to the tree, below its heading."""
-    app.command("map", rich_help_panel=panel)(map_)
+app = typer.Typer(add_completion=False)
 
 
+@app.command("map")
 @flags(*opt.REACHING)
 def map_(
     options: Options,
@@ -30,12 +35,6 @@ def map_(
     live: Annotated[bool, typer.Option("--live", help="Ask the machines, and mark what verify finds")] = False,
 ) -> None:
     """Machines, ports, and who trusts whom through which CA and certificate, as a picture. Asks no machine."""
-    import json
-    from datetime import UTC, datetime
-
-    from hardway.errors import UsageError
-    from hardway.map.draw import map_html, map_svg
-
     if file is not None and file.suffix not in _FORMATS:
         raise UsageError(f"{file} ends in neither {' nor '.join(_FORMATS)}", hint="hardway map cluster.html")
     if options.limit and not live:
@@ -61,19 +60,11 @@ def _numbers(found: Map) -> set[int]:
 
 
 def _declared(options: Options) -> Map:
-    from hardway.cli.site import site
-    from hardway.engine.planner import declared
-    from hardway.map import drawn
-
     here = site(options, lab_must_run=False)
     return drawn(here.cluster, declared(here.cluster, here.state)[1])
 
 
 def _seen(options: Options) -> Map:
-    from hardway.cli.see import looking, observed
-    from hardway.map import coloured, drawn
-    from hardway.verify.verification import verified
-
     with looking(options, None) as look:
         survey, plan = observed(look)
         declaration = survey.declaration

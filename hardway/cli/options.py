@@ -14,6 +14,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from hardway.cli.chapters import SUMMARIES
+from hardway.console import json_error
+from hardway.errors import HardwayError, Interrupted
+from hardway.inventory.find import find
+from hardway.inventory.load import load
 from hardway.values import ROLES
 
 _INVENTORY = "Inventory file. Default: $HARDWAY_INVENTORY, then ./hardway.yaml"
@@ -34,10 +38,6 @@ def complete_one_machine(context: typer.Context, incomplete: str) -> Iterator[st
 
 
 def _machines(context: typer.Context) -> Iterator[str]:
-    from hardway.errors import HardwayError
-    from hardway.inventory.find import find
-    from hardway.inventory.load import load
-
     given = str(named) if (named := context.params.get("inventory")) else None
     with contextlib.suppress(HardwayError):
         yield from (machine.name for machine in load(find(given, os.environ, Path.cwd())).machines)
@@ -45,6 +45,9 @@ def _machines(context: typer.Context) -> Iterator[str]:
 
 def complete_phases(incomplete: str) -> Iterator[str]:
     yield from (name for name in SUMMARIES if name.startswith(incomplete))
+
+
+Chapters = Annotated[list[str] | None, typer.Argument(metavar="[CHAPTER]…", autocompletion=complete_phases)]
 
 
 Inventory = Annotated[
@@ -143,15 +146,11 @@ CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep", "skip_unreach
 @contextlib.contextmanager
 def _told(form: str) -> Iterator[None]:
     """Who asked for JSON gets errors as JSON, too, on standard output like all the rest."""
-    from hardway.errors import HardwayError, Interrupted
-
     try:
         yield
     except (HardwayError, KeyboardInterrupt) as error:
         if form != "json":
             raise
-        from hardway.console import json_error
-
         told = error if isinstance(error, HardwayError) else Interrupted("interrupted")
         json_error(told, sys.stdout)
         sys.exit(told.exit_code)

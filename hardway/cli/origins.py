@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from hardway.artifacts import recording
 from hardway.artifacts.bundle import Bundle, read
 from hardway.artifacts.catalogue import ARCHES, releases_for
 from hardway.artifacts.get import names_of, needs_for
@@ -21,11 +22,9 @@ def refuse_unlocked(options: Options, cluster: Cluster) -> None:
     """
     kubernetes, others = cluster.kubernetes, cluster.artifacts.versions
     if options.bundle is None and any(not one.catalogued for one in releases_for(kubernetes, others).values()):
-        from hardway.artifacts.recording import refuse_unlocked, unlocked
-
         lock = lock_of(cluster)
         each = [needs_for(kubernetes, arch, names_of(kubernetes), others) for arch in ARCHES]
-        refuse_unlocked(min(each, key=lambda needs: len(unlocked(needs, lock))), lock)
+        recording.refuse_unlocked(min(each, key=lambda needs: len(recording.unlocked(needs, lock))), lock)
 
 
 def go_through_proxy(cluster: Cluster) -> None:

@@ -4,33 +4,26 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from hardway.errors import HardwayError
-    from hardway.inventory.model import Cluster
+from hardway.errors import HardwayError, Unreachable
+from hardway.inventory.model import Cluster
+from hardway.lab.marker import running
 
 
 def switched_off(cluster: Cluster) -> list[str]:
     """Machines of a lab that do not run; none where there is no lab."""
-    from hardway.lab.marker import running
-
     alive = running(cluster.name) or {} if cluster.lab is not None else None
     return [one.name for one in cluster.machines if alive is not None and one.name not in alive]
 
 
 def require(cluster: Cluster, name: str) -> None:
     """Raises Unreachable where the machine is one of a lab, and is off."""
-    from hardway.errors import Unreachable
-
     if name in switched_off(cluster):
         raise Unreachable("is switched off", machine=name, hint=_hint(cluster, name))
 
 
 def hint(cluster: Cluster, errors: Iterable[HardwayError]) -> None:
     """Gives those that are about a machine that is off the next move that helps."""
-    from hardway.errors import Unreachable
-
     off = switched_off(cluster)
     for error in errors:
         if isinstance(error, Unreachable) and error.machine in off:
@@ -40,8 +33,6 @@ def hint(cluster: Cluster, errors: Iterable[HardwayError]) -> None:
 @contextlib.contextmanager
 def hinting(cluster: Cluster) -> Iterator[None]:
     """The same for what is raised within."""
-    from hardway.errors import HardwayError
-
     try:
         yield
     except HardwayError as error:

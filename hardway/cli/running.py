@@ -20,21 +20,17 @@ from hardway.cli.site import Site, site
 from hardway.console import console, hold, run_log, tee
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
-from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
-from hardway.declare.phases.base import Model
 from hardway.engine import blockers
 from hardway.engine.planner import Plan, Selection, before_contact
 from hardway.engine.resolver import Resolver
-from hardway.engine.session import Access, Session, holder, lock, observe, opened
+from hardway.engine.session import Access, Session, holder, lock, opened
 from hardway.errors import HardwayError, UsageError
 from hardway.events import RunFinished, RunStarted, Sink, discard
 from hardway.inventory.model import Cluster
 from hardway.operations.apply import Confirm, Incomplete, Request, apply, require_reached
-from hardway.preflight.preflight import preflight
 from hardway.preview.page import counts, plan_page
 from hardway.preview.plan import preview
-from hardway.rules import Finding
 from hardway.workspace import Workspace
 
 
@@ -205,27 +201,6 @@ def _asks(options: Options, session: Session, names: Sequence[str], wanted: Reso
         return confirm("\n".join([*lines, "", counts(shown_plan), question]), session.events)
 
     return ask
-
-
-def look(options: Options, command: str) -> tuple[Site, list[Finding]]:
-    """`preflight` alone: connects, looks, changes nothing."""
-    here = site(options)
-    with (
-        hinting(here.cluster),
-        shown(options) as events,
-        opened(
-            here.cluster,
-            here.workspace,
-            here.chosen,
-            access=access(options, events),
-            events=events,
-            forks=options.forks,
-        ) as session,
-    ):
-        versions = resolver(options, here.cluster, default_store(), events).versions
-        declaration = declare(Model(here.cluster, here.state, versions))
-        views = observe(session, declaration, session.machines)
-        return here, preflight(session, views, here.cluster)
 
 
 def span(first: str | None, last: str | None) -> tuple[str, ...]:

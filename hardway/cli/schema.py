@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -9,19 +10,18 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
+from hardway.errors import UsageError
+from hardway.schemas import names
+from hardway.schemas import schema as read
 
-
-def register(app: typer.Typer, panel: str) -> None:
-    """Adds `schema` to the tree, below its heading."""
-    app.command(rich_help_panel=panel)(schema)
+app = typer.Typer(add_completion=False)
 
 
 def _complete(incomplete: str) -> Iterator[str]:
-    from hardway.schemas import names
-
     yield from (name for name in names() if name.startswith(incomplete))
 
 
+@app.command()
 @flags(*opt.EVERY)
 def schema(
     options: Options,
@@ -30,12 +30,6 @@ def schema(
     ] = None,
 ) -> None:
     """The JSON Schema of what -o json prints: `events` of any run, else the document of a command."""
-    import json
-
-    from hardway.errors import UsageError
-    from hardway.schemas import names
-    from hardway.schemas import schema as read
-
     if name is None:
         titles = {one: read(one)["title"] for one in names()}
         if options.output == "json":

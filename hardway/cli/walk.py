@@ -7,29 +7,39 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.breaking import any_fault, break_it, chosen
 from hardway.cli.chapters import SUMMARIES
+from hardway.cli.explain import declared, page, typed
+from hardway.cli.lab import lab_of
+from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
+from hardway.cli.power import switched_off
+from hardway.cli.preflight import look
+from hardway.cli.running import run, span
+from hardway.cli.site import site
+from hardway.cli.walking import Grade, Walk
+from hardway.console.talk import Talk
+from hardway.console.terminal import page_width
+from hardway.doctor.doctor import diagnosed
+from hardway.doctor.page import doctor_page
+from hardway.errors import UsageError
+from hardway.explain.prose import Gain, gains
+from hardway.inventory.model import Cluster
+from hardway.preview.plan import Preview
+from hardway.rules import Finding
+from hardway.verify.verification import verified
+from hardway.walk import Place, hints
+from hardway.workspace import WALK, Workspace
 
-if TYPE_CHECKING:
-    from hardway.cli.walking import Grade
-    from hardway.explain.prose import Gain
-    from hardway.inventory.model import Cluster
-    from hardway.preview.plan import Preview
-    from hardway.rules import Finding
-    from hardway.walk import Place
-    from hardway.workspace import Workspace
+app = typer.Typer(add_completion=False)
 
 
-def register(app: typer.Typer, panel: str) -> None:
-    """Adds `walk` to the tree, below its heading."""
-    app.command(rich_help_panel=panel)(walk)
-
-
+@app.command()
 @flags("yes", *(name for name in opt.REACHING if name != "limit"), *opt.GETTING, "adopt")
 def walk(
     options: Options,
@@ -43,14 +53,6 @@ def walk(
     Answers, of which the first letter is enough: apply, type (then done, hint, shell, files, back), skip, next,
     explain WHAT, quit.
     """
-    from hardway.cli.running import span
-    from hardway.cli.site import site
-    from hardway.cli.walking import Walk
-    from hardway.console.talk import Talk
-    from hardway.console.terminal import page_width
-    from hardway.errors import UsageError
-    from hardway.walk import Place
-
     if first and restart:
         raise UsageError("--from and --restart say different things", hint="leave one of them out")
     if first:
@@ -67,9 +69,6 @@ def walk(
 
 def load(workspace: Workspace) -> Place:
     """Where the last walk was left; the beginning where there was none."""
-    from hardway.walk import Place
-    from hardway.workspace import WALK
-
     path = workspace.root / WALK
     return Place.from_json(path.read_text(encoding="utf-8"), str(path)) if path.exists() else Place()
 
@@ -91,54 +90,34 @@ class Real:
         return self.options.given
 
     def keep(self, place: Place) -> None:
-        from hardway.workspace import WALK
-
         self.folder.create()
         self.folder.write(WALK, place.to_json().encode(), 0o600)
 
     def explain(self, what: str) -> list[str]:
-        from hardway.cli.explain import page
-        from hardway.console.terminal import page_width
-
         return page(self.options, what, width=page_width())
 
     def preflight(self) -> Sequence[Finding]:
-        from hardway.cli.running import look
-
-        return look(self.options, "preflight")[1]
+        return look(self.options)[1]
 
     def plan(self, phase: str) -> tuple[Preview, float]:
-        from hardway.cli.see import looking, observed
-
         with looking(self.options, [phase]) as look:
             return observed(look)[1], look.seconds
 
     def apply(self, phase: str, *, adopt: bool, expect: str | None) -> None:
-        from hardway.cli.running import run
-
         # It was asked already, and just this plan was agreed to.
         run(replace(self.options, yes=True, adopt=adopt, expect=expect), phase, (phase,), whole=False)
 
     def grade(self, phase: str) -> Grade:
-        from hardway.cli.see import looking, observed
-        from hardway.cli.walking import Grade
-        from hardway.verify.verification import verified
-        from hardway.walk import hints
-
         with looking(self.options, [phase]) as look:
             survey, plan = observed(look)
             found = verified(look.session, survey, plan)
             return Grade(found, hints(found, survey, look.here.cluster), look.seconds)
 
     def shell(self, phase: str) -> list[str]:
-        from hardway.cli.explain import typed
-
         return typed(self.options, phase).splitlines()
 
     def files(self, phase: str) -> list[str]:
         """Where the chapter's files are now: what is typed takes them from there."""
-        from hardway.cli.see import looking, observed
-
         with looking(self.options, [phase]) as look:
             survey, _ = observed(look)
             architectures = {name: view.facts.arch for name, view in survey.views.items()}
@@ -154,28 +133,15 @@ class Real:
         return told or ["This chapter lacks none."]
 
     def gains(self, station: str) -> Sequence[Gain]:
-        from hardway.cli.explain import declared
-        from hardway.explain.prose import gains
-
         model, _ = declared(self.options)
         return [one for one in gains(model) if one.phase == station]
 
     def break_something(self) -> None:
-        from hardway.cli.breaking import any_fault, break_it, chosen
-        from hardway.cli.lab import lab_of
-        from hardway.cli.site import site
-
         here = site(self.options)
         fault = any_fault(here, root=os.geteuid() == 0)
         break_it(lab_of(self.options.inventory, self.options.workspace), here, fault, chosen(here, fault, None))
 
     def doctor(self) -> tuple[bool, list[str]]:
-        from hardway.cli.power import switched_off
-        from hardway.cli.see import looking, observed
-        from hardway.console.terminal import page_width
-        from hardway.doctor.doctor import diagnosed
-        from hardway.doctor.page import doctor_page
-
         with looking(self.options, list(SUMMARIES)) as look:
             survey, plan = observed(look)
             found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))

@@ -1,8 +1,12 @@
 """The command `hardway`, run in this process."""
 
 import sys
+from typing import Any
 
 import pytest
+import typer.main
+
+from hardway.cli.app import app, load
 
 
 def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -17,3 +21,10 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
         code = end.code
     said = capsys.readouterr()
     return code if isinstance(code, int) else int(code is not None), said.out, said.err
+
+
+def tree() -> Any:
+    """The whole tree of commands, each from its own file."""
+    group: Any = typer.main.get_group(app)
+    group.commands = {name: load(name) for name in group.commands}
+    return group

@@ -9,7 +9,7 @@ import pytest
 from test_cli_see import EMPTY
 from typer.testing import CliRunner, Result
 
-from hardway.cli import running, see
+from hardway.cli import running, verify
 from hardway.cli.app import app
 from hardway.cli.options import Options
 from hardway.cli.site import site
@@ -183,7 +183,7 @@ def test_a_machine_that_was_not_seen_is_told_with_the_next_move(capsys: pytest.C
     gone = replace(NONE, made="by hand", unobserved=(Unobserved("hand", "no answer", "", "is it up?"),))
     assert rules_page(gone, seconds=1.0)[-2:] == ["Next", "  hardway preflight -l hand"]
     with pytest.raises(SystemExit) as ended:
-        see._tell(Options(), gone, 1.0)
+        verify._tell(Options(), gone, 1.0)
     assert ended.value.code == FAILED
     assert "no answer" in capsys.readouterr().out
 

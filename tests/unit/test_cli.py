@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import typer.main
-from in_process import ran
+from in_process import ran, tree
 
 from hardway import __version__
-from hardway.cli.app import app
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.declare.phases import PHASE_NAMES
@@ -30,7 +28,10 @@ machines:
   w0: {role: worker, address: 192.0.2.20, ssh: {host: 127.0.0.3, port: 1}}
 """
 Run = Callable[..., "Ran"]
-HEAVY = ("fabric", "paramiko", "pydantic", "jinja2", "cryptography", "yaml", "httpx", "zstandard")
+HEAVY = (
+    "fabric", "paramiko", "pydantic", "jinja2", "cryptography", "yaml", "httpx", "zstandard", "rich.live",
+    "hardway.cli.options", *(f"hardway.cli.{command.module}" for command in COMMANDS.values()),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,7 @@ def test_the_light_table_of_chapters_is_the_real_one() -> None:
 
 
 def test_every_command_is_listed_with_the_first_line_of_its_own_help() -> None:
-    tree = typer.main.get_group(app)
-    own = {name: (command.help or "").splitlines()[0] for name, command in tree.commands.items()}
+    own = {name: command.help.splitlines()[0].strip() for name, command in tree().commands.items()}
     assert own == {name: command.summary.strip() for name, command in COMMANDS.items()}
 
 
@@ -186,7 +186,7 @@ def test_a_fault_of_our_own_is_no_traceback_either(hardway: Run, monkeypatch: py
     def fail(*words: object, **flags: object) -> None:
         raise RuntimeError("boom")
 
-    monkeypatch.setattr("hardway.cli.running.run", fail)
+    monkeypatch.setattr("hardway.cli.init.run", fail)
     ran = hardway("init")
     assert ran.returncode == 1
     assert "RuntimeError: boom" in ran.stderr
@@ -198,7 +198,7 @@ def test_an_interrupt_says_that_the_same_command_goes_on(hardway: Run, monkeypat
     def interrupted(*words: object, **flags: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hardway.cli.running.run", interrupted)
+    monkeypatch.setattr("hardway.cli.init.run", interrupted)
     ran = hardway("init")
     assert ran.returncode == 130
     assert "interrupted" in ran.stderr

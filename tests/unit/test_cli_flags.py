@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 import pytest
-import typer.main
+from in_process import tree
 
-from hardway.cli.app import app
 from hardway.cli.chapters import SUMMARIES
 
 PAGE = Path(__file__).parents[2] / "docs/decisions/flags.md"
@@ -24,7 +23,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
         yield from leaves(one, (*path, name))
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+COMMANDS = dict(leaves(tree()))
 
 
 def untaken(page: str) -> dict[str, set[str]]:

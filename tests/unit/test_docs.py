@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 import yaml
+from in_process import tree
 
-from hardway.cli.app import app
 from hardway.cli.chapters import SUMMARIES
 from hardway.inventory.load import load
 from hardway.inventory.schema import json_schema
@@ -71,7 +70,7 @@ def mentioned(page: Path) -> Iterator[str]:
             yield words
 
 
-TREE: Any = typer.main.get_command(app)
+TREE: Any = tree()
 
 
 def arguments(line: str) -> list[str]:
