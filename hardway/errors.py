@@ -125,5 +125,9 @@ class WorkspaceError(HardwayError):
     """The operator's folder is missing, older than the cluster, or damaged."""
 
 
+class JournalError(MachineError):
+    """A machine's journal is damaged, or was written by a newer hardway."""
+
+
 class LabError(HardwayError):
     """The lab on this computer could not be raised, found or taken down."""

@@ -1,8 +1,8 @@
 """The journal of a machine: what hardway put there, written before it is done.
 
-Lines of JSON in /var/lib/hardway/ledger.jsonl, only appended to while a run is under way: `intent`
-before the first rename of a chapter, `done` after its last step, `gone` after a removal. At the end
-of a run it is rewritten in one piece, with an index from (size, mtime, ctime, inode) to digest,
+Lines of JSON in /var/lib/hardway/journal.jsonl, the first of which says their format. They are only appended to while
+a run is under way: `intent` before the first rename of a phase, `done` after its last step, `gone` after a removal.
+At the end of a run it is written again in one piece, with an index from (size, mtime, ctime, inode) to digest,
 so that a file that nobody touched is not hashed again, and with a digest of what was declared, so that
 what another version of hardway declares can be told from what somebody changed. It is no resource.
 """
@@ -10,14 +10,20 @@ what another version of hardway declares can be told from what somebody changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import hardway
+from hardway.errors import JournalError
 
+FORMAT = 2
 FOLDER = "/var/lib/hardway"
-PATH = f"{FOLDER}/ledger.jsonl"
+PATH = f"{FOLDER}/journal.jsonl"
+FORMER_PATH = f"{FOLDER}/ledger.jsonl"
+"""Where format 1 was kept. It is read while there is no other, and goes when the journal is next written."""
+CAT = f"if [ -r {PATH} ]; then cat {PATH}; elif [ -r {FORMER_PATH} ]; then cat {FORMER_PATH}; fi"
+"""Prints the journal from either place; nothing where there is none."""
 STATE_PATH = f"{FOLDER}/state.json"
 
 DIGITS = 16
@@ -46,6 +52,8 @@ class Journal:
     open: frozenset[str] = frozenset()
     index: Mapping[str, tuple[list[Any], str]] = field(default_factory=dict)
     declared: Declared | None = None
+    format: int = field(default=1, compare=False)
+    """Of the file that was read; a journal that is not there yet has none of today's."""
 
     def digest(self, path: str, identity: list[Any]) -> str | None:
         """The digest of a file that has not moved since it was noted."""
@@ -53,34 +61,93 @@ class Journal:
         return noted[1] if noted and noted[0] == identity else None
 
 
-def read(text: str) -> Journal:
-    """Folds the lines; a last line that was cut off (no power, no disk) is passed over."""
-    entries: dict[str, Entry] = {}
-    begun: set[str] = set()
-    index: dict[str, tuple[list[Any], str]] = {}
+class _Newer(Exception):
+    """Something that this hardway does not know."""
+
+
+@dataclass
+class _Fold:
+    """A journal while its lines are read, one after another."""
+
+    format: int = 1
+    by: str = ""
+    entries: dict[str, Entry] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    index: dict[str, tuple[list[Any], str]] = field(default_factory=dict)
     declared: Declared | None = None
-    for line in text.splitlines():
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Raises KeyError, TypeError or ValueError for a record that is none."""
+        match record["op"]:
+            case "format":
+                self.format, self.by = int(record["format"]), record["by"]
+                if self.format > FORMAT:
+                    raise _Newer(f"format {self.format}, and this one reads up to format {FORMAT}")
+            case "intent":
+                self.entries[record["key"]] = dict(record["entry"])
+                self.open.add(record["key"])
+            case "done":
+                self.open.discard(record["key"])
+            case "gone":
+                self.entries.pop(record["key"], None)
+                self.open.discard(record["key"])
+            case "index":
+                self.index[record["path"]] = (record["identity"], record["digest"])
+            case "declared":
+                self.declared = Declared(record["by"], record["inventory"], record["digests"])
+            case unknown:
+                raise _Newer(f"record {unknown}")
+
+
+def read(text: str, machine: str = "") -> Journal:
+    """Folds the lines; a line that was cut off (no power, no disk) is passed over.
+
+    Raises JournalError, with the machine, file and line, for a record that is none or that only a newer hardway writes.
+    """
+    fold = _Fold()
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             record = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(record, dict):
-            continue
-        key = record.get("key", "")
-        match record.get("op"):
-            case "intent":
-                entries[key] = record["entry"]
-                begun.add(key)
-            case "done":
-                begun.discard(key)
-            case "gone":
-                entries.pop(key, None)
-                begun.discard(key)
-            case "index":
-                index[record["path"]] = (record["identity"], record["digest"])
-            case "declared":
-                declared = Declared(record["by"], record["inventory"], record["digests"])
-    return Journal(entries, frozenset(begun), index, declared)
+        try:
+            for earlier in range(fold.format, FORMAT):
+                record = MIGRATIONS[earlier](record)
+            fold.add(record)
+        except _Newer as error:
+            version = f" ({fold.by})" if fold.by else ""
+            raise JournalError(
+                f"{_file(fold)} was written by a newer hardway{version}: line {number}: {error}",
+                machine=machine or None,
+                hint=f"use hardway {fold.by or 'in that version'}, or a newer one; nothing was changed",
+            ) from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"{_file(fold)} is damaged: line {number} is no record: {line[:_SHOWN]}",
+                machine=machine or None,
+                hint="restore that file from a backup of the machine; nothing was changed",
+            ) from error
+    return Journal(fold.entries, frozenset(fold.open), fold.index, fold.declared, fold.format)
+
+
+_SHOWN = 80
+"""Characters of a damaged line that an error quotes."""
+
+
+def _file(fold: _Fold) -> str:
+    return PATH if fold.format > 1 else FORMER_PATH
+
+
+def _to_2(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An entry of format 1 said `chapter` where it says `phase` now."""
+    if record["op"] != "intent":
+        return record
+    entry = {("phase" if name == "chapter" else name): value for name, value in record["entry"].items()}
+    return {**record, "entry": entry}
+
+
+MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _to_2}
+"""By format, what makes of one of its records that of the next format (docs/decisions/0004-journal-and-state.md)."""
 
 
 def intent(key: str, phase: str, entry: Entry) -> str:
@@ -96,8 +163,8 @@ def gone(key: str) -> str:
 
 
 def written(journal: Journal, stats: Iterable[tuple[str, list[Any], str]]) -> str:
-    """The whole journal, rewritten; `stats` are (path, identity, digest) as seen after the run."""
-    lines = []
+    """The whole journal in one piece; `stats` are (path, identity, digest) as seen after the run."""
+    lines = [_line({"op": "format", "format": FORMAT, "by": hardway.__version__})]
     for key, entry in journal.entries.items():
         lines.append(_line({"op": "intent", "key": key, "entry": entry}))
         if key not in journal.open:
@@ -106,6 +173,11 @@ def written(journal: Journal, stats: Iterable[tuple[str, list[Any], str]]) -> st
     if journal.declared is not None:
         lines.append(_line({"op": "declared", **asdict(journal.declared)}))
     return "\n".join(lines) + "\n"
+
+
+def rewritten(journal: Journal) -> str:
+    """The whole journal as it was read, in today's format."""
+    return written(journal, [(path, identity, digest) for path, (identity, digest) in journal.index.items()])
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""State: what was decided and begun. It lies between the inventory (what is wanted) and the phases.
+"""State: what was decided and has begun. It lies between the inventory (what is wanted) and the phases.
 
 It is kept in the workspace and beside every machine's journal. The generation grows with each
 change, so that an operator whose workspace is older than a machine's copy is refused.
@@ -7,26 +7,35 @@ change, so that an operator whose workspace is older than a machine's copy is re
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Network
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, get_args
 
+import hardway
 from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster
+from hardway.values import ROLES
 
-EtcdState = Literal["absent", "begun", "formed"]
-FORMAT = 1
+EtcdState = Literal["absent", "bootstrapping", "initialized"]
+FORMAT = 2
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Node:
-    """A machine's place in the cluster. `machine_id` is empty before it was first seen."""
+    """A machine's place in the cluster.
+
+    `machine_id` is empty before it was first seen, `kubernetes` (a version) before everything there was as declared.
+    `leaving`: it is being removed.
+    """
 
     roles: tuple[str, ...]
     address: str
     machine_id: str = ""
     pod_cidr: str | None = None
+    kubernetes: str = ""
+    leaving: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,20 +48,31 @@ class Authority:
 
 @dataclass(frozen=True)
 class KeyGenerations:
-    """The generations of a key pair: those whose signatures are believed, in order, and the one that signs."""
+    """The generations of a key pair: those whose signatures are accepted, in order, and the one that signs."""
 
     trusted: tuple[int, ...] = (1,)
     signing: int = 1
 
 
 @dataclass(frozen=True)
-class State:
-    """Values that must not change by the way.
+class OperationState:
+    """An operation that has begun and not ended: the stage under way, who began it, and when (ISO 8601, UTC)."""
 
-    `fixed` holds settings that a living cluster cannot change by an ordinary run (ranges, domain).
-    `proved` is the generation at which the smoke test last passed. `authorities` goes by the name of a CA
-    (`kubernetes`, `etcd`, `front-proxy`) and holds only what was rotated; `encryption_keys` are names, and the first
-    one writes.
+    name: str
+    arguments: tuple[str, ...]
+    stage: str
+    by: str
+    since: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Values that change by a command made for that, and never as a side effect.
+
+    `fixed` holds settings that a running cluster cannot change by an ordinary run (ranges, domain). `authorities` holds
+    the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
+    which writes. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
+    passed.
     """
 
     cluster: str
@@ -63,29 +83,40 @@ class State:
     etcd_token: str = ""
     kubernetes: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
-    proved: int = -1
     authorities: Mapping[str, Authority] = field(default_factory=dict)
     service_account_keys: KeyGenerations = KeyGenerations()
     encryption_keys: tuple[str, ...] = ("key1",)
+    operation: OperationState | None = None
+    smoke_tested: int = -1
 
     def authority(self, name: str) -> Authority:
+        """The generations of a CA, also of one that was never rotated."""
         return self.authorities.get(name, Authority())
 
     def to_json(self) -> str:
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1, sort_keys=True) + "\n"
+        raw = {"format": FORMAT, "hardway": hardway.__version__, **asdict(self)}
+        return json.dumps(raw, indent=1, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> State:
-        """Raises WorkspaceError where the text is damaged or of a newer hardway."""
+        """Reads this format and every earlier one. `where` names the file in errors.
+
+        Raises WorkspaceError where the text is damaged, or has what only a newer hardway can have written.
+        """
+        version = ""
         try:
             raw: dict[str, Any] = json.loads(text)
-            if raw.pop("format") > FORMAT:
-                raise WorkspaceError(f"{where} was written by a newer hardway", hint="use that version, or a newer one")
-            nodes = {name: Node(**{**node, "roles": tuple(node["roles"])}) for name, node in raw.pop("nodes").items()}
-            rotated = {name: Authority(**_tuples(one)) for name, one in raw.pop("authorities", {}).items()}
-            tokens = KeyGenerations(**_tuples(raw.pop("service_account_keys", {})))
-            keys = tuple(raw.pop("encryption_keys", ("key1",)))
-            return cls(nodes=nodes, authorities=rotated, service_account_keys=tokens, encryption_keys=keys, **raw)
+            number, version = raw.pop("format"), raw.pop("hardway", "")
+            if number > FORMAT:
+                raise _Newer(f"format {number}, and this one reads up to format {FORMAT}")
+            for earlier in range(number, FORMAT):
+                raw = MIGRATIONS[earlier](raw)
+            return _state(raw)
+        except _Newer as error:
+            raise WorkspaceError(
+                f"{where} was written by a newer hardway{f' ({version})' if version else ''}: {error}",
+                hint=f"use hardway {version}, or a newer one" if version else "use that version, or a newer one",
+            ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise WorkspaceError(f"{where} is damaged: {error}", hint="restore it from a backup") from error
 
@@ -96,8 +127,51 @@ class State:
         return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
 
 
-def _tuples(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()}
+class _Newer(Exception):
+    """Something that this hardway does not know."""
+
+
+def _to_2(raw: Mapping[str, Any]) -> dict[str, Any]:
+    names = {"roster": "nodes", "proved": "smoke_tested"}
+    migrated = {names.get(name, name): value for name, value in raw.items()}
+    stages = {"begun": "bootstrapping", "formed": "initialized"}
+    migrated["etcd"] = stages.get(raw["etcd"], raw["etcd"])
+    return migrated
+
+
+MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2}
+"""By format, what makes of its dictionary that of the next format. Pure; docs/decisions/0004-journal-and-state.md."""
+
+
+def _state(raw: Mapping[str, Any]) -> State:
+    found = dict(raw)
+    found["nodes"] = {name: _node(name, node) for name, node in raw["nodes"].items()}
+    rotated = raw.get("authorities", {})
+    found["authorities"] = {name: _known(Authority, one, f"authorities.{name}") for name, one in rotated.items()}
+    found["service_account_keys"] = _known(KeyGenerations, raw.get("service_account_keys", {}), "service_account_keys")
+    if raw.get("operation") is not None:
+        found["operation"] = _known(OperationState, raw["operation"], "operation")
+    state = _known(State, found)
+    if str(state.etcd) not in get_args(EtcdState):
+        raise _Newer(f"etcd: {state.etcd}")
+    return state
+
+
+def _node(name: str, raw: Mapping[str, Any]) -> Node:
+    node = _known(Node, raw, f"nodes.{name}")
+    unknown = sorted(set(node.roles) - set(ROLES))
+    if unknown:
+        raise _Newer(f"nodes.{name}.roles: {', '.join(unknown)}")
+    return node
+
+
+def _known(kind: Callable[..., T], raw: Mapping[str, Any], where: str = "") -> T:
+    """The value of a dictionary that must not hold more than `kind` has fields; JSON's lists become tuples."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    unknown = [f"{where}.{name}".lstrip(".") for name in sorted(raw.keys() - names)]
+    if unknown:
+        raise _Newer(f"unknown field {', '.join(unknown)}")
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
 
 
 def fixed_values(cluster: Cluster) -> dict[str, str]:
@@ -111,7 +185,7 @@ def fixed_values(cluster: Cluster) -> dict[str, str]:
 
 
 def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> dict[str, Node]:
-    """The roster that follows from the inventory and from what was seen of the machines."""
+    """The nodes that follow from the inventory and from what was seen of the machines."""
     nodes = {}
     for machine in cluster.machines:
         before = state.nodes.get(machine.name)
@@ -120,6 +194,8 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
             address=str(machine.address),
             machine_id=machine_ids.get(machine.name) or (before.machine_id if before else ""),
             pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
+            kubernetes=before.kubernetes if before else "",
+            leaving=before.leaving if before else False,
         )
     return nodes
 

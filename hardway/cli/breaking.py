@@ -12,7 +12,7 @@ from operator import attrgetter
 from hardway.cli.site import Site
 from hardway.declare import pki
 from hardway.declare.phases.base import Model
-from hardway.declare.phases.certs import CA_NAMES, certificates
+from hardway.declare.phases.certs import certificates
 from hardway.errors import LabError, UsageError
 from hardway.inventory.model import Machine
 from hardway.lab.breaking import put, require, run
@@ -51,7 +51,7 @@ def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
 
 def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> None:
     """Makes the fault. Raises LabError where there is no cluster to break, or a machine does not run."""
-    if here.state.etcd != "formed":
+    if here.state.etcd != "initialized":
         raise LabError("there is no cluster to break yet", hint="hardway init")
     for machine in machines:
         require(lab, machine.name)

@@ -55,7 +55,7 @@ def prove(
     elif "smoke-test" in phases:
         proving.require(smoke_test(session, here.cluster, versions))
         if set(phases) == set(PHASE_NAMES):
-            here.workspace.save_state(replace(outcome.state, proved=outcome.state.generation))
+            here.workspace.save_state(replace(outcome.state, smoke_tested=outcome.state.generation))
 
 
 def _put_off(session: Session, what: str, hint: str, *, whole: bool) -> None:

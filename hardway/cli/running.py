@@ -163,7 +163,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
         )
         everywhere = here.everywhere and not outcome.skipped
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
-        if not whole or outcome.changes or outcome.state.proved < outcome.state.generation:
+        if not whole or outcome.changes or outcome.state.smoke_tested < outcome.state.generation:
             prove(session, here, outcome, phases, wanted.versions, whole=whole, everywhere=everywhere)
         if outcome.skipped:
             raise Incomplete(outcome.skipped, again)

@@ -70,7 +70,7 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
     ids = {name: view.facts.machine_id for name, view in views.items()}
     return advanced(
         state,
-        etcd="formed",
+        etcd="initialized",
         kubernetes=first.version,
         fixed=fixed(first),
         nodes=nodes_of(session.cluster, state, ids),

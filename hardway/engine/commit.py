@@ -72,8 +72,8 @@ def commit(session: Session, state: State, views: Mapping[str, View], touched: s
 
 
 def _is_current(text: str, state: State) -> bool:
-    # What was proved is the operator's note: it is no reason to write to a machine.
-    return bool(text) and replace(State.from_json(text, "state.json"), proved=state.proved) == state
+    # When the smoke test passed is the operator's note: it is no reason to write to a machine.
+    return bool(text) and replace(State.from_json(text, "state.json"), smoke_tested=state.smoke_tested) == state
 
 
 def _settled(journal: Journal) -> Journal:

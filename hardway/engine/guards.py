@@ -36,7 +36,7 @@ def first_state(cluster: Cluster) -> State:
 def foreseen(state: State, phases: Collection[str]) -> State:
     """The State under which a run of these phases declares: an etcd that is absent begins."""
     if state.etcd == "absent" and "etcd" in phases:
-        return replace(state, etcd="begun", etcd_token=TOKEN)
+        return replace(state, etcd="bootstrapping", etcd_token=TOKEN)
     return state
 
 
@@ -68,7 +68,7 @@ def _partial_etcd(
     cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str]
 ) -> Iterator[Blocker]:
     left_out = [machine.name for machine in cluster.controllers if machine.name not in machines]
-    if state.etcd != "formed" and "etcd" in phases and left_out:
+    if state.etcd != "initialized" and "etcd" in phases and left_out:
         yield Blocker(
             "etcd-left-out",
             f"etcd forms with all of its members at once, and {', '.join(left_out)} would be left out",
@@ -85,7 +85,7 @@ def formed(state: State, declaration: Declaration, views: Mapping[str, View], ch
         if isinstance(seen, Present) and seen.value.is_active:
             ready.add(name)
     members = {placed.machine for placed in declaration.placed if placed.resource.key == key}
-    return advanced(state, etcd="formed") if state.etcd == "begun" and members <= ready else state
+    return advanced(state, etcd="initialized") if state.etcd == "bootstrapping" and members <= ready else state
 
 
 def check_identity(session: Session, state: State, views: Mapping[str, View]) -> tuple[State, tuple[Blocker, ...]]:
@@ -128,10 +128,10 @@ def _other_states(session: Session, state: State, views: Mapping[str, View]) -> 
 def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -> Iterator[Blocker]:
     known = session.workspace.load_state()
     controllers = [machine for machine in session.cluster.controllers if machine.name in views]
-    initialized = state.etcd == "formed"
+    initialized = state.etcd == "initialized"
     # Workers may be new, or reset; who holds the cluster's data may not.
     known_here = any(view.state_text or is_of(session, view) for view in views.values())
-    if known is not None and known.etcd == "formed" and controllers and not known_here:
+    if known is not None and known.etcd == "initialized" and controllers and not known_here:
         yield Blocker(
             "unknown-machines",
             f"{session.workspace.root} knows a running cluster, but none of these machines has ever seen it",
@@ -199,7 +199,7 @@ def _lost_workspace(root: Path, name: str) -> Blocker:
 
 def unmanaged_cluster(session: Session, views: Mapping[str, View], state: State) -> Iterator[Blocker]:
     """A cluster that runs on machines without a journal of hardway's."""
-    if state.etcd != "formed" or any(view.state_text or view.journal.entries for view in views.values()):
+    if state.etcd != "initialized" or any(view.state_text or view.journal.entries for view in views.values()):
         return
     if not any(view.facts.etcd_data for view in views.values()):
         return

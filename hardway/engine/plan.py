@@ -74,7 +74,7 @@ class Change:
 def questions(resources: Sequence[Resource]) -> Iterator[Question]:
     """All that is asked of a machine when it is observed. It writes nothing."""
     yield Question("facts", facts_room.SCRIPT, strict=True)
-    yield Question("journal", cat(journal_room.PATH), strict=True)
+    yield Question("journal", journal_room.CAT, strict=True)
     yield Question("state", cat(journal_room.STATE_PATH), strict=True)
     for kind, wanted in _by_kind(resources).items():
         yield Question(kind, KINDS[kind].probe(wanted), strict=True)
@@ -84,9 +84,12 @@ def questions(resources: Sequence[Resource]) -> Iterator[Question]:
         yield Question("inputs", stat_probe(extra, inside=folders), strict=True)
 
 
-def read_answer(resources: Sequence[Resource], answers: Answers, *, deep: bool = False) -> View:
-    """Turns the answers into values. Digests of files are known where the journal's index has them, unless `deep`."""
-    journal = journal_room.read(answers["journal"].output)
+def read_answer(resources: Sequence[Resource], answers: Answers, *, deep: bool = False, machine: str = "") -> View:
+    """Turns the answers into values. Digests of files are known where the journal's index has them, unless `deep`.
+
+    Raises JournalError, naming the `machine`, where its journal cannot be read.
+    """
+    journal = journal_room.read(answers["journal"].output, machine)
     observed: dict[str, Observed] = {}
     for kind, wanted in _by_kind(resources).items():
         observed.update(KINDS[kind].parse(wanted, answers[kind].output))

@@ -157,7 +157,7 @@ def make_plan(
     surprises: tuple[Blocker, ...] = ()
     if views:
         resolved, surprises = guards.check_identity(session, resolved, views)
-    if living.etcd == "begun":
+    if living.etcd == "bootstrapping":
         # A run that was cut may have left an etcd that is initialized, and that nobody noted.
         resolved = guards.formed(resolved, declare(Model(cluster, resolved, resolver.versions)), views, ())
     if not selection.adopt and not surprises:
@@ -186,7 +186,7 @@ def make_plan(
         cluster=cluster,
         selection=selection,
         state=resolved,
-        serves=living.etcd == "formed",
+        serves=living.etcd == "initialized",
         declaration=declaration,
         views=views,
         contexts=contexts,

@@ -5,16 +5,15 @@ It needs no workspace: a machine's own journal says it all. SSH and what others 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 
 from hardway.declare.resources import KINDS
 from hardway.declare.resources.base import quote
-from hardway.engine.scripts import PRELUDE
+from hardway.engine.scripts import PRELUDE, started
 from hardway.engine.session import Session, timed
 from hardway.errors import NotConverged
 from hardway.events import Changed, MachineProgress
-from hardway.journal import FOLDER, PATH, Journal, read
+from hardway.journal import CAT, FOLDER, Journal, gone, read
 
 RESET_LIMIT = 600.0
 KUBECTL_CACHE = "/run/hardway-kubectl"
@@ -32,7 +31,7 @@ def reset(session: Session) -> int:
 
 def _reset_one(session: Session, name: str) -> int:
     session.events(MachineProgress(name, "reset", "running"))
-    journal = read(session.run(name, f"[ ! -r {PATH} ] || cat {PATH}", what="read the journal").text)
+    journal = read(session.run(name, CAT, what="read the journal").text, name)
     unknown = sorted({key.partition(":")[0] for key in journal.entries} - KINDS.keys())
     if unknown:
         raise NotConverged(
@@ -62,11 +61,11 @@ def undo_script(journal: Journal) -> str:
     newest: list[tuple[str, Mapping[str, object]]] = list(reversed(list(journal.entries.items())))
     ordered = [one for one in newest if one[0].startswith("service:")]
     ordered += [one for one in newest if not one[0].startswith("service:")]
-    lines = [PRELUDE, "set -eu"]
+    lines = [PRELUDE, "set -eu", started(journal)]
     for key, entry in ordered:
         kind, _, name = key.partition(":")
         lines += [f"at {quote(key)}", KINDS[kind].undo(name, entry)]
-        lines.append(f"printf '%s\\n' {quote(json.dumps({'op': 'gone', 'key': key}))} >>$JOURNAL")
+        lines.append(f"printf '%s\\n' {quote(gone(key))} >>$JOURNAL")
     lines.append("systemctl daemon-reload; systemctl reset-failed || true")
     return "\n".join(line for line in lines if line) + "\n"
 

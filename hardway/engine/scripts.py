@@ -15,7 +15,7 @@ from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
 from hardway.declare.resources.kernel import SWAP_SERVICES
 from hardway.declare.resources.service import Check
 from hardway.engine.plan import Change, View
-from hardway.journal import FOLDER
+from hardway.journal import FOLDER, Journal
 from hardway.platforms import RED_HAT
 
 _RUNNING = (Service, Image, ApiObjects)
@@ -216,6 +216,21 @@ stat -c '%i %s %n' -- $files
 """
 
 
+def started(known: Journal) -> str:
+    """Makes the journal where there is none, from what was read of it in an earlier place and format."""
+    if known.format == journal.FORMAT:
+        return f"JOURNAL={journal.PATH}"
+    return f"""
+JOURNAL={journal.PATH}
+if [ ! -e $JOURNAL ]; then
+cat >$JOURNAL.new <<'HARDWAY_JOURNAL'
+{journal.rewritten(known)}HARDWAY_JOURNAL
+sync -d $JOURNAL.new
+mv -fT $JOURNAL.new $JOURNAL
+fi
+rm -f {journal.FORMER_PATH}"""
+
+
 def write_journal(journal_text: str, state_text: str) -> str:
     """Journal and State in one piece each, by rename; the staging folder away."""
     return f"""
@@ -227,6 +242,7 @@ cat >{journal.PATH}.new <<'HARDWAY_JOURNAL'
 cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
 mv -fT {journal.PATH}.new {journal.PATH}
+rm -f {journal.FORMER_PATH}
 mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
 rm -rf {STAGE}
 """
@@ -259,10 +275,9 @@ def begin(state_text: str, changes: Sequence[Change], wanted: Sequence[Placed], 
 set -eu
 umask 077
 mkdir -p {FOLDER}
-JOURNAL={journal.PATH}
+{started(view.journal)}
 cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 {state_text}HARDWAY_STATE
-touch $JOURNAL
 # A run that was cut may have left half a line, which would swallow the next.
 [ -z "$(tail -c 1 $JOURNAL)" ] || echo >>$JOURNAL
 {_append(intents)}

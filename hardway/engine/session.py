@@ -206,7 +206,8 @@ def observe(
     def look(name: str) -> View:
         session.events(MachineProgress(name, "observe", "running"))
         resources = [one.resource for one in declaration.on(name)]
-        view = read_answer(resources, session.ask(name, questions(resources), what="observe"), deep=session.deep)
+        answers = session.ask(name, questions(resources), what="observe")
+        view = read_answer(resources, answers, deep=session.deep, machine=name)
         checked = (staged or {}).get(name, {})
         known = {
             path: checked[(stat.inode, stat.size)]

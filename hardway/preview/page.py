@@ -277,12 +277,12 @@ def command(plan: Preview) -> str:
     """What would do it, and no more than it; empty where nothing is to be done, or something speaks against it."""
     if plan.blockers or not plan.items:
         return ""
-    phases = plan.touched_phases if plan.formed else plan.phases
-    if plan.whole and not (plan.adopt or plan.deep) and (not plan.formed or len(phases) > _MANY_CHAPTERS):
+    phases = plan.touched_phases if plan.initialized else plan.phases
+    if plan.whole and not (plan.adopt or plan.deep) and (not plan.initialized or len(phases) > _MANY_CHAPTERS):
         return "hardway init"
     words = ["hardway", "apply", *(() if plan.whole and len(phases) > _MANY_CHAPTERS else phases)]
     # The smoke test is of all machines or of none.
-    if plan.limited or (plan.formed and "smoke-test" not in phases and len(plan.touched) < len(plan.machines)):
+    if plan.limited or (plan.initialized and "smoke-test" not in phases and len(plan.touched) < len(plan.machines)):
         words += ["-l", ",".join(plan.touched or plan.machines)]
     words += ["--adopt"] if plan.adopt else []
     return " ".join([*words, "--deep"] if plan.deep else words)

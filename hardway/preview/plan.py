@@ -34,7 +34,7 @@ class Unobserved:
 
 @dataclass(frozen=True)
 class Preview:
-    """`limited`: not all machines were asked for; `formed`: there is a cluster already.
+    """`limited`: not all machines were asked for; `initialized`: there is a cluster already.
 
     `blockers` are what a run would stop at; `findings` only warn. By machine, `unmanaged` is what is as declared,
     though hardway did not put it there. `unknown` are single things and `unobserved` whole machines that could not be
@@ -46,7 +46,7 @@ class Preview:
     machines: tuple[str, ...]
     limited: bool
     phases: tuple[str, ...]
-    formed: bool
+    initialized: bool
     items: tuple[Item, ...]
     blockers: tuple[Blocker, ...]
     unmanaged: Mapping[str, tuple[str, ...]]
@@ -112,7 +112,7 @@ def preview(session: Session, plan: Plan, machines: Sequence[str], lock: Sequenc
         machines=tuple(machines),
         limited=len(machines) < len(plan.cluster.machines),
         phases=plan.phases,
-        formed=plan.serves,
+        initialized=plan.serves,
         items=tuple(Teller(plan, details, lock).items()),
         # Where nobody was seen, that is in the way, and nothing else.
         blockers=plan.blockers if plan.views else (),

@@ -42,6 +42,8 @@ class Place:
         """Raises WorkspaceError where the text is damaged, or of a hardway with other chapters."""
         try:
             raw = json.loads(text)
+            if raw["format"] > FORMAT:
+                raise WorkspaceError(f"{where} was written by a newer hardway", hint="use that version, or a newer one")
             place = cls(raw["next"], dict(raw["done"]))
             if raw["format"] != FORMAT or not {place.next, *place.done} <= {*STATIONS, ""}:
                 raise ValueError("of another hardway")

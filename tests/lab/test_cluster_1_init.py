@@ -94,7 +94,7 @@ def test_files_have_the_modes_and_owners_that_auditors_look_for(build: Build) ->
         "find /etc/kubernetes /etc/etcd /etc/cni /etc/containerd /etc/crictl.yaml /opt/cni /usr/local/bin "
         "/var/lib/kube-proxy /var/lib/kubelet/config.yaml -printf '%y %m %u:%g %p\\n' 2>/dev/null; "
         'for u in $(sed -n \'s|.*"done","key":"file:\\(/etc/systemd/system/.*\\)"}|\\1|p\' '
-        "/var/lib/hardway/ledger.jsonl); do stat -c 'f %a %U:%G %n' $u; done; "
+        "/var/lib/hardway/journal.jsonl); do stat -c 'f %a %U:%G %n' $u; done; "
         "[ ! -x /usr/local/bin/etcd ] || stat -c 'd %a %U:%G %n' /var/lib/etcd; "
         "[ ! -x /usr/local/bin/kubelet ] || stat -c 'd %a %U:%G %n' /var/lib/kubelet"
     )

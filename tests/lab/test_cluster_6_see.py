@@ -71,7 +71,7 @@ touch -r $file /run/times
 printf X | dd of=$file bs=1 seek=4096 conv=notrunc status=none
 touch -r /run/times $file
 # Since no hand can keep a file's ctime, the journal is made to believe that it has not changed.
-sed -i "\\|$file|s|$was|$(stat -c %.9Z $file)|" /var/lib/hardway/ledger.jsonl
+sed -i "\\|$file|s|$was|$(stat -c %.9Z $file)|" /var/lib/hardway/journal.jsonl
 """
 
 

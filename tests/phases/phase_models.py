@@ -24,7 +24,7 @@ def cluster(name: str) -> Cluster:
     return allot_pod_cidrs(resolve(read, {}, _no_lookup), {})
 
 
-def model(of: Cluster, etcd: str = "begun") -> Model:
+def model(of: Cluster, etcd: str = "bootstrapping") -> Model:
     state = State(of.name, "0123456789abcdef", etcd=etcd, etcd_token="hardway-0123456789abcdef")  # type: ignore[arg-type]
     versions = {component: one.version for component, one in releases_for(of.kubernetes).items()}
     return Model(of, state, versions)

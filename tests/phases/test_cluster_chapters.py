@@ -21,7 +21,7 @@ from hardway.values import placeholders
 # etcd
 
 
-@pytest.mark.parametrize(("state", "there"), [("absent", False), ("begun", True), ("formed", False)])
+@pytest.mark.parametrize(("state", "there"), [("absent", False), ("bootstrapping", True), ("initialized", False)])
 def test_only_a_cluster_that_begins_may_be_new(state: str, there: bool) -> None:
     paths = {one.name for one in on(model(LAB, state), "controller-0", File)}
     assert (etcd.FIRST_START in paths) == there
@@ -41,7 +41,7 @@ def test_a_certificate_that_is_read_again_restarts_nothing() -> None:
 
 
 def test_a_first_start_is_told_of_all_members_and_the_unit_of_none() -> None:
-    [text] = [one.text for one in on(model(LAB, "begun"), "controller-1", File) if one.name == etcd.FIRST_START]
+    [text] = [one.text for one in on(model(LAB, "bootstrapping"), "controller-1", File) if one.name == etcd.FIRST_START]
     settings = dict(line.partition("=")[::2] for line in text.splitlines())
     assert settings["ETCD_INITIAL_CLUSTER_STATE"] == "new"
     assert settings["ETCD_INITIAL_CLUSTER"].split(",") == [

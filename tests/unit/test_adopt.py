@@ -118,11 +118,11 @@ def test_adopting_notes_everything_and_restarts_nothing(typed: FakeCluster) -> N
     assert outcome.changes == []
     assert outcome.adopted > 50
     state = typed.state()
-    assert (state.etcd, state.etcd_token, state.kubernetes) == ("formed", "", "1.36.4")
+    assert (state.etcd, state.etcd_token, state.kubernetes) == ("initialized", "", "1.36.4")
     assert state.fixed["network.pod_cidr"] == "10.200.0.0/16"
     assert state.nodes["hand"].pod_cidr == "10.200.0.0/24"
     assert plan(typed).unmanaged == {}
-    journal = typed.machines["head"].read("/var/lib/hardway/ledger.jsonl")
+    journal = typed.machines["head"].read("/var/lib/hardway/journal.jsonl")
     keys = [json.loads(line).get("key") for line in journal.splitlines()]
     assert f"file:{ETCD}" in keys and "user:etcd" in keys
     again = typed.init(adopt=True)
@@ -197,10 +197,10 @@ def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(
     session.workspace.save_state(replace(state, etcd="absent", etcd_token=""))
     assert [one.key for one in plan(made, ("etcd",)).items] == []
     made.init(("etcd",))
-    assert (made.state().etcd, made.state().etcd_token) == ("formed", "")
+    assert (made.state().etcd, made.state().etcd_token) == ("initialized", "")
 
 
-def test_lost_ledgers_are_told_from_another_cluster(built_cluster: NewCluster) -> None:
+def test_lost_journals_are_told_from_another_cluster(built_cluster: NewCluster) -> None:
     made = built_cluster(PAIR)
     made.init(("access",))
     for one in made.machines.values():
@@ -213,7 +213,7 @@ def test_lost_ledgers_are_told_from_another_cluster(built_cluster: NewCluster) -
     assert made.init().changes == []
 
 
-def test_preflight_knows_its_own_machines_without_their_ledgers(built_cluster: NewCluster) -> None:
+def test_preflight_knows_its_own_machines_without_their_journals(built_cluster: NewCluster) -> None:
     made = built_cluster(PAIR)
     made.init(("access",))
     shutil.rmtree(made.machines["hand"].root / "var/lib/hardway")

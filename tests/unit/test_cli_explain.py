@@ -58,7 +58,7 @@ def test_shell_types_a_chapter_a_thing_or_everything(inventory: Path) -> None:
 
 def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: Path) -> None:
     before = said("--all", "-o", "shell")
-    state = State("pair", "id", generation=7, etcd="formed", etcd_token="drawn-by-lot")
+    state = State("pair", "id", generation=7, etcd="initialized", etcd_token="drawn-by-lot")
     folder = inventory.parent / ".hardway" / "pair"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(state.to_json())

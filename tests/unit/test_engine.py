@@ -49,7 +49,7 @@ def restarted(changes: list[Change]) -> list[str]:
 
 
 def test_etcd_is_initialised_by_its_first_start_alone(one: FakeCluster) -> None:
-    assert one.state().etcd == "formed"
+    assert one.state().etcd == "initialized"
     assert not solo(one).has("/run/etcd/first-start.env")
     assert (one.root / "net/initialised").read_text() == "solo\n"
 
@@ -211,7 +211,7 @@ def test_a_hosts_file_without_a_last_newline_keeps_its_last_name(new_cluster: Ne
     ]
 
 
-def test_half_a_line_in_the_ledger_swallows_no_other(one: FakeCluster) -> None:
+def test_half_a_line_in_the_journal_swallows_no_other(one: FakeCluster) -> None:
     whole = set(journal.read(solo(one).read(journal.PATH)).entries)
     lines = solo(one).read(journal.PATH).splitlines(keepends=True)
     kept = [line for line in lines if KUBELET not in line]

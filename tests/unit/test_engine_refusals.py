@@ -44,14 +44,14 @@ def test_a_lost_workspace_is_never_made_anew(pair: FakeCluster) -> None:
 def test_an_older_workspace_is_refused_with_both_generations(pair: FakeCluster) -> None:
     state = pair.state()
     head = pair.machines["head"]
-    head.write("/var/lib/hardway/state.json", advanced(state, proved=7).to_json())
+    head.write("/var/lib/hardway/state.json", advanced(state, smoke_tested=7).to_json())
     error = refused(pair)
     assert kinds(error) == [("older-workspace", "head")]
     assert f"generation {state.generation}, the machine has {state.generation + 1}" in error.what
 
 
 def test_a_newer_workspace_is_brought_to_the_machines(pair: FakeCluster) -> None:
-    newer = advanced(pair.state(), proved=7)
+    newer = advanced(pair.state(), smoke_tested=7)
     pair.workspace().save_state(newer)
     pair.init()
     assert State.from_json(pair.machines["hand"].read("/var/lib/hardway/state.json"), "hand") == newer

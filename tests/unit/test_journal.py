@@ -1,11 +1,15 @@
 """The journal's lines, folded; whatever was cut off."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway import journal
+from hardway.errors import JournalError
 from hardway.journal import Declared, Journal, done, gone, intent, read, written
 
 words = st.text("abc:/.", min_size=1, max_size=6)
@@ -59,6 +63,49 @@ def test_a_digest_holds_while_nothing_about_the_file_moved() -> None:
     assert noted.digest("/b", identity) is None
 
 
-def test_lines_that_are_no_records_are_passed_over() -> None:
-    assert read("7\nnull\n[]\n\n{}\nnonsense\n") == Journal()
+def test_lines_that_were_cut_off_are_passed_over() -> None:
+    assert read('\n{"op":"do\nnonsense\n') == Journal()
     assert journal.PATH.startswith(journal.FOLDER)
+
+
+FIRST = '{"op":"format","format":2,"by":"7.5"}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["7", "null", "[]", "{}", '{"op":"intent","key":"file:/a"}', '{"op":"intent","key":"file:/a","entry":7}',
+     '{"op":"done"}', '{"op":"index","path":"/a"}'],
+)  # fmt: skip
+def test_a_record_that_is_none_is_named_with_machine_file_and_line(line: str) -> None:
+    for text, file in ((f"{FIRST}\n{line}\n", "journal.jsonl"), (f"{done('a')}\n{line}\n", "ledger.jsonl")):
+        with pytest.raises(JournalError) as error:
+            read(text, "worker-0")
+        assert error.value.machine == "worker-0"
+        assert error.value.what == f"/var/lib/hardway/{file} is damaged: line 2 is no record: {line}"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('{"op":"format","format":3,"by":"7.5"}', "line 1: format 3, and this one reads up to format 2"),
+        (f'{FIRST}\n{{"op":"moved","key":"file:/a"}}', "line 2: record moved"),
+    ],
+)
+def test_what_only_a_newer_hardway_writes_is_not_guessed_at(text: str, named: str) -> None:
+    with pytest.raises(JournalError) as error:
+        read(text, "worker-0")
+    assert error.value.machine == "worker-0"
+    assert error.value.what == f"/var/lib/hardway/journal.jsonl was written by a newer hardway (7.5): {named}"
+    assert error.value.hint == "use hardway 7.5, or a newer one; nothing was changed"
+
+
+def test_a_recorded_journal_of_format_1_loses_nothing() -> None:
+    text = (Path(__file__).parent / "recorded/ledger-1.jsonl").read_text()
+    before = [json.loads(line) for line in text.splitlines()]
+    after = [json.loads(line) for line in journal.rewritten(read(text)).splitlines()]
+    assert after[0].items() >= {"op": "format", "format": 2}.items()
+    for record in before:
+        if record["op"] == "intent":
+            record["entry"]["phase"] = record["entry"].pop("chapter")
+    assert after[1:] == before
+    assert read(journal.rewritten(read(text))) == read(text)

@@ -267,7 +267,7 @@ def test_the_picture_in_the_docs_is_the_one_of_the_seven_machines(lab: Map) -> N
 def found(lab: Map, *items: Item, failed: tuple[Proved, ...] = (), unobserved: tuple[str, ...] = ()) -> Verification:
     names = tuple(one.name for one in lab.machines if one.address)
     plan = Preview(
-        cluster="lab", machines=names, limited=False, phases=(), formed=True, items=items, blockers=(),
+        cluster="lab", machines=names, limited=False, phases=(), initialized=True, items=items, blockers=(),
         unmanaged={}, unknown=(), rolls=(), unobserved=tuple(Unobserved(name, "", "") for name in unobserved),
         to_get=(), identifier="",
     )  # fmt: skip

@@ -37,7 +37,7 @@ def loaded(text: str) -> Cluster:
 def test_any_right_inventory_plans_every_machine_from_bare_to_whole(text: str) -> None:
     cluster = loaded(text)
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    declaration = declare(Model(cluster, State(cluster.name, "id", etcd="begun", etcd_token="t"), versions))
+    declaration = declare(Model(cluster, State(cluster.name, "id", etcd="bootstrapping", etcd_token="t"), versions))
     made = {local.path for _, local in declaration.local}
     assert {one.machine for one in declaration.placed} == {machine.name for machine in cluster.machines}
     for machine in cluster.machines:

@@ -45,7 +45,7 @@ def declared(folder: Path, inventory: Mapping[str, Any]) -> tuple[Cluster, Decla
 
 def begun(cluster: Cluster) -> State:
     """The State in which etcd is told who its first members are."""
-    return replace(first_state(cluster), etcd="begun", etcd_token="lab-1")
+    return replace(first_state(cluster), etcd="bootstrapping", etcd_token="lab-1")
 
 
 @cache

@@ -66,11 +66,11 @@ def fits(name: str, told: Any) -> None:
 
 def declaration() -> Any:
     versions = {name: release.version for name, release in releases_for(CLUSTER.kubernetes).items()}
-    return declare(Model(CLUSTER, replace(first_state(CLUSTER), etcd="begun", etcd_token="token"), versions))
+    return declare(Model(CLUSTER, replace(first_state(CLUSTER), etcd="bootstrapping", etcd_token="token"), versions))
 
 
 PLAN = Preview(
-    cluster="lab", machines=("lb-0",), limited=False, phases=("hosts",), formed=True,
+    cluster="lab", machines=("lb-0",), limited=False, phases=("hosts",), initialized=True,
     items=(Item("lb-0", "hosts", "file:/etc/hosts", "update", ("edited",), "a", "b", ("-a", "+b"), ("certs",)),),
     blockers=(Blocker("conflict", "in the way", "lb-0", "/etc/x", "move it", "", ("/etc/x",)),),
     rolls=(Roll("etcd", ("c0",), ("c1", "c2")),),

@@ -55,7 +55,7 @@ WORKSPACE = Path("/home/ops/k8s/.hardway/lab")
 def declared(path: Path) -> tuple[Model, Declaration]:
     cluster = allot_pod_cidrs(load(path), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    model = Model(cluster, State(cluster.name, "id", etcd="begun", etcd_token=TOKEN), versions)
+    model = Model(cluster, State(cluster.name, "id", etcd="bootstrapping", etcd_token=TOKEN), versions)
     return model, declare(model)
 
 

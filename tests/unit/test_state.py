@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway.errors import WorkspaceError
-from hardway.state import Node, State, advanced
+from hardway.state import Authority, KeyGenerations, Node, OperationState, State, advanced
 
 nodes_of = st.builds(
     Node,
@@ -16,6 +17,12 @@ nodes_of = st.builds(
     st.ip_addresses(v=4).map(str),
     st.text("0123456789abcdef", max_size=32),
     st.one_of(st.none(), st.just("10.200.1.0/24")),
+    st.sampled_from(["", "1.36.4"]),
+    st.booleans(),
+)
+generations = st.lists(st.integers(1), min_size=1, max_size=3).map(tuple)
+operations = st.builds(
+    OperationState, st.text(), st.lists(st.text(), max_size=2).map(tuple), st.text(), st.text(), st.text()
 )
 states = st.builds(
     State,
@@ -23,10 +30,16 @@ states = st.builds(
     cluster_id=st.text(),
     generation=st.integers(0),
     nodes=st.dictionaries(st.text(min_size=1), nodes_of, max_size=4),
-    etcd=st.sampled_from(["absent", "begun", "formed"]),
+    etcd=st.sampled_from(["absent", "bootstrapping", "initialized"]),
     etcd_token=st.text(),
     fixed=st.dictionaries(st.text(), st.text(), max_size=3),
-    proved=st.integers(-1),
+    authorities=st.dictionaries(
+        st.sampled_from(["kubernetes", "etcd", "front-proxy"]), st.builds(Authority, generations, st.integers(1))
+    ),
+    service_account_keys=st.builds(KeyGenerations, generations, st.integers(1)),
+    encryption_keys=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
+    operation=st.none() | operations,
+    smoke_tested=st.integers(-1),
 )
 
 
@@ -45,17 +58,68 @@ def test_the_text_does_not_depend_on_the_order_of_machines(state: State) -> None
     "text",
     ["", "{", "[]", "null", "7", '{"format": 1}', '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": []}',
      '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": {"m": {"roles": []}}}',
-     '{"format": 1, "cluster": "a", "cluster_id": "b", "nodes": {}, "what": 1}'],
+     '{"format": 0, "cluster": "a", "cluster_id": "b", "nodes": {}}',
+     '{"format": "2", "cluster": "a", "cluster_id": "b", "nodes": {}}',
+     '{"format": 2, "cluster": "a", "cluster_id": "b"}'],
 )  # fmt: skip
 def test_a_damaged_text_is_told_with_its_place(text: str) -> None:
     with pytest.raises(WorkspaceError, match=r"state\.json is damaged"):
         State.from_json(text, "state.json")
 
 
-def test_a_text_of_a_newer_hardway_is_not_guessed_at() -> None:
-    newer = json.dumps({**json.loads(State("a", "b").to_json()), "format": 2, "new": True})
-    with pytest.raises(WorkspaceError, match=r"state\.json was written by a newer hardway"):
-        State.from_json(newer, "state.json")
+STATE = State(
+    "a",
+    "b",
+    nodes={"m": Node(("worker",), "10.0.0.1")},
+    authorities={"etcd": Authority((1, 2), 2)},
+    operation=OperationState("rotate-ca", ("etcd",), "trust both", "ada@desk", "2026-11-27T12:00:00+00:00"),
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "named"),
+    [
+        (["format"], 3, "format 3, and this one reads up to format 2"),
+        (["new"], True, "unknown field new"),
+        (["etcd"], "leaving", "etcd: leaving"),
+        (["nodes", "m", "new"], 1, "unknown field nodes.m.new"),
+        (["nodes", "m", "roles"], ["worker", "ingress"], "nodes.m.roles: ingress"),
+        (["authorities", "etcd", "new"], 1, "unknown field authorities.etcd.new"),
+        (["service_account_keys", "new"], 1, "unknown field service_account_keys.new"),
+        (["operation", "new"], 1, "unknown field operation.new"),
+    ],
+)
+def test_what_only_a_newer_hardway_writes_is_not_guessed_at(place: list[str], value: object, named: str) -> None:
+    raw = {**json.loads(STATE.to_json()), "hardway": "7.5"}
+    inner = raw
+    for name in place[:-1]:
+        inner = inner[name]
+    inner[place[-1]] = value
+    with pytest.raises(WorkspaceError) as error:
+        State.from_json(json.dumps(raw), "state.json")
+    assert error.value.what == f"state.json was written by a newer hardway (7.5): {named}"
+    assert error.value.hint == "use hardway 7.5, or a newer one"
+
+
+def test_a_recorded_state_of_format_1_loses_nothing() -> None:
+    text = (Path(__file__).parent / "recorded/state-1.json").read_text()
+    before = json.loads(text)
+    state = State.from_json(text, "state.json")
+    written = json.loads(state.to_json())
+    assert (written["format"], written["etcd"], before["etcd"]) == (2, "initialized", "formed")
+    assert written["smoke_tested"] == before["proved"]
+    for name, node in before["roster"].items():
+        assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False}
+    same = before.keys() - {"format", "etcd", "proved", "roster"}
+    assert {name: written[name] for name in same} == {name: before[name] for name in same}
+    assert State.from_json(state.to_json(), "state.json") == state
+    assert (state.authority("kubernetes"), state.encryption_keys) == (Authority((1,), 1), ("key1",))
+
+
+@pytest.mark.parametrize(("before", "after"), [("absent", "absent"), ("begun", "bootstrapping")])
+def test_an_etcd_that_was_not_there_yet_is_migrated(before: str, after: str) -> None:
+    raw = json.loads((Path(__file__).parent / "recorded/state-1.json").read_text())
+    assert State.from_json(json.dumps({**raw, "etcd": before}), "state.json").etcd == after
 
 
 @given(states)

@@ -132,7 +132,7 @@ def test_a_machine_is_noted_when_all_of_it_is_as_declared_whatever_run_did_the_l
 ) -> None:
     cluster = new_cluster(ONE)
     cluster.init([name for name in PHASE_NAMES if name not in ("routes", "smoke-test")])
-    journal = cluster.machines["solo"].root / "var/lib/hardway/ledger.jsonl"
+    journal = cluster.machines["solo"].root / "var/lib/hardway/journal.jsonl"
     assert '"op":"declared"' not in journal.read_text()
     cluster.init(("routes",))
     newer(**DEBUG)
@@ -145,9 +145,9 @@ def test_the_same_version_brings_nothing_along(built: NewCluster) -> None:
     assert set(told(plan(cluster)).values()) == {None}
 
 
-def test_a_ledger_of_before_there_was_this_note_says_who_wrote_what(built: NewCluster, newer: Newer) -> None:
+def test_a_journal_of_before_there_was_this_note_says_who_wrote_what(built: NewCluster, newer: Newer) -> None:
     cluster = built(PAIR)
-    journal = cluster.machines["hand"].root / "var/lib/hardway/ledger.jsonl"
+    journal = cluster.machines["hand"].root / "var/lib/hardway/journal.jsonl"
     lines = [line for line in journal.read_text().splitlines() if '"op":"declared"' not in line]
     journal.write_text("\n".join(lines) + "\n")
     newer(**DEBUG)

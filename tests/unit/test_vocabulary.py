@@ -12,16 +12,8 @@ PLACES = ("hardway/**/*.py", "templates/**/*", "tools/**/*.py", "docs/**/*.md", 
 
 STILL_THERE: frozenset[str] = frozenset(
     {
-        "ledger",
         "decided(",
-        "roster",
         "unowned",
-        '"begun"',
-        '"formed"',
-        "state.proved",
-        "proved=state",
-        "proved=outcome",
-        "has formed",
         "mend*",
         "lies",
         "tells",
@@ -36,6 +28,10 @@ STILL_THERE: frozenset[str] = frozenset(
     }
 )
 """Words whose removal is under way. It only gets shorter."""
+
+FORMATS = ("hardway/state.py", "hardway/journal.py", "docs/decisions/0004-journal-and-state.md")
+FORMER = frozenset({"ledger", "roster", '"begun"', '"formed"'})
+"""Names of an earlier format: its migration reads them."""
 
 
 def forbidden() -> list[str]:
@@ -74,6 +70,8 @@ def test_a_word_that_is_ruled_out_is_used_nowhere(word: str) -> None:
     search = pattern(word)
     uses: list[str] = []
     for path, text in texts().items():
+        if word in FORMER and path in FORMATS:
+            continue
         lines = [text.count("\n", 0, match.start()) + 1 for match in search.finditer(text)]
         uses += [f"{path}:{line}" for line in lines]
     assert uses == [], "docs/terminology.md says which word to use"

@@ -50,7 +50,7 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
         yield Binary(f"{BIN}/{name}", name, model.versions["etcd"])
     yield Directory("/var/lib/etcd", 0o700, "etcd", "etcd", data=True)
     yield File(unit_path("etcd"), unit(model, machine), mode=0o600)
-    if model.state.etcd == "begun":
+    if model.state.etcd == "bootstrapping":
         yield File(FIRST_START, first_start(model))
     yield Service(
         "etcd.service",

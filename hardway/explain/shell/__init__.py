@@ -103,7 +103,7 @@ def _renamed(placed: Sequence[Placed], cluster: str) -> list[Placed]:
 
 def _passing(model: Model, declaration: Declaration) -> set[tuple[str, str]]:
     """What exists for an etcd's first start only."""
-    initialized = declare(replace(model, state=replace(model.state, etcd="formed")))
+    initialized = declare(replace(model, state=replace(model.state, etcd="initialized")))
     return declaration.keys - initialized.keys
 
 
