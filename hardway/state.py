@@ -7,7 +7,8 @@ change, so that an operator whose workspace is older than a machine's copy is re
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal, TypeVar, get_args
@@ -63,6 +64,15 @@ class OperationState:
     stage: str
     by: str
     since: str
+
+    @property
+    def command(self) -> str:
+        """What resumes it."""
+        return self.command_of(self.name, self.arguments)
+
+    @staticmethod
+    def command_of(name: str, arguments: Sequence[str]) -> str:
+        return shlex.join(["hardway", *name.split(), *arguments])
 
 
 @dataclass(frozen=True)

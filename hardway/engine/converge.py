@@ -65,7 +65,7 @@ def converge(
     be reached, where that is to be put up with. Raises Blocked where something speaks against the plan, and
     NotConverged when something still differs after it was changed, with both values.
     """
-    _, waiting = guards.resolve_state(session.cluster, state, selection.phases, selection.machines)
+    _, waiting = guards.resolve_state(session.cluster, state, selection.phases, selection.machines, selection.operation)
     blockers.require(waiting)
     with timed("observe", session.events):
         declaration = first_declaration(session, state, selection, resolver)

@@ -48,12 +48,15 @@ def begun(state: State, cluster: Cluster) -> State:
 
 
 def resolve_state(
-    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str]
+    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str], operation: str = ""
 ) -> tuple[State, tuple[Blocker, ...]]:
     """The State as a run of these phases on these machines would have it, and what speaks against it. Pure.
 
-    What waits for another command leaves the State as it is.
+    What waits for another command leaves the State as it is. `operation` is the command whose stage this run is.
     """
+    unfinished = tuple(open_operation(state, operation))
+    if unfinished:
+        return foreseen(state, phases), unfinished
     waiting = pending(cluster, state)
     if waiting:
         return foreseen(state, phases), tuple(of_pending(one, str(cluster.path)) for one in waiting)
@@ -62,6 +65,19 @@ def resolve_state(
         state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
     )
     return foreseen(resolved, phases), blockers
+
+
+def open_operation(state: State, command: str) -> Iterator[Blocker]:
+    """An operation that has begun and not ended, unless it is the one that `command` goes on with."""
+    unfinished = state.operation
+    if unfinished and unfinished.command != command:
+        yield Blocker(
+            "open-operation",
+            f"{unfinished.name} was started and is not finished: it stopped at {unfinished.stage}",
+            said=f"started by {unfinished.by} on {unfinished.since}",
+            hint=f"resume: {unfinished.command}",
+            command=unfinished.command,
+        )
 
 
 def _partial_etcd(

@@ -37,11 +37,15 @@ SHORTEST = 8
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a run was asked for: changes are filtered by it, declarations never."""
+    """What of a run was asked for: changes are filtered by it, declarations never.
+
+    `operation` is the command of the one whose stage this is; a run of `init` or `apply` has none.
+    """
 
     phases: tuple[str, ...] = PHASE_NAMES
     machines: frozenset[str] = frozenset()
     adopt: bool = False
+    operation: str = ""
 
     def has(self, change: Change) -> bool:
         return change.phase in self.phases and change.machine in self.machines
@@ -138,7 +142,9 @@ def expect(wanted: str, actual: str) -> None:
 
 def first_declaration(session: Session, state: State, selection: Selection, resolver: Resolver) -> Declaration:
     """What is looked at before anything is known of the machines."""
-    resolved, _ = guards.resolve_state(session.cluster, state, selection.phases, selection.machines)
+    resolved, _ = guards.resolve_state(
+        session.cluster, state, selection.phases, selection.machines, selection.operation
+    )
     return declare(Model(session.cluster, resolved, resolver.versions))
 
 
@@ -153,7 +159,9 @@ def make_plan(
     """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
     cluster = session.cluster
     living = inferred(session, state, views)
-    resolved, blockers = guards.resolve_state(cluster, living, selection.phases, selection.machines)
+    resolved, blockers = guards.resolve_state(
+        cluster, living, selection.phases, selection.machines, selection.operation
+    )
     surprises: tuple[Blocker, ...] = ()
     if views:
         resolved, surprises = guards.check_identity(session, resolved, views)
@@ -240,7 +248,7 @@ def before_contact(
     """What speaks against a run before any machine is contacted: an address that is not the cluster's may be somebody
     else's. `values` are the workspace's files. All of it is in the plan, too.
     """
-    resolved, blockers = guards.resolve_state(cluster, state, selection.phases, selection.machines)
+    resolved, blockers = guards.resolve_state(cluster, state, selection.phases, selection.machines, selection.operation)
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
     kept = judged(declaration, values, selection.phases, now).values

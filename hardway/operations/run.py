@@ -1,0 +1,79 @@
+"""Executes any operation: each stage edits State, is converged by the engine, and passes its gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hardway.artifacts.store import Store
+from hardway.declare.phases.base import Model
+from hardway.engine import blockers, guards, prove
+from hardway.engine.commit import commit
+from hardway.engine.converge import Outcome, converge
+from hardway.engine.planner import Plan, Selection
+from hardway.engine.resolver import Resolver
+from hardway.engine.session import Session, timed
+from hardway.errors import WorkspaceError
+from hardway.operations.stage import Operation, Stage
+from hardway.state import OperationState, State, advanced
+
+GATE_LIMIT = 120.0
+"""Seconds after which a proof of a gate that does not hold stops the operation."""
+
+
+def run_operation(
+    session: Session,
+    state: State,
+    operation: Operation,
+    selection: Selection,
+    resolver: Resolver,
+    store: Store,
+    *,
+    by: str,
+    review: Callable[[Plan], None] = lambda plan: None,
+) -> State:
+    """Executes an operation, from the stage at which it was cut if it was. The session holds all locks.
+
+    The stage under way is in the State of the workspace before anything acts, and in that of the machines with their
+    journals. `by` says who began it; `review` sees the plan of each stage, and stops the operation by raising.
+    Raises Blocked while another operation is open, ProofFailed for a gate, and what `converge` raises. Then the same
+    command goes on.
+    """
+    underway = state.operation or OperationState(operation.name, operation.arguments, "", by, _now())
+    selection = replace(selection, operation=OperationState.command_of(operation.name, operation.arguments))
+    blockers.require(tuple(guards.open_operation(state, selection.operation)))
+    outcome: Outcome | None = None
+    for stage in _left(operation, underway):
+        state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
+        session.workspace.save_state(state)
+        with timed(stage.name, session.events):
+            outcome = converge(session, state, selection, resolver, store, review=review)
+            _pass_gate(session, stage, outcome, resolver)
+        state = outcome.state
+    state = advanced(state, operation=None)
+    commit(session, state, outcome.views if outcome else {}, set())
+    return state
+
+
+def _left(operation: Operation, underway: OperationState) -> tuple[Stage, ...]:
+    """The stages that are not over. Raises WorkspaceError where the one under way is not among them."""
+    names = [stage.name for stage in operation.stages]
+    if not underway.stage:
+        return operation.stages
+    if underway.stage not in names:
+        raise WorkspaceError(
+            f"{underway.command} is at a stage that this hardway does not have: {underway.stage}",
+            hint=f"use the hardway that began it, on {underway.since}",
+        )
+    return operation.stages[names.index(underway.stage) :]
+
+
+def _pass_gate(session: Session, stage: Stage, outcome: Outcome, resolver: Resolver) -> None:
+    model = Model(session.cluster, outcome.state, resolver.versions)
+    proofs = [(stage.name, proof) for proof in stage.gate(model)]
+    prove.require(prove.prove(session, proofs, wait=GATE_LIMIT))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
