@@ -29,6 +29,9 @@ STATE_PATH = f"{FOLDER}/state.json"
 DIGITS = 16
 """Of each digest of what was declared: enough to tell two from each other."""
 
+ROUTES = "routes:pods"
+_ONE_ROUTE = "route:"
+
 Entry = Mapping[str, Any]
 
 
@@ -78,6 +81,8 @@ class _Fold:
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Raises KeyError, TypeError or ValueError for a record that is none."""
+        if record.get("key", "").startswith(_ONE_ROUTE):
+            record = {"key": ROUTES, **_in_table(record, self.entries.get(ROUTES))}
         match record["op"]:
             case "format":
                 self.format, self.by = int(record["format"]), record["by"]
@@ -148,6 +153,18 @@ def _to_2(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _to_2}
 """By format, what makes of one of its records that of the next format (docs/decisions/0004-journal-and-state.md)."""
+
+
+def _in_table(record: Mapping[str, Any], table: Entry | None) -> dict[str, Any]:
+    """A record of an earlier hardway, with a key for each route, as one of the key that all of them have now."""
+    route = record["key"].removeprefix(_ONE_ROUTE)
+    others = [one for one in (table or {}).get("routes", ()) if one != route]
+    match record.get("op"):
+        case "intent":
+            return {"op": "intent", "entry": {**record["entry"], "routes": [*others, route]}}
+        case "gone" if others and table is not None:
+            return {"op": "intent", "entry": {**table, "routes": others}}
+    return {"op": record.get("op")}
 
 
 def intent(key: str, phase: str, entry: Entry) -> str:

@@ -11,7 +11,7 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.phases import PHASE_NAMES, PHASES
 from hardway.declare.phases import phase as chapter_named
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.resources import Certificate, Key, Local
+from hardway.declare.resources import Certificate, Key, Local, Resource, Routes
 from hardway.explain.prose import ChapterProse, Pitfall, chapter_prose
 from hardway.explain.things import Thing, things
 from hardway.explain.vocabulary import who
@@ -188,7 +188,7 @@ def _counts(here: tuple[Thing, ...]) -> list[tuple[str, int]]:
     for placed in chain.from_iterable(thing.placed for thing in here):
         # Where keys are made, a file on a machine is a copy of what was counted already.
         if not (with_keys and placed.resource.kind == "file"):
-            keys.add((placed.resource.kind, placed.resource.name))
+            keys.update(_names(placed.resource))
     counts = Counter(kind for kind, _ in keys)
     counted = [(_named(kind, counts[kind]), counts[kind]) for kind in _COUNTED if counts[kind]]
     return counted[:_MANY]
@@ -196,6 +196,12 @@ def _counts(here: tuple[Thing, ...]) -> list[tuple[str, int]]:
 
 def _is_ca(one: Local) -> bool:
     return isinstance(one, Certificate) and one.spec.is_ca
+
+
+def _names(resource: Resource) -> Iterable[tuple[str, str]]:
+    if isinstance(resource, Routes):
+        return [("route", destination) for destination, _ in resource.table]
+    return [(resource.kind, resource.name)]
 
 
 def _named(kind: str, count: int) -> str:

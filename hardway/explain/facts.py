@@ -17,7 +17,7 @@ from hardway.declare.resources import (
     Image,
     Module,
     Package,
-    Route,
+    Routes,
     User,
     WorkspaceFile,
 )
@@ -125,8 +125,9 @@ def _holders(thing: Thing, path: str) -> tuple[str, ...]:
 
 
 @_of.register
-def _(resource: Route, thing: Thing, where: str) -> Iterator[Fact]:
-    yield Fact(thing.name, "resource", "route", resource.destination, f"via {resource.via}", where)
+def _(resource: Routes, thing: Thing, where: str) -> Iterator[Fact]:
+    for destination, via in resource.table:
+        yield Fact(thing.name, "resource", "route", destination, f"via {via}", where)
 
 
 @_of.register

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from ipaddress import IPv4Network
 from itertools import chain
 
 from hardway import yaml_text
 from hardway.declare import pki
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import ApiObjects, Binary, File, Key, PublicKey, RandomKey, Route, WorkspaceFile
+from hardway.declare.resources import ApiObjects, Binary, File, Key, PublicKey, RandomKey, Routes, WorkspaceFile
 from hardway.declare.resources import Certificate as LocalCertificate
 from hardway.inventory.model import Cluster
 from hardway.probe.setup.commands import environment, exec_start
 from hardway.probe.setup.material import Book, Command, Material, interpret, parsed
 from hardway.probe.setup.model import COMPONENTS, Certificate, Setup
 from hardway.values import OPERATOR, placeholders, sha256
+
+network = cache(IPv4Network)
+"""Each range is in the routes of all other machines."""
 
 DNS_NAMES = ("kube-dns", "coredns")
 KUBELET_API = "system:kubelet-api-admin"
@@ -63,8 +67,8 @@ def _material(declaration: Declaration, machine: str, hostname: str) -> Material
                 files[file.path] = file.text
             case Binary() as binary:
                 versions[binary.file] = binary.version
-            case Route() as route:
-                routes[IPv4Network(route.destination)] = route.via
+            case Routes() as table:
+                routes = {network(to): via for to, via in table.table}
     for path in files:
         if path.endswith(".service"):
             commands |= command_of(path, files)

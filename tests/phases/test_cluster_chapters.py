@@ -13,7 +13,7 @@ from phase_models import LAB, MODEL, file, model, on, overlaid
 from hardway.declare.network import routes
 from hardway.declare.phases import access, control_plane, dns, etcd, load_balancer, workers
 from hardway.declare.render import flags
-from hardway.declare.resources import Absent, ApiObjects, Context, Difference, File, Resource, Route, Service, Unknown
+from hardway.declare.resources import Absent, ApiObjects, Context, Difference, File, Resource, Routes, Service, Unknown
 from hardway.declare.resources.base import STAGE
 from hardway.inventory.model import Machine, Ssh
 from hardway.values import placeholders
@@ -197,7 +197,7 @@ def test_no_machine_has_a_route_to_its_own_pods() -> None:
 
 def test_routes_in_force_and_after_a_reboot_are_the_same() -> None:
     unit = file(MODEL, "worker-0", "/etc/systemd/system/pod-routes.service").text
-    now = {(one.destination, one.via) for one in on(MODEL, "worker-0", Route) if isinstance(one, Route)}
+    now = {pair for one in on(MODEL, "worker-0", Routes) if isinstance(one, Routes) for pair in one.table}
     later = {
         (words[3], words[5]) for words in (line.split() for line in unit.splitlines() if line.startswith("ExecStart"))
     }
@@ -205,7 +205,7 @@ def test_routes_in_force_and_after_a_reboot_are_the_same() -> None:
 
 
 def test_the_balancer_has_no_routes() -> None:
-    assert not on(MODEL, "lb-0", Route)
+    assert not on(MODEL, "lb-0", Routes)
 
 
 # dns, access

@@ -104,8 +104,29 @@ def test_a_recorded_journal_of_format_1_loses_nothing() -> None:
     before = [json.loads(line) for line in text.splitlines()]
     after = [json.loads(line) for line in journal.rewritten(read(text)).splitlines()]
     assert after[0].items() >= {"op": "format", "format": 2}.items()
-    for record in before:
+    routes = [record["key"].removeprefix("route:") for record in before if record["op"] == "intent"
+              and record["key"].startswith("route:")]  # fmt: skip
+    kept = [record for record in before if not record.get("key", "").startswith("route:")]
+    for record in kept:
         if record["op"] == "intent":
             record["entry"]["phase"] = record["entry"].pop("chapter")
-    assert after[1:] == before
+    assert [record for record in after[1:] if record.get("key") != "routes:pods"] == kept
+    assert read(text).entries.get("routes:pods", {}).get("routes", []) == routes
     assert read(journal.rewritten(read(text))) == read(text)
+
+
+def test_routes_that_were_noted_one_by_one_are_one_table() -> None:
+    lines = [
+        intent("route:10.200.1.0/24", "routes", {}),
+        intent("route:10.200.2.0/24", "routes", {}),
+        done("route:10.200.1.0/24"),
+        done("route:10.200.2.0/24"),
+    ]
+    table = read("\n".join(lines))
+    assert list(table.entries) == ["routes:pods"]
+    assert table.entries["routes:pods"]["routes"] == ["10.200.1.0/24", "10.200.2.0/24"]
+    assert not table.open
+    one = read("\n".join([*lines, gone("route:10.200.1.0/24")]))
+    assert one.entries["routes:pods"]["routes"] == ["10.200.2.0/24"]
+    for last in ("routes:pods", "route:10.200.2.0/24"):
+        assert not read("\n".join([*lines, gone("route:10.200.1.0/24"), gone(last)])).entries

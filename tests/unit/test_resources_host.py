@@ -8,13 +8,14 @@ from hardway.declare.resources import (
     KINDS,
     Absent,
     Context,
+    Difference,
     Hostname,
     Module,
     Observed,
     Package,
     Present,
     Resource,
-    Route,
+    Routes,
     SwapOff,
     Sysctl,
     Unknown,
@@ -24,7 +25,7 @@ from hardway.declare.resources import (
 CONTEXT = Context("m")
 FORWARD = Sysctl("net.ipv4.ip_forward", "1")
 WATCHES = Sysctl("fs.inotify.max_user_watches", "524288", at_least=True)
-ROUTE = Route("10.200.1.0/24", "10.240.0.21")
+ROUTE = Routes((("10.200.1.0/24", "10.240.0.21"),))
 NAME = Hostname("w0")
 
 
@@ -48,8 +49,8 @@ def seen(resource: Resource, said: str) -> Observed:
          "used /dev/vda2 partition 1 0 -2; unit dev-vda2.swap"),
         (ROUTE, "10.200.1.0/24 via 10.240.0.21 dev eth0 proto static\n", None),
         (ROUTE, "default via 10.240.0.21 dev eth0\n10.200.0.0/24 dev cni0 scope link\n", "is not there"),
-        (ROUTE, "10.200.1.0/24 via 10.240.0.99 dev eth0\n", "goes 10.240.0.99"),
-        (ROUTE, "10.200.1.0/24 dev cni0 proto kernel\n", "goes dev cni0 proto kernel"),
+        (ROUTE, "10.200.1.0/24 via 10.240.0.99 dev eth0\n", "10.200.1.0/24 goes via 10.240.0.99"),
+        (ROUTE, "10.200.1.0/24 dev cni0 proto kernel\n", "10.200.1.0/24 goes dev cni0 proto kernel"),
         (Package("kmod", "modprobe"), "modprobe\nnft\n", None),
         (Package("kmod", "modprobe"), "nft\n", "is not installed"),
         (NAME, "w0\nw0\n", None),
@@ -104,6 +105,34 @@ def test_a_second_run_still_knows_what_was_there_before_the_first(
 ) -> None:
     entry: dict[str, Any] = resource.entry(first, CONTEXT)
     assert resource.entry(now, Context("m", noted={resource.key: entry})) == entry
+
+
+TABLE = Routes((("10.200.1.0/24", "10.240.0.21"), ("10.200.2.0/24", "10.240.0.22")))
+OTHERS = "default via 10.240.0.1 dev eth0\n10.200.0.0/24 dev cni0 scope link\n10.9.0.0/16 via 10.240.0.1 proto static\n"
+
+
+def test_of_a_table_the_routes_that_differ_are_named_and_no_other_is_set() -> None:
+    observed = seen(TABLE, OTHERS + "10.200.1.0/24 via 10.240.0.21\n10.200.9.0/24 via 10.240.0.29 proto static\n")
+    noted = {TABLE.key: {"routes": ["10.200.1.0/24", "10.200.9.0/24", "10.200.8.0/24"]}}
+    context = Context("m", noted=noted)
+    difference = TABLE.diff(observed, context)
+    assert difference == Difference(
+        "update",
+        "10.200.2.0/24 is not there; 10.200.9.0/24 is no longer declared",
+        "10.200.9.0/24 via 10.240.0.29",
+        "10.200.2.0/24 via 10.240.0.22",
+    )
+    assert TABLE.steps(difference, context).splitlines() == [
+        "ip route del 10.200.9.0/24 proto static 2>/dev/null || true",
+        "ip route replace 10.200.2.0/24 via 10.240.0.22 proto static",
+    ]
+    assert TABLE.entry(observed, context) == {"routes": ["10.200.1.0/24", "10.200.2.0/24", "10.200.9.0/24"]}
+
+
+def test_a_table_of_which_nothing_is_there_is_told_in_one_number() -> None:
+    difference = TABLE.diff(seen(TABLE, OTHERS), CONTEXT)
+    assert difference == Difference("create", "is not there", "", "2 routes")
+    assert TABLE.steps(difference, CONTEXT).count("ip route replace") == 2
 
 
 def test_every_kind_is_found_by_its_name() -> None:

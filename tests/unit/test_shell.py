@@ -32,7 +32,7 @@ from hardway.declare.resources import (
     PublicKey,
     RandomKey,
     Resource,
-    Route,
+    Routes,
     Service,
     SwapOff,
     Sysctl,
@@ -90,7 +90,13 @@ def everything(path: Path) -> str:
             Module("overlay", "/proc/filesystems overlay"),
             [ManualStep("grep -qw overlay /proc/filesystems || modprobe overlay")],
         ),
-        (Route("10.200.1.0/24", "10.0.0.2"), [ManualStep("ip route replace 10.200.1.0/24 via 10.0.0.2 proto static")]),
+        (
+            Routes((("10.200.1.0/24", "10.0.0.2"), ("10.200.2.0/24", "10.0.0.3"))),
+            [
+                ManualStep("ip route replace 10.200.1.0/24 via 10.0.0.2 proto static"),
+                ManualStep("ip route replace 10.200.2.0/24 via 10.0.0.3 proto static"),
+            ],
+        ),
         (Hostname("worker-0"), [ManualStep("hostnamectl set-hostname worker-0")]),
         (
             Package("netbase", "/etc/protocols"),

@@ -6,7 +6,7 @@ from hardway.declare.network import BRIDGE, routed, routes, unmasqueraded
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import unit_inputs, unit_path
 from hardway.declare.render import render
-from hardway.declare.resources import Check, Directory, File, Resource, Route, Service
+from hardway.declare.resources import Check, Directory, File, Resource, Routes, Service
 from hardway.inventory.model import Machine
 
 NETWORKD_DROP_IN = "/etc/systemd/networkd.conf.d/10-hardway.conf"
@@ -15,11 +15,12 @@ TABLE = "hardway-pods"
 
 
 def resources(model: Model) -> Iterator[Declared]:
+    known = ", ".join(unmasqueraded(model.cluster))
     for machine in routed(model.cluster):
         for resource in _routes(model, machine):
             yield machine.name, resource
         if machine.is_worker:
-            for resource in _masquerade(model, machine):
+            for resource in _masquerade(machine, known):
                 yield machine.name, resource
 
 
@@ -30,8 +31,7 @@ def _routes(model: Model, machine: Machine) -> Iterator[Resource]:
     yield Directory("/etc/systemd/networkd.conf.d")
     yield File(NETWORKD_DROP_IN, render("configs/networkd.conf"))
     yield File(unit_path("pod-routes"), pod_routes_unit(wanted), mode=0o600)
-    for destination, via in wanted.items():
-        yield Route(destination, via)
+    yield Routes(tuple(wanted.items()))
     yield Service(
         "pod-routes.service",
         inputs=unit_inputs("pod-routes"),
@@ -45,8 +45,7 @@ def pod_routes_unit(wanted: dict[str, str]) -> str:
     return render("units/pod-routes.service", commands="\n".join(commands))
 
 
-def _masquerade(model: Model, machine: Machine) -> Iterator[Resource]:
-    known = ", ".join(unmasqueraded(model.cluster))
+def _masquerade(machine: Machine, known: str) -> Iterator[Resource]:
     yield File(MASQUERADE, render("configs/pod-masquerade.nft", pod_cidr=machine.pods, known=known), mode=0o600)
     yield File(unit_path("pod-masquerade"), render("units/pod-masquerade.service"), mode=0o600)
     yield Service(

@@ -4,14 +4,15 @@ from hardway.declare.resources.base import Absent, Context, Difference, ManualSt
 from hardway.declare.resources.containers import ApiObjects, Image
 from hardway.declare.resources.files import Binary, Block, Directory, File
 from hardway.declare.resources.host import Hostname, Package, User
-from hardway.declare.resources.kernel import Module, Route, SwapOff, Sysctl
+from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
 from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
+from hardway.declare.resources.routes import Routes
 from hardway.declare.resources.service import Check, Service
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
     for kind in (
-        Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, Binary, Route, Service, Image,
+        Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, Binary, Routes, Service, Image,
         ApiObjects,
     )
 }  # fmt: skip
@@ -40,7 +41,7 @@ __all__ = [
     "PublicKey",
     "RandomKey",
     "Resource",
-    "Route",
+    "Routes",
     "Service",
     "SwapOff",
     "Sysctl",

@@ -1,4 +1,4 @@
-"""What the kernel is asked to do: sysctls, modules, no swap, routes."""
+"""What the kernel is asked to do: sysctls, modules, no swap."""
 
 from __future__ import annotations
 
@@ -182,51 +182,3 @@ class SwapOff(Resource):
         units = quote(*entry.get("units", []))
         unmask = f"systemctl unmask --quiet -- {units} || true\n" if units else ""
         return unmask + "swap_back"
-
-
-@dataclass(frozen=True)
-class Route(Resource):
-    """A route in force now; the unit that brings it back after a reboot is a `Service`."""
-
-    kind: ClassVar[str] = "route"
-    destination: str
-    via: str
-
-    @property
-    def name(self) -> str:
-        return self.destination
-
-    @classmethod
-    def probe(cls, wanted: Sequence[Self]) -> str:
-        return "ip -4 route show"
-
-    @classmethod
-    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
-        seen: dict[str, str] = {}
-        for line in output.splitlines():
-            words = line.split()
-            if len(words) > 2 and words[1] == "via":
-                seen[words[0]] = words[2]
-            elif words:
-                seen[words[0]] = " ".join(words[1:])
-        return {one.key: Present(seen[one.destination]) if one.destination in seen else Absent() for one in wanted}
-
-    def diff(self, observed: Observed, context: Context) -> Difference | None:
-        if isinstance(observed, Unknown):
-            return None
-        before = observed.value if isinstance(observed, Present) else ""
-        if before == self.via:
-            return None
-        return Difference(
-            "update" if before else "create", f"goes {before}" if before else "is not there", before, self.via
-        )
-
-    def steps(self, difference: Difference, context: Context) -> str:
-        return quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")
-
-    def manual_steps(self) -> tuple[ManualStep, ...]:
-        return (ManualStep(quote("ip", "route", "replace", self.destination, "via", self.via, "proto", "static")),)
-
-    @classmethod
-    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        return f"ip route del {quote(name)} proto static 2>/dev/null || true"
