@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 Role = Literal["controller", "worker", "load-balancer"]
@@ -63,8 +64,15 @@ def has_placeholder_marks(text: str) -> bool:
 
 def placeholders(text: str) -> Iterator[Placeholder]:
     """The placeholders of a text, in order, with repetitions."""
-    for name, form, secrecy in _PLACEHOLDER.findall(text):
-        yield Placeholder(name, form, secrecy == "secret")
+    return iter(_parsed(text))
+
+
+@lru_cache(maxsize=16384)
+def _parsed(text: str) -> tuple[Placeholder, ...]:
+    if _OPEN not in text:
+        return ()
+    found = _PLACEHOLDER.findall(text)
+    return tuple(Placeholder(name, form, secrecy == "secret") for name, form, secrecy in found)
 
 
 def is_secret(text: str) -> bool:
@@ -74,6 +82,8 @@ def is_secret(text: str) -> bool:
 
 def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
     """The text with all its placeholders filled; None while a value is still unknown."""
+    if _OPEN not in text:
+        return text.encode()
     missing = False
 
     def put(match: re.Match[str]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property, lru_cache
 from typing import Any
 
 from hardway.declare.phases import PHASES
@@ -22,7 +23,31 @@ class Declaration:
     proofs: tuple[tuple[str, Proof], ...]
 
     def on(self, machine: str) -> list[Placed]:
-        return [one for one in self.placed if one.machine == machine]
+        return list(self._by_machine.get(machine, ()))
+
+    @cached_property
+    def _by_machine(self) -> dict[str, list[Placed]]:
+        groups: dict[str, list[Placed]] = {}
+        for one in self.placed:
+            groups.setdefault(one.machine, []).append(one)
+        return groups
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A model that is known again by its very cluster, and by what State and versions say."""
+
+    model: Model
+    phases: tuple[Phase, ...]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, _Asked) or self.model.cluster is not other.model.cluster:
+            return False
+        ours, theirs = self.model, other.model
+        return (ours.state, ours.versions, self.phases) == (theirs.state, theirs.versions, other.phases)
+
+    def __hash__(self) -> int:
+        return id(self.model.cluster)
 
     def of(self, phase: str) -> Declaration:
         """What one chapter declares of it."""
@@ -42,11 +67,20 @@ class Declaration:
 
 
 def declare(model: Model, phases: Sequence[Phase] = PHASES) -> Declaration:
-    """Asks every chapter; raises ValueError where two declare the same thing on one machine."""
+    """Asks every chapter; raises ValueError where two declare the same thing on one machine.
+
+    A run asks before it looks and after it: where nothing became known in between, that is one value.
+    """
+    return _declared(_Asked(model, tuple(phases)))
+
+
+@lru_cache(maxsize=1)
+def _declared(asked: _Asked) -> Declaration:
+    model = asked.model
     everything: list[Placed] = []
     local: list[tuple[str, Local]] = []
     proofs: list[tuple[str, Proof]] = []
-    for phase in phases:
+    for phase in asked.phases:
         everything += placed(phase, model)
         for file in phase.local(model):
             local.append((phase.name, file))
@@ -63,4 +97,9 @@ def declare(model: Model, phases: Sequence[Phase] = PHASES) -> Declaration:
 
 def digest(thing: Any) -> str:
     """SHA-256 of a declared value; the same in every process (sets have no order of their own)."""
-    return sha256(json.dumps(asdict(thing), sort_keys=True, default=sorted).encode())
+    shallow = {field.name: getattr(thing, field.name) for field in fields(thing)}
+    return sha256(json.dumps(shallow, sort_keys=True, default=_plain).encode())
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else sorted(value)

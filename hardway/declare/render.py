@@ -12,7 +12,7 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jinja2
@@ -34,6 +34,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # units and configurations, not HTML
+        auto_reload=False,
     )
     environment.filters["yaml"] = _yaml
     return environment
@@ -53,7 +54,13 @@ def _yaml(text: str) -> str:
 
 def render(template: str, **values: object) -> str:
     """The template at that path below `templates/`, filled. Raises jinja2.UndefinedError for a missing value."""
-    return _environment().get_template(template).render(**values)
+    return _rendered(template, tuple((name, type(value), value) for name, value in values.items()))
+
+
+@lru_cache(maxsize=4096)
+def _rendered(template: str, values: tuple[tuple[str, type, object], ...]) -> str:
+    """Many machines have the same text, and then it is one."""
+    return _environment().get_template(template).render({name: value for name, _, value in values})
 
 
 def merge_flags(unit: str, component: str, settings: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ It is made from the inventory, State and what was observed; making it changes no
 from __future__ import annotations
 
 import json
+from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -118,6 +119,7 @@ class Plan:
     @property
     def identifier(self) -> str:
         """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
+        digests: dict[int, str] = {}  # by identity: machines share what is the same on all of them
         steps: list[Any] = []
         for one in self.to_make:
             before = sha256(self.operator.get(one.local.path, b""))
@@ -126,7 +128,9 @@ class Plan:
             resource = change.resource
             content = resource.content(self.contexts[change.machine]) if isinstance(resource, File) else None
             before = "" if isinstance(resource, Service) else change.difference.before
-            wanted = [digest(resource) if resource else "", sha256(content) if content is not None else ""]
+            if id(resource) not in digests:
+                digests[id(resource)] = digest(resource) if resource else ""
+            wanted = [digests[id(resource)], sha256(content) if content is not None else ""]
             steps.append([change.machine, change.phase, change.key, change.difference.verb, before, *wanted])
         return sha256(json.dumps(sorted(steps)).encode())
 
@@ -229,9 +233,10 @@ def judged(declaration: Declaration, values: Mapping[str, bytes], phases: Sequen
 def make_contexts(values: Mapping[str, bytes], views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:
     """By machine, what its resources are compared and filled with."""
     accepted = {arch: resolver.accepted(arch) for arch in {view.facts.arch for view in views.values()}}
+    shared = dict(values)
     contexts: dict[str, Context] = {}
     for name, view in views.items():
-        known = {**values, **view.facts.placeholders}
+        known = ChainMap(dict(view.facts.placeholders), shared)
         contexts[name] = Context(name, known, accepted[view.facts.arch], view.journal.entries)
     return contexts
 

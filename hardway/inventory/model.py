@@ -6,6 +6,7 @@ All addresses and ranges are IPv4 and are `ipaddress` objects.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -219,15 +220,15 @@ class Cluster:
     written: str = field(default="", compare=False, repr=False)
     """Digest of what the file says, without what defaults add to it and without its pin of hardway's version."""
 
-    @property
+    @cached_property
     def controllers(self) -> tuple[Machine, ...]:
         return tuple(m for m in self.machines if m.is_controller)
 
-    @property
+    @cached_property
     def workers(self) -> tuple[Machine, ...]:
         return tuple(m for m in self.machines if m.is_worker)
 
-    @property
+    @cached_property
     def load_balancers(self) -> tuple[Machine, ...]:
         return tuple(m for m in self.machines if m.is_load_balancer)
 
@@ -236,7 +237,12 @@ class Cluster:
         """What Service `kubernetes` gets, and every pod dials for the API."""
         return self.network.service_cidr.network_address + 1
 
-    @property
+    @cached_property
+    def ways(self) -> Mapping[str, tuple[str, str]]:
+        """By worker, the range of its pods and its address, as text: the destination and next hop of a route."""
+        return {worker.name: (str(worker.pods), str(worker.ip)) for worker in self.workers}
+
+    @cached_property
     def endpoint_machine(self) -> Machine | None:
         """The machine that the endpoint names: by its name, its full name or its address."""
         if self.endpoint is None:

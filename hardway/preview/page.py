@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import textwrap
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hardway.console.words import clean, counted, duration, machines, typed, wrapped
 from hardway.engine.blockers import Blocker
 from hardway.engine.planner import SHORT
+from hardway.preview.alike import MANY, Block, alike, each, runs, without_own
 from hardway.preview.items import Item
 from hardway.preview.origin import Origin
-from hardway.preview.plan import Preview, Unobserved
+from hardway.preview.plan import Preview
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 
@@ -25,8 +26,6 @@ _MANY_CHAPTERS = 3
 
 _JOINED = "\u00a0"
 """The space within a remark, which must not become the end of a line."""
-
-Block = tuple[str, ...]
 
 
 def plan_page(
@@ -50,20 +49,22 @@ def plan_page(
 
 
 def _changes(plan: Preview, width: int, verbose: bool) -> list[str]:
-    order = (OPERATOR, *plan.machines)
+    place = {name: number for number, name in enumerate((OPERATOR, *plan.machines))}
+    by_phase: dict[str, dict[str, list[Item]]] = {}
+    for item in plan.items:
+        by_phase.setdefault(item.phase, {}).setdefault(item.machine, []).append(item)
     lines: list[str] = []
     for phase in plan.touched_phases:
-        blocks: dict[Block, list[str]] = {}
-        for name in order:
-            mine = [item for item in plan.items if item.machine == name and item.phase == phase]
-            for block in _blocks(mine, width, verbose):
-                blocks.setdefault(block, []).append(name)
-        alike: dict[tuple[str, ...], list[Block]] = {}
-        for block, names in blocks.items():
-            alike.setdefault(tuple(names), []).append(block)
-        for who in sorted(alike, key=lambda names: order.index(names[0])):
+        told: dict[str, list[tuple[Block, Block]]] = {}
+        for name in sorted(by_phase[phase], key=place.__getitem__):
+            items = by_phase[phase][name]
+            own = _blocks(items, width, verbose)
+            general = _blocks([without_own(item) for item in items], width, verbose)
+            told[name] = list(zip(own, general, strict=True))
+        paragraphs = each(told) if verbose and len(plan.machines) >= MANY else alike(told)
+        for who, blocks in sorted(paragraphs.items(), key=lambda one: place[one[0][0]]):
             lines += [f"{_who(who, plan)}: {phase}", ""]
-            for block in alike[who]:
+            for block in blocks:
                 lines += block
             lines += [""] if lines[-1] else []
     return lines
@@ -72,7 +73,8 @@ def _changes(plan: Preview, width: int, verbose: bool) -> list[str]:
 def _who(names: Sequence[str], plan: Preview) -> str:
     if names == (OPERATOR,):
         return "your workspace"
-    return machines(names, plan.machines)
+    count = f" ({len(names)} alike)" if MANY <= len(names) < len(plan.machines) else ""
+    return machines(names, plan.machines) + count
 
 
 def _blocks(items: Sequence[Item], width: int, verbose: bool) -> list[Block]:
@@ -105,7 +107,7 @@ def _folder(item: Item) -> str:
 
 
 def _listed(sign: str, folder: str, after: Sequence[str], items: Sequence[Item], width: int) -> Block:
-    names = [_short(item) for item in items]
+    names = runs([_short(item) for item in items])
     note = f"known after {', '.join(after)}" if after else ""
     versions = sorted({item.after.split(" (")[0] for item in items if item.kind == "binary" and item.after})
     if len({version.rpartition(" ")[2] for version in versions}) == 1 and versions:
@@ -122,8 +124,8 @@ def _short(item: Item) -> str:
         return item.name.rpartition("/")[2]
     if item.kind in ("sysctl",):
         return f"{item.name}={item.after}"
-    if item.kind == "route":
-        return f"{item.name} via {item.after}"
+    if item.kind == "routes":
+        return f"{item.name} ({item.after})".replace(" ", _JOINED)
     if item.kind in ("hostname", "swap"):
         return item.after or item.name
     return item.name.removesuffix(".service")
@@ -140,7 +142,7 @@ def _detailed(item: Item, width: int) -> Block:
         lines += _wrapped(_DEEP, f"known after {', '.join(item.known_after)}", width, _DEEP)
     if item.kind == "binary" and item.before:
         lines += [f"{_DEEP}is      {item.before}", f"{_DEEP}becomes {item.after}"]
-    elif item.kind in ("block", "route", "sysctl", "hostname") and (item.before or item.after):
+    elif item.kind in ("block", "routes", "sysctl", "hostname") and (item.before or item.after):
         lines += _pair(item, width)
     for line in item.diff:
         lines += _diff_line(line, width)
@@ -178,9 +180,8 @@ def _notes(plan: Preview, width: int) -> list[str]:
     lines: list[str] = []
     lines += _blockers(plan, width)
     lines += _warnings(plan, width)
-    lines += _not_seen(plan.unobserved, width)
-    for one in plan.unknown:
-        lines += _wrapped("unknown  ", f"{one.machine}: {one.what}: {one.why}", width, " " * 9)
+    lines += _not_seen(plan, width)
+    lines += _unknown(plan, width)
     if plan.unmanaged:
         count = sum(len(keys) for keys in plan.unmanaged.values())
         who = machines(plan.unmanaged, plan.machines)
@@ -223,12 +224,34 @@ def _warnings(plan: Preview, width: int) -> list[str]:
     return lines
 
 
-def _not_seen(unobserved: Iterable[Unobserved], width: int) -> list[str]:
+def _unknown(plan: Preview, width: int) -> list[str]:
+    """Things that could not be looked at, once for all machines of which it is true."""
+    where: dict[tuple[str, str], list[str]] = {}
+    for one in plan.unknown:
+        where.setdefault((one.what, one.why), []).append(one.machine)
     lines: list[str] = []
-    for one in unobserved:
-        lines += _wrapped("not seen ", f"{one.machine}: {one.what}", width, " " * 9)
-        if one.hint:
-            lines += _wrapped(" " * 9, one.hint, width, " " * 9)
+    for (what, why), names in where.items():
+        who = [machines(names, plan.machines)] if len(names) >= MANY else names
+        for name in who:
+            lines += _wrapped("unknown  ", f"{name}: {what}: {why}", width, " " * 9)
+    return lines
+
+
+def _not_seen(plan: Preview, width: int) -> list[str]:
+    where: dict[tuple[str, str], list[str]] = {}
+    for one in plan.unobserved:
+        where.setdefault((one.what.replace(one.machine, "NAME"), one.hint.replace(one.machine, "NAME")), []).append(
+            one.machine
+        )
+    lines: list[str] = []
+    for (what, hint), names in where.items():
+        who = [machines(names, plan.machines)] if len(names) >= MANY else names
+        for name in who:
+            lines += _wrapped(
+                "not seen ", f"{name}: {what.replace('NAME', name) if name in names else what}", width, " " * 9
+            )
+            if hint:
+                lines += _wrapped(" " * 9, hint.replace("NAME", name) if name in names else hint, width, " " * 9)
     return lines
 
 

@@ -10,6 +10,7 @@ from hardway.artifacts.lock import Entry
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Binary, Block, File, Present, Resource, Service, Unknown
 from hardway.engine.blockers import LIFTED_BY_ADOPTING, Blocker
+from hardway.engine.plan import Change, View, by_machine
 from hardway.engine.planner import Plan, Roll
 from hardway.engine.session import Session
 from hardway.errors import DIFFERS, FAILED, OK, HardwayError
@@ -103,9 +104,10 @@ def preview(session: Session, plan: Plan, machines: Sequence[str], lock: Sequenc
 
     `machines` are all that were asked for, whether they were seen or not.
     """
-    changing = {change.machine for change in plan.changes}
+    changes = by_machine(plan.changes)
     details = session.each(
-        [name for name in plan.views if name in changing], lambda name: _details(session, name, plan)
+        [name for name in plan.views if name in changes],
+        lambda name: _details(session, name, changes[name], plan.views[name]),
     )
     return Preview(
         cluster=plan.cluster.name,
@@ -128,9 +130,8 @@ def preview(session: Session, plan: Plan, machines: Sequence[str], lock: Sequenc
     )
 
 
-def _details(session: Session, name: str, plan: Plan) -> Details:
-    changes = [change for change in plan.changes if change.machine == name]
-    wanted = evidence.wanted(changes, plan.views[name])
+def _details(session: Session, name: str, changes: Sequence[Change], view: View) -> Details:
+    wanted = evidence.wanted(changes, view)
     if not wanted:
         return Details()
     try:

@@ -35,7 +35,7 @@ def routes(cluster: Cluster, machine: Machine) -> dict[str, str]:
 
     Never a machine's own range: its bridge has that route, and one more would break its pods.
     """
-    return {str(other.pods): str(other.ip) for other in cluster.workers if other.name != machine.name}
+    return dict(way for name, way in cluster.ways.items() if name != machine.name)
 
 
 def unmasqueraded(cluster: Cluster) -> tuple[str, ...]:

@@ -21,17 +21,20 @@ MODULES_FILE = "/etc/modules-load.d/hardway.conf"
 
 
 def resources(model: Model) -> Iterator[Declared]:
+    # The same values on every machine are made once.
+    block = Block("/etc/hosts", hosts_block(model))
+    kernel = tuple(_kernel())
     for machine in model.cluster.machines:
         for package in packages(model, machine):
             yield machine.name, package
         if model.cluster.hosts.hostname == "set":
             yield machine.name, Hostname(machine.name)
         if model.cluster.hosts.resolve == "etc-hosts":
-            yield machine.name, Block("/etc/hosts", hosts_block(model))
+            yield machine.name, block
         if machine.is_controller or machine.is_worker:
             yield machine.name, SwapOff()
         if machine.is_worker:
-            for resource in _kernel():
+            for resource in kernel:
                 yield machine.name, resource
 
 

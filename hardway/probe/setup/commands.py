@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 REPEATED = frozenset(("service-account-key-file",))
 """Flags that may be given several times and add up; their values are joined with commas."""
@@ -50,8 +51,9 @@ def flags(argv: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _words(line: str) -> list[str]:
+@lru_cache(maxsize=1024)
+def _words(line: str) -> tuple[str, ...]:
     try:
-        return shlex.split(line, posix=True) or [""]
+        return tuple(shlex.split(line, posix=True)) or ("",)
     except ValueError:
-        return line.split() or [""]
+        return tuple(line.split()) or ("",)

@@ -10,6 +10,7 @@ import binascii
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv4Network
 from pathlib import PurePosixPath
 from typing import Any
@@ -347,6 +348,7 @@ def _kubeconfig_path(component: Component) -> str:
     return str(inside or component.flags.get("kubeconfig", ""))
 
 
+@lru_cache(maxsize=8192)
 def _document(text: str) -> Mapping[str, Any]:
     """A YAML or JSON mapping; empty for anything else."""
     try:
