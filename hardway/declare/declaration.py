@@ -32,6 +32,22 @@ class Declaration:
             groups.setdefault(one.machine, []).append(one)
         return groups
 
+    def of(self, phase: str) -> Declaration:
+        """What one chapter declares of it."""
+        placed = tuple(one for one in self.placed if one.phase == phase)
+        local = tuple(pair for pair in self.local if pair[0] == phase)
+        proofs = tuple(pair for pair in self.proofs if pair[0] == phase)
+        return Declaration(placed, local, proofs)
+
+    @property
+    def resources(self) -> list[Resource]:
+        return [one.resource for one in self.placed]
+
+    @property
+    def keys(self) -> set[tuple[str, str]]:
+        """Machine and key of every resource."""
+        return {(one.machine, one.resource.key) for one in self.placed}
+
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
@@ -48,22 +64,6 @@ class _Asked:
 
     def __hash__(self) -> int:
         return id(self.model.cluster)
-
-    def of(self, phase: str) -> Declaration:
-        """What one chapter declares of it."""
-        placed = tuple(one for one in self.placed if one.phase == phase)
-        local = tuple(pair for pair in self.local if pair[0] == phase)
-        proofs = tuple(pair for pair in self.proofs if pair[0] == phase)
-        return Declaration(placed, local, proofs)
-
-    @property
-    def resources(self) -> list[Resource]:
-        return [one.resource for one in self.placed]
-
-    @property
-    def keys(self) -> set[tuple[str, str]]:
-        """Machine and key of every resource."""
-        return {(one.machine, one.resource.key) for one in self.placed}
 
 
 def declare(model: Model, phases: Sequence[Phase] = PHASES) -> Declaration:
