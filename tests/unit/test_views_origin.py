@@ -36,10 +36,16 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newer]:
             template.write_text(template.read_text().replace(old, new, 1))
         monkeypatch.setattr(data, "folder", lambda name: templates if name == "templates" else folder(name))
         monkeypatch.setattr(hardway, "__version__", "99.0", raising=False)
-        render._environment.cache_clear()
+        forget()
 
     yield become
+    forget()
+
+
+def forget() -> None:
+    """What was rendered from other templates."""
     render._environment.cache_clear()
+    render._rendered.cache_clear()
 
 
 FLAG = {"api": ("--anonymous-auth=false", "--anonymous-auth=true")}
