@@ -19,11 +19,13 @@ from hardway.cli.power import hint
 from hardway.cli.running import access, resolver, span
 from hardway.cli.site import Site, site
 from hardway.console import console
-from hardway.engine.planner import Plan, Selection, observe_and_plan
+from hardway.engine.planner import Plan, observe_and_plan
 from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session, opened
 from hardway.errors import HardwayError
 from hardway.events import Sink, discard
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import Preview, preview
 from hardway.workspace import Workspace
 
@@ -110,6 +112,6 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
 def observed(look: Looking, *, adopt: bool = False) -> tuple[Plan, Preview]:
     """What a run would do, as the value that it would execute and as it is shown."""
     names = [machine.name for machine in look.here.chosen]
-    selection = Selection(look.phases, frozenset(names), adopt)
+    selection = Selection(look.phases, frozenset(names), BOOTSTRAP, adopt)
     plan = observe_and_plan(look.session, look.here.state, selection, look.resolver, look.unreached)
     return plan, preview(look.session, plan, names, look.resolver.lock.entries())

@@ -22,13 +22,15 @@ from hardway.console.terminal import page_width
 from hardway.console.words import typed
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import blockers
-from hardway.engine.planner import Plan, Selection, before_contact
+from hardway.engine.planner import Plan, before_contact
 from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
 from hardway.engine.session import Access, Session, holder, lock, opened
 from hardway.errors import HardwayError, UsageError
 from hardway.events import RunFinished, RunStarted, Sink, discard
 from hardway.inventory.model import Cluster
 from hardway.operations.apply import Confirm, Incomplete, Request, apply, require_reached
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.page import counts, plan_page
 from hardway.preview.plan import preview
 from hardway.workspace import Workspace
@@ -135,7 +137,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
     """Applies phases. `whole`: preflight before and the smoke test after, as `init` does."""
     here = site(options)
     names = [machine.name for machine in here.chosen]
-    selection = Selection(tuple(phases), frozenset(names), options.adopt)
+    selection = Selection(tuple(phases), frozenset(names), BOOTSTRAP, options.adopt)
     bundled(options, here.cluster)
     refuse_unlocked(options, here.cluster)
     if "smoke-test" in phases and not (whole or here.everywhere):

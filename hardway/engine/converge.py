@@ -17,9 +17,10 @@ from hardway.engine.adopt import adopted
 from hardway.engine.commit import commit, declared_anew, record_intents
 from hardway.engine.ordering import in_order
 from hardway.engine.plan import Change, View, by_machine
-from hardway.engine.planner import Plan, Selection, ToMake, first_declaration, make_contexts, make_plan
+from hardway.engine.planner import Plan, ToMake, first_declaration, make_contexts, make_plan
 from hardway.engine.resolver import Payload, Resolver
 from hardway.engine.rollout import activate
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session, observe, observe_each, timed
 from hardway.errors import HardwayError, NotConverged
 from hardway.events import Changed, MachineProgress, Note
@@ -65,7 +66,7 @@ def converge(
     be reached, where that is to be put up with. Raises Blocked where something speaks against the plan, and
     NotConverged when something still differs after it was changed, with both values.
     """
-    _, waiting = guards.resolve_state(session.cluster, state, selection.phases, selection.machines, selection.operation)
+    _, waiting = guards.resolve_state(session.cluster, state, selection)
     blockers.require(waiting)
     with timed("observe", session.events):
         declaration = first_declaration(session, state, selection, resolver)
@@ -106,7 +107,7 @@ def _put_up_with(
 
 def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) -> Plan:
     """The same plan once all that is made or got on this computer is there: what was known after it is known now."""
-    state = guards.begun(plan.state, session.cluster)
+    state = plan.selection.bootstrap.begin(plan.state, session.cluster, plan.phases)
     with timed("artifacts", session.events):
         resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
     outcome.made = _make_local(session, plan)
@@ -157,7 +158,7 @@ def _activate(session: Session, plan: Plan) -> State:
     for phase, changes in in_order(plan.changes):
         with timed(phase, session.events):
             activate(session, phase, changes, plan.declaration, plan.views, plan.contexts)
-        after = guards.formed(state, plan.declaration, plan.views, changes)
+        after = plan.selection.bootstrap.advance(state, plan.declaration, plan.views, changes)
         if after is not state:
             state = after
             session.workspace.save_state(state)

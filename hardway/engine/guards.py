@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from hardway.declare.declaration import Declaration
@@ -18,14 +17,12 @@ from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, of_pending
 from hardway.engine.pending import pending
 from hardway.engine.plan import Change, View
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
 from hardway.state import State, advanced, fixed_values, nodes_of
-from hardway.values import Placeholder, placeholders
-
-TOKEN = str(Placeholder("etcd/initial-cluster-token"))
-"""Stands for what is drawn when etcd begins: two plans of the same bare machines are alike."""
+from hardway.values import placeholders
 
 
 def first_state(cluster: Cluster) -> State:
@@ -33,38 +30,22 @@ def first_state(cluster: Cluster) -> State:
     return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
 
 
-def foreseen(state: State, phases: Collection[str]) -> State:
-    """The State under which a run of these phases declares: an etcd that is absent begins."""
-    if state.etcd == "absent" and "etcd" in phases:
-        return replace(state, etcd="bootstrapping", etcd_token=TOKEN)
-    return state
+def resolve_state(cluster: Cluster, state: State, selection: Selection) -> tuple[State, tuple[Blocker, ...]]:
+    """The State as a run of this selection would have it, and what speaks against it. Pure.
 
-
-def begun(state: State, cluster: Cluster) -> State:
-    """The same with what is drawn once, as soon as a run acts."""
-    if state.etcd_token != TOKEN:
-        return state
-    return advanced(state, etcd_token=f"{cluster.name}-{secrets.token_hex(8)}")
-
-
-def resolve_state(
-    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str], operation: str = ""
-) -> tuple[State, tuple[Blocker, ...]]:
-    """The State as a run of these phases on these machines would have it, and what speaks against it. Pure.
-
-    What waits for another command leaves the State as it is. `operation` is the command whose stage this run is.
+    What waits for another command leaves the State as it is.
     """
-    unfinished = tuple(open_operation(state, operation))
+    unfinished = tuple(open_operation(state, selection.operation))
     if unfinished:
-        return foreseen(state, phases), unfinished
+        return state, unfinished
     waiting = pending(cluster, state)
     if waiting:
-        return foreseen(state, phases), tuple(of_pending(one, str(cluster.path)) for one in waiting)
-    blockers = tuple(_partial_etcd(cluster, state, phases, machines))
+        return state, tuple(of_pending(one, str(cluster.path)) for one in waiting)
+    blockers = tuple(selection.bootstrap.blockers(cluster, state, selection.phases, selection.machines))
     resolved = advanced(
         state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
     )
-    return foreseen(resolved, phases), blockers
+    return resolved, blockers
 
 
 def open_operation(state: State, command: str) -> Iterator[Blocker]:
@@ -78,30 +59,6 @@ def open_operation(state: State, command: str) -> Iterator[Blocker]:
             hint=f"resume: {unfinished.command}",
             command=unfinished.command,
         )
-
-
-def _partial_etcd(
-    cluster: Cluster, state: State, phases: Collection[str], machines: Collection[str]
-) -> Iterator[Blocker]:
-    left_out = [machine.name for machine in cluster.controllers if machine.name not in machines]
-    if state.etcd != "initialized" and "etcd" in phases and left_out:
-        yield Blocker(
-            "etcd-left-out",
-            f"etcd forms with all of its members at once, and {', '.join(left_out)} would be left out",
-            hint="leave out --limit until the cluster stands, or choose chapters before etcd",
-        )
-
-
-def formed(state: State, declaration: Declaration, views: Mapping[str, View], changes: Sequence[Change]) -> State:
-    """The State in which etcd is never initialised again, as soon as every member has been seen ready."""
-    key = "service:etcd.service"
-    ready = {change.machine for change in changes if change.key == key and change.restarts}
-    for name, view in views.items():
-        seen = view.observed.get(key)
-        if isinstance(seen, Present) and seen.value.is_active:
-            ready.add(name)
-    members = {placed.machine for placed in declaration.placed if placed.resource.key == key}
-    return advanced(state, etcd="initialized") if state.etcd == "bootstrapping" and members <= ready else state
 
 
 def check_identity(session: Session, state: State, views: Mapping[str, View]) -> tuple[State, tuple[Blocker, ...]]:

@@ -14,7 +14,6 @@ from typing import Any
 
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare, digest
-from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
 from hardway.declare.resources import Binary, Context, File, Local, Present, Resource, Service
 from hardway.engine import guards
@@ -22,6 +21,7 @@ from hardway.engine.adopt import inferred
 from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.plan import Change, View, by_machine, conflicts, differences
 from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session, observe_each
 from hardway.errors import HardwayError, PlanChanged
 from hardway.inventory.model import Cluster
@@ -34,22 +34,6 @@ from hardway.values import OPERATOR, sha256
 SHORT = 12
 """Digits of an identifier that are shown; at least SHORTEST must be given back."""
 SHORTEST = 8
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What of a run was asked for: changes are filtered by it, declarations never.
-
-    `operation` is the command of the one whose stage this is; a run of `init` or `apply` has none.
-    """
-
-    phases: tuple[str, ...] = PHASE_NAMES
-    machines: frozenset[str] = frozenset()
-    adopt: bool = False
-    operation: str = ""
-
-    def has(self, change: Change) -> bool:
-        return change.phase in self.phases and change.machine in self.machines
 
 
 @dataclass(frozen=True)
@@ -146,9 +130,7 @@ def expect(wanted: str, actual: str) -> None:
 
 def first_declaration(session: Session, state: State, selection: Selection, resolver: Resolver) -> Declaration:
     """What is looked at before anything is known of the machines."""
-    resolved, _ = guards.resolve_state(
-        session.cluster, state, selection.phases, selection.machines, selection.operation
-    )
+    resolved, _ = guards.resolve_state(session.cluster, state, selection)
     return declare(Model(session.cluster, resolved, resolver.versions))
 
 
@@ -163,15 +145,14 @@ def make_plan(
     """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
     cluster = session.cluster
     living = inferred(session, state, views)
-    resolved, blockers = guards.resolve_state(
-        cluster, living, selection.phases, selection.machines, selection.operation
-    )
+    resolved, blockers = guards.resolve_state(cluster, living, selection)
     surprises: tuple[Blocker, ...] = ()
     if views:
         resolved, surprises = guards.check_identity(session, resolved, views)
     if living.etcd == "bootstrapping":
-        # A run that was cut may have left an etcd that is initialized, and that nobody noted.
-        resolved = guards.formed(resolved, declare(Model(cluster, resolved, resolver.versions)), views, ())
+        resolved = selection.bootstrap.advance(
+            resolved, declare(Model(cluster, resolved, resolver.versions)), views, ()
+        )
     if not selection.adopt and not surprises:
         surprises += tuple(guards.unmanaged_cluster(session, views, resolved))
     blockers += surprises
@@ -253,7 +234,7 @@ def before_contact(
     """What speaks against a run before any machine is contacted: an address that is not the cluster's may be somebody
     else's. `values` are the workspace's files. All of it is in the plan, too.
     """
-    resolved, blockers = guards.resolve_state(cluster, state, selection.phases, selection.machines, selection.operation)
+    resolved, blockers = guards.resolve_state(cluster, state, selection)
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
     kept = judged(declaration, values, selection.phases, now).values
@@ -314,7 +295,7 @@ def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
     """What a run of all phases would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
     releases = releases_for(cluster.kubernetes, cluster.artifacts.versions)
     versions = {name: release.version for name, release in releases.items()}
-    model = Model(cluster, guards.foreseen(state, PHASE_NAMES), versions)
+    model = Model(cluster, state, versions)
     return model, declare(model)
 
 

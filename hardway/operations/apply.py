@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hardway.artifacts.store import Store
 from hardway.engine.converge import Outcome, converge
-from hardway.engine.planner import SHORT, Plan, Selection, expect
+from hardway.engine.planner import SHORT, Plan, expect
 from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.preflight.preflight import preflight, refuse, warn

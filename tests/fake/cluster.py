@@ -18,14 +18,16 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.converge import Outcome, converge
 from hardway.engine.guards import first_state
 from hardway.engine.plan import Change
-from hardway.engine.planner import Plan, Selection, observe_and_plan
+from hardway.engine.planner import Plan, observe_and_plan
 from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Event, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import Preview, preview
 from hardway.state import State
 from hardway.workspace import Workspace
@@ -139,7 +141,7 @@ class FakeCluster:
         self.workspace().create()
         session = self.session(events, names)
         state = session.workspace.load_state() or first_state(session.cluster)
-        selection = Selection(tuple(phases), frozenset(session.machines), adopt)
+        selection = Selection(tuple(phases), frozenset(session.machines), BOOTSTRAP, adopt)
         return converge(session, state, selection, self.resolver(), self.store, review=review, skipped=skipped)
 
     def plan(
@@ -153,7 +155,7 @@ class FakeCluster:
         """What `hardway plan` prints, of all machines; `names` are those that answer."""
         session = self.session(names=names)
         state = session.workspace.load_state() or first_state(session.cluster)
-        selection = Selection(tuple(phases), frozenset(self.machines), adopt)
+        selection = Selection(tuple(phases), frozenset(self.machines), BOOTSTRAP, adopt)
         found = observe_and_plan(session, state, selection, self.resolver(), unreached or {})
         return preview(session, found, list(self.machines), self.lock.entries())
 

@@ -21,7 +21,7 @@ from hardway.values import placeholders
 # etcd
 
 
-@pytest.mark.parametrize(("state", "there"), [("absent", False), ("bootstrapping", True), ("initialized", False)])
+@pytest.mark.parametrize(("state", "there"), [("absent", True), ("bootstrapping", True), ("initialized", False)])
 def test_only_a_cluster_that_begins_may_be_new(state: str, there: bool) -> None:
     paths = {one.name for one in on(model(LAB, state), "controller-0", File)}
     assert (etcd.FIRST_START in paths) == there

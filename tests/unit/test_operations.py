@@ -10,8 +10,9 @@ from fake.cluster import PAIR, FakeCluster, keys
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model, Proof
 from hardway.engine.blockers import Blocked
-from hardway.engine.planner import Selection
+from hardway.engine.selection import Selection
 from hardway.errors import ProofFailed, WorkspaceError
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State
@@ -36,7 +37,7 @@ class Invented:
     def run(self) -> State:
         made = self.made
         session = made.session()
-        selection = Selection(PHASE_NAMES, frozenset(session.machines))
+        selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP)
         state = session.workspace.load_state()
         assert state is not None
         operation = Operation("node mark", ("hand",), (self.stage("mark", True), self.stage("clear", False)))

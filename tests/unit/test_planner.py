@@ -11,9 +11,11 @@ from hardway.engine.blockers import Blocked, Blocker
 from hardway.engine.guards import first_state, quorum
 from hardway.engine.pending import in_words, pending
 from hardway.engine.plan import by_machine
-from hardway.engine.planner import Plan, Selection, observe_and_plan
+from hardway.engine.planner import Plan, observe_and_plan
+from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, PlanChanged, Unreachable, UsageError
 from hardway.operations.apply import Incomplete, Request, SomeUnreachable, apply, require_reached
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.page import plan_page
 
 NewCluster = Callable[[str], FakeCluster]
@@ -40,7 +42,7 @@ def planned(cluster: FakeCluster, unreached: dict[str, HardwayError] | None = No
     names = [name for name in cluster.machines if name not in (unreached or {})]
     session = cluster.session(names=names)
     state = session.workspace.load_state() or first_state(session.cluster)
-    selection = Selection(PHASE_NAMES, frozenset(cluster.machines))
+    selection = Selection(PHASE_NAMES, frozenset(cluster.machines), BOOTSTRAP)
     return observe_and_plan(session, state, selection, cluster.resolver(), unreached or {})
 
 
@@ -54,7 +56,7 @@ def applied(
     session = cluster.session()
     session.workspace.create()
     state = session.workspace.load_state() or first_state(session.cluster)
-    selection = Selection(PHASE_NAMES, frozenset(cluster.machines))
+    selection = Selection(PHASE_NAMES, frozenset(cluster.machines), BOOTSTRAP)
     request = Request("hardway apply", selection, agreed=agreed, expected=expected)
     return len(apply(session, state, request, cluster.resolver(), cluster.store, confirm=confirm).changes)
 

@@ -14,6 +14,7 @@ from hardway import facts
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases.base import Model
+from hardway.declare.phases.etcd import TOKEN
 from hardway.declare.pki import CertificateSpec
 from hardway.declare.resources import (
     ApiObjects,
@@ -39,7 +40,6 @@ from hardway.declare.resources import (
     User,
     WorkspaceFile,
 )
-from hardway.engine.guards import TOKEN
 from hardway.explain.shell import Part, of_chapter, of_thing, script, whole
 from hardway.explain.shell.words import Names, document, generalized, quoted
 from hardway.inventory.allot import allot_pod_cidrs

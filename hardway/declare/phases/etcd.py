@@ -7,7 +7,11 @@ from hardway.declare.phases.paths import BIN, ETCD_PKI, TLS_CIPHERS, unit_inputs
 from hardway.declare.render import merge_flags, render
 from hardway.declare.resources import Binary, Check, Directory, File, Service
 from hardway.inventory.model import Cluster, Machine
+from hardway.values import Placeholder
 
+UNIT = "etcd.service"
+TOKEN = str(Placeholder("etcd/initial-cluster-token"))
+"""Stands for what is drawn when etcd begins: two plans of the same bare machines are alike."""
 FIRST_START = "/run/etcd/first-start.env"
 ETCDCTL = (
     f"{BIN}/etcdctl --cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt "
@@ -30,7 +34,7 @@ def first_start(model: Model) -> str:
 
     None of it is in the unit, so a member more or less rewrites and restarts no other.
     """
-    token = model.state.etcd_token
+    token = TOKEN if model.state.etcd == "absent" else model.state.etcd_token
     return render("configs/etcd-first-start.env", initial_cluster=initial_cluster(model.cluster), token=token)
 
 
@@ -50,10 +54,10 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
         yield Binary(f"{BIN}/{name}", name, model.versions["etcd"])
     yield Directory("/var/lib/etcd", 0o700, "etcd", "etcd", data=True)
     yield File(unit_path("etcd"), unit(model, machine), mode=0o600)
-    if model.state.etcd == "bootstrapping":
+    if model.state.etcd != "initialized":
         yield File(FIRST_START, first_start(model))
     yield Service(
-        "etcd.service",
+        UNIT,
         # Server and peer certificates are read again at each handshake; a CA only at the start.
         inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
         group="etcd",

@@ -9,8 +9,8 @@ from pathlib import Path
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASE_NAMES, phase
 from hardway.declare.phases.base import Model, Placed
+from hardway.declare.phases.etcd import TOKEN
 from hardway.declare.resources import Binary, File, Image, Local, Service
-from hardway.engine.guards import TOKEN
 from hardway.explain.shell.artifacts import artifact_lines
 from hardway.explain.shell.local import local_lines
 from hardway.explain.shell.machines import actions, proof_lines, typed_lines
