@@ -54,13 +54,13 @@ def _yaml(text: str) -> str:
 
 def render(template: str, **values: object) -> str:
     """The template at that path below `templates/`, filled. Raises jinja2.UndefinedError for a missing value."""
-    return _rendered(template, tuple((name, type(value), value) for name, value in values.items()))
+    return _rendered(_environment(), template, tuple((name, type(value), value) for name, value in values.items()))
 
 
 @lru_cache(maxsize=4096)
-def _rendered(template: str, values: tuple[tuple[str, type, object], ...]) -> str:
+def _rendered(environment: jinja2.Environment, template: str, values: tuple[tuple[str, type, object], ...]) -> str:
     """Many machines have the same text, and then it is one."""
-    return _environment().get_template(template).render({name: value for name, _, value in values})
+    return environment.get_template(template).render({name: value for name, _, value in values})
 
 
 def merge_flags(unit: str, component: str, settings: Mapping[str, Any]) -> str:

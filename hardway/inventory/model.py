@@ -238,6 +238,10 @@ class Cluster:
         return self.network.service_cidr.network_address + 1
 
     @cached_property
+    def by_name(self) -> Mapping[str, Machine]:
+        return {machine.name: machine for machine in self.machines}
+
+    @cached_property
     def ways(self) -> Mapping[str, tuple[str, str]]:
         """By worker, the range of its pods and its address, as text: the destination and next hop of a route."""
         return {worker.name: (str(worker.pods), str(worker.ip)) for worker in self.workers}
@@ -275,9 +279,8 @@ class Cluster:
 
     def machine(self, name: str) -> Machine:
         """The machine of that name; raises UsageError that lists those there are."""
-        for machine in self.machines:
-            if machine.name == name:
-                return machine
+        if machine := self.by_name.get(name):
+            return machine
         raise UsageError(f"no machine is named {name!r}", hint=f"one of: {', '.join(self._names())}")
 
     def fqdn(self, machine: Machine) -> str:

@@ -13,7 +13,7 @@ from hardway.engine.planner import SHORT
 from hardway.preview.alike import MANY, Block, alike, each, runs, without_own
 from hardway.preview.items import Item
 from hardway.preview.origin import Origin
-from hardway.preview.plan import Preview
+from hardway.preview.plan import Preview, Unobserved
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 
@@ -229,29 +229,33 @@ def _unknown(plan: Preview, width: int) -> list[str]:
     where: dict[tuple[str, str], list[str]] = {}
     for one in plan.unknown:
         where.setdefault((one.what, one.why), []).append(one.machine)
-    lines: list[str] = []
+    things: dict[tuple[tuple[str, ...], str], list[str]] = {}
     for (what, why), names in where.items():
-        who = [machines(names, plan.machines)] if len(names) >= MANY else names
-        for name in who:
-            lines += _wrapped("unknown  ", f"{name}: {what}: {why}", width, " " * 9)
+        things.setdefault((tuple(names), why), []).append(what)
+    lines: list[str] = []
+    for (who, why), whats in things.items():
+        text = f"{machines(who, plan.machines)}: {', '.join(whats)}: {why}"
+        lines += _wrapped("unknown  ", text, width, " " * 9)
     return lines
 
 
 def _not_seen(plan: Preview, width: int) -> list[str]:
-    where: dict[tuple[str, str], list[str]] = {}
+    """Machines that could not be looked at; of many with the same reason once."""
+    where: dict[tuple[str, str], list[Unobserved]] = {}
     for one in plan.unobserved:
-        where.setdefault((one.what.replace(one.machine, "NAME"), one.hint.replace(one.machine, "NAME")), []).append(
-            one.machine
-        )
+        reason = (one.what.replace(one.machine, "NAME"), one.hint.replace(one.machine, "NAME"))
+        where.setdefault(reason, []).append(one)
+    told: list[tuple[str, str, str]] = []
+    for (what, hint), some in where.items():
+        if len(some) >= MANY:
+            told.append((machines([one.machine for one in some], plan.machines), what, hint))
+        else:
+            told += [(one.machine, one.what, one.hint) for one in some]
     lines: list[str] = []
-    for (what, hint), names in where.items():
-        who = [machines(names, plan.machines)] if len(names) >= MANY else names
-        for name in who:
-            lines += _wrapped(
-                "not seen ", f"{name}: {what.replace('NAME', name) if name in names else what}", width, " " * 9
-            )
-            if hint:
-                lines += _wrapped(" " * 9, hint.replace("NAME", name) if name in names else hint, width, " " * 9)
+    for who, what, hint in told:
+        lines += _wrapped("not seen ", f"{who}: {what}", width, " " * 9)
+        if hint:
+            lines += _wrapped(" " * 9, hint, width, " " * 9)
     return lines
 
 

@@ -117,7 +117,7 @@ class Bench:
         self.blobs[(file, "1", ARCH)] = self.store.add([content])
 
     def declared(self, *resources: Resource) -> Declaration:
-        return Declaration(tuple(Placed(self.name, "hosts", one) for one in resources), (), ())
+        return Declaration(tuple(Placed(self.name, "hosts", one) for one in resources), ())
 
     def look(self, *resources: Resource, staged: dict[tuple[int, int], str] | None = None) -> View:
         return observe(self.session, self.declared(*resources), [self.name], {self.name: staged or {}})[self.name]

@@ -226,7 +226,7 @@ def made(folder: Path, text: bytes | None, files: Mapping[str, bytes]) -> Path:
 
 def declared(*machines: str) -> Declaration:
     binary = Binary("/usr/local/bin/kubelet", "kubelet", KUBERNETES)
-    return Declaration(tuple(Placed(machine, "workers", binary) for machine in machines), (), ())
+    return Declaration(tuple(Placed(machine, "workers", binary) for machine in machines), ())
 
 
 class TestARun:

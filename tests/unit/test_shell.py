@@ -150,7 +150,7 @@ def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm
     model, declaration = declared(tmp_path / "hardway.yaml")
     phases = ("certs", "kubeconfigs", "encryption", "access")
     local = tuple(one for one in declaration.local if one[0] in phases)
-    part = Part("the operator's side", phases, Declaration((), local, ()))
+    part = Part("the operator's side", phases, Declaration((), local))
     folder = tmp_path / "workspace"
     typed = script(model, declaration, part, workspace=folder)
     for _ in range(2):

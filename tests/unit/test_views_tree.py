@@ -33,7 +33,6 @@ DECLARED = Declaration(
         ApiObjects("rbac", "kind: Role\n", "/etc/kubernetes/admin.conf"),
     ),
     (("access", WorkspaceFile("kubeconfig", f"key: {SECRET}\n")),),
-    (),
 )
 
 

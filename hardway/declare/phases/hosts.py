@@ -81,7 +81,8 @@ def _kernel() -> Iterator[Module | Sysctl | File]:
 
 def proofs(model: Model) -> Iterator[Proof]:
     cluster = model.cluster
-    for machine in cluster.machines:
+    everybody = [(machine.name, f"{machine.name}={machine.ip}") for machine in cluster.machines]
+    for number, machine in enumerate(cluster.machines):
         if cluster.hosts.hostname == "set":
             yield Proof(
                 machine.name, "hostname", "uname -n",
@@ -89,15 +90,15 @@ def proofs(model: Model) -> Iterator[Proof]:
             )  # fmt: skip
         if cluster.hosts.resolve == "etc-hosts" and len(cluster.machines) > 1:
             # Its own name may lead to 127.0.1.1, as Debian has it.
-            others = [other for other in cluster.machines if other is not machine]
-            names = " ".join(other.name for other in others)
+            others = everybody[:number] + everybody[number + 1 :]
+            names = " ".join(name for name, _ in others)
             yield Proof(
                 machine.name,
                 "every other machine has a name here",
                 f"for n in {names}; do set -- $(getent ahostsv4 $n) || exit 1; printf '%s=%s ' $n $1; done",
                 "certificates and the API server name machines; each name must lead to the same address everywhere",
                 "equals",
-                " ".join(f"{other.name}={other.ip}" for other in others),
+                " ".join(answer for _, answer in others),
             )
         if machine.is_controller or machine.is_worker:
             yield Proof(

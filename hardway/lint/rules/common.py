@@ -79,7 +79,8 @@ def node_name(machine: MachineSetup) -> str:
 
 def dialled_name(cluster: Cluster, machine: MachineSetup) -> str:
     """The machine's address in the inventory; empty for one that is not in it."""
-    return next((str(one.address) for one in cluster.machines if one.name == machine.name and one.address), "")
+    known = cluster.by_name.get(machine.name)
+    return str(known.address) if known and known.address else ""
 
 
 def clients(setup: Setup) -> Iterator[tuple[MachineSetup, str, Kubeconfig]]:

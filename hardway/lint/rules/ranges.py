@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
+from itertools import pairwise
 
 from hardway.lint.rules.common import SETUP, address, dialled_name, host, network, service_range, setup_of
 from hardway.probe.setup.model import Component, Setup
@@ -72,7 +73,9 @@ def pod_ranges(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
     whole = _cluster_cidr(evidence)
     taken: dict[str, IPv4Network] = {}
-    for name, ranges in _pod_ranges(setup).items():
+    found = _pod_ranges(setup)
+    clash = _any_overlap([one for ranges in found.values() if (one := ranges.get("bridge") or ranges.get("kubelet"))])
+    for name, ranges in found.items():
         kubelet, bridge = ranges.get("kubelet"), ranges.get("bridge")
         if kubelet and bridge and kubelet != bridge:
             yield Found(name, f"its kubelet has podCIDR {kubelet}, its CNI bridge {bridge}", f"{bridge} in both")
@@ -81,14 +84,20 @@ def pod_ranges(evidence: Evidence) -> Iterator[Found]:
             continue
         if not own.subnet_of(whole):
             yield Found(name, f"its pods have {own}, outside of the cluster's {whole}", f"give it a range of {whole}")
-        for other, one in taken.items():
+        for other, one in taken.items() if clash else ():
             if own.overlaps(one):
                 yield Found(name, f"its pods have {own}, which {other} has too ({one})", "a range of its own for each")
-        given = next((one.pod_cidr for one in evidence.cluster.machines if one.name == name), None)
+        known = evidence.cluster.by_name.get(name)
+        given = known.pod_cidr if known else None
         if given and given != own:
             yield Found(name, f"its pods have {own}; the routes of other machines lead {given} to it",
                         f"{given} in CNI and kubelet, or pod_cidr: {own} in the inventory")  # fmt: skip
         taken[name] = own
+
+
+def _any_overlap(ranges: Sequence[IPv4Network]) -> bool:
+    """Of ranges that overlap, two are neighbours in order."""
+    return any(one.overlaps(other) for one, other in pairwise(sorted(ranges)))
 
 
 def _pod_ranges(setup: Setup) -> dict[str, dict[str, IPv4Network]]:
@@ -105,12 +114,16 @@ def pod_routes(evidence: Evidence) -> Iterator[Found]:
     """Where nobody has a route yet, that chapter has not come."""
     setup, whole = setup_of(evidence), _cluster_cidr(evidence)
     behind = {name: ranges["bridge"] for name, ranges in _pod_ranges(setup).items() if "bridge" in ranges}
-    known: dict[str, dict[IPv4Network, str]] = {}
-    for machine in setup.machines.values():
-        if machine.routes is not None:
-            known[machine.name] = {to: via for to, via in machine.routes.items() if to.subnet_of(whole)}
+    known = _pod_tables(setup, whole)
     if not any(known.values()):
         return
+    # Tables that are just so are the rule: of a thousand machines they hold a million routes.
+    objects: dict[IPv4Network, str] = {}
+    for routes in known.values():
+        objects.update(routes)
+    same = {to: to for to in objects}
+    dialled = {other: dialled_name(evidence.cluster, setup.machines[other]) for other in behind}
+    everyones = {same.get(pods, pods): dialled[other] for other, pods in behind.items()}
     for name, routes in known.items():
         machine = setup.machines[name]
         if not machine.components.keys() & {"kubelet", "kube-apiserver"}:
@@ -118,11 +131,28 @@ def pod_routes(evidence: Evidence) -> Iterator[Found]:
         own = behind.get(name)
         if own and own in routes:
             yield Found(name, f"it has a route for its own pods, {own} via {routes[own]}", f"ip route del {own}")
+        wanted = dict(everyones)
+        if own:
+            wanted.pop(own, None)
+        if routes == wanted and len(everyones) == len(behind):
+            continue
         for other, pods in behind.items():
-            via = dialled_name(evidence.cluster, setup.machines[other])
+            via = dialled[other]
             if other != name and routes.get(pods) != via:
                 has = f"has {pods} via {routes[pods]}" if pods in routes else f"has no route to {pods}"
                 yield Found(name, f"it {has}, the pods of {other}", f"ip route replace {pods} via {via}")
+
+
+def _pod_tables(setup: Setup, whole: IPv4Network) -> dict[str, Mapping[IPv4Network, str]]:
+    """By machine, its routes to pods, as far as its routes are known."""
+    tables = {machine.name: machine.routes for machine in setup.machines.values() if machine.routes is not None}
+    everything: dict[IPv4Network, str] = {}
+    for table in tables.values():
+        everything.update(table)
+    outside = [to for to in everything if not to.subnet_of(whole)]
+    if not outside:
+        return dict(tables)
+    return {name: {to: via for to, via in table.items() if to.subnet_of(whole)} for name, table in tables.items()}
 
 
 def cluster_cidrs(evidence: Evidence) -> Iterator[Found]:

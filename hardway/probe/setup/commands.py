@@ -16,7 +16,9 @@ _FILE = re.compile(r"^EnvironmentFile=-?(.*)$", re.MULTILINE)
 
 def exec_start(unit: str) -> list[str]:
     """The words of a unit's last ExecStart; empty where it has none or cannot be read."""
-    found = _COMMAND.findall(unit)
+    last = unit.rfind("\nExecStart=")
+    found = _COMMAND.findall(unit, last + 1) if last > 0 and unit[last - 1] != "\\" else []
+    found = found or _COMMAND.findall(unit)
     if not found:
         return []
     words = _words(found[-1].replace("\\\n", " "))
