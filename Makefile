@@ -1,5 +1,5 @@
 # Thin on purpose: these are the commands that a user types, in order. See tools/prepare.
-.PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench docs
+.PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench soak docs
 INVENTORY ?= inventories/lab.yaml
 VAGRANT_INVENTORY := inventories/vagrant.yaml
 # A Go toolchain that tools/prepare had to bring is in .venv.
@@ -49,6 +49,10 @@ unit: ## what needs neither root nor network
 
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
+
+soak: ## plan and render of 1000 simulated machines; takes minutes
+	@tools/prepare --tests
+	$(ROOT) .venv/bin/python -m tests.bench growth
 
 docs: ## the documentation as a site, in build/site; with its generated parts
 	@tools/prepare --tests

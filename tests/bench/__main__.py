@@ -1,4 +1,7 @@
-"""`python -m tests.bench [RUNS]`: one table of how long things take on lab machines of its own. Needs root."""
+"""`python -m tests.bench [RUNS]`: one table of how long things take on lab machines of its own. Needs root.
+
+`python -m tests.bench growth` is of many simulated machines: see `growth`.
+"""
 
 import statistics
 import subprocess
@@ -11,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.bench import growth
 from tests.lab.driving import HARDWAY, Ran, Site, renamed
 
 CLUSTER = "hwtest-7"
@@ -136,4 +140,7 @@ def report(builds: list[Build], again: list[Ran]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
+    if sys.argv[1:2] == ["growth"]:
+        growth.main(sys.argv[2:])
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
