@@ -39,13 +39,13 @@ test: ## every test there is, the lab's included
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
-	$(ROOT) .venv/bin/pytest -m "not lab"
+	$(ROOT) .venv/bin/pytest --cov -m "not lab"
 	$(ROOT) .venv/bin/pytest --durations=25 -m "lab and not vagrant"
 	$(MAKE) vagrant-test
 
 unit: ## what needs neither root nor network
 	@tools/prepare --tests
-	.venv/bin/pytest -m "not lab"
+	.venv/bin/pytest --cov -m "not lab"
 
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
