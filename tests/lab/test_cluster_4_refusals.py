@@ -59,7 +59,7 @@ def test_a_lost_workspace_makes_no_new_authority(seven: Site) -> None:
 
 
 @pytest.mark.parametrize("lost", ["pki/ca.key", "pki/sa.key", "secrets/encryption-key"])
-def test_a_lost_key_is_not_made_anew(seven: Site, lost: str) -> None:
+def test_a_lost_key_is_not_created_again(seven: Site, lost: str) -> None:
     path = seven.workspace / lost
     content = path.read_bytes()
     path.unlink()

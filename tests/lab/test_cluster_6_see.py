@@ -24,7 +24,7 @@ def steps(plan: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.parametrize("by_hand", [EDIT, f"{EDIT} && {RESTART}"], ids=["edited", "edited and restarted"])
-def test_a_flag_edited_by_hand_is_seen_by_plan_and_verify_and_mended_by_init_alone(seven: Site, by_hand: str) -> None:
+def test_a_flag_edited_by_hand_is_seen_by_plan_and_verify_and_reverted_only_by_init(seven: Site, by_hand: str) -> None:
     seven.on(EDITED, by_hand)
     before = seven.writings()
     processes = seven.processes()
@@ -75,7 +75,7 @@ sed -i "\\|$file|s|$was|$(stat -c %.9Z $file)|" /var/lib/hardway/journal.jsonl
 """
 
 
-def test_what_a_bad_disk_did_is_found_by_a_deep_look_and_mended_by_a_deep_run(seven: Site) -> None:
+def test_what_a_bad_disk_did_is_found_by_a_deep_look_and_repaired_by_a_deep_run(seven: Site) -> None:
     seven.on("worker-0", BAD_DISK)
     assert document(seven.hardway("plan", "-o", "json"))["items"] == []
     found = seven.hardway("plan", "--deep", code=3)

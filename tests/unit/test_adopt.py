@@ -9,7 +9,7 @@ import pytest
 from fake.cluster import PAIR, FakeCluster
 
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine import adopt as takeover
+from hardway.engine import adopt
 from hardway.engine.blockers import Blocked
 from hardway.engine.session import Session, observe
 from hardway.errors import HardwayError
@@ -24,8 +24,8 @@ def otherwise(ours: str, theirs: str) -> dict[str, str]:
     return {name: text.replace(ours, theirs) for name, text in SAID.items()}
 
 
-def read(texts: Mapping[str, str]) -> takeover.Found:
-    return takeover.read(Answers({name: Answer(0, text.encode()) for name, text in texts.items()}))
+def read(texts: Mapping[str, str]) -> adopt.Found:
+    return adopt.read(Answers({name: Answer(0, text.encode()) for name, text in texts.items()}))
 
 
 NewCluster = Callable[[str], FakeCluster]
@@ -48,10 +48,10 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Non
     """Puts words into the controllers' mouths; without it they say SAID."""
 
     def says(texts: Mapping[str, str]) -> None:
-        def ask(session: Session, name: str) -> takeover.Found:
+        def ask(session: Session, name: str) -> adopt.Found:
             return read(texts)
 
-        monkeypatch.setattr(takeover, "ask", ask)
+        monkeypatch.setattr(adopt, "ask", ask)
 
     says(SAID)
     return says
@@ -86,13 +86,13 @@ def test_the_first_provider_is_the_one_that_writes() -> None:
 
 def test_an_issuer_of_ones_own_says_nothing_about_the_domain() -> None:
     born = {
-        issuer: takeover.fixed(read({"args": f"@kube-apiserver\nkube-apiserver\n--service-account-issuer={issuer}\n"}))
+        issuer: adopt.fixed(read({"args": f"@kube-apiserver\nkube-apiserver\n--service-account-issuer={issuer}\n"}))
         for issuer in ("https://kubernetes.default.svc.corp.example", "https://oidc.example.net")
     }
     assert list(born.values()) == [{"network.cluster_domain": "corp.example"}, {}]
 
 
-def test_a_typed_cluster_is_as_declared_and_unowned(typed: FakeCluster) -> None:
+def test_a_typed_cluster_is_as_declared_and_unmanaged(typed: FakeCluster) -> None:
     before = {name: one.tree() for name, one in typed.machines.items()}
     found = plan(typed)
     assert (found.items, [one.kind for one in found.blockers]) == ((), ["unmanaged-cluster"])

@@ -102,7 +102,7 @@ def test_a_stream_tells_its_share():
     assert row.split()[-5:] == ["82", "MB", "upload", "50", "%"]
 
 
-def test_a_stream_that_lasts_tells_its_rate_since_it_began_anew():
+def test_a_stream_that_lasts_reports_its_rate_since_it_began_again():
     made = board(StepStarted("upload"), MachineProgress("worker-0", "upload", "running"))
     for sent, now in ((0, 10.0), (50_000_000, 20.0), (0, 30.0), (4_000_000, 32.0)):
         made.take(Transferred("worker-0", sent, 100_000_000), now)

@@ -145,7 +145,7 @@ def test_the_next_run_goes_on_where_this_one_stopped(bench: Bench, web: Web, sit
     assert (site.asked[-1][1] or "").startswith("bytes=")
 
 
-def test_a_file_that_changed_meanwhile_starts_anew(bench: Bench, web: Web, site: Site) -> None:
+def test_a_file_that_changed_meanwhile_starts_again(bench: Bench, web: Web, site: Site) -> None:
     site.answers[KUBELET] = [cut(300_000)]
     site.files[KUBELET] = newer = CONTENT[::-1]
     assert bench.obtain(kubelet(newer), web)["kubelet"].digest == sha256(newer)

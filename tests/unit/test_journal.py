@@ -23,7 +23,7 @@ lines = st.lists(
 )
 
 
-def test_what_was_begun_and_not_done_is_open() -> None:
+def test_an_intent_that_was_not_done_is_open() -> None:
     text = "\n".join([intent("file:/a", "etcd", {}), intent("file:/b", "etcd", {}), done("file:/a")])
     assert read(text).open == {"file:/b"}
     assert list(read(text).entries) == ["file:/a", "file:/b"]
@@ -49,7 +49,7 @@ def test_a_last_line_that_was_cut_off_is_passed_over(all_lines: list[str], lengt
 
 
 @given(lines, st.builds(Declared, words, words, st.dictionaries(words, words)) | st.none())
-def test_written_anew_it_says_the_same(all_lines: list[str], declared: Declared | None) -> None:
+def test_rewritten_the_journal_says_the_same(all_lines: list[str], declared: Declared | None) -> None:
     folded = replace(read("\n".join(all_lines)), declared=declared)
     assert read(written(folded, [])) == folded
 

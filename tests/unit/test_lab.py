@@ -198,7 +198,7 @@ def test_name_servers_behind_a_local_stub_are_not_given_to_machines(made: Path) 
     assert not [line for line in lines if line.startswith("nameserver 127.")]
 
 
-def test_half_a_disk_of_a_killed_run_is_made_anew(lab: Lab, made: Path, tmp_path: Path) -> None:
+def test_half_a_disk_of_a_killed_run_is_created_again(lab: Lab, made: Path, tmp_path: Path) -> None:
     half = made.with_name(".controller-0.new")
     half.mkdir()
     (half / "torn").touch()

@@ -210,7 +210,7 @@ def test_a_deep_look_believes_no_index() -> None:
     assert to_hash(read_answer(FILES, said, deep=True)) == [UNIT]
 
 
-def test_an_answer_that_broke_off_leaves_services_unseen() -> None:
+def test_an_answer_that_broke_off_leaves_services_unknown() -> None:
     seen = read_answer((*FILES, A), answer(facts="machine=x86_64"))
     assert seen.observed[A.key] == Unknown("systemd did not answer")
 

@@ -1,4 +1,4 @@
-"""Images and API objects: seen, unseen, and what the server itself would change."""
+"""Images and API objects: seen, unknown, and what the server itself would change."""
 
 import json
 from typing import Any
@@ -92,7 +92,7 @@ def test_before_there_is_an_api_everything_is_absent() -> None:
     assert difference.verb == "create"
 
 
-def test_an_api_that_does_not_answer_leaves_its_objects_unseen() -> None:
+def test_an_api_that_does_not_answer_leaves_its_objects_unknown() -> None:
     said = "The connection to the server 127.0.0.1:6443 was refused"
     assert parsed(f"{said}\n\n@dry\n{said}\n") == Unknown(said)
     assert OBJECTS.diff(Unknown(said), Context("m")) is None

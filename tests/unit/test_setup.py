@@ -156,7 +156,7 @@ def test_no_secret_is_left_in_a_text_of_the_operators() -> None:
     assert [canary for canary in CANARIES if canary in text] == []
 
 
-def test_where_openssl_is_missing_a_key_is_unseen(tmp_path: Path) -> None:
+def test_where_openssl_is_missing_a_key_is_unknown(tmp_path: Path) -> None:
     [path] = written(tmp_path, key__pem=KEY)
     said = by_script([path], "command() { return 1; }\n")
     glimpse = parsed(said)

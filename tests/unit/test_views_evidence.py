@@ -37,7 +37,7 @@ def test_flags_that_a_process_has_or_lacks_are_told(running: list[str], has: lis
     assert runs_with(UNIT, running) == (has, lacks)
 
 
-def test_a_variable_in_the_unit_accuses_no_flag_of_being_foreign() -> None:
+def test_a_variable_in_the_unit_makes_no_flag_a_conflict() -> None:
     unit = UNIT.replace("--three", "--address=$ADDRESS")
     assert runs_with(unit, ["thing", "--one=1", "--two=a b", "--address=10.0.0.1"]) == ([], [])
 

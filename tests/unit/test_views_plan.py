@@ -89,7 +89,7 @@ def test_a_run_before_it_acts_sees_the_plan_that_was_shown(new_cluster: NewClust
     assert seen == [shown]
 
 
-def test_a_cluster_just_built_has_an_empty_plan_and_nothing_unowned(built: NewCluster) -> None:
+def test_a_cluster_just_built_has_an_empty_plan_and_nothing_unmanaged(built: NewCluster) -> None:
     found = plan(built(PAIR))
     assert (found.items, found.unmanaged, found.blockers) == ((), {}, ())
     assert page(found).startswith("Nothing to do: 2 machines as declared.")
@@ -183,7 +183,7 @@ def test_what_the_living_cluster_cannot_become_is_pending_and_not_raised(built: 
     assert "Do it" not in page(found)
 
 
-def test_without_a_journal_what_is_as_declared_is_unowned_and_no_change(built: NewCluster) -> None:
+def test_without_a_journal_what_is_as_declared_is_unmanaged_and_no_change(built: NewCluster) -> None:
     cluster = built(ONE)
     solo = cluster.machines["solo"]
     (solo.root / "var/lib/hardway/journal.jsonl").unlink()
