@@ -183,7 +183,7 @@ def test_what_the_living_cluster_cannot_become_is_pending_and_not_raised(built: 
     assert "Do it" not in page(found)
 
 
-def test_without_a_journal_what_is_as_declared_is_unmanaged_and_no_change(built: NewCluster) -> None:
+def test_without_a_ledger_what_is_as_declared_is_unowned_and_no_change(built: NewCluster) -> None:
     cluster = built(ONE)
     solo = cluster.machines["solo"]
     (solo.root / "var/lib/hardway/journal.jsonl").unlink()
