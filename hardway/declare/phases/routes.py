@@ -42,7 +42,8 @@ def _routes(model: Model, machine: Machine) -> Iterator[Resource]:
 def pod_routes_unit(wanted: dict[str, str]) -> str:
     """The unit that sets the routes again after a reboot."""
     commands = (f"ExecStart=/sbin/ip route replace {to} via {via} proto static" for to, via in wanted.items())
-    return render("units/pod-routes.service", commands="\n".join(commands))
+    # Each machine has a long list of its own: what is rendered is kept, and this is not worth keeping.
+    return render("units/pod-routes.service", commands="COMMANDS").replace("COMMANDS", "\n".join(commands))
 
 
 def _masquerade(machine: Machine, known: str) -> Iterator[Resource]:
