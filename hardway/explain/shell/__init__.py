@@ -40,7 +40,7 @@ def of_chapter(declaration: Declaration, name: str) -> Part:
 
 def of_thing(title: str, phase: str, placed: tuple[Placed, ...], local: tuple[Local, ...]) -> Part:
     """One thing of a chapter, on machines and in the workspace."""
-    return Part(title, (phase,), Declaration(placed, tuple((phase, one) for one in local), ()))
+    return Part(title, (phase,), Declaration(placed, tuple((phase, one) for one in local)))
 
 
 def script(model: Model, declaration: Declaration, part: Part, *, workspace: Path) -> str:
