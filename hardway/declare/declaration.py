@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,7 +20,12 @@ class Declaration:
 
     placed: tuple[Placed, ...]
     local: tuple[tuple[str, Local], ...]
-    proofs: tuple[tuple[str, Proof], ...]
+    prove: Callable[[], Iterable[tuple[str, Proof]]] = tuple
+
+    @cached_property
+    def proofs(self) -> tuple[tuple[str, Proof], ...]:
+        """By phase. Made when they are asked for: many runs only look at what is there."""
+        return tuple(self.prove())
 
     def on(self, machine: str) -> list[Placed]:
         return list(self._by_machine.get(machine, ()))
@@ -36,8 +41,7 @@ class Declaration:
         """What one chapter declares of it."""
         placed = tuple(one for one in self.placed if one.phase == phase)
         local = tuple(pair for pair in self.local if pair[0] == phase)
-        proofs = tuple(pair for pair in self.proofs if pair[0] == phase)
-        return Declaration(placed, local, proofs)
+        return Declaration(placed, local, lambda: (pair for pair in self.proofs if pair[0] == phase))
 
     @property
     def resources(self) -> list[Resource]:
@@ -76,23 +80,25 @@ def declare(model: Model, phases: Sequence[Phase] = PHASES) -> Declaration:
 
 @lru_cache(maxsize=1)
 def _declared(asked: _Asked) -> Declaration:
-    model = asked.model
     everything: list[Placed] = []
     local: list[tuple[str, Local]] = []
-    proofs: list[tuple[str, Proof]] = []
     for phase in asked.phases:
-        everything += placed(phase, model)
-        for file in phase.local(model):
+        everything += placed(phase, asked.model)
+        for file in phase.local(asked.model):
             local.append((phase.name, file))
-        for proof in phase.proofs(model):
-            proofs.append((phase.name, proof))
     seen: dict[tuple[str, str], str] = {}
     for one in everything:
         where = (one.machine, one.resource.key)
         if where in seen:
             raise ValueError(f"{one.resource.key} on {one.machine}: declared by {seen[where]} and by {one.phase}")
         seen[where] = one.phase
-    return Declaration(tuple(everything), tuple(local), tuple(proofs))
+    return Declaration(tuple(everything), tuple(local), lambda: _proofs(asked))
+
+
+def _proofs(asked: _Asked) -> Iterator[tuple[str, Proof]]:
+    for phase in asked.phases:
+        for proof in phase.proofs(asked.model):
+            yield phase.name, proof
 
 
 def digest(thing: Any) -> str:
