@@ -154,7 +154,7 @@ def test_a_full_disk_is_told_in_its_own_words(machine: MachineIO, scratch: str) 
             with pytest.raises(CommandFailed, match="exit status 1") as caught:
                 machine.stream(chunks, f"cat >{scratch}/file", what="upload")
         assert "No space left on device" in (caught.value.said or "")
-        assert "make room there" in (caught.value.hint or "")
+        assert "free disk space there" in (caught.value.hint or "")
     finally:
         run(machine, f"umount {scratch}")
 

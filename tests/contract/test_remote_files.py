@@ -124,7 +124,7 @@ def test_a_jump_host_for_all_hosts_is_itself_dialled_directly(target: Target, gi
 
 def test_jump_hosts_in_a_circle_are_told(target: Target, given: Path) -> None:
     given.write_text("Host k1 b2\n  ProxyJump b1\nHost b1\n  ProxyJump b2\n")
-    with pytest.raises(UsageError, match="in a circle"):
+    with pytest.raises(UsageError, match="is circular"):
         SshConfig(given).route(target)
 
 

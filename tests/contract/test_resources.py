@@ -45,7 +45,7 @@ from hardway.engine import upload
 from hardway.engine.plan import Change, View, differences
 from hardway.engine.reset import undo_script
 from hardway.engine.resolver import FileKey
-from hardway.engine.scripts import activation, begin
+from hardway.engine.scripts import activation_script, begin
 from hardway.engine.session import Session, observe
 from hardway.errors import CommandFailed
 from hardway.journal import FOLDER, Journal
@@ -144,7 +144,7 @@ class Bench:
         changes = self.changes(view, *resources)
         self.intend(view, changes, *resources)
         sent = self.send(view, changes)
-        self.session.run(self.name, activation(changes, view, self.context(view)), what="hosts")
+        self.session.run(self.name, activation_script(changes, view, self.context(view)), what="hosts")
         return self.look(*resources, staged=sent)
 
     def undo(self, view: View, *resources: Resource) -> None:
@@ -234,7 +234,7 @@ def test_who_reads_the_old_file_goes_on_reading_it(any_bench: Bench) -> None:
     view = any_bench.look(changed)
     changes = any_bench.changes(view, changed)
     sent = any_bench.send(view, changes)
-    script = activation(changes, view, any_bench.context(view))
+    script = activation_script(changes, view, any_bench.context(view))
     any_bench.intend(view, changes, changed)
     assert any_bench.sh(f"exec 3<{path}; {{ {script}\n}} >/dev/null; cat <&3; cat {path}") == "old\nnew"
     seen = any_bench.look(changed, staged=sent)
@@ -400,7 +400,7 @@ def test_packages_that_were_sent_are_the_only_ones_that_apt_knows(fake: Bench) -
     changes, context = fake.changes(view, package), fake.context(view)
     repository = {name: fake.store.add([name.encode()]) for name in ("Packages", "thing_1_all.deb")}
     upload.upload(fake.session, fake.name, changes, view, context, {}, fake.store, repository)
-    fake.session.run(fake.name, activation(changes, view, context), what="hosts")
+    fake.session.run(fake.name, activation_script(changes, view, context), what="hosts")
     sent = f"{FOLDER}/stage/packages"
     assert fake.sh(f"cat {sent}/Packages {sent}/thing_1_all.deb") == "Packagesthing_1_all.deb"
     assert machine.read(f"{sent}/sources.list") == f"deb [trusted=yes] file:{sent} ./\n"

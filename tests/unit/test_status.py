@@ -9,6 +9,7 @@ from played_case import cluster, recorded_answers
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.paths import PKI
 from hardway.engine.planner import Selection, observe_and_plan
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import preview
 from hardway.probe import control
 from hardway.probe.script import Answer, Answers
@@ -45,7 +46,7 @@ def test_an_alarm_is_told_of_the_member_that_raised_it() -> None:
 def test_a_cluster_is_told_with_what_lies_on_its_machines(built_cluster: NewCluster) -> None:
     made = built_cluster(PAIR)
     session = made.session()
-    selection = Selection(PHASE_NAMES, frozenset(made.machines))
+    selection = Selection(PHASE_NAMES, frozenset(made.machines), BOOTSTRAP)
     plan = observe_and_plan(session, made.state(), selection, made.resolver(), {})
     found = status(session, plan, preview(session, plan, list(made.machines), ()))
     assert [(one.name, one.reachable, one.api) for one in found.machines] == [
