@@ -119,7 +119,7 @@ class Workspace:
                 by = os.pread(descriptor, 1000, 0).decode(errors="replace").strip()
                 raise Locked(
                     f"{self.root} is in use by {by or 'somebody'}",
-                    hint="wait for that run to end, or end it by its pid",
+                    hint="wait for that run to finish, or kill its pid",
                 ) from error
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, holder.encode(), 0)

@@ -155,7 +155,7 @@ def refuse_other_machine(binary: Path, arch: Arch) -> None:
         made = f"an ELF file for machine {machine}" if header[:4] == b"\x7fELF" else "no ELF file"
         raise ArtifactError(
             f"the build of {binary.name} for {arch} made {made}",
-            hint=f"see whether the `go` on PATH is Go's own and builds for GOARCH={arch}",
+            hint=f"check that the `go` on PATH is Go's own and builds for GOARCH={arch}",
         )
 
 

@@ -122,7 +122,7 @@ def read(path: Path) -> Bundle:
             bundle = _parsed(path, b"".join(_content(archive, member)))
             _refuse_cut(path)
             return bundle
-    raise ArtifactError(f"{path} is no bundle of hardway", hint="hardway artifacts bundle makes one")
+    raise ArtifactError(f"{path} is not a hardway bundle", hint="to create one: hardway artifacts bundle")
 
 
 def _refuse_cut(path: Path) -> None:
@@ -238,8 +238,8 @@ def _members(path: Path) -> Iterator[Members]:
             yield ((member, archive) for member in archive)
     except FileNotFoundError as error:
         raise ArtifactError(
-            f"there is no bundle {path}",
-            hint="is the path right? hardway artifacts bundle makes one, where there is a network",
+            f"{path} does not exist",
+            hint="check the path; to create one, on a computer with a network: hardway artifacts bundle",
         ) from error
     except (zstandard.ZstdError, tarfile.TarError, EOFError) as error:
         raise _damaged(path, str(error)) from error

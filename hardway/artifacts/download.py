@@ -76,7 +76,7 @@ class Web:
         raise Unavailable(
             f"{_shown(at)} broke off {self._tries} times",
             said=broken.said,
-            hint="run the same command again: it goes on where the download stopped",
+            hint="run the same command again; the download resumes",
         ) from broken
 
     def _small(self, at: str, accept: str) -> bytes:
@@ -138,7 +138,7 @@ def _failures(at: str) -> Iterator[None]:
     except httpx.TransportError as error:
         raise _Interrupted(without_credentials(str(error)) or type(error).__name__) from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise Unavailable(f"{_shown(at)} cannot be had", said=without_credentials(str(error))) from error
+        raise Unavailable(f"{_shown(at)} is not available", said=without_credentials(str(error))) from error
 
 
 OFFLINE = (

@@ -112,6 +112,6 @@ class _Apt:
                 "the machines' packages could not be got",
                 tried=" ".join([command, *words]),
                 said="\n".join(without_credentials(ran.stderr).splitlines()[-8:]),
-                hint="see that this computer reaches the archive of Debian; or --packages none",
+                hint="check that this computer reaches Debian's archive, or use --packages none",
             )
         return ran.stdout

@@ -133,7 +133,7 @@ def _fetch_checked(wanted: Wanted, publisher: Publisher, expected: str, store: S
         f"{wanted.name} is not the file that was pinned, twice",
         tried=f"GET {wanted.url}",
         said=f"{size} bytes with sha256 {digest}, not {expected}",
-        hint="what answers under that address (a proxy, a mirror) must be looked at; nothing of it was kept",
+        hint="check what answers at that address (a proxy, a mirror); the file was deleted",
     )
 
 
@@ -164,7 +164,7 @@ def _members(wanted: Wanted, path: Path, store: Store) -> Iterator[tuple[str, Bl
                     raise ArtifactError(f"{wanted.name} holds no {inside}")
                 yield name, store.add(_content(archive, entry))
     except (tarfile.TarError, EOFError) as error:
-        raise ArtifactError(f"{wanted.name} is no archive that can be read", said=str(error)) from error
+        raise ArtifactError(f"{wanted.name} is not an archive that can be read", said=str(error)) from error
 
 
 def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> Iterator[bytes]:

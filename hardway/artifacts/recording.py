@@ -44,7 +44,7 @@ def record(
             raise ArtifactError(
                 f"{release.component} {release.version} is not there: its publisher has no digest of it",
                 said=error.what,
-                hint="correct it in the inventory: kubernetes, or artifacts.versions",
+                hint="fix kubernetes or artifacts.versions in the inventory",
             ) from error
         except Unavailable as error:
             error.hint = "check the network and HTTPS_PROXY, or name a mirror: --source mirror --mirror FOLDER|URL"

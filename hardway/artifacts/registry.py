@@ -54,7 +54,7 @@ def _refuse_moved(need: Need, blob: Blob, source: str, lock: Lock) -> None:
         raise ArtifactError(
             f"{IMAGES[need.name].ref} for {need.arch} is another image than the one in {lock.path.name}",
             said="\n".join([*(f"{lock.path.name}: {digest}" for digest in before), f"its registry now: {blob.digest}"]),
-            hint=f"find out why the tag was moved; to accept what is there now, take the line out of {lock.path.name}",
+            hint=f"find out why the tag was moved; to accept the new image, delete the line from {lock.path.name}",
         )
 
 
@@ -125,5 +125,5 @@ def _broken(image: Image, said: str) -> ArtifactError:
     return ArtifactError(
         f"{image.ref}: its registry answered with something else",
         said=said,
-        hint="what answers under that address (a proxy, a mirror) must be looked at; nothing of it was kept",
+        hint="check what answers at that address (a proxy, a mirror); the file was deleted",
     )

@@ -70,7 +70,7 @@ class Store:
         except OSError as error:
             raise ArtifactError(
                 f"the cache {self.root} cannot be written: {error.strerror}",
-                hint="free the path, or set XDG_CACHE_HOME to a folder of yours",
+                hint="make the path writable, or set XDG_CACHE_HOME to another folder",
             ) from error
         return path
 

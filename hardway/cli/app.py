@@ -33,7 +33,7 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             # Left alone, Typer ends the process without a word.
-            raise Interrupted("interrupted", hint="the same command goes on from here") from error
+            raise Interrupted("interrupted", hint="run the same command again; finished steps are skipped") from error
 
 
 def load(name: str) -> Any:

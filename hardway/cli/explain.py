@@ -73,7 +73,7 @@ def explain(
     """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
     if everything and what is not None:
         raise UsageError(
-            f"{what} and --all are two questions", hint=f"hardway explain {what} -o shell, or --all -o shell alone"
+            f"{what} and --all exclude each other", hint=f"hardway explain {what} -o shell, or --all -o shell alone"
         )
     if form == "shell":
         print(typed(options, what, everything), end="")

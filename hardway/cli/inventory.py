@@ -81,7 +81,7 @@ def new(
         with file.open("x", encoding="utf-8") as out:
             out.write(text)
     except FileExistsError as error:
-        raise UsageError(f"{file} is there already, and stays as it is", hint="give another name") from error
+        raise UsageError(f"{file} exists already; it was not changed", hint="give another name") from error
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}", hint="give another name") from error
     if options.output == "json":

@@ -157,7 +157,7 @@ def break_(
 ) -> None:
     """Break the lab's cluster on purpose: a real fault, for `hardway doctor` and for you to find."""
     if sum((name is not None, listed, any_one)) != 1:
-        raise UsageError("say what to break: a NAME, --random, or --list to see them", hint="hardway lab break --list")
+        raise UsageError("name a fault, or use --random or --list", hint="hardway lab break --list")
     if listed and options.output == "json":
         print(json.dumps([asdict(FaultSummary(one.name, one.role, one.summary)) for one in FAULTS], indent=1))
         return

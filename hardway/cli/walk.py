@@ -54,7 +54,7 @@ def walk(
     explain WHAT, quit.
     """
     if first and restart:
-        raise UsageError("--from and --restart say different things", hint="leave one of them out")
+        raise UsageError("--from and --restart exclude each other", hint="give only one of them")
     if first:
         span(first, first)
     here = site(options)

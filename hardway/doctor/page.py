@@ -52,7 +52,7 @@ def _failed(found: Diagnosis, width: int) -> list[str]:
 
 def _end(found: Diagnosis, seconds: float, width: int, inventory: str) -> list[str]:
     looked = f"{counted(len(found.looked), 'machine')} of {len(found.machines)}"
-    head = f"{looked} looked at for {found.rules} known causes in {duration(seconds)}, nothing touched."
+    head = f"{looked} checked for {found.rules} known causes in {duration(seconds)}, nothing changed."
     if found.causes:
         again = f"Then look again:  {typed('hardway doctor', inventory)}"
         return [*textwrap.wrap(head, width), again]
@@ -62,7 +62,7 @@ def _end(found: Diagnosis, seconds: float, width: int, inventory: str) -> list[s
         return [*textwrap.wrap(f"{head} {asked}", width), f"Logs:  {logs}"]
     where = (
         "Units, journals, ports, disks, clocks, swap, kernel settings, routes, firewalls, resolvers, names, "
-        "certificates, keys, etcd, API servers, images, nodes and CoreDNS were looked at."
+        "certificates, keys, etcd, API servers, images, nodes and CoreDNS were checked."
     )
     return ["Nothing is wrong that is known to go wrong.", "", *textwrap.wrap(f"{head} {asked} {where}", width)]
 

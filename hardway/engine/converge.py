@@ -96,7 +96,7 @@ def converge(
 def _put_up_with(
     session: Session, failures: Mapping[str, HardwayError], skipped: Mapping[str, HardwayError] | None
 ) -> dict[str, HardwayError]:
-    """Machines that answered SSH and could not be looked at, too, are left alone where that was asked for."""
+    """Machines that answered SSH and could not be checked, too, are left alone where that was asked for."""
     if skipped is None and failures:
         raise next(iter(failures.values()))
     for name in failures:
@@ -228,7 +228,7 @@ def _refuse_unknown(plan: Plan) -> None:
         seen = plan.views[one.machine].observed.get(one.resource.key)
         if isinstance(seen, Unknown):
             raise NotConverged(
-                f"{one.resource.key} could not be looked at",
+                f"{one.resource.key} could not be checked",
                 machine=one.machine,
                 said=seen.why,
                 hint=f"hardway {one.phase}",

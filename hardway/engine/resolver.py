@@ -179,9 +179,9 @@ class Resolver:
             arch = architectures[machine]
             if arch not in ARCHES:
                 raise ArtifactError(
-                    f"there are no components for its architecture, {arch}",
+                    f"unsupported architecture: {arch}",
                     machine=machine,
-                    hint="put an amd64 or arm64 machine in its place, or take it out of the inventory",
+                    hint="use an amd64 or arm64 machine, or remove it from the inventory",
                 )
             names.setdefault(arch, {}).setdefault(resource.file, machine)
         needs: dict[Need, str | None] = {}

@@ -227,7 +227,7 @@ def observe(
 
 
 def observe_each(session: Session, declaration: Declaration) -> tuple[dict[str, View], dict[str, HardwayError]]:
-    """Looks at every machine of the session, in the inventory's order; with those that could not be looked at."""
+    """Looks at every machine of the session, in the inventory's order; with those that could not be checked."""
 
     def look(name: str) -> View | HardwayError:
         try:

@@ -35,7 +35,7 @@ def answer(book: Book, what: str | None) -> Page:
         return contents(book.model)
     what = bare(what)
     if not what.strip():
-        raise UsageError("an empty word explains nothing", hint="hardway explain lists what can be asked")
+        raise UsageError("nothing to explain: the name is empty", hint="hardway explain lists what can be asked")
     if what in PHASE_NAMES:
         return chapter_page(book.model, book.declaration, what)
     found = find_things(book, what)
@@ -119,6 +119,6 @@ def _unknown(book: Book, what: str) -> UsageError:
     by_folded = {name.casefold(): name for name in names(book)}
     near = [by_folded[one] for one in get_close_matches(what.casefold(), by_folded, 3, 0.6)]
     return UsageError(
-        f"nothing of this cluster is called {what!r}",
+        f"this cluster has nothing named {what!r}",
         hint=f"did you mean {', '.join(near)}?" if near else "hardway explain lists what there is",
     )

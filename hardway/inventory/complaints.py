@@ -60,7 +60,7 @@ def _text(kind: str, value: object, error: ErrorDetails) -> str:
     if kind in ("tuple_type", "list_type"):
         return f"should be a list such as [a, b], and is {_sort_of(value)}"
     if kind == "int_type":
-        return f"{quoted(value)} is no whole number"
+        return f"{quoted(value)} is not a whole number"
     if kind in _LIMITS:
         word, key = _LIMITS[kind]
         return f"{quoted(value)} is {word} {error['ctx'][key]}"

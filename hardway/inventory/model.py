@@ -313,7 +313,7 @@ class Cluster:
             if (not wanted or names & wanted) and not names & excluded:
                 selected.append(machine)
         if not words or not selected:
-            raise UsageError("the limit names nobody", hint=self._choices())
+            raise UsageError("the limit matches no machine", hint=self._choices())
         return tuple(selected)
 
     def _choices(self) -> str:

@@ -100,7 +100,7 @@ def _named(role: str, number: int, word: str) -> tuple[str, str | None]:
         try:
             IPv4Address(address)
         except ValueError as error:
-            raise UsageError(f"{address} is no IPv4 address", hint="ADDRESS or NAME=ADDRESS") from error
+            raise UsageError(f"{address} is not an IPv4 address", hint="ADDRESS or NAME=ADDRESS") from error
     return name or f"{_ROLES[role][1]}-{number}", address or None
 
 

@@ -24,7 +24,9 @@ _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 def name(text: str) -> str:
     """An RFC 1123 label that cannot be taken for an address."""
     if not _LABEL.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end")
+        raise ValueError(
+            f"{quoted(text)} is not an RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
+        )
     if text.isdigit():
         raise ValueError(f"{quoted(text)} would be read as an address; a name needs a letter")
     return text
@@ -34,7 +36,7 @@ def dns_name(text: str) -> str:
     """A DNS name of RFC 1123 labels, such as `api.example.net`."""
     labels = text.split(".")
     if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
-        raise ValueError(f"{quoted(text)} is no DNS name; right: a name such as example.net, in lower case")
+        raise ValueError(f"{quoted(text)} is not a DNS name; right: a name such as example.net, in lower case")
     return text
 
 
@@ -44,7 +46,7 @@ def address(text: str) -> IPv4Address:
         parsed = IPv4Address(text)
     except AddressValueError:
         right = "IPv4 without a prefix or port, such as 10.240.0.10"
-        raise ValueError(f"{quoted(text)} is no IPv4 address; right: {right}") from None
+        raise ValueError(f"{quoted(text)} is not an IPv4 address; right: {right}") from None
     for wrong, is_so in (
         ("the unspecified address", parsed.is_unspecified),
         ("a loopback address", parsed.is_loopback),
@@ -62,7 +64,7 @@ def network(text: str) -> IPv4Network:
     try:
         loose = IPv4Network(text, strict=False)
     except ValueError:
-        raise ValueError(f"{quoted(text)} is no IPv4 range; right: a range such as 10.32.0.0/24") from None
+        raise ValueError(f"{quoted(text)} is not an IPv4 range; right: a range such as 10.32.0.0/24") from None
     if "/" not in text:
         raise ValueError(f"{quoted(text)} has no prefix length; right: a range such as {text}/24")
     if str(loose) != text:
@@ -90,20 +92,20 @@ def endpoint(text: str) -> Endpoint:
 def ssh_host(text: str) -> str:
     """A name, an address or an ssh_config alias; nothing that ssh could take for an option."""
     if not _SSH_HOST.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is no host; right: a name, an address or an alias of ssh_config")
+        raise ValueError(f"{quoted(text)} is not a host; right: a name, an address or an alias of ssh_config")
     return text
 
 
 def ssh_user(text: str) -> str:
     if not _USER.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is no user name; right: a name such as ops")
+        raise ValueError(f"{quoted(text)} is not a user name; right: a name such as ops")
     return text
 
 
 def ssh_jump(text: str) -> str:
     """What `ssh -J` takes: `[user@]host[:port]`, several with commas."""
     if not all(_JUMP.fullmatch(hop) for hop in text.split(",")):
-        raise ValueError(f"{quoted(text)} is no jump host; right: [user@]host[:port], several with commas")
+        raise ValueError(f"{quoted(text)} is not a jump host; right: [user@]host[:port], several with commas")
     return text
 
 
@@ -120,7 +122,7 @@ def version_range(text: str) -> str:
     try:
         SpecifierSet(text)
     except InvalidSpecifier:
-        raise ValueError(f"{quoted(text)} is no range of versions; right: such as '>=1.4,<2'") from None
+        raise ValueError(f"{quoted(text)} is not a version range; right: such as '>=1.4,<2'") from None
     return text
 
 
@@ -129,7 +131,9 @@ def path(text: str) -> str:
     try:
         Path(text).expanduser()
     except RuntimeError:
-        raise ValueError(f"{quoted(text)} begins with the home of nobody here; right: ~/ or a path") from None
+        raise ValueError(
+            f"{quoted(text)} names the home of a user that does not exist here; right: ~/ or a path"
+        ) from None
     return text
 
 
@@ -139,7 +143,7 @@ def mirror(text: str) -> str:
         return path(text)
     url = urlsplit(text)
     if url.scheme not in ("http", "https") or not url.hostname:
-        raise ValueError("is no http or https URL; right: https://mirror.example.net/hardway, or a folder")
+        raise ValueError("is not an http or https URL; right: https://mirror.example.net/hardway, or a folder")
     if url.password is not None or url.username is not None:
         raise ValueError("holds a user or password; right: the plain URL, and those in ~/.netrc")
     return text
@@ -160,7 +164,7 @@ def proxy(text: str) -> str:
         IPv4Address(parts["v4"] or "127.0.0.1")
     except ValueError:
         right = "http://HOST:PORT, such as http://proxy.example.net:3128"
-        raise ValueError(f"is no proxy's URL; right: {right}") from None
+        raise ValueError(f"is not a proxy URL; right: {right}") from None
     return text.rstrip("/")
 
 
@@ -168,7 +172,7 @@ def node_label_key(text: str) -> str:
     """`[prefix/]name`: https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/"""
     prefix, slash, bare = text.rpartition("/")
     if not _LABEL_NAME.fullmatch(bare):
-        raise ValueError(f"{quoted(text)} is no label; right: [prefix/]name, such as disk or example.net/disk")
+        raise ValueError(f"{quoted(text)} is not a label; right: [prefix/]name, such as disk or example.net/disk")
     if slash:
         dns_name(prefix)
     return text
@@ -177,5 +181,5 @@ def node_label_key(text: str) -> str:
 def node_label_value(text: str) -> str:
     if text and not _LABEL_NAME.fullmatch(text):
         right = "up to 63 of letters, digits, -, _ and ., a letter or digit at both ends"
-        raise ValueError(f"{quoted(text)} is no label's value; right: {right}")
+        raise ValueError(f"{quoted(text)} is not a label value; right: {right}")
     return text

@@ -103,7 +103,7 @@ def stop(lab: Lab, name: str) -> None:
         os.kill(init, signal.SIGKILL)
     left = cgroups.kill(groups)
     if left:
-        raise LabError("does not die", machine=name, said=f"processes {sorted(left)}", hint="hardway lab down")
+        raise LabError("did not stop", machine=name, said=f"processes {sorted(left)}", hint="hardway lab down")
     marker.remove(str(marker_path(lab.cluster, name)))
     if cgroups.layout() == "v1":
         cgroups.prune(groups, itself=True)

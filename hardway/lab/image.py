@@ -183,7 +183,7 @@ def _bootstrap(image: LabImage, home: Path, lock: int) -> None:
             "the root file system of the lab's machines could not be made",
             tried=f"mmdebstrap {suite(image)}",
             said="\n".join(result.stderr.strip().splitlines()[-8:]),
-            hint="see that `apt-get update` works on this computer, then run the same command again",
+            hint="check that `apt-get update` works on this computer, then run the same command again",
         )
     fresh.rename(home / "root")
 

@@ -113,4 +113,4 @@ def _agree(plan: Plan, request: Request, confirm: Confirm | None) -> None:
             "or to whatever it is: --yes",
         )
     if not confirm(plan):
-        raise HardwayError("nothing was changed", hint="--yes goes on without asking")
+        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")

@@ -25,7 +25,7 @@ _OURS = (File, Binary, Block, Service)
 
 @dataclass(frozen=True)
 class Unobserved:
-    """A machine, or one thing on it, that could not be looked at."""
+    """A machine, or one thing on it, that could not be checked."""
 
     machine: str
     what: str
@@ -88,7 +88,7 @@ class Preview:
 
     @property
     def exit_code(self) -> int:
-        """1 where something blocks, or could not be looked at; 3 where all was seen and it differs."""
+        """1 where something blocks, or could not be checked; 3 where all was seen and it differs."""
         if self.blockers or self.unobserved:
             return FAILED
         if self.items:

@@ -178,7 +178,7 @@ def _no_way(machine: str, hop: Hop, jump: fabric.Connection | None, error: Excep
         f"the jump host does not lead to {hop.host}:{hop.port}: {why.what}",
         machine=machine,
         tried=f"from {jump.host} to {hop.host}:{hop.port}",
-        hint=why.hint or "is the machine up, and its address right as the jump host sees it?",
+        hint=why.hint or "check that the machine is up and that the jump host can resolve and reach its address",
     )
 
 
@@ -203,5 +203,5 @@ def _unreachable(machine: str, hop: Hop, cause: str) -> Unreachable:
         f"{hop.host}:{hop.port}: {cause}",
         machine=machine,
         tried=f"ssh to {hop.user}@{hop.host} port {hop.port}",
-        hint="is the machine up, and are its address and port in the inventory right?",
+        hint="check that the machine is up, and its address and port in the inventory",
     )

@@ -136,7 +136,7 @@ class HostKeys:
             f"the host key of {name} is not the one that is known; nothing was sent",
             machine=machine,
             said=f"{recorded}\noffered {_words(key.get_name(), key.asbytes())}",
-            hint=f"somebody may be in between. If the machine was reinstalled: ssh-keygen -R '{name}' -f {path}",
+            hint=f"another machine may be answering. If this one was reinstalled: ssh-keygen -R '{name}' -f {path}",
         )
 
     def _revoked(self, machine: str, name: str, blob: bytes, entry: Entry) -> HostKeyError:

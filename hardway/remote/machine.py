@@ -75,7 +75,7 @@ class Machine:
                 machine=self.name,
                 tried=what,
                 said=last_lines(err) or None,
-                hint="look for the out-of-memory killer there: journalctl -k",
+                hint="check for the out-of-memory killer there: journalctl -k",
             )
         if code < 0:
             raise ConnectionLost(
@@ -83,7 +83,7 @@ class Machine:
                 machine=self.name,
                 tried=what,
                 said=last_lines(err) or None,
-                hint="look whether the machine is up, then run the same command again",
+                hint="check that the machine is up, then run the same command again",
             )
         result = Result(code, out, err, time.monotonic() - begun)
         return checked(self.name, what, result) if check else result
@@ -157,7 +157,7 @@ class Machine:
                         machine=self.name,
                         tried=what,
                         said=last_lines(bytes(err)) or "nothing so far",
-                        hint="look at the machine's load and disk, then run the same command again",
+                        hint="check the machine's load and disk, then run the same command again",
                     )
         return pipe.exit_status(), bytes(out), bytes(err)
 

@@ -126,7 +126,7 @@ def checked(machine: str, what: str, result: Result) -> Result:
         machine=machine,
         tried=what,
         said=said or None,
-        hint="make room there (df -h /var/lib), then run the same command again"
+        hint="free disk space there (df -h /var/lib), then run the same command again"
         if "No space left on device" in said
         else "the same command continues once the cause is gone",
     )

@@ -100,7 +100,7 @@ class RootShell:
                 machine=self._machine,
                 tried=what,
                 said=last_lines(result.stderr) or last_lines(result.stdout) or "nothing so far",
-                hint="it was ended; the same command continues from there",
+                hint="it was stopped; run the same command again",
             )
         return result
 
@@ -111,7 +111,7 @@ class RootShell:
             raise Locked(
                 f"locked by {result.text or 'somebody who has not said who'}",
                 machine=self._machine,
-                hint="wait for it to end; the lock goes with its connection",
+                hint="wait for it to finish; the lock ends with its connection",
             )
         if result.code:
             raise MachineError(
@@ -139,7 +139,7 @@ class RootShell:
                     machine=self._machine,
                     tried=what,
                     said=last_lines(bytes(err.content or out.content)) or None,
-                    hint="look whether the machine is up, then run the same command again",
+                    hint="check that the machine is up, then run the same command again",
                 ) from error
             seconds = time.monotonic() - started
         return Result(out.code or 0, bytes(out.content), bytes(err.content), seconds)

@@ -46,7 +46,7 @@ class SshConfig:
         self._config = paramiko.SSHConfig()
         if given is not None and not given.is_file():
             raise UsageError(
-                f"{given}: no such ssh_config file", hint="write it, or take ssh: {config: …} out of the inventory"
+                f"{given}: no such ssh_config file", hint="create it, or remove ssh: {config: …} from the inventory"
             )
         for path in (given, Path.home() / ".ssh" / "config", SYSTEM):
             if path is not None and path.is_file():
@@ -70,7 +70,7 @@ class SshConfig:
         if not jump or jump.lower() == "none":
             return []
         if depth >= _MAX_HOPS:
-            raise UsageError(f"ProxyJump {jump} leads round in a circle")
+            raise UsageError(f"ProxyJump {jump} is circular")
         hops = [hop.strip() for hop in jump.split(",")]
         return [*self._jumps(self._own_jump(_parts(hops[0])[0]), depth + 1), *hops]
 
@@ -110,7 +110,7 @@ def _expanded(path: Path, depth: int) -> Iterator[str]:
     The Host or Match line that was in force before an Include is in force again after it.
     """
     if depth > _MAX_DEPTH:
-        raise ValueError("Include leads round in a circle")
+        raise ValueError("Include is circular")
     scope = "Host *\n"
     for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
         keyword, _, rest = line.strip().replace("=", " ", 1).partition(" ")

@@ -184,5 +184,5 @@ class RootStarter:
         return ConnectionLost(
             f"the connection was lost while becoming root: {cause}",
             machine=self._machine,
-            hint="look whether the machine is up, then run the same command again",
+            hint="check that the machine is up, then run the same command again",
         )

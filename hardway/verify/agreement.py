@@ -22,7 +22,7 @@ from hardway.values import OPERATOR
 @dataclass(frozen=True)
 class Agreement:
     """What was found. `rules` are the identifiers of all that were asked, `saw` by machine what there was to judge;
-    `unseen` are single files and `unobserved` whole machines that could not be looked at."""
+    `unseen` are single files and `unobserved` whole machines that could not be checked."""
 
     cluster: str
     made: str

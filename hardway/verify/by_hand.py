@@ -29,7 +29,7 @@ OBJECTS = ("services -n kube-system", "clusterroles", "clusterrolebindings")
 def set_up_by_hand(
     session: Session | None, folder: Path | None, unreached: Mapping[str, HardwayError]
 ) -> tuple[Setup, list[Unobserved]]:
-    """The setup of the session's machines, and of a folder of the operator's; and what could not be looked at.
+    """The setup of the session's machines, and of a folder of the operator's; and what could not be checked.
 
     Raises UsageError for a folder that cannot be read, or that holds nothing that could be judged.
     """
@@ -94,7 +94,7 @@ def _require_any(folder: Path, found: MachineSetup) -> None:
     if not (found.loose or found.loose_kubeconfigs or found.loose_keys):
         endings = ", ".join(f"*.{ending}" for ending in ENDINGS)
         raise UsageError(
-            f"no certificate, key or kubeconfig is in {folder} (looked at: {endings}; not in folders below it)",
+            f"no certificate, key or kubeconfig is in {folder} (checked: {endings}; not subfolders)",
             hint="--folder DIR, where DIR itself holds them, such as kubernetes.pem or admin.kubeconfig",
         )
 

@@ -42,7 +42,7 @@ def hints(found: Verification, seen: Plan, cluster: Cluster) -> tuple[Hint, ...]
 def _unobserved(found: Verification) -> Iterator[Hint]:
     for one in found.plan.unobserved:
         how = (one.hint,) if one.hint else ()
-        yield Hint(f"machine {one.machine}", (one.machine,), "it could not be looked at", f"{one.what} {one.why}", how)
+        yield Hint(f"machine {one.machine}", (one.machine,), "it could not be checked", f"{one.what} {one.why}", how)
 
 
 def _refused(found: Verification) -> Iterator[Hint]:
@@ -112,7 +112,7 @@ def _how(item: Item, machines: Sequence[str], seen: Plan, cluster: Cluster) -> I
 def _unseen(found: Verification) -> Iterator[Hint]:
     for one in found.plan.unknown:
         yield Hint(
-            f"unseen {one.machine} {one.what}", (one.machine,), one.what, f"it could not be looked at: {one.why}", ()
+            f"unseen {one.machine} {one.what}", (one.machine,), one.what, f"it could not be checked: {one.why}", ()
         )
 
 

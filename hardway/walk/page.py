@@ -50,13 +50,13 @@ def left(place: Place, command: str, width: int) -> list[str]:
 
 def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -> list[str]:
     """What was found on the machines, errors last."""
-    lines = [f"{counted(len(cluster.machines), 'machine')} looked at, nothing touched."]
+    lines = [f"{counted(len(cluster.machines), 'machine')} checked, nothing changed."]
     for level in ("warning", "error"):
         for one in findings:
             if one.level == level:
                 lines += finding_lines(one, width)
     if not any(one.level == "error" for one in findings):
-        lines.append("Nothing stands in the way.")
+        lines.append("No obstacles found.")
     return [clean(line) for line in lines]
 
 

@@ -96,7 +96,7 @@ def test_an_include_leaves_the_scope_as_it_was(target: Target, given: Path, tmp_
 
 def test_a_circle_of_includes_is_told(given: Path) -> None:
     given.write_text(f"Include {given}\n")
-    with pytest.raises(UsageError, match="Include leads round in a circle"):
+    with pytest.raises(UsageError, match="Include is circular"):
         SshConfig(given)
 
 

@@ -27,7 +27,7 @@ def test_every_fault_is_listed_without_a_lab(hardway: Run) -> None:  # noqa: F81
 def test_one_way_of_choosing_a_fault_is_needed(hardway: Run, words: tuple[str, ...]) -> None:  # noqa: F811
     ran = hardway("lab", "break", *words)
     assert ran.returncode == 2
-    assert "say what to break" in ran.stderr
+    assert "name a fault" in ran.stderr
 
 
 def test_an_unknown_fault_is_a_usage_error(hardway: Run) -> None:  # noqa: F811

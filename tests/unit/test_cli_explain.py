@@ -86,7 +86,7 @@ def test_what_is_unknown_is_a_usage_error_with_the_nearest_names(inventory: Path
 
 @pytest.mark.parametrize("what", ["", " "])
 def test_an_empty_word_is_no_question(inventory: Path, what: str) -> None:
-    with pytest.raises(UsageError, match="an empty word"):
+    with pytest.raises(UsageError, match="the name is empty"):
         CliRunner().invoke(app, ["explain", what], catch_exceptions=False)
 
 
@@ -114,7 +114,7 @@ def test_a_flag_is_asked_as_it_stands_in_a_unit(inventory: Path, what: str) -> N
 
 
 def test_a_mistyped_option_is_a_name_that_is_unknown(inventory: Path) -> None:
-    with pytest.raises(UsageError, match="nothing of this cluster is called 'otput'"):
+    with pytest.raises(UsageError, match="this cluster has nothing named 'otput'"):
         CliRunner().invoke(app, ["explain", "--otput=json"], catch_exceptions=False)
 
 

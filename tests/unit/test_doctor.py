@@ -107,7 +107,7 @@ def test_the_cause_comes_first_then_its_evidence_then_the_fix() -> None:
         "  Fix",
         "    hardway ssh two -- swapoff -a",
         "",
-        "4 machines of 4 looked at for 40 known causes in 1.0 s, nothing touched.",
+        "4 machines of 4 checked for 40 known causes in 1.0 s, nothing changed.",
         "Then look again:  hardway doctor",
     ]
 

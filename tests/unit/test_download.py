@@ -290,7 +290,7 @@ class TestArchives:
 
     def test_one_that_is_no_archive_is_an_error(self, bench: Bench, web: Web, site: Site) -> None:
         site.files[self.PATH] = content = b"no archive"
-        with pytest.raises(ArtifactError, match="no archive that can be read"):
+        with pytest.raises(ArtifactError, match="not an archive that can be read"):
             bench.obtain(self.wanted(content), web)
 
 

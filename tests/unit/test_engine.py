@@ -252,7 +252,7 @@ def test_what_no_role_asks_for_any_more_stops_before_its_files_go(built_cluster:
 def test_an_api_that_is_down_is_unseen_and_not_empty(one: FakeCluster) -> None:
     solo(one).write("/fake/broken/kube-apiserver.service", "")
     solo(one).run("systemctl stop kube-apiserver.service", timeout=5, what="by hand")
-    with pytest.raises(NotConverged, match="objects:coredns could not be looked at") as caught:
+    with pytest.raises(NotConverged, match="objects:coredns could not be checked") as caught:
         one.init(["dns"])
     assert "connection to the server was refused" in (caught.value.said or "")
 

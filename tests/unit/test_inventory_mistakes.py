@@ -9,7 +9,7 @@ from hardway.errors import USAGE, InventoryError
 from hardway.inventory import words
 from hardway.inventory.load import load
 
-NAME = "is no RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
+NAME = "is not an RFC 1123 name; right: 1 to 63 of a-z, 0-9 and -, no - at either end"
 TAG = "an inventory has no tags, take it out"
 
 
@@ -185,15 +185,18 @@ WRONG = {
     ),
     "a label that Kubernetes refuses": (
         "cluster: a\nmachines: {k1: {role: [controller, worker], labels: {a b: c}}}",
-        ['2:54: machines.k1.labels."a b": "a b" is no label; right: [prefix/]name, such as disk or example.net/disk'],
+        [
+            '2:54: machines.k1.labels."a b": "a b" is not a label; '
+            "right: [prefix/]name, such as disk or example.net/disk"
+        ],
     ),
     "an option for an SSH user": (
         f"cluster: a\nssh: {{user: -oProxyCommand=reboot}}\n{ONE}",
-        ['2:13: ssh.user: "-oProxyCommand=reboot" is no user name; right: a name such as ops'],
+        ['2:13: ssh.user: "-oProxyCommand=reboot" is not a user name; right: a name such as ops'],
     ),
     "a home of nobody": (
         f"cluster: a\nssh: {{key: ~nobody-here/key}}\n{ONE}",
-        ['2:12: ssh.key: "~nobody-here/key" begins with the home of nobody here; right: ~/ or a path'],
+        ['2:12: ssh.key: "~nobody-here/key" names the home of a user that does not exist here; right: ~/ or a path'],
     ),
     "a port that is none": (
         f"cluster: a\nssh: {{port: 70000}}\n{ONE}",
@@ -225,7 +228,7 @@ WRONG = {
     ),
     "a proxy that is no URL": (
         f"cluster: a\nproxy: proxy.example.net:3128\n{ONE}",
-        ["2:8: proxy: is no proxy's URL; right: http://HOST:PORT, such as http://proxy.example.net:3128"],
+        ["2:8: proxy: is not a proxy URL; right: http://HOST:PORT, such as http://proxy.example.net:3128"],
     ),
     "a certificate that outlives its CA": (
         f"cluster: a\ncerts: {{ca_days: 30, leaf_days: 90}}\n{ONE}",
@@ -335,7 +338,7 @@ def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     ],
 )
 def test_a_proxy_that_would_not_do_is_no_proxy(proxy: str) -> None:
-    with pytest.raises(ValueError, match=r"^is no proxy's URL; right: http://HOST:PORT"):
+    with pytest.raises(ValueError, match=r"^is not a proxy URL; right: http://HOST:PORT"):
         words.proxy(proxy)
 
 

@@ -74,7 +74,7 @@ def test_what_was_said_stands_in_it_and_the_comment_about_examples_does_not(tmp_
 @pytest.mark.parametrize(
     ("shape", "given", "said"),
     [
-        ("small", Given(["k1"]), "k1 is no IPv4 address"),
+        ("small", Given(["k1"]), "k1 is not an IPv4 address"),
         ("small", Given(load_balancers=["192.0.2.1"]), "has no load-balancer"),
         ("stacked", Given(workers=["192.0.2.1"]), "has no worker"),
         ("lab", Given(["192.0.2.1"]), "complete as it is"),

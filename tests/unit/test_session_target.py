@@ -31,4 +31,4 @@ def test_an_alias_leads_where_the_inventory_s_own_ssh_config_says(tmp_path: Path
 def test_an_ssh_config_that_is_not_there_is_told_with_the_next_move(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such ssh_config file") as told:
         dialled(Ssh(config=tmp_path / "ssh_config"), tmp_path)
-    assert told.value.hint == "write it, or take ssh: {config: …} out of the inventory"
+    assert told.value.hint == "create it, or remove ssh: {config: …} from the inventory"

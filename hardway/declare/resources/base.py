@@ -32,7 +32,7 @@ class Absent:
 
 @dataclass(frozen=True)
 class Unknown:
-    """It could not be looked at: that is not the same as absent."""
+    """It could not be checked: that is not the same as absent."""
 
     why: str
 

@@ -31,7 +31,7 @@ MARKS: dict[Mark, Sign] = {
     "holds": Sign("holds", "as declared, and every proof holds", "m-3 0l2.2 2.6 4-5.4"),
     "differs": Sign("differs", "differs from what is declared", "m-3 -1.4h6m-6 2.8h6m-4.4 2.2l2.8-7.2"),
     "fails": Sign("fails", "a proof does not hold", "m-2.6 -2.6l5.2 5.2m0-5.2l-5.2 5.2"),
-    "unseen": Sign("unseen", "could not be looked at", "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0"),
+    "unseen": Sign("unseen", "could not be checked", "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0"),
 }
 
 
