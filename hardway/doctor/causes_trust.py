@@ -24,7 +24,7 @@ def foreign_authorities(evidence: Evidence) -> Iterator[Found]:
     """A CA that is not the workspace's, where it is by itself; those in kubeconfigs come with their file."""
     for machine, there in seen(evidence):
         for path, found in _certificates(there):
-            trusted = snapshot(evidence).trusted.get(_lies_as(path), ())
+            trusted = snapshot(evidence).trusted.get(_pki_name(path), ())
             if trusted and found.public_key_digest not in {one.public_key_digest for one in trusted}:
                 yield Found(
                     machine.name, f"the CA in {path} is not this cluster's", apply(evidence, machine, "certs"),
@@ -196,7 +196,7 @@ def _renewal(evidence: Evidence, machine: Machine, there: Symptoms, paths: Colle
 
 def _authority(path: str) -> str:
     """The CA by which a certificate must be signed, as Snapshot.trusted names it; of a CA itself none."""
-    name = _lies_as(path)
+    name = _pki_name(path)
     if name.endswith("ca.crt") or path.endswith("#ca"):
         return ""
     if name.startswith("etcd/") or name in ETCD_CLIENTS:
@@ -204,7 +204,7 @@ def _authority(path: str) -> str:
     return "front-proxy-ca.crt" if name.startswith("front-proxy") else "ca.crt"
 
 
-def _lies_as(path: str) -> str:
+def _pki_name(path: str) -> str:
     """The name below /etc/kubernetes/pki, etcd's own as `etcd/NAME`."""
     return path.replace(f"{ETCD_PKI}/", "etcd/").removeprefix(f"{PKI}/")
 

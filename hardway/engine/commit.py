@@ -32,7 +32,7 @@ def record_intents(session: Session, plan: Plan) -> None:
     session.each(changes, record)
 
 
-def declared_anew(
+def redeclare(
     cluster: Cluster, declaration: Declaration, views: Mapping[str, View], contexts: Mapping[str, Context]
 ) -> dict[str, View]:
     """The machines on which all is as declared, and whose journals do not say so yet; now they do.

@@ -1,4 +1,4 @@
-"""Carries out a plan: make the workspace's files, upload, activate phase by phase, observe again.
+"""Executes a plan: make the workspace's files, upload, activate phase by phase, observe again.
 
 It goes round until nothing differs any more: a second round is ordinary where a first one made something visible (an
 API that answers now) or changed the State (an etcd that is initialized).
@@ -14,7 +14,7 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Unknown
 from hardway.engine import blockers, guards, upload
 from hardway.engine.adopt import adopted
-from hardway.engine.commit import commit, declared_anew, record_intents
+from hardway.engine.commit import commit, record_intents, redeclare
 from hardway.engine.ordering import in_order
 from hardway.engine.plan import Change, View, by_machine
 from hardway.engine.planner import Plan, Selection, ToMake, first_declaration, make_contexts, make_plan
@@ -203,7 +203,7 @@ def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) 
     views.update(taken)
     selected = {name: view for name, view in views.items() if name in plan.selection.machines}
     contexts = make_contexts(plan.operator, selected, resolver)
-    redeclared = declared_anew(session.cluster, plan.declaration, selected, contexts)
+    redeclared = redeclare(session.cluster, plan.declaration, selected, contexts)
     views.update(redeclared)
     touched = {change.machine for change in outcome.changes} | taken.keys() | redeclared.keys()
     commit(session, plan.state, views, touched)

@@ -200,7 +200,7 @@ def _older_workspace(root: Path, name: str, theirs: State, known: State) -> Bloc
         "older-workspace",
         f"{root} is older than the cluster: generation {known.generation}, the machine has {theirs.generation}",
         name,
-        hint="use the workspace of whoever ran hardway last (state.json, pki/, secrets/)",
+        hint="use the workspace of the last run (state.json, pki/, secrets/)",
     )
 
 

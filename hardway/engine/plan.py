@@ -31,7 +31,7 @@ class View:
     observed: Mapping[str, Observed]
     drop_ins: Mapping[str, Stat] = field(default_factory=dict)
     hashed: bool = False
-    """Whether digests had to be computed: the journal's index is worth writing anew."""
+    """Whether digests had to be computed: the journal's index is worth rewriting."""
 
     def stat(self, path: str) -> Stat | None:
         for kind in ("file", "binary", "directory"):

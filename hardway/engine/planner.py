@@ -82,7 +82,7 @@ class Roll:
 class Plan:
     """Everything that a run would do, and what speaks against it.
 
-    `state` is the one under which all is declared; `serves`: there is a cluster already. `operator` is what lies in
+    `state` is the one under which all is declared; `serves`: there is a cluster already. `operator` is what is in
     the workspace now. `to_get` are files of which no digest is accepted yet, and which a run gets first. `failures` has
     the machines that could not be reached or looked at. `findings` are warnings of the rules across artifacts.
     """

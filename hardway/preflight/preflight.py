@@ -105,7 +105,7 @@ def warn(session: Session, findings: Sequence[Finding]) -> None:
     """Shows what only warns."""
     for finding in findings:
         if finding.level == "warning":
-            fix = "hardway preflight tells the commands" if "\n" in finding.fix else finding.fix
+            fix = "hardway preflight prints the commands" if "\n" in finding.fix else finding.fix
             session.events(Note(f"{finding.machine}: {finding.what}; {fix}", "warning"))
 
 

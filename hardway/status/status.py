@@ -144,7 +144,7 @@ def _nodes(session: Session, answers: Mapping[str, Answers]) -> Mapping[str, Nod
 
 
 def status_of_etcd(cluster: Cluster, answers: Mapping[str, Answers]) -> Etcd:
-    """The inventory's controllers, and whoever else is a member."""
+    """The inventory's controllers, and all other members."""
     statuses: dict[str, MemberStatus] = {}
     listed: Sequence[Member] = ()
     for name, said in answers.items():
@@ -172,7 +172,7 @@ def _member(machine: Machine, status: MemberStatus | None, listed: Sequence[Memb
 
 
 def _alarms(statuses: Iterable[MemberStatus]) -> dict[str, tuple[str, ...]]:
-    """By the identity of the member that raised each; every member tells of all."""
+    """By the identity of the member that raised each; every member reports all."""
     found: dict[str, tuple[str, ...]] = {}
     for status in statuses:
         for identity, alarm in re.findall(r"memberID:(\d+) alarm:(\w+)", " ".join(status.errors)):
