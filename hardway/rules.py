@@ -111,19 +111,11 @@ class Finding:
 
 def examine(rules: Sequence[Rule], evidence: Evidence) -> list[Finding]:
     """Asks every rule for which enough is known; errors first, then in the rules' order."""
-    findings = [
-        Finding(
-            found.machine,
-            rule.id,
-            found.what,
-            found.fix or rule.fix,
-            rule.level,
-            rule.why,
-            found.evidence,
-            found.symptom or rule.symptom,
-        )
-        for rule in rules
-        if rule.needs <= evidence.has
-        for found in rule.find(evidence)
-    ]
+    findings: list[Finding] = []
+    for rule in rules:
+        for found in rule.find(evidence) if rule.needs <= evidence.has else ():
+            fix, symptom = found.fix or rule.fix, found.symptom or rule.symptom
+            findings.append(
+                Finding(found.machine, rule.id, found.what, fix, rule.level, rule.why, found.evidence, symptom)
+            )
     return sorted(findings, key=lambda one: one.level != "error")

@@ -51,19 +51,21 @@ def expired(evidence: Evidence) -> Iterator[Found]:
 
 def conflicts(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence):
-        trusted = {path: snapshot(evidence).trusted.get(_authority(path), ()) for path, _ in _certificates(there)}
-        those = {
-            path: one
-            for path, one in _certificates(there)
-            if trusted[path] and one.authority_key_id not in (None, *(ca.subject_key_id for ca in trusted[path]))
-        }
+        those: dict[str, Certificate] = {}
+        told: list[str] = []
+        ours: dict[str, None] = {}
+        for path, one in _certificates(there):
+            trusted = snapshot(evidence).trusted.get(_authority(path), ())
+            keys = {ca.subject_key_id for ca in trusted}
+            if trusted and one.authority_key_id not in (None, *keys):
+                those[path] = one
+                told.append(f"{path}: by {one.issuer}, key {one.authority_key_id}")
+                for ca in trusted:
+                    ours[f"this cluster's {ca.common_name} has key {ca.subject_key_id}"] = None
         if those:
-            told = [f"{path}: by {one.issuer}, key {one.authority_key_id}" for path, one in those.items()]
-            ours = [f"this cluster's {ca.common_name} has key {ca.subject_key_id}"
-                    for path in those for ca in trusted[path]]  # fmt: skip
             yield Found(
                 machine.name, f"{_which(those)} is not of this cluster's CA",
-                _renewal(evidence, machine, there, those), lines(told, dict.fromkeys(ours), _said(machine, there)),
+                _renewal(evidence, machine, there, those), lines(told, ours, _said(machine, there)),
             )  # fmt: skip
 
 

@@ -27,7 +27,9 @@ def drawn(cluster: Cluster, declaration: Declaration) -> Map:
     if _outside(cluster):
         running[cluster.endpoint_host] = [Process(ENDPOINT, (), {}, ())]
     authorities = _authorities(declaration)
-    issuers = {leaf.name: one.name for one in authorities for leaf in one.signs}
+    issuers: dict[str, str] = {}
+    for one in authorities:
+        issuers |= {leaf.name: one.name for leaf in one.signs}
     found = _Finder(cluster, running, machines, issuers)
     return Map(
         cluster=cluster.name,
@@ -144,16 +146,12 @@ def _kind(one: Connection) -> tuple[str, str, int, str]:
 def _authorities(declaration: Declaration) -> tuple[Authority, ...]:
     certificates = [one for _, one in declaration.local if isinstance(one, Certificate)]
     copies = _copies(declaration)
-    return tuple(
-        Authority(
-            _stem(ca),
-            ca.spec.common_name,
-            ca.spec.days,
-            tuple(_leaf(one, copies) for one in certificates if one.ca == _stem(ca)),
-        )
-        for ca in certificates
-        if ca.ca is None
-    )
+    found: list[Authority] = []
+    for ca in certificates:
+        if ca.ca is None:
+            leaves = [_leaf(one, copies) for one in certificates if one.ca == _stem(ca)]
+            found.append(Authority(_stem(ca), ca.spec.common_name, ca.spec.days, tuple(leaves)))
+    return tuple(found)
 
 
 def _leaf(one: Certificate, copies: Mapping[str, list[str]]) -> Leaf:

@@ -118,7 +118,11 @@ class Map:
 
     def leaf(self, name: str) -> Leaf | None:
         """The certificate of that name; None for a key pair without one."""
-        return next((leaf for one in self.authorities for leaf in one.signs if leaf.name == name), None)
+        for authority in self.authorities:
+            for leaf in authority.signs:
+                if leaf.name == name:
+                    return leaf
+        return None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 
 from hardway.declare.network.firewall import Chains, Tool, commands
 from hardway.declare.network.flows import by_machine
@@ -34,7 +35,7 @@ def closed_ports(evidence: Evidence) -> Iterator[Found]:
                 if names := tuple(name for name, answer in found.items() if answer == said):
                     kept_out.setdefault((names, said), []).append(flow.port)
         if kept_out:
-            ports = frozenset(port for numbers in kept_out.values() for port in numbers)
+            ports = frozenset(chain.from_iterable(kept_out.values()))
             closed = "; ".join(
                 f"TCP {', '.join(map(str, sorted(numbers)))} to {', '.join(names)} ({_SAID[said]})"
                 for (names, said), numbers in kept_out.items()
@@ -63,8 +64,9 @@ def _fix(evidence: Evidence, machine: Machine, ports: frozenset[int] | None) -> 
         return f"open them in its own firewall, or in one on the way; the commands:\n  {printed}"
     if not host.manager and not re.search(r"\b(drop|reject)\b", host.ruleset, re.IGNORECASE):
         return "open them in the firewall on the way; hardway preflight --ports table lists all that must be open"
-    lines = [line for tool, chains in _tools(host) for line in commands(
-        evidence.cluster, machine, tool, ports=ports, chains=chains)]  # fmt: skip
+    lines: list[str] = []
+    for tool, chains in _tools(host):
+        lines += commands(evidence.cluster, machine, tool, ports=ports, chains=chains)
     facts = evidence.facts.get(machine.name)
     family = (platform(facts.os) if facts else None) or DEBIAN
     kept = "" if host.manager else f", and for the next boot in what loads its rules ({family.nftables}, iptables-save)"
@@ -78,9 +80,12 @@ def _tools(host: Host) -> Iterator[tuple[Tool, Chains]]:
         return
     if any(one.chain in _IPTABLES for one in host.filters):
         yield "iptables", {}
-    others = [one for one in host.filters if one.chain not in _IPTABLES]
-    if others:
-        yield "nft", {hook: tuple(one.chain for one in others if one.hook == hook) for hook in ("input", "forward")}
+    others: dict[str, tuple[str, ...]] = {"input": (), "forward": ()}
+    for one in host.filters:
+        if one.chain not in _IPTABLES:
+            others[one.hook] = (*others.get(one.hook, ()), one.chain)
+    if any(others.values()):
+        yield "nft", others
 
 
 def firewalls(evidence: Evidence) -> Iterator[Found]:

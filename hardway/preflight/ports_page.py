@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from hardway.console.tables import table
 from hardway.console.words import counted, ranges, wrapped
@@ -18,10 +19,11 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
     for one in flows(cluster):
         if one.machine in names:
             kinds.setdefault((one.port, one.why), []).append(one)
-    rows = [
-        (f"tcp {port}", ranges(one.machine for one in alike), _sources(cluster, alike))
-        for (port, _), alike in kinds.items()
-    ]
+    rows: list[tuple[str, str, str]] = []
+    whys: list[str] = []
+    for (port, why), alike in kinds.items():
+        rows.append((f"tcp {port}", ranges(one.machine for one in alike), _sources(cluster, alike)))
+        whys += wrapped(f"{port:<10} ", why, width, " " * 11)
     pods = (
         f"Workers also forward what comes from and goes to pods ({cluster.network.pod_cidr})."
         if cluster.network.plugin == "bridge"
@@ -33,7 +35,7 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
     )
     return [
         *table(("PORT", "ON", "FROM"), rows, width).splitlines(), "",
-        *(line for port, why in kinds for line in wrapped(f"{port:<10} ", why, width, " " * 11)), "",
+        *whys, "",
         *wrapped("", pods, width, ""), *wrapped("", node_ports, width, ""), "",
         "As commands for firewalls:  hardway preflight --ports nft|iptables|ufw|firewalld",
     ]  # fmt: skip
@@ -55,6 +57,6 @@ def commands_page(cluster: Cluster, chosen: Sequence[Machine], tool: Tool) -> li
 def _sources(cluster: Cluster, alike: Sequence[Flow]) -> str:
     if any(one.anyone for one in alike):
         return "anyone"
-    names = {name for one in alike for name in one.sources}
+    names = set(chain.from_iterable(one.sources for one in alike))
     everybody = ranges(machine.name for machine in cluster.machines if machine.name in names)
     return " ".join((everybody, *(["pods"] if any(one.pods for one in alike) else [])))

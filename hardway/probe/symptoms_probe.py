@@ -36,7 +36,10 @@ def units(machine: Machine) -> tuple[str, ...]:
 
 def _dials(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
     """Whom a machine must reach, itself and a balancer of somebody else's included."""
-    own = [(str(machine.ip), port) for role, ports in PORTS.items() if role in machine.roles for port in ports]
+    own: list[tuple[str, int]] = []
+    for role, ports in PORTS.items():
+        if role in machine.roles:
+            own += [(str(machine.ip), port) for port in ports]
     endpoint = [(cluster.endpoint_host, cluster.endpoint_port)] if machine.is_worker else []
     return list(dict.fromkeys((*own, *others, *endpoint)))
 

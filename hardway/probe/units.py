@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +60,8 @@ class UnitState:
 
     def said(self, *words: str) -> tuple[str, ...]:
         """The last two lines of its journal that hold one of these words."""
-        return tuple([line for line in self.journal if any(word in line for word in words)][-2:])
+        sought = re.compile("|".join(map(re.escape, words)))
+        return tuple(list(filter(sought.search, self.journal))[-2:])
 
 
 def questions(units: Sequence[str]) -> tuple[Question, Question, Question]:

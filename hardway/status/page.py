@@ -53,5 +53,6 @@ def _quorum(etcd: Etcd) -> str:
     serving = [member for member in etcd.members if member.serving]
     words = [f"{len(serving)} of {len(etcd.members)} serving", *sorted({member.version for member in serving})]
     words.append(f"{etcd.leader} leads" if etcd.leader else "no leader seen")
-    words += [f"{member.name} raised {alarm}" for member in etcd.members for alarm in member.alarms]
+    for member in etcd.members:
+        words += [f"{member.name} raised {alarm}" for alarm in member.alarms]
     return ", ".join(filter(None, words))

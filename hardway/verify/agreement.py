@@ -43,6 +43,9 @@ class Agreement:
 
 def judge(cluster: Cluster, setup: Setup, unobserved: Sequence[Unobserved] = ()) -> Agreement:
     """Asks every rule across artifacts."""
+    unseen: list[Unobserved] = []
+    for machine in setup.machines.values():
+        unseen += [Unobserved(machine.name, path, why) for path, why in machine.unseen.items()]
     seen = [one for one in setup.machines.values() if one.components or one.loose or one.loose_kubeconfigs]
     return Agreement(
         cluster=cluster.name,
@@ -51,10 +54,9 @@ def judge(cluster: Cluster, setup: Setup, unobserved: Sequence[Unobserved] = ())
         rules=tuple(rule.id for rule in across.RULES),
         findings=tuple(examine(across.RULES, Evidence(cluster, setup=setup))),
         saw={name: _saw(setup, name) for name in setup.machines},
-        unseen=tuple(Unobserved(one.name, path, why) for one in setup.machines.values()
-                     for path, why in one.unseen.items()),
+        unseen=tuple(unseen),
         unobserved=tuple(unobserved),
-    )  # fmt: skip
+    )
 
 
 def _saw(setup: Setup, name: str) -> str:

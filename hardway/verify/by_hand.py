@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -110,5 +111,5 @@ def _objects(session: Session, machines: Mapping[str, MachineSetup]) -> list[Map
         questions = [Question(what, f"{kubectl} get {what} -o json", limit=10, most=API_MOST) for what in OBJECTS]
         answers = session.ask(name, questions, what="ask the API")
         if all(answers[what].code == 0 for what in OBJECTS):
-            return [one for what in OBJECTS for one in json.loads(answers[what].output)["items"]]
+            return [*chain.from_iterable(json.loads(answers[what].output)["items"] for what in OBJECTS)]
     return None

@@ -157,7 +157,9 @@ def _has_server_certificate(kubelet: Component) -> bool:
 
 def etcd_names(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
-    servers = {url for _, one in setup.each("kube-apiserver") for url in one.items("etcd-servers")}
+    servers: set[str] = set()
+    for _, one in setup.each("kube-apiserver"):
+        servers.update(one.items("etcd-servers"))
     for machine, etcd in setup.each("etcd"):
         own = {dialled_name(evidence.cluster, machine), machine.name, machine.hostname} - {""}
         called = {url for url in servers if host(url) in own}

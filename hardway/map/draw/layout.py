@@ -12,7 +12,7 @@ from hardway.declare.network.flows import ENDPOINT
 from hardway.map import MachineOnMap, Map
 from hardway.map.draw.kinds import Kind
 from hardway.map.draw.paper import width
-from hardway.map.draw.wires import HEADER, ROW, SIDES, Tier, Wire, lanes, side_of, wires
+from hardway.map.draw.wires import HEADER, ROW, SIDES, Side, Tier, Wire, lanes, side_of, wires
 from hardway.values import OPERATOR
 
 WIDTH = 760.0
@@ -52,7 +52,9 @@ def port_words(machine: MachineOnMap, row: str) -> str:
 
 def laid_out(drawn: Map, kinds: Sequence[Kind], first_height: Callable[[float], float]) -> Layout:
     """`first_height` computes from the room there is how high the operator's tier is, where the CAs are kept."""
-    beside = {side: [kind for kind in kinds if side_of(kind) == side] for side in SIDES}
+    beside: dict[Side, list[Kind]] = {side: [] for side in SIDES}
+    for kind in kinds:
+        beside[side_of(kind)].append(kind)
     left, right = 2 * EDGE, WIDTH - 2 * EDGE
     # How much is beside the tiers depends on their order, and that on the room that is left for them.
     for _ in range(3):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 from hardway.probe import network
 from hardway.probe.script import Answers, Question
@@ -132,7 +133,7 @@ def _functions() -> str:
 
 
 def _loose() -> str:
-    patterns = " ".join(f"{folder}/*.{ending}" for folder in FOLDERS for ending in ENDINGS)
+    patterns = " ".join(f"{folder}/*.{ending}" for folder, ending in product(FOLDERS, ENDINGS))
     return f'for path in {patterns}; do [ -f "$path" ] && show "$path"; done\ntrue\n'
 
 
