@@ -16,7 +16,7 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
-from hardway.engine.guards import foreseen
+from hardway.engine.guards import with_decisions
 from hardway.explain import Book, chapter_page
 from hardway.explain.markdown import chapter_markdown, glossary_markdown
 from hardway.inventory.allot import allot_pod_cidrs, resolve
@@ -32,7 +32,7 @@ def declared() -> tuple[Model, Declaration]:
     cluster = load(data.folder("inventories") / "lab.yaml")
     cluster = allot_pod_cidrs(resolve(cluster, {}, _no_lookup), {})
     versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
-    model = Model(cluster, foreseen(State(cluster.name, ""), PHASE_NAMES), versions)
+    model = Model(cluster, with_decisions(State(cluster.name, ""), PHASE_NAMES), versions)
     return model, declare(model)
 
 

@@ -59,7 +59,7 @@ def preflight(
         if finding.level == "warning":
             print("\n".join(finding_lines(finding, page_width())))
     refuse(findings)
-    print(f"{counted(len(here.chosen), 'machine')}: nothing stands in the way of hardway init.")
+    print(f"{counted(len(here.chosen), 'machine')}: nothing blocks hardway init.")
 
 
 def _ports(options: Options, form: PortsForm) -> None:

@@ -33,7 +33,7 @@ def first_state(cluster: Cluster) -> State:
     return State(cluster=cluster.name, cluster_id=secrets.token_hex(8))
 
 
-def foreseen(state: State, phases: Collection[str]) -> State:
+def with_decisions(state: State, phases: Collection[str]) -> State:
     """The State under which a run of these phases declares: an etcd that is absent begins."""
     if state.etcd == "absent" and "etcd" in phases:
         return replace(state, etcd="bootstrapping", etcd_token=TOKEN)
@@ -56,15 +56,15 @@ def resolve_state(
     """
     unfinished = tuple(open_operation(state, operation))
     if unfinished:
-        return foreseen(state, phases), unfinished
+        return with_decisions(state, phases), unfinished
     waiting = pending(cluster, state)
     if waiting:
-        return foreseen(state, phases), tuple(of_pending(one, str(cluster.path)) for one in waiting)
+        return with_decisions(state, phases), tuple(of_pending(one, str(cluster.path)) for one in waiting)
     blockers = tuple(_partial_etcd(cluster, state, phases, machines))
     resolved = advanced(
         state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
     )
-    return foreseen(resolved, phases), blockers
+    return with_decisions(resolved, phases), blockers
 
 
 def open_operation(state: State, command: str) -> Iterator[Blocker]:

@@ -162,14 +162,14 @@ def make_plan(
 ) -> Plan:
     """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
     cluster = session.cluster
-    living = inferred(session, state, views)
+    found_state = inferred(session, state, views)
     resolved, blockers = guards.resolve_state(
-        cluster, living, selection.phases, selection.machines, selection.operation
+        cluster, found_state, selection.phases, selection.machines, selection.operation
     )
     surprises: tuple[Blocker, ...] = ()
     if views:
         resolved, surprises = guards.check_identity(session, resolved, views)
-    if living.etcd == "bootstrapping":
+    if found_state.etcd == "bootstrapping":
         # A run that was cut may have left an etcd that is initialized, and that nobody noted.
         resolved = guards.formed(resolved, declare(Model(cluster, resolved, resolver.versions)), views, ())
     if not selection.adopt and not surprises:
@@ -198,7 +198,7 @@ def make_plan(
         cluster=cluster,
         selection=selection,
         state=resolved,
-        serves=living.etcd == "initialized",
+        serves=found_state.etcd == "initialized",
         declaration=declaration,
         views=views,
         contexts=contexts,
@@ -314,7 +314,7 @@ def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
     """What a run of all phases would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
     releases = releases_for(cluster.kubernetes, cluster.artifacts.versions)
     versions = {name: release.version for name, release in releases.items()}
-    model = Model(cluster, guards.foreseen(state, PHASE_NAMES), versions)
+    model = Model(cluster, guards.with_decisions(state, PHASE_NAMES), versions)
     return model, declare(model)
 
 
