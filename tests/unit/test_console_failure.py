@@ -26,14 +26,14 @@ def test_an_error_says_where_what_was_tried_what_came_back_and_the_next_move():
         machine="controller-1",
         tried="systemctl restart etcd.service",
         said="etcd: member has already been bootstrapped\n  in /var/lib/etcd",
-        hint="fix the setting or revert it, then run the same command (one chapter: hardway etcd)",
+        hint="mend the cause, then run the same command again: it goes on from here (one chapter: hardway etcd)",
     )
     assert told(failure) == (
         "error  controller-1: etcd.service did not become ready\n"
         "tried  systemctl restart etcd.service\n"
         "said   etcd: member has already been bootstrapped\n"
         "         in /var/lib/etcd\n"
-        "next   fix the setting or revert it, then run the same command\n"
+        "next   mend the cause, then run the same command again: it goes on from here\n"
         "       (one chapter: hardway etcd)\n"
     )
 
