@@ -1,4 +1,4 @@
-"""State: what was decided and has begun. It lies between the inventory (what is wanted) and the phases.
+"""State: what was decided and has begun. It is between the inventory (what is wanted) and the phases.
 
 It is kept in the workspace and beside every machine's journal. The generation grows with each
 change, so that an operator whose workspace is older than a machine's copy is refused.

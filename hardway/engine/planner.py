@@ -144,12 +144,12 @@ def make_plan(
 ) -> Plan:
     """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
     cluster = session.cluster
-    living = inferred(session, state, views)
-    resolved, blockers = guards.resolve_state(cluster, living, selection)
+    found_state = inferred(session, state, views)
+    resolved, blockers = guards.resolve_state(cluster, found_state, selection)
     surprises: tuple[Blocker, ...] = ()
     if views:
         resolved, surprises = guards.check_identity(session, resolved, views)
-    if living.etcd == "bootstrapping":
+    if found_state.etcd == "bootstrapping":
         resolved = selection.bootstrap.advance(
             resolved, declare(Model(cluster, resolved, resolver.versions)), views, ()
         )
@@ -179,7 +179,7 @@ def make_plan(
         cluster=cluster,
         selection=selection,
         state=resolved,
-        serves=living.etcd == "initialized",
+        serves=found_state.etcd == "initialized",
         declaration=declaration,
         views=views,
         contexts=contexts,

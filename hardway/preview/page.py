@@ -262,7 +262,7 @@ def _not_seen(plan: Preview, width: int) -> list[str]:
 def _end(plan: Preview, seconds: float, width: int, inventory: str) -> list[str]:
     seen = len(plan.machines) - len(plan.unobserved)
     same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
-    observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing touched."
+    observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing changed."
     if not seen:
         return ["No machine could be observed.", *_next(plan, inventory)]
     if not plan.items:

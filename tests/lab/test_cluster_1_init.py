@@ -185,7 +185,7 @@ def test_a_chapter_for_one_machine_contacts_only_that_one(build: Build) -> None:
 
 
 def test_preflight_finds_nothing_against_a_cluster_of_its_own(build: Build) -> None:
-    assert "7 machines: nothing stands in the way" in build.site.hardway("preflight").out
+    assert "7 machines: nothing blocks" in build.site.hardway("preflight").out
 
 
 @pytest.fixture(scope="module")

@@ -93,7 +93,7 @@ def test_what_is_alike_on_several_machines_is_told_once() -> None:
 def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
     lines = plan_page(replace(EMPTY, items=(CHANGE, RESTART)), seconds=1.0)
     assert lines[-6:] == [
-        "1 other machine as declared. 2 machines observed in 1.0 s, nothing touched.",
+        "1 other machine as declared. 2 machines observed in 1.0 s, nothing changed.",
         "1 to update, 1 restart. Plan 0123456789ab.",
         "",
         "Do it:  hardway apply etcd -l head",
