@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MOST = 64 * 1024
-MOST_TOGETHER = 3000
-"""Bytes, of a question asked beside others: what a pipe takes in one piece is not mixed with another's answer."""
+MOST_TOGETHER, MOST_ERROR_TOGETHER = 3000, 800
+"""Bytes, of a question asked beside others: what a pipe takes at once (4096) is not mixed with another answer."""
 MOST_ERROR = 4000
 FILE_MOST = 32 * 1024 * 1024
 """Bytes of a file of hardway's own; a journal has some hundred for each resource."""
@@ -126,6 +126,8 @@ def _framed(question: Question) -> str:
         return f"answer {name}; code=0\n(\nset +e\n{question.shell}\n) || code=$?\nanswered $code"
     query = f"{question.limit} sh -euc {shlex.quote(question.shell)}"
     if question.together:
-        asked = f'answer {name}; {{ bounded {MOST_TOGETHER} {query}; }} 3>&1; answered $code "$error"'
-        return f"( said=$({asked}); printf '%s' \"$said\" ) &"
+        error = f"$(printf '%.{MOST_ERROR_TOGETHER}s' \"$error\")"
+        asked = f'answer {name}; {{ bounded {MOST_TOGETHER} {query}; }} 3>&1; answered $code "{error}"'
+        # bash's own printf writes line by line; the program writes once.
+        return f"( said=$({asked}); env printf '%s' \"$said\" ) &"
     return f'answer {name}; {{ bounded {question.most} {query}; }} 3>&1; answered $code "$error"'
