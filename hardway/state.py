@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal, TypeVar, get_args
@@ -208,6 +208,14 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
             leaving=before.leaving if before else False,
         )
     return nodes
+
+
+def converged_on(state: State, kubernetes: str, machines: Iterable[str]) -> State:
+    """The State that notes on which Kubernetes all of these machines' declaration was last found in place."""
+    nodes = dict(state.nodes)
+    for name in machines:
+        nodes[name] = replace(nodes[name], kubernetes=kubernetes)
+    return advanced(state, nodes=nodes)
 
 
 def advanced(state: State, **changes: Any) -> State:

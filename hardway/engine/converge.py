@@ -24,7 +24,7 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, observe, observe_each, timed
 from hardway.errors import HardwayError, NotConverged
 from hardway.events import Changed, MachineProgress, Note
-from hardway.state import State
+from hardway.state import State, converged_on
 
 ROUNDS = 4
 
@@ -207,8 +207,9 @@ def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) 
     redeclared = redeclare(session.cluster, plan.declaration, selected, contexts)
     views.update(redeclared)
     touched = {change.machine for change in outcome.changes} | taken.keys() | redeclared.keys()
-    commit(session, plan.state, views, touched)
-    outcome.state, outcome.views, outcome.declaration = plan.state, views, plan.declaration
+    state = converged_on(plan.state, session.cluster.kubernetes, redeclared)
+    commit(session, state, views, touched)
+    outcome.state, outcome.views, outcome.declaration = state, views, plan.declaration
 
 
 def _adopted(session: Session, plan: Plan) -> dict[str, View]:

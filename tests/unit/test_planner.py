@@ -190,3 +190,12 @@ def test_blockers_that_are_alike_are_one_sentence() -> None:
     both = [Blocker("lost-workspace", "is lost", name, hint="restore it") for name in ("head", "hand")]
     assert (Blocked(both).what, Blocked(both).machine) == ("is lost", "head, hand")
     assert "2 things block this run" in Blocked([*both, Blocker("conflict", "in the way")]).what
+
+
+def test_a_run_notes_on_which_kubernetes_each_machine_is_as_declared(new_cluster: NewCluster) -> None:
+    cluster = new_cluster(PAIR)
+    cluster.init(("hosts",))
+    assert {node.kubernetes for node in cluster.state().nodes.values()} == {""}
+    cluster.init()
+    assert {node.kubernetes for node in cluster.state().nodes.values()} == {"1.36.4"}
+    assert cluster.init().state == cluster.state()
