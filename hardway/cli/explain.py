@@ -15,7 +15,7 @@ from hardway.cli.site import site
 from hardway.console.terminal import page_width
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Model
-from hardway.engine import planner
+from hardway.engine.plan import declared as declared_by_all
 from hardway.errors import HardwayError, UsageError
 from hardway.explain import Book, Page, TermPage, answer, find_known, find_things, names
 from hardway.explain.chapter import Next
@@ -51,7 +51,7 @@ def _names(options: Options) -> Iterator[str]:
 def declared(options: Options) -> tuple[Model, Declaration]:
     """What a run would declare, without the machines."""
     here = site(options, lab_must_run=False)
-    return planner.declared(here.cluster, here.state)
+    return declared_by_all(here.cluster, here.state)
 
 
 # A flag copied from a unit is a question, not an option of this command.
@@ -122,7 +122,7 @@ def typed(options: Options, what: str | None, everything: bool = False) -> str:
     It is for machines that hold no cluster yet, also where this one has long been formed.
     """
     here = site(options, lab_must_run=False)
-    model, declaration = planner.declared(here.cluster, replace(here.state, etcd="absent", etcd_token=""))
+    model, declaration = declared_by_all(here.cluster, replace(here.state, etcd="absent", etcd_token=""))
     if everything:
         part = whole(declaration)
     elif what in SUMMARIES:

@@ -12,7 +12,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.reach import one_machine, ssh_config
 from hardway.cli.site import site
 from hardway.declare.resources import Service
-from hardway.engine.planner import declared
+from hardway.engine.plan import declared
 from hardway.errors import UsageError
 
 app = typer.Typer(add_completion=False)

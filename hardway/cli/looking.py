@@ -19,7 +19,7 @@ from hardway.cli.power import hint
 from hardway.cli.running import access, resolver, span
 from hardway.cli.site import Site, site
 from hardway.console import console
-from hardway.engine.planner import Plan, observe_and_plan
+from hardway.engine.plan import Plan, observe_and_plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, opened

@@ -13,7 +13,7 @@ from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
-from hardway.engine.planner import declared
+from hardway.engine.plan import declared
 from hardway.errors import UsageError
 from hardway.map import Map, coloured, drawn
 from hardway.map.draw import map_html, map_svg

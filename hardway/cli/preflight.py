@@ -20,7 +20,8 @@ from hardway.console.words import counted
 from hardway.declare.declaration import declare
 from hardway.declare.network.flows import flows
 from hardway.declare.phases.base import Model
-from hardway.engine.session import observe, opened
+from hardway.engine.observe import observe
+from hardway.engine.session import opened
 from hardway.events import Found, RunFinished
 from hardway.preflight.ports_page import commands_page, ports_page
 from hardway.preflight.preflight import preflight as examine

@@ -13,7 +13,7 @@ from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
 from hardway.console.words import counted
-from hardway.engine.planner import declared
+from hardway.engine.plan import declared
 from hardway.preview.tree import listed, tree, write_tree
 
 app = typer.Typer(add_completion=False)

@@ -22,7 +22,7 @@ from hardway.console.terminal import page_width
 from hardway.console.words import typed
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import blockers
-from hardway.engine.planner import Plan, before_contact
+from hardway.engine.plan import Plan, blockers_before_contact
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Access, Session, holder, lock, opened
@@ -143,7 +143,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
     if "smoke-test" in phases and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     versions = {name: release.version for name, release in _releases(here.cluster).items()}
-    blockers.require(before_contact(here.cluster, here.state, selection, versions, here.workspace.values()))
+    blockers.require(blockers_before_contact(here.cluster, here.state, selection, versions, here.workspace.values()))
     started = time.monotonic()
     again = typed(_again(options, command, phases), options.given)
     unreached: dict[str, HardwayError] = {}

@@ -13,7 +13,7 @@ from hardway.declare.network import flows
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
-from hardway.engine.planner import Plan
+from hardway.engine.plan import Plan
 from hardway.engine.prove import prove
 from hardway.engine.session import Session
 from hardway.errors import HardwayError

@@ -14,7 +14,7 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Placed
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, PKI
 from hardway.declare.resources import Absent, Context, Directory, Present, User
-from hardway.engine.plan import View
+from hardway.engine.observe import View
 from hardway.engine.session import Session
 from hardway.probe import control, units
 from hardway.probe.script import Answers, Question

@@ -10,8 +10,9 @@ from hardway import journal as journal_room
 from hardway.declare.declaration import Declaration, digest
 from hardway.declare.resources import Context, Present
 from hardway.declare.resources.files import Stat
-from hardway.engine.plan import View, by_machine, differences
-from hardway.engine.planner import Plan
+from hardway.engine.changes import by_machine, differences
+from hardway.engine.observe import View
+from hardway.engine.plan import Plan
 from hardway.engine.scripts import begin, write_journal
 from hardway.engine.session import Session
 from hardway.inventory.model import Cluster

@@ -14,14 +14,15 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Unknown
 from hardway.engine import blockers, guards, upload
 from hardway.engine.adopt import adopted
+from hardway.engine.changes import Change, by_machine
 from hardway.engine.commit import commit, record_intents, redeclare
+from hardway.engine.observe import View, observe, observe_each
 from hardway.engine.ordering import in_order
-from hardway.engine.plan import Change, View, by_machine
-from hardway.engine.planner import Plan, ToMake, first_declaration, make_contexts, make_plan
+from hardway.engine.plan import Plan, WorkspaceChange, first_declaration, make_contexts, make_plan
 from hardway.engine.resolver import Payload, Resolver
 from hardway.engine.rollout import activate
 from hardway.engine.selection import Selection
-from hardway.engine.session import Session, observe, observe_each, timed
+from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotConverged
 from hardway.events import Changed, MachineProgress, Note
 from hardway.state import State, converged_on
@@ -128,7 +129,7 @@ def _make_local(session: Session, plan: Plan) -> list[str]:
     return [one.local.path for one in plan.to_make]
 
 
-def _made(one: ToMake, values: Mapping[str, bytes], plan: Plan) -> bytes:
+def _made(one: WorkspaceChange, values: Mapping[str, bytes], plan: Plan) -> bytes:
     try:
         return one.local.make(values, plan.now)
     except (KeyError, ValueError) as error:

@@ -15,8 +15,9 @@ from hardway.declare.resources import Key, Local, Present, RandomKey, Service
 from hardway.declare.resources.files import Binary, File
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, of_pending
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.engine.pending import pending
-from hardway.engine.plan import Change, View
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import WorkspaceError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine.plan import Change
+from hardway.engine.changes import Change
 
 Step = tuple[str, list[Change]]
 """A phase, and changes of it that are made together."""

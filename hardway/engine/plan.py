@@ -1,229 +1,310 @@
-"""From what is declared and what was seen to what is to be done. Pure: it is handed observations.
+"""The plan of a run: one value, which `plan` prints, a run executes, and `--expect` compares.
 
-A machine is asked once: one question for each kind of resource (`questions`), and one
-reading of the answers (`read_answer`). The difference is a list of `Change` in the order in which it would be made.
+It is made from the inventory, State and what was observed; making it changes nothing anywhere.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import json
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from hardway import facts as facts_room
-from hardway import journal as journal_room
-from hardway.declare.phases.base import Placed
-from hardway.declare.resources import KINDS, Context, Difference, Observed, Present, Resource, Service
-from hardway.declare.resources.files import Binary, File, Stat, parse_stat, stat_probe
-from hardway.facts import Facts
-from hardway.journal import Journal
-from hardway.probe.script import Answers, Question, cat
+from hardway.artifacts.catalogue import releases_for
+from hardway.declare.declaration import Declaration, declare, digest
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import Binary, Context, File, Local, Present, Resource, Service
+from hardway.engine import guards
+from hardway.engine.adopt import inferred
+from hardway.engine.blockers import Blocker, of_error, of_finding
+from hardway.engine.changes import Change, by_machine, conflicts, differences
+from hardway.engine.observe import View, observe_each
+from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
+from hardway.engine.session import Session
+from hardway.errors import HardwayError, PlanChanged
+from hardway.inventory.model import Cluster
+from hardway.lint import rules as across
+from hardway.lint.declared import declared_setup
+from hardway.rules import Evidence, Finding, examine
+from hardway.state import State
+from hardway.values import OPERATOR, sha256
+
+SHORT = 12
+"""Digits of an identifier that are shown; at least SHORTEST must be given back."""
+SHORTEST = 8
 
 
 @dataclass(frozen=True)
-class View:
-    """One machine as it was seen: every declared resource by key, and what hardway knows of itself there."""
+class WorkspaceChange:
+    """A file of the workspace that a run would make, and why."""
 
-    facts: Facts
-    journal: Journal
-    state_text: str
-    observed: Mapping[str, Observed]
-    drop_ins: Mapping[str, Stat] = field(default_factory=dict)
-    hashed: bool = False
-    """Whether digests had to be computed: the journal's index is worth rewriting."""
-
-    def stat(self, path: str) -> Stat | None:
-        for kind in ("file", "binary", "directory"):
-            seen = self.observed.get(f"{kind}:{path}")
-            if isinstance(seen, Present):
-                return seen.value if isinstance(seen.value, Stat) else None
-        return self.drop_ins.get(path)
-
-
-@dataclass(frozen=True)
-class Change:
-    """One difference that is to be made good on one machine. `resource` is None for what is no longer declared."""
-
-    machine: str
     phase: str
-    key: str
-    difference: Difference
-    resource: Resource | None = None
-
-    @property
-    def name(self) -> str:
-        """What the key names among its kind: a path, a unit."""
-        return self.key.partition(":")[2]
-
-    @property
-    def stops(self) -> bool:
-        """Whether it stops a unit that is no longer declared."""
-        return self.resource is None and self.key.startswith("service:")
-
-    @property
-    def deletes_file(self) -> bool:
-        """Whether it deletes what is no longer declared, and what a process may still read or run."""
-        return self.resource is None and self.key.startswith(("file:", "binary:", "directory:"))
-
-    @property
-    def restarts(self) -> bool:
-        return self.difference.verb in ("start", "restart", "reload")
+    local: Local
+    why: tuple[str, ...]
 
 
-def questions(resources: Sequence[Resource]) -> Iterator[Question]:
-    """All that is asked of a machine when it is observed. It writes nothing."""
-    yield Question("facts", facts_room.SCRIPT, strict=True)
-    yield Question("journal", journal_room.CAT, strict=True)
-    yield Question("state", cat(journal_room.STATE_PATH), strict=True)
-    for kind, wanted in _by_kind(resources).items():
-        yield Question(kind, KINDS[kind].probe(wanted), strict=True)
-    extra = _other_inputs(resources)
-    if extra:
-        folders = [path for path in extra if path.endswith(".d")]
-        yield Question("inputs", stat_probe(extra, inside=folders), strict=True)
+@dataclass(frozen=True)
+class WorkspaceFiles:
+    """The operator's side: `values` has what stays as it is, by path; what is to be made is not among them."""
+
+    values: Mapping[str, bytes]
+    to_make: tuple[WorkspaceChange, ...]
 
 
-def read_answer(resources: Sequence[Resource], answers: Answers, *, deep: bool = False, machine: str = "") -> View:
-    """Turns the answers into values. Digests of files are known where the journal's index has them, unless `deep`.
+@dataclass(frozen=True)
+class Roll:
+    """Members of a group that are restarted one after the other. `others` go on serving meanwhile."""
 
-    Raises JournalError, naming the `machine`, where its journal cannot be read.
+    group: str
+    machines: tuple[str, ...]
+    others: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a run would do, and what speaks against it.
+
+    `state` is the one under which all is declared; `serves`: there is a cluster already. `operator` is what is in
+    the workspace now. `to_get` are files of which no digest is accepted yet, and which a run gets first. `failures` has
+    the machines that could not be reached or looked at. `findings` are warnings of the rules across artifacts.
     """
-    journal = journal_room.read(answers["journal"].output, machine)
-    observed: dict[str, Observed] = {}
-    for kind, wanted in _by_kind(resources).items():
-        observed.update(KINDS[kind].parse(wanted, answers[kind].output))
-    for key, seen in observed.items():
-        if isinstance(seen, Present) and isinstance(seen.value, Stat):
-            digest = None if deep else journal.digest(key.partition(":")[2], seen.value.identity)
-            observed[key] = Present(replace(seen.value, digest=digest))
-    return View(
-        facts=facts_room.parse(answers["facts"].output),
-        journal=journal,
-        state_text=answers["state"].output.strip(),
-        observed=observed,
-        drop_ins=parse_stat(answers["inputs"].output),
+
+    cluster: Cluster
+    selection: Selection
+    state: State
+    serves: bool
+    declaration: Declaration
+    views: Mapping[str, View]
+    contexts: Mapping[str, Context]
+    blockers: tuple[Blocker, ...]
+    to_make: tuple[WorkspaceChange, ...]
+    to_get: tuple[str, ...]
+    changes: tuple[Change, ...]
+    operator: Mapping[str, bytes]
+    now: datetime
+    failures: Mapping[str, HardwayError] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return self.selection.phases
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.changes or self.to_make)
+
+    @property
+    def rolls(self) -> tuple[Roll, ...]:
+        """The groups whose members are restarted, in order; members that are down come first."""
+        return tuple(_rolls(self))
+
+    @property
+    def identifier(self) -> str:
+        """SHA-256 over what would be done, and from what to what; who runs with which pid is no part of it."""
+        digests: dict[int, str] = {}  # by identity: machines share what is the same on all of them
+        steps: list[Any] = []
+        for one in self.to_make:
+            before = sha256(self.operator.get(one.local.path, b""))
+            steps.append([OPERATOR, one.phase, one.local.key, before, digest(one.local)])
+        for change in self.changes:
+            resource = change.resource
+            content = resource.content(self.contexts[change.machine]) if isinstance(resource, File) else None
+            before = "" if isinstance(resource, Service) else change.difference.before
+            if id(resource) not in digests:
+                digests[id(resource)] = digest(resource) if resource else ""
+            wanted = [digests[id(resource)], sha256(content) if content is not None else ""]
+            steps.append([change.machine, change.phase, change.key, change.difference.verb, before, *wanted])
+        return sha256(json.dumps(sorted(steps)).encode())
+
+
+def expect(wanted: str, actual: str) -> None:
+    """Raises PlanChanged where a plan is not the one that was agreed to; a beginning of the identifier is enough."""
+    if len(wanted) < SHORTEST or not actual.startswith(wanted.lower()):
+        raise PlanChanged(
+            f"the plan is {actual[:SHORT]} now, not {wanted}: something has changed since; nothing was done",
+            hint="hardway plan",
+        )
+
+
+def first_declaration(session: Session, state: State, selection: Selection, resolver: Resolver) -> Declaration:
+    """What is looked at before anything is known of the machines."""
+    resolved, _ = guards.resolve_state(session.cluster, state, selection)
+    return declare(Model(session.cluster, resolved, resolver.versions))
+
+
+def make_plan(
+    session: Session,
+    state: State,
+    selection: Selection,
+    resolver: Resolver,
+    views: Mapping[str, View],
+    failures: Mapping[str, HardwayError] | None = None,
+) -> Plan:
+    """What follows from machines that were seen. They are asked more only where an unknown cluster lives on them."""
+    cluster = session.cluster
+    found_state = inferred(session, state, views)
+    resolved, blockers = guards.resolve_state(cluster, found_state, selection)
+    surprises: tuple[Blocker, ...] = ()
+    if views:
+        resolved, surprises = guards.check_identity(session, resolved, views)
+    if found_state.etcd == "bootstrapping":
+        resolved = selection.bootstrap.advance(
+            resolved, declare(Model(cluster, resolved, resolver.versions)), views, ()
+        )
+    if not selection.adopt and not surprises:
+        surprises += tuple(guards.unmanaged_cluster(session, views, resolved))
+    blockers += surprises
+    declaration = declare(Model(cluster, resolved, resolver.versions))
+    operator = session.workspace.values()
+    now = datetime.now(UTC)
+    kept = check_workspace(declaration, operator, selection.phases, now)
+    contexts = make_contexts(kept.values, views, resolver)
+    changes: list[Change] = []
+    for name, view in views.items():
+        changes += differences(declaration.on(name), view, contexts[name], selection.has)
+    findings = lint(cluster, declaration, kept.values, now)
+    if not surprises:
+        missing = [one.local for one in kept.to_make]
+        blockers += tuple(guards.lost_keys(missing, declaration, views, session.workspace.root))
+    if not selection.adopt:
+        blockers += tuple(_in_the_way(changes, views, contexts))
+    blockers += tuple(of_finding(one) for one in findings if one.level == "error")
+    facts = {name: view.facts for name, view in views.items()}
+    blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
+    blockers += tuple(guards.missing_inputs(changes, declaration, views))
+    blockers += tuple(guards.quorum(cluster, changes, declaration, (failures or {}).keys()))
+    return Plan(
+        cluster=cluster,
+        selection=selection,
+        state=resolved,
+        serves=found_state.etcd == "initialized",
+        declaration=declaration,
+        views=views,
+        contexts=contexts,
+        blockers=blockers,
+        to_make=kept.to_make,
+        to_get=_to_get(changes, contexts),
+        changes=tuple(changes),
+        operator=operator,
+        now=now,
+        failures=failures or {},
+        findings=tuple(one for one in findings if one.level != "error"),
     )
 
 
-def to_hash(view: View) -> list[str]:
-    """Paths of files that are there and whose digest is not known yet."""
-    return [
-        key.partition(":")[2]
-        for key, seen in view.observed.items()
-        if key.startswith(("file:", "binary:"))
-        and isinstance(seen, Present)
-        and seen.value.digest is None
-        and seen.value.type.startswith("regular")
-    ]
-
-
-def with_digests(view: View, digests: Mapping[str, str]) -> View:
-    """The view with the digests of files that were read."""
-    observed = dict(view.observed)
-    for path, digest in digests.items():
-        for kind in ("file", "binary"):
-            seen = observed.get(f"{kind}:{path}")
-            if isinstance(seen, Present):
-                observed[f"{kind}:{path}"] = Present(replace(seen.value, digest=digest))
-    return replace(view, observed=observed)
-
-
-def differences(
-    wanted: Sequence[Placed],
-    view: View,
-    context: Context,
-    chosen: Callable[[Change], bool] = lambda change: True,
-) -> list[Change]:
-    """Everything that differs on one machine, in the order in which it is declared; what is no longer declared first.
-
-    What is not `chosen` is left as it is, so no service need restart for it, and it reads what it has read.
-    """
-    changes = [change for change in _orphans(wanted, view, context.machine) if chosen(change)]
-    left: list[Change] = []
-    touched: dict[str, float] = {}
-    for one in wanted:
-        resource = one.resource
-        seen = view.observed[resource.key]
-        difference = resource.diff(seen, context)
-        if isinstance(resource, Service) and isinstance(seen, Present) and seen.value.is_active:
-            ctimes = {path: _ctime(view, path) for path in (*resource.inputs, *resource.reload_inputs)}
-            stale = resource.stale(seen.value, {**ctimes, **touched})
-            if stale and (difference is None or difference.verb == "enable"):
-                difference = stale
-        if difference is None:
+def check_workspace(
+    declaration: Declaration, values: Mapping[str, bytes], phases: Sequence[str], now: datetime
+) -> WorkspaceFiles:
+    """Holds the workspace against the declaration, dependencies first."""
+    kept = dict(values)
+    to_make: list[WorkspaceChange] = []
+    for phase, local in declaration.local:
+        if phase not in phases:
             continue
-        change = Change(one.machine, one.phase, resource.key, difference, resource)
-        if not chosen(change):
-            left.append(change)
-            continue
-        if isinstance(resource, File | Binary):
-            touched[resource.path] = math.inf
-        changes.append(change)
-    return [one for one in changes if not one.deletes_file] if _runs_on(left, wanted, view) else changes
+        try:
+            why = local.differences(kept, now)
+        except ValueError as error:
+            why = [str(error)]
+        if why:
+            to_make.append(WorkspaceChange(phase, local, tuple(why)))
+            kept.pop(local.path, None)
+    return WorkspaceFiles(kept, tuple(to_make))
 
 
-def _runs_on(left: Iterable[Change], wanted: Sequence[Placed], view: View) -> bool:
-    """Whether a unit that runs stays as it is, since what would change it was not chosen.
+def make_contexts(values: Mapping[str, bytes], views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:
+    """By machine, what its resources are compared and filled with."""
+    accepted = {arch: resolver.accepted(arch) for arch in {view.facts.arch for view in views.values()}}
+    shared = dict(values)
+    contexts: dict[str, Context] = {}
+    for name, view in views.items():
+        known = ChainMap(dict(view.facts.placeholders), shared)
+        contexts[name] = Context(name, known, accepted[view.facts.arch], view.journal.entries)
+    return contexts
 
-    Then it may still read what is no longer declared.
+
+def lint(cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> tuple[Finding, ...]:
+    """Where artifacts would not agree with each other; of certificates that do not stay, the specifications count."""
+    setup = declared_setup(cluster, declaration, values, now)
+    return tuple(examine(across.RULES, Evidence(cluster, setup=setup)))
+
+
+def blockers_before_contact(
+    cluster: Cluster, state: State, selection: Selection, versions: Mapping[str, str], values: Mapping[str, bytes]
+) -> tuple[Blocker, ...]:
+    """What speaks against a run before any machine is contacted: an address that is not the cluster's may be somebody
+    else's. `values` are the workspace's files. All of it is in the plan, too.
     """
-    waiting = {change.name for change in left}
-    for service in (one.resource for one in wanted if isinstance(one.resource, Service)):
-        seen = view.observed[service.key]
-        runs = isinstance(seen, Present) and seen.value.is_active
-        if runs and waiting & {service.unit, *service.inputs, *service.reload_inputs}:
-            return True
-    return False
+    resolved, blockers = guards.resolve_state(cluster, state, selection)
+    declaration = declare(Model(cluster, resolved, versions))
+    now = datetime.now(UTC)
+    kept = check_workspace(declaration, values, selection.phases, now).values
+    findings = lint(cluster, declaration, kept, now)
+    return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))
 
 
-def conflicts(changes: Iterable[Change], view: View, context: Context) -> list[str]:
-    """Files that would be overwritten though hardway did not put them there."""
-    return [
-        change.key.partition(":")[2]
-        for change in changes
-        if isinstance(change.resource, File | Binary)
-        and isinstance(seen := view.observed.get(change.key), Present)
-        and change.key not in view.journal.entries
-        and not change.resource.has_content(seen.value, context)
-    ]
+def _in_the_way(
+    changes: Sequence[Change], views: Mapping[str, View], contexts: Mapping[str, Context]
+) -> Iterator[Blocker]:
+    for name, own in by_machine(changes).items():
+        paths = conflicts(own, views[name], contexts[name])
+        if paths:
+            yield Blocker(
+                "conflict",
+                "files that hardway did not put there are in the way",
+                name,
+                "\n".join(paths),
+                "move them away, or let hardway take them over: --adopt",
+                subjects=tuple(paths),
+            )
 
 
-def _orphans(wanted: Sequence[Placed], view: View, machine: str) -> list[Change]:
-    declared = {one.resource.key for one in wanted}
-    keys = [key for key in view.journal.entries if key not in declared and key.partition(":")[0] in KINDS]
-    # What runs stops before its file goes; then the newest first.
-    newest = list(reversed(keys))
-    ordered = sorted(newest, key=lambda key: not key.startswith("service:"))
-    return [
-        Change(machine, view.journal.entries[key].get("phase", ""), key, Difference("delete", "is no longer declared"))
-        for key in ordered
-    ]
-
-
-def _ctime(view: View, path: str) -> float:
-    """When it last changed; of a folder, when anything in it did."""
-    stat = view.stat(path)
-    inside = (float(one.ctime) for name, one in view.drop_ins.items() if name.startswith(f"{path}/"))
-    return max(float(stat.ctime) if stat else 0.0, *inside, 0.0)
-
-
-def _other_inputs(resources: Sequence[Resource]) -> list[str]:
-    declared = {resource.name for resource in resources if resource.kind in ("file", "binary", "directory")}
-    inputs = {path for one in resources if isinstance(one, Service) for path in (*one.inputs, *one.reload_inputs)}
-    return sorted(inputs - declared)
-
-
-def _by_kind(resources: Sequence[Resource]) -> dict[str, list[Any]]:
-    groups: dict[str, list[Any]] = {}
-    for resource in resources:
-        groups.setdefault(resource.kind, []).append(resource)
-    return groups
-
-
-def by_machine(changes: Iterable[Change]) -> dict[str, list[Change]]:
-    """The changes of each machine, in their order."""
-    groups: dict[str, list[Change]] = {}
+def _to_get(changes: Sequence[Change], contexts: Mapping[str, Context]) -> tuple[str, ...]:
+    lacking: set[str] = set()
     for change in changes:
-        groups.setdefault(change.machine, []).append(change)
-    return groups
+        binary = change.resource
+        if isinstance(binary, Binary) and not contexts[change.machine].accepted.get((binary.file, binary.version)):
+            lacking.add(f"{binary.file} {binary.version}")
+    return tuple(sorted(lacking))
+
+
+def _rolls(plan: Plan) -> Iterator[Roll]:
+    if not plan.serves:
+        return
+    restarted: dict[str, list[str]] = {}
+    for change in plan.changes:
+        resource = change.resource
+        if isinstance(resource, Service) and resource.group and change.restarts:
+            restarted.setdefault(resource.group, []).append(change.machine)
+    for group, machines in restarted.items():
+        members = [placed for placed in plan.declaration.placed if _is_member(placed.resource, group)]
+        active = [one.machine for one in members if _is_active(plan.views.get(one.machine), one.resource.key)]
+        order = sorted(machines, key=lambda name: name in active)
+        yield Roll(group, tuple(order), tuple(name for name in active if name not in machines))
+
+
+def _is_member(resource: Resource, group: str) -> bool:
+    return isinstance(resource, Service) and resource.group == group
+
+
+def _is_active(view: View | None, key: str) -> bool:
+    seen = view.observed.get(key) if view else None
+    return isinstance(seen, Present) and bool(seen.value.is_active)
+
+
+def declared(cluster: Cluster, state: State) -> tuple[Model, Declaration]:
+    """What a run of all phases would declare. Raises ArtifactError for a Kubernetes that is not in the catalogue."""
+    releases = releases_for(cluster.kubernetes, cluster.artifacts.versions)
+    versions = {name: release.version for name, release in releases.items()}
+    model = Model(cluster, state, versions)
+    return model, declare(model)
+
+
+def observe_and_plan(
+    session: Session, state: State, selection: Selection, resolver: Resolver, unreached: Mapping[str, HardwayError]
+) -> Plan:
+    """Looks at every machine of the session with one script, and puts up with those that do not answer."""
+    views, failures = observe_each(session, first_declaration(session, state, selection, resolver))
+    return make_plan(session, state, selection, resolver, views, {**unreached, **failures})

@@ -13,7 +13,7 @@ from hardway.artifacts.recording import refuse_unlocked
 from hardway.artifacts.store import Blob, Store
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Binary, Image, Package
-from hardway.engine.plan import Change, by_machine
+from hardway.engine.changes import Change, by_machine
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Sink, discard
 from hardway.facts import Facts

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Context, Service
-from hardway.engine.plan import Change, View, by_machine
+from hardway.engine.changes import Change, by_machine
+from hardway.engine.observe import View
 from hardway.engine.scripts import activation_script
 from hardway.engine.session import Session
 from hardway.errors import CommandFailed

@@ -14,7 +14,8 @@ from hardway.declare.resources import KINDS, ApiObjects, Context, Directory, Ima
 from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
 from hardway.declare.resources.kernel import SWAP_SERVICES
 from hardway.declare.resources.service import Check
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.journal import FOLDER, Journal
 from hardway.platforms import RED_HAT
 
@@ -284,14 +285,3 @@ cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 sync -d {journal.STATE_PATH}.new $JOURNAL
 mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
 """
-
-
-def hash_command(paths: Sequence[str], openssl: bool) -> str:
-    """Prints `digest *path` for each."""
-    checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
-    return f"{checker} {quote(*paths)} 2>/dev/null || true"
-
-
-def parse_hashes(output: str) -> dict[str, str]:
-    """Digest by path."""
-    return {path: digest for digest, star, path in (line.partition(" *") for line in output.splitlines()) if star}

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from hardway.declare.declaration import Declaration
 from hardway.engine.blockers import Blocker
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.inventory.model import Cluster
 from hardway.state import State
 

@@ -8,16 +8,12 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from hardway.declare.declaration import Declaration
-from hardway.declare.resources.files import Stat
-from hardway.engine.plan import View, questions, read_answer, to_hash, with_digests
-from hardway.engine.scripts import hash_command, parse_hashes
 from hardway.errors import HardwayError, Locked, MachineError
 from hardway.events import CommandRun, MachineProgress, Note, Sink, StepFinished, StepStarted, discard
 from hardway.inventory.model import Cluster, Machine
@@ -188,70 +184,3 @@ def timed(name: str, events: Sink) -> Iterator[None]:
     events(StepStarted(name))
     yield
     events(StepFinished(name, (datetime.now(UTC) - started).total_seconds()))
-
-
-def observe(
-    session: Session,
-    declaration: Declaration,
-    names: Iterable[str],
-    staged: Mapping[str, Mapping[tuple[int, int], str]] | None = None,
-    earlier: Mapping[str, View] | None = None,
-) -> dict[str, View]:
-    """Looks at machines, each with one script, and a second one only for files whose digest is not known.
-
-    `staged` holds, by machine, digests by (inode, size) that were checked there before a rename;
-    `earlier` what this run saw before, whose digests hold for files that have not moved since.
-    """
-
-    def look(name: str) -> View:
-        session.events(MachineProgress(name, "observe", "running"))
-        resources = [one.resource for one in declaration.on(name)]
-        answers = session.ask(name, questions(resources), what="observe")
-        view = read_answer(resources, answers, deep=session.deep, machine=name)
-        checked = (staged or {}).get(name, {})
-        known = {
-            path: checked[(stat.inode, stat.size)]
-            for path in to_hash(view)
-            if isinstance(stat := view.stat(path), Stat) and (stat.inode, stat.size) in checked
-        }
-        view = with_digests(view, {**known, **_unmoved(view, (earlier or {}).get(name))})
-        unknown = to_hash(view)
-        if unknown:
-            script = hash_command(unknown, view.facts.openssl)
-            hashed = session.run(name, script, what=f"hash {len(unknown)} files")
-            view = replace(with_digests(view, parse_hashes(hashed.stdout.decode())), hashed=True)
-        session.events(MachineProgress(name, "observe", "done"))
-        return view
-
-    return session.each(names, look)
-
-
-def observe_each(session: Session, declaration: Declaration) -> tuple[dict[str, View], dict[str, HardwayError]]:
-    """Looks at every machine of the session, in the inventory's order; with those that could not be checked."""
-
-    def look(name: str) -> View | HardwayError:
-        try:
-            return observe(session, declaration, [name])[name]
-        except HardwayError as error:
-            return error
-
-    views: dict[str, View] = {}
-    failures: dict[str, HardwayError] = {}
-    # Connections come as they are made.
-    names = [machine.name for machine in session.cluster.machines if machine.name in session.machines]
-    for name, seen in session.each(names, look).items():
-        if isinstance(seen, HardwayError):
-            failures[name] = seen
-        else:
-            views[name] = seen
-    return views, failures
-
-
-def _unmoved(view: View, earlier: View | None) -> dict[str, str]:
-    """Digests that were known of files that are just as they were."""
-    found = {}
-    for path in to_hash(view):
-        now, before = view.stat(path), earlier.stat(path) if earlier else None
-        if now and before and before.digest and now.identity == before.identity:
-            found[path] = before.digest
-    return found

@@ -19,7 +19,8 @@ import zstandard
 from hardway.artifacts.store import Blob, Store
 from hardway.declare.resources import Binary, Context, Image
 from hardway.declare.resources.base import REPOSITORY
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.engine.resolver import FileKey
 from hardway.engine.scripts import stage_command
 from hardway.engine.session import Session

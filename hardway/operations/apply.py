@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hardway.artifacts.store import Store
 from hardway.engine.converge import Outcome, converge
-from hardway.engine.planner import SHORT, Plan, expect
+from hardway.engine.plan import SHORT, Plan, expect
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session

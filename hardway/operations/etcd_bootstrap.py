@@ -13,7 +13,8 @@ from hardway.declare.declaration import Declaration
 from hardway.declare.phases.etcd import PHASE, UNIT
 from hardway.declare.resources import Present
 from hardway.engine.blockers import Blocker
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.engine.selection import Bootstrap
 from hardway.inventory.model import Cluster
 from hardway.state import State, advanced

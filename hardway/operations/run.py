@@ -11,7 +11,7 @@ from hardway.declare.phases.base import Model
 from hardway.engine import blockers, guards, prove
 from hardway.engine.commit import commit
 from hardway.engine.converge import Outcome, converge
-from hardway.engine.planner import Plan
+from hardway.engine.plan import Plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed

@@ -10,7 +10,7 @@ from hardway.declare.network import flows
 from hardway.declare.phases.hosts import MODULES
 from hardway.declare.resources import Module, Present
 from hardway.engine.adopt import HINT, is_of
-from hardway.engine.plan import View
+from hardway.engine.observe import View
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Note

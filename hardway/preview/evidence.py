@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from hardway.declare.resources import File, Present, Service
 from hardway.declare.resources.base import quote
 from hardway.declare.resources.files import Stat
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.probe.script import Answers, Question
 from hardway.values import placeholders
 

@@ -14,8 +14,8 @@ from hardway.declare.resources import Binary, Certificate, File, Present, Servic
 from hardway.declare.resources.files import Stat
 from hardway.declare.resources.local import RENEW_WITHIN
 from hardway.declare.resources.service import Running
-from hardway.engine.plan import Change
-from hardway.engine.planner import Plan, ToMake
+from hardway.engine.changes import Change
+from hardway.engine.plan import Plan, WorkspaceChange
 from hardway.preview.evidence import Details, runs_with
 from hardway.preview.origin import Origin, origins
 from hardway.values import OPERATOR, fill, placeholders, sha256, show
@@ -71,7 +71,7 @@ class Teller:
         for change in self._found.changes:
             yield replace(self._item(change), origin=self._origins.get((change.machine, change.key)))
 
-    def _local_item(self, one: ToMake) -> Item:
+    def _local_item(self, one: WorkspaceChange) -> Item:
         there = self._operator.get(one.local.path)
         before = f"sha256:{sha256(there)[:12]}" if there is not None else ""
         evidence = one.why if there is not None else ()

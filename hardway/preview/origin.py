@@ -9,7 +9,8 @@ import hardway
 from hardway.declare.declaration import digest
 from hardway.declare.resources import Present, Service
 from hardway.declare.resources.files import Stat
-from hardway.engine.plan import Change, View
+from hardway.engine.changes import Change
+from hardway.engine.observe import View
 from hardway.inventory.model import Cluster
 from hardway.journal import DIGITS
 

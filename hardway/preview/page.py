@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from hardway.console.words import clean, counted, duration, machines, typed, wrapped
 from hardway.engine.blockers import Blocker
-from hardway.engine.planner import SHORT
+from hardway.engine.plan import SHORT
 from hardway.preview.alike import MANY, Block, alike, each, runs, without_own
 from hardway.preview.items import Item
 from hardway.preview.origin import Origin

@@ -10,8 +10,9 @@ from hardway.artifacts.lock import Entry
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Binary, Block, File, Present, Resource, Service, Unknown
 from hardway.engine.blockers import LIFTED_BY_ADOPTING, Blocker
-from hardway.engine.plan import Change, View, by_machine
-from hardway.engine.planner import Plan, Roll
+from hardway.engine.changes import Change, by_machine
+from hardway.engine.observe import View
+from hardway.engine.plan import Plan, Roll
 from hardway.engine.session import Session
 from hardway.errors import DIFFERS, FAILED, OK, HardwayError
 from hardway.preview import evidence

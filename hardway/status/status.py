@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from hardway.declare import pki
 from hardway.declare.phases.paths import BIN
-from hardway.engine.plan import View
-from hardway.engine.planner import Plan
+from hardway.engine.observe import View
+from hardway.engine.plan import Plan
 from hardway.engine.session import Session
 from hardway.inventory.model import Cluster, Machine
 from hardway.preview.plan import Preview

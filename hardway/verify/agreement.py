@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine.planner import declared, judged
+from hardway.engine.plan import check_workspace, declared
 from hardway.inventory.model import Cluster
 from hardway.lint import rules as across
 from hardway.lint.declared import declared_setup
@@ -76,5 +76,5 @@ def offline(cluster: Cluster, state: State, values: Mapping[str, bytes], *, rene
     """
     now = datetime.now(UTC)
     _, declaration = declared(cluster, state)
-    kept = judged(declaration, values, PHASE_NAMES, now).values if renewing else values
+    kept = check_workspace(declaration, values, PHASE_NAMES, now).values if renewing else values
     return judge(cluster, declared_setup(cluster, declaration, kept, now))

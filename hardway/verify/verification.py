@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from hardway.engine.planner import Plan
+from hardway.engine.plan import Plan
 from hardway.engine.prove import prove
 from hardway.engine.session import Session
 from hardway.errors import DIFFERS, FAILED, OK

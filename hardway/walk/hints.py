@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from hardway.engine.planner import Plan
+from hardway.engine.plan import Plan
 from hardway.events import Proved
 from hardway.explain.shell import commands
 from hardway.inventory.model import Cluster

@@ -42,11 +42,12 @@ from hardway.declare.resources import (
 )
 from hardway.declare.resources.files import Stat
 from hardway.engine import upload
-from hardway.engine.plan import Change, View, differences
+from hardway.engine.changes import Change, differences
+from hardway.engine.observe import View, observe
 from hardway.engine.reset import undo_script
 from hardway.engine.resolver import FileKey
 from hardway.engine.scripts import activation_script, begin
-from hardway.engine.session import Session, observe
+from hardway.engine.session import Session
 from hardway.errors import CommandFailed
 from hardway.journal import FOLDER, Journal
 from hardway.remote import ConnectionLost, MachineIO, Result

@@ -15,10 +15,10 @@ from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.store import Store
 from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.changes import Change
 from hardway.engine.converge import Outcome, converge
 from hardway.engine.guards import first_state
-from hardway.engine.plan import Change
-from hardway.engine.planner import Plan, observe_and_plan
+from hardway.engine.plan import Plan, observe_and_plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session

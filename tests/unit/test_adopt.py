@@ -11,7 +11,8 @@ from fake.cluster import PAIR, FakeCluster
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import adopt
 from hardway.engine.blockers import Blocked
-from hardway.engine.session import Session, observe
+from hardway.engine.observe import observe
+from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.preflight.preflight import preflight
 from hardway.preview.page import plan_page

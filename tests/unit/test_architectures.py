@@ -10,7 +10,7 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases.base import Model
 from hardway.engine.blockers import Blocked
 from hardway.engine.guards import first_state
-from hardway.engine.session import observe
+from hardway.engine.observe import observe
 from hardway.preflight.preflight import preflight
 
 NewCluster = Callable[[str], FakeCluster]

@@ -19,7 +19,7 @@ from hardway.debian import SUITES
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Placed
 from hardway.declare.resources import Binary, Difference, Package
-from hardway.engine.plan import Change
+from hardway.engine.changes import Change
 from hardway.engine.resolver import Resolver
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Event, discard

@@ -10,8 +10,8 @@ from fake.machine import FakeMachine
 
 from hardway import journal
 from hardway.engine.blockers import Blocked
-from hardway.engine.plan import Change
-from hardway.engine.planner import Plan
+from hardway.engine.changes import Change
+from hardway.engine.plan import Plan
 from hardway.engine.reset import reset
 from hardway.errors import CommandFailed, HardwayError, NotConverged, UsageError
 

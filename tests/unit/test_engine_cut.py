@@ -15,7 +15,7 @@ from strategies import inventories
 
 from hardway import data, journal
 from hardway.declare.resources import Present, Service
-from hardway.engine.plan import View
+from hardway.engine.observe import View
 from hardway.events import Event
 from hardway.remote import ConnectionLost
 

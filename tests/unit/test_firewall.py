@@ -11,7 +11,7 @@ import pytest
 from hardway.declare.network.firewall import Opening, commands, openings
 from hardway.declare.network.flows import KUBELET, dials, flows, open_ports
 from hardway.engine.guards import first_state
-from hardway.engine.planner import declared
+from hardway.engine.plan import declared
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network

@@ -18,7 +18,7 @@ from hardway.declare.phases.paths import unit_path
 from hardway.declare.phases.workers import KUBELET_CONFIG, PROXY_CONFIG
 from hardway.declare.resources import File
 from hardway.engine.guards import first_state
-from hardway.engine.planner import declared
+from hardway.engine.plan import declared
 from hardway.events import Proved
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load

@@ -10,8 +10,8 @@ from fake.machine import FakeMachine
 from hardway import journal
 from hardway.declare.resources import Difference, Directory, File, Resource, Service
 from hardway.engine.blockers import Blocked
+from hardway.engine.changes import Change
 from hardway.engine.ordering import in_order
-from hardway.engine.plan import Change
 from hardway.errors import CommandFailed
 
 NewCluster = Callable[[str], FakeCluster]

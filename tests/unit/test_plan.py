@@ -23,7 +23,8 @@ from hardway.declare.resources import (
 )
 from hardway.declare.resources.files import Stat
 from hardway.declare.resources.service import Running
-from hardway.engine.plan import Change, View, conflicts, differences, questions, read_answer, to_hash, with_digests
+from hardway.engine.changes import Change, conflicts, differences
+from hardway.engine.observe import View, questions, read_answer, to_hash, with_digests
 from hardway.facts import parse
 from hardway.journal import Journal
 from hardway.probe.script import Answer, Answers

@@ -12,7 +12,8 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
 from hardway.declare.resources import ApiObjects, Context, File
-from hardway.engine.plan import differences, questions, read_answer
+from hardway.engine.changes import differences
+from hardway.engine.observe import questions, read_answer
 from hardway.engine.scripts import activation_script, begin
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.allot import allot_pod_cidrs

@@ -8,10 +8,10 @@ from fake.cluster import PAIR, FakeCluster
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.blockers import Blocked, Blocker
+from hardway.engine.changes import by_machine
 from hardway.engine.guards import first_state, quorum
 from hardway.engine.pending import in_words, pending
-from hardway.engine.plan import by_machine
-from hardway.engine.planner import Plan, observe_and_plan
+from hardway.engine.plan import Plan, observe_and_plan
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, PlanChanged, Unreachable, UsageError
 from hardway.operations.apply import Incomplete, Request, SomeUnreachable, apply, require_reached

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-from hardway.engine.plan import View
+from hardway.engine.observe import View
 from hardway.engine.session import Session
 from hardway.facts import SCRIPT, parse
 from hardway.inventory.model import Cluster, Machine

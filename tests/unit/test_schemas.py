@@ -23,7 +23,7 @@ from hardway.doctor.diagnosis import Cause
 from hardway.doctor.doctor import Diagnosis
 from hardway.engine.blockers import Blocker
 from hardway.engine.guards import first_state
-from hardway.engine.planner import Roll
+from hardway.engine.plan import Roll
 from hardway.errors import HardwayError, InventoryError, Unreachable
 from hardway.events import Changed, Event, Failed, Proved
 from hardway.inventory.allot import allot_pod_cidrs

@@ -8,7 +8,7 @@ from played_case import cluster, recorded_answers
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.paths import PKI
-from hardway.engine.planner import Selection, observe_and_plan
+from hardway.engine.plan import Selection, observe_and_plan
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import preview
 from hardway.probe import control

@@ -8,7 +8,7 @@ import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
 
 from hardway.declare.phases import PHASE_NAMES
-from hardway.engine.planner import expect
+from hardway.engine.plan import expect
 from hardway.errors import CommandFailed, HardwayError, PlanChanged, Unreachable
 from hardway.preview.items import Item
 from hardway.preview.page import command, plan_page
