@@ -8,7 +8,7 @@ from packaging.version import Version
 
 from hardway import __version__
 from hardway.inventory import ranges, words
-from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.model import API_PORT, Cluster, Machine, Settings
 from hardway.inventory.problems import Loc, Problem
 from hardway.values import OPERATOR, ROLES, Role
 
@@ -146,13 +146,28 @@ def labels(cluster: Cluster) -> Iterator[Problem]:
                 yield Problem((*loc, key), str(wrong), at_key=True)
 
 
+FIRST_START = ("initial-cluster", "initial-cluster-state", "initial-cluster-token")
+"""etcd's flags that hardway gives it as variables, at a member's first start only; etcd refuses to be given both."""
+
+
 def settings(cluster: Cluster) -> Iterator[Problem]:
     """Settings for a component that does not run there would be lost in silence."""
+    yield from _first_start(cluster.settings, ("settings",))
     for role, overlays in cluster.role_settings.items():
         yield from _strangers(overlays, frozenset({role}), f"a {role}", ("roles", role, "settings"))
+        yield from _first_start(overlays, ("roles", role, "settings"))
     for machine in cluster.machines:
         where = ("machines", machine.name, "settings")
         yield from _strangers(machine.settings, machine.roles, machine.name, where)
+        yield from _first_start(machine.settings, where)
+
+
+def _first_start(overlays: Mapping[str, Settings], loc: Loc) -> Iterator[Problem]:
+    for flag in overlays.get("etcd") or {}:
+        if flag.removeprefix("--") in FIRST_START:
+            text = "hardway gives it to etcd at a member's first start, "
+            text += "and etcd stops where it is given twice; leave it out"
+            yield Problem((*loc, "etcd", flag), text, at_key=True)
 
 
 def _strangers(overlays: Iterable[str], roles: frozenset[Role], who: str, loc: Loc) -> Iterator[Problem]:

@@ -97,6 +97,13 @@ WRONG = {
         f"cluster: a\nsettings: {{kublet: {{}}}}\n{ONE}",
         ["2:12: settings.kublet: unknown key; did you mean kubelet?"],
     ),
+    "what etcd gets at its first start": (
+        f"cluster: a\nsettings: {{etcd: {{initial-cluster-token: mine}}}}\n{ONE}",
+        [
+            "2:19: settings.etcd.initial-cluster-token: hardway gives it to etcd at a member's first start, "
+            "and etcd stops where it is given twice; leave it out"
+        ],
+    ),
     "a misspelt choice": (
         f"cluster: a\nhosts: {{hostname: keeep}}\n{ONE}",
         ['2:19: hosts.hostname: "keeep" is unknown; right: keep, set; did you mean keep?'],
