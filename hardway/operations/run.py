@@ -37,9 +37,9 @@ def run_operation(
     """Executes an operation, from the stage at which it was cut if it was. The session holds all locks.
 
     The stage under way is in the State of the workspace before anything acts, and in that of the machines with their
-    journals. `by` says who began it; `review` sees the plan of each stage, and stops the operation by raising.
-    Raises Blocked while another operation is open, ProofFailed for a gate, and what `converge` raises. Then the same
-    command goes on.
+    journals; one whose plan `review` declines was never begun. `by` says who began it; `review` sees the plan of each
+    stage, and stops the operation by raising. Raises Blocked while another operation is open, ProofFailed for a gate,
+    and what `converge` raises. Then the same command goes on.
     """
     underway = state.operation or OperationState(operation.name, operation.arguments, "", by, _now())
     selection = replace(selection, operation=OperationState.command_of(operation.name, operation.arguments))
@@ -47,14 +47,24 @@ def run_operation(
     outcome: Outcome | None = None
     for stage in _left(operation, underway):
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
-        session.workspace.save_state(state)
+        begin = _beginning(session, state, review)
         with timed(stage.name, session.events):
-            outcome = converge(session, state, selection, resolver, store, review=review)
+            outcome = converge(session, state, selection, resolver, store, review=begin)
             _pass_gate(session, stage, outcome, resolver)
         state = outcome.state
     state = advanced(state, operation=None)
     commit(session, state, outcome.views if outcome else {}, set())
     return state
+
+
+def _beginning(session: Session, state: State, review: Callable[[Plan], None]) -> Callable[[Plan], None]:
+    """The stage is open from the moment at which its plan was agreed to: one that was declined leaves none behind."""
+
+    def begin(plan: Plan) -> None:
+        review(plan)
+        session.workspace.save_state(state)
+
+    return begin
 
 
 def _left(operation: Operation, underway: OperationState) -> tuple[Stage, ...]:

@@ -10,8 +10,9 @@ from fake.cluster import PAIR, FakeCluster, keys
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model, Proof
 from hardway.engine.blockers import Blocked
+from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
-from hardway.errors import ProofFailed, WorkspaceError
+from hardway.errors import ProofFailed, UsageError, WorkspaceError
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, Stage
@@ -146,3 +147,18 @@ def test_a_stage_of_another_hardway_is_not_guessed_at(made: FakeCluster) -> None
     made.workspace().save_state(replace(made.state(), operation=unknown))
     with pytest.raises(WorkspaceError, match="a stage that this hardway does not have: polish"):
         Invented(made).run()
+
+
+def test_an_operation_whose_first_plan_is_declined_was_never_begun(made: FakeCluster) -> None:
+    session = made.session()
+    state = made.state()
+    selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP)
+    operation = Operation("node mark", ("hand",), (Stage("mark", lambda state: replace(state, fixed={"a": "b"})),))
+
+    def decline(plan: Plan) -> None:
+        raise UsageError("no")
+
+    with pytest.raises(UsageError):
+        run_operation(session, state, operation, selection, made.resolver(), made.store, by="ada@desk", review=decline)
+    assert made.state() == state
+    assert made.init().state.operation is None
