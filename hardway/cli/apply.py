@@ -9,7 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options, flags
-from hardway.cli.running import run, span
+from hardway.cli.running import chapters_named, run
 
 app = typer.Typer(add_completion=False)
 
@@ -23,6 +23,4 @@ def apply(
     ] = None,
 ) -> None:
     """Some chapters, or all of them, without preflight and smoke test."""
-    named = phases or [name for name in SUMMARIES if name != "smoke-test"]
-    chosen = {name for word in named for name in span(word, word)}
-    run(options, "apply", tuple(name for name in SUMMARIES if name in chosen), whole=False)
+    run(options, "apply", chapters_named(phases or [name for name in SUMMARIES if name != "smoke-test"]), whole=False)

@@ -107,9 +107,10 @@ def _bundle(
         if systems:
             events(Note(f"getting packages of {', '.join(systems)} with apt"))
         names = _packages(cluster, wanted)
-        debs: dict[System, Mapping[str, Blob]] = {
-            (one, of): fetch(one, of, names, wanted.store) for one in systems for of in arches
-        }
+        debs: dict[System, Mapping[str, Blob]] = {}
+        for name in systems:
+            for arch in arches:
+                debs[name, arch] = fetch(name, arch, names, wanted.store)
         digest = write(file, cluster.kubernetes, files, debs, events)
         told = [
             f"{file}: {file.stat().st_size / 2**20:.0f} MB, sha256 {digest}",
@@ -175,4 +176,7 @@ def _systems(cluster: Cluster, given: str | None) -> list[str]:
 def _packages(cluster: Cluster, resolver: Resolver) -> set[str]:
     """What chapter `hosts` would install on one machine or another."""
     model = Model(cluster, first_state(cluster), resolver.versions)
-    return {one.package for machine in cluster.machines for one in packages(model, machine)}
+    names: set[str] = set()
+    for machine in cluster.machines:
+        names.update(one.package for one in packages(model, machine))
+    return names

@@ -16,7 +16,7 @@ from hardway.artifacts.store import default_store
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.options import Options
 from hardway.cli.power import hint
-from hardway.cli.running import access, resolver, span
+from hardway.cli.running import access, chapters_named, resolver
 from hardway.cli.site import Site, site
 from hardway.console import console
 from hardway.engine.plan import Plan, observe_and_plan
@@ -52,8 +52,7 @@ def looking(options: Options, phases: Sequence[str] | None) -> Iterator[Looking]
     began = time.monotonic()
     # The smoke test is of all machines or of none.
     everything = [name for name in SUMMARIES if name != "smoke-test" or not options.limit]
-    wanted_chapters = {one for word in phases or everything for one in span(word, word)}
-    named = tuple(name for name in SUMMARIES if name in wanted_chapters)
+    selected = chapters_named(phases or everything)
     here = site(options)
     unreached: dict[str, HardwayError] = {}
     with contextlib.ExitStack() as stack:
@@ -73,7 +72,7 @@ def looking(options: Options, phases: Sequence[str] | None) -> Iterator[Looking]
         )
         hint(here.cluster, unreached.values())
         wanted = resolver(options, here.cluster, default_store(), events)
-        yield Looking(here, wanted, session, unreached, named, began)
+        yield Looking(here, wanted, session, unreached, selected, began)
 
 
 @contextlib.contextmanager

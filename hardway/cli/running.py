@@ -215,3 +215,10 @@ def span(first: str | None, last: str | None) -> tuple[str, ...]:
     if start > end:
         raise UsageError(f"{first} comes after {last}", hint="exchange --from and --to")
     return PHASE_NAMES[start : end + 1]
+
+
+def chapters_named(words: Sequence[str]) -> tuple[str, ...]:
+    """The chapters of these names, in their order. Raises UsageError for a name that is none."""
+    for word in words:
+        span(word, word)
+    return tuple(name for name in PHASE_NAMES if name in words)

@@ -167,7 +167,10 @@ def _unmoved(view: View, earlier: View | None) -> dict[str, str]:
 
 def _other_inputs(resources: Sequence[Resource]) -> list[str]:
     declared = {resource.name for resource in resources if resource.kind in ("file", "binary", "directory")}
-    inputs = {path for one in resources if isinstance(one, Service) for path in (*one.inputs, *one.reload_inputs)}
+    inputs: set[str] = set()
+    for resource in resources:
+        if isinstance(resource, Service):
+            inputs.update(resource.inputs, resource.reload_inputs)
     return sorted(inputs - declared)
 
 
@@ -186,4 +189,9 @@ def hash_command(paths: Sequence[str], openssl: bool) -> str:
 
 def parse_hashes(output: str) -> dict[str, str]:
     """Digest by path."""
-    return {path: digest for digest, star, path in (line.partition(" *") for line in output.splitlines()) if star}
+    digests: dict[str, str] = {}
+    for line in output.splitlines():
+        digest, star, path = line.partition(" *")
+        if star:
+            digests[path] = digest
+    return digests

@@ -32,5 +32,7 @@ def in_order(changes: Sequence[Change]) -> list[Step]:
 
 
 def _by_phase(names: Sequence[str], changes: Sequence[Change]) -> list[Step]:
-    steps = [(name, [one for one in changes if one.phase == name]) for name in names]
-    return [(name, mine) for name, mine in steps if mine]
+    steps: dict[str, list[Change]] = {name: [] for name in names}
+    for change in changes:
+        steps[change.phase].append(change)
+    return [(name, own) for name, own in steps.items() if own]

@@ -216,7 +216,8 @@ def check_workspace(
 
 def make_contexts(values: Mapping[str, bytes], views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:
     """By machine, what its resources are compared and filled with."""
-    accepted = {arch: resolver.accepted(arch) for arch in {view.facts.arch for view in views.values()}}
+    arches = {view.facts.arch for view in views.values()}
+    accepted = {arch: resolver.accepted(arch) for arch in arches}
     shared = dict(values)
     contexts: dict[str, Context] = {}
     for name, view in views.items():

@@ -71,5 +71,9 @@ def undo_script(journal: Journal) -> str:
 
 
 def _remains(journal: Journal) -> str:
-    paths = [name for kind, _, name in (key.partition(":") for key in journal.entries) if kind in ("file", "binary")]
+    paths: list[str] = []
+    for key in journal.entries:
+        kind, _, name = key.partition(":")
+        if kind in ("file", "binary"):
+            paths.append(name)
     return f"ls -d -- {quote(*paths)} 2>/dev/null || true" if paths else "true"

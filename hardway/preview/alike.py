@@ -26,7 +26,10 @@ Paragraphs = dict[tuple[str, ...], list[Block]]
 
 def each(told: Told) -> Paragraphs:
     """Every machine for itself."""
-    return {(name,): [own for own, _ in pairs] for name, pairs in told.items()}
+    paragraphs: Paragraphs = {}
+    for name, pairs in told.items():
+        paragraphs[(name,)] = [own for own, _ in pairs]
+    return paragraphs
 
 
 def alike(told: Told) -> Paragraphs:

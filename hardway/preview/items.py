@@ -224,14 +224,11 @@ class Teller:
 
     def _meanwhile(self, change: Change, service: Service) -> str:
         """Who serves while this member is restarted."""
-        others = [
-            name
-            for name, view in self._found.views.items()
-            if name != change.machine
-            and isinstance(seen := view.observed.get(change.key), Present)
-            and seen.value.is_active
-            and any(one.resource.key == change.key for one in self._found.declaration.on(name))
-        ]
+        others: list[str] = []
+        for name, view in self._found.views.items():
+            seen = view.observed.get(change.key)
+            if name != change.machine and isinstance(seen, Present) and seen.value.is_active:
+                others.append(name)
         if not others:
             return "no other machine runs one: nothing serves in its place meanwhile"
         restarted = [name for name in others if (name, change.key) in self._changing]

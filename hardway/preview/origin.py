@@ -60,5 +60,7 @@ def _untouched(change: Change, view: View) -> bool:
 
 
 def _inputs_come(service: Service, machine: str, found: Mapping[tuple[str, str], Origin]) -> bool:
-    paths = (*service.inputs, *service.reload_inputs)
-    return any((machine, f"{kind}:{path}") in found for path in paths for kind in ("file", "binary"))
+    for path in (*service.inputs, *service.reload_inputs):
+        if (machine, f"file:{path}") in found or (machine, f"binary:{path}") in found:
+            return True
+    return False

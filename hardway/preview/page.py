@@ -162,7 +162,10 @@ def _whence(origin: Origin) -> str:
 def _pair(item: Item, width: int) -> list[str]:
     before, after = item.before.splitlines(), item.after.splitlines()
     shown = [f"-{line}" for line in before if line not in after] + [f"+{line}" for line in after if line not in before]
-    return [piece for line in shown for piece in _diff_line(line, width)]
+    pieces: list[str] = []
+    for line in shown:
+        pieces += _diff_line(line, width)
+    return pieces
 
 
 def _diff_line(line: str, width: int) -> list[str]:

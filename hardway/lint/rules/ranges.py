@@ -149,10 +149,13 @@ def _pod_tables(setup: Setup, whole: IPv4Network) -> dict[str, Mapping[IPv4Netwo
     everything: dict[IPv4Network, str] = {}
     for table in tables.values():
         everything.update(table)
-    outside = [to for to in everything if not to.subnet_of(whole)]
+    outside = {to for to in everything if not to.subnet_of(whole)}
     if not outside:
         return dict(tables)
-    return {name: {to: via for to, via in table.items() if to.subnet_of(whole)} for name, table in tables.items()}
+    inside: dict[str, Mapping[IPv4Network, str]] = {}
+    for name, table in tables.items():
+        inside[name] = {to: via for to, via in table.items() if to not in outside}
+    return inside
 
 
 def cluster_cidrs(evidence: Evidence) -> Iterator[Found]:

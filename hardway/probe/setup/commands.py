@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 
 REPEATED = frozenset(("service-account-key-file",))
 """Flags that may be given several times and add up; their values are joined with commas."""
@@ -31,7 +32,7 @@ def environment(unit: str, files: Mapping[str, str]) -> dict[str, str]:
     for path in _FILE.findall(unit):
         # In systemd a file overrides what the unit itself says.
         settings += [line for line in files.get(path, "").splitlines() if not line.startswith(("#", ";"))]
-    words = [word for line in settings for word in _words(line)]
+    words = chain.from_iterable(_words(line) for line in settings)
     return dict(word.partition("=")[::2] for word in words)
 
 

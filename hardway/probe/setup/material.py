@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import IPv4Network
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -169,9 +170,11 @@ class _Reader:
         return self.certificates_in(self.material.files.get(path, ""), path)
 
     def certificates_in(self, text: str, where: str) -> tuple[Certificate, ...]:
-        names = (placeholder.name for placeholder in placeholders(text))
-        made = (self.book.certificates.get(part) for name in names for part in self.book.bundles.get(name, (name,)))
-        found = [replace(one, where=where) for one in made if one is not None]
+        found: list[Certificate] = []
+        for placeholder in placeholders(text):
+            for part in self.book.bundles.get(placeholder.name, (placeholder.name,)):
+                if part in self.book.certificates:
+                    found.append(replace(self.book.certificates[part], where=where))
         for pem in pki.split(text.encode()):
             try:
                 found.append(parsed(pem, where))
@@ -234,8 +237,10 @@ class _Reader:
 
     def named(self, components: Mapping[str, Component]) -> set[str]:
         """Every path that a component names."""
-        paths = {value for one in components.values() for value in _settings(one).values()}
-        return paths | {_kubeconfig_path(one) for one in components.values()}
+        paths: set[str] = set()
+        for one in components.values():
+            paths.update(_settings(one).values(), (_kubeconfig_path(one),))
+        return paths
 
     def loose(self, used: set[str]) -> Iterator[Certificate]:
         for path, text in self.material.files.items():
@@ -265,8 +270,8 @@ class _Reader:
             for provider in _mappings(entry.get("providers")):
                 for name, body in provider.items():
                     keys = _mappings(body.get("keys")) if isinstance(body, Mapping) else ()
-                    secrets = [self.book.secrets.get(placeholder.name) for key in keys
-                               for placeholder in placeholders(str(key.get("secret", "")))]  # fmt: skip
+                    found = chain.from_iterable(placeholders(str(key.get("secret", ""))) for key in keys)
+                    secrets = [self.book.secrets.get(placeholder.name) for placeholder in found]
                     yield Provider(name, tuple(secret for secret in secrets if secret is not None))
 
     def pod_range(self) -> IPv4Network | None:
@@ -309,7 +314,9 @@ def named_paths(found: Material) -> set[str]:
             *AUTHORITIES.get(name, ()),
             *OTHER_FILES.get(name, ()),
         }
-        paths |= {path for flag in flags for path in settings.get(flag, "").split(",")} | {_kubeconfig_path(one)}
+        for flag in flags:
+            paths.update(settings.get(flag, "").split(","))
+        paths.add(_kubeconfig_path(one))
     for text in found.files.values():
         document = _document(text) if "kind: Config" in text else {}
         for kind in ("cluster", "user"):
@@ -379,7 +386,7 @@ def _mappings(value: Any) -> tuple[Mapping[str, Any], ...]:
 def _subnets(ipam: Any) -> Iterator[IPv4Network]:
     if not isinstance(ipam, Mapping):
         return
-    ranges = [one for group in ipam.get("ranges") or () if isinstance(group, list) for one in _mappings(group)]
+    ranges = chain.from_iterable(_mappings(group) for group in ipam.get("ranges") or ())
     for one in (*ranges, ipam):
         try:
             yield IPv4Network(str(one.get("subnet")))
