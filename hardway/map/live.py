@@ -12,7 +12,7 @@ from hardway.preview.items import Item
 from hardway.values import OPERATOR
 from hardway.verify.verification import Verification
 
-_ORDER: tuple[Mark, ...] = ("", "holds", "unseen", "differs", "fails")
+_ORDER: tuple[Mark, ...] = ("", "holds", "unknown", "differs", "fails")
 
 
 def coloured(drawn: Map, found: Verification, proofs: Iterable[tuple[str, Proof]]) -> Map:
@@ -46,8 +46,8 @@ def _machine(machine: MachineOnMap, found: Verification, failing: Set[End]) -> M
     if machine.name not in (*found.plan.machines, OPERATOR):
         return machine
     if any(one.machine == machine.name for one in found.plan.unobserved):
-        unseen = tuple(replace(one, mark="unseen") for one in machine.components)
-        return replace(machine, components=unseen, mark="unseen")
+        unknown = tuple(replace(one, mark="unknown") for one in machine.components)
+        return replace(machine, components=unknown, mark="unknown")
     items = [one for one in found.plan.items if one.machine == machine.name]
     components: list[Component] = []
     for one in machine.components:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Mark = Literal["", "holds", "differs", "fails", "unseen"]
+Mark = Literal["", "holds", "differs", "fails", "unknown"]
 """What verify found; empty where nobody was asked."""
 
 Protocol = Literal["https", "tls", "http", "tcp", "ssh"]

@@ -22,7 +22,7 @@ from hardway.values import OPERATOR
 @dataclass(frozen=True)
 class Agreement:
     """What was found. `rules` are the identifiers of all that were asked, `saw` by machine what there was to judge;
-    `unseen` are single files and `unobserved` whole machines that could not be checked."""
+    `unknown` are single files and `unobserved` whole machines that could not be checked."""
 
     cluster: str
     made: str
@@ -30,7 +30,7 @@ class Agreement:
     rules: tuple[str, ...]
     findings: tuple[Finding, ...]
     saw: Mapping[str, str]
-    unseen: tuple[Unobserved, ...] = ()
+    unknown: tuple[Unobserved, ...] = ()
     unobserved: tuple[Unobserved, ...] = ()
 
     @property
@@ -43,9 +43,9 @@ class Agreement:
 
 def judge(cluster: Cluster, setup: Setup, unobserved: Sequence[Unobserved] = ()) -> Agreement:
     """Asks every rule across artifacts."""
-    unseen: list[Unobserved] = []
+    unknown: list[Unobserved] = []
     for machine in setup.machines.values():
-        unseen += [Unobserved(machine.name, path, why) for path, why in machine.unseen.items()]
+        unknown += [Unobserved(machine.name, path, why) for path, why in machine.unknown.items()]
     seen = [one for one in setup.machines.values() if one.components or one.loose or one.loose_kubeconfigs]
     return Agreement(
         cluster=cluster.name,
@@ -54,7 +54,7 @@ def judge(cluster: Cluster, setup: Setup, unobserved: Sequence[Unobserved] = ())
         rules=tuple(rule.id for rule in across.RULES),
         findings=tuple(examine(across.RULES, Evidence(cluster, setup=setup))),
         saw={name: _saw(setup, name) for name in setup.machines},
-        unseen=tuple(unseen),
+        unknown=tuple(unknown),
         unobserved=tuple(unobserved),
     )
 

@@ -28,8 +28,8 @@ def rules_page(
         lines += [*_finding(finding, machines(names, (*found.machines, OPERATOR)), width), ""]
     for name, what in found.saw.items() if verbose or found.made == "by hand" else ():
         lines += wrapped("saw      ", f"{name}: {what or 'nothing of a cluster yet'}", width, _DEEP)
-    for unseen in found.unseen:
-        lines += wrapped("unseen   ", f"{unseen.machine}: {unseen.what}: {unseen.why}", width, _DEEP)
+    for unknown in found.unknown:
+        lines += wrapped("unknown   ", f"{unknown.machine}: {unknown.what}: {unknown.why}", width, _DEEP)
     for gone in found.unobserved:
         lines += wrapped("not seen ", f"{gone.machine}: {gone.what}", width, _DEEP)
         lines += wrapped(_DEEP, gone.hint, width, _DEEP) if gone.hint else []

@@ -34,7 +34,7 @@ def hints(found: Verification, seen: Plan, cluster: Cluster) -> tuple[Hint, ...]
         *_unobserved(found),
         *_refused(found),
         *_differing(found, seen, cluster),
-        *_unseen(found),
+        *_unknown(found),
         *(_failing(one, seen) for one in found.failed),
     )
 
@@ -109,10 +109,10 @@ def _how(item: Item, machines: Sequence[str], seen: Plan, cluster: Cluster) -> I
     yield from commands(cluster, declared, item.phase, placed, [])
 
 
-def _unseen(found: Verification) -> Iterator[Hint]:
+def _unknown(found: Verification) -> Iterator[Hint]:
     for one in found.plan.unknown:
         yield Hint(
-            f"unseen {one.machine} {one.what}", (one.machine,), one.what, f"it could not be checked: {one.why}", ()
+            f"unknown {one.machine} {one.what}", (one.machine,), one.what, f"it could not be checked: {one.why}", ()
         )
 
 

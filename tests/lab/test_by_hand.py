@@ -51,7 +51,7 @@ def by_hand(labs: Labs) -> Site:
     return site
 
 
-def check_workspace(site: Site, code: int, *words: str) -> dict[str, Any]:
+def judged(site: Site, code: int, *words: str) -> dict[str, Any]:
     """What it says with a workspace that holds nothing but the way to the machines."""
     empty = site.folder / "empty"
     shutil.rmtree(empty, ignore_errors=True)
@@ -68,26 +68,26 @@ def check_workspace(site: Site, code: int, *words: str) -> dict[str, Any]:
 def test_a_good_cluster_with_the_tutorials_names_is_found_good(by_hand: Site) -> None:
     by_hand.on("server", TUTORIAL)
     before = by_hand.writings()
-    told = check_workspace(by_hand, 0)
-    assert (told["findings"], told["unseen"], told["unobserved"]) == ([], [], [])
+    told = judged(by_hand, 0)
+    assert (told["findings"], told["unknown"], told["unobserved"]) == ([], [], [])
     assert "kube-apiserver" in told["saw"]["server"]
     assert by_hand.writings() == before
 
 
 def test_a_missing_san_is_found_with_where_it_would_be_met(by_hand: Site) -> None:
     by_hand.on("server", WITHOUT_SERVICE_ADDRESS)
-    [finding] = check_workspace(by_hand, 3)["findings"]
+    [finding] = judged(by_hand, 3)["findings"]
     assert (finding["machine"], finding["rule"], finding["what"]) == (
         "server",
         "api-server-names",
         "/var/lib/kubernetes/kubernetes.pem, what kube-apiserver shows, lacks 10.32.0.1",
     )
-    assert finding["met"] == "dns: x509: certificate is valid for 127.0.0.1, 10.245.0.10, not 10.32.0.1"
+    assert finding["symptom"] == "dns: x509: certificate is valid for 127.0.0.1, 10.245.0.10, not 10.32.0.1"
 
 
 def test_a_machine_that_has_only_certificates_is_judged_by_them(by_hand: Site) -> None:
     by_hand.on("node-1", CERTIFICATES_ONLY)
-    told = check_workspace(by_hand, 3, "-l", "node-1")
+    told = judged(by_hand, 3, "-l", "node-1")
     assert [(one["rule"], one["what"]) for one in told["findings"]] == [
         ("node-name", "/root/node-1.pem has no O at all, not O system:nodes")
     ]
@@ -98,5 +98,5 @@ def test_a_machine_that_has_only_certificates_is_judged_by_them(by_hand: Site) -
 def test_certificates_on_this_computer_are_judged_without_any_machine(by_hand: Site, tmp_path: Path) -> None:
     pem = by_hand.on("server", "cat /var/lib/kubernetes/kubernetes.pem")
     (tmp_path / "kubernetes.pem").write_text(pem)
-    told = check_workspace(by_hand, 3, "--offline", "--folder", str(tmp_path))
+    told = judged(by_hand, 3, "--offline", "--folder", str(tmp_path))
     assert [(one["machine"], one["rule"]) for one in told["findings"]] == [("operator", "api-server-names")]

@@ -62,10 +62,10 @@ def test_a_clusters_life_in_json(labs: Labs) -> None:
     gone = events(site.hardway("init", "--yes", "-o", "json", code=1))[-1]
     assert gone["event"] == "Failed"
     assert gone["hint"] == "hardway lab power-on node-1 -i hardway.yaml"
-    unseen = document(site, "plan", "plan", code=1)["unobserved"]
-    assert [(one["machine"], one["hint"]) for one in unseen] == [("node-1", gone["hint"])]
+    unknown = document(site, "plan", "plan", code=1)["unobserved"]
+    assert [(one["machine"], one["hint"]) for one in unknown] == [("node-1", gone["hint"])]
     lost = document(site, "map", "map", "--live")
-    assert [one["name"] for one in lost["machines"] if one["mark"] == "unseen"] == ["node-1"]
+    assert [one["name"] for one in lost["machines"] if one["mark"] == "unknown"] == ["node-1"]
     assert kinds(site.hardway("lab", "power-on", "node-1", "-o", "json")) == {"Note"}
 
     assert events(site.hardway("reset", "-o", "json", code=2))[-1]["what"] == "nothing was reset"

@@ -249,7 +249,7 @@ def test_what_no_role_asks_for_any_more_stops_before_its_files_go(built_cluster:
     assert made.init().changes == []
 
 
-def test_an_api_that_is_down_is_unseen_and_not_empty(one: FakeCluster) -> None:
+def test_an_api_that_is_down_is_unknown_and_not_empty(one: FakeCluster) -> None:
     solo(one).write("/fake/broken/kube-apiserver.service", "")
     solo(one).run("systemctl stop kube-apiserver.service", timeout=5, what="by hand")
     with pytest.raises(NotConverged, match="objects:coredns could not be checked") as caught:

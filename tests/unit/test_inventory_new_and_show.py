@@ -114,7 +114,7 @@ def test_an_inventory_that_is_not_there_names_those_that_are(tmp_path: Path) -> 
     assert refused.value.hint == "there are inventories/small.yaml, inventories/lab.yaml"
 
 
-def check_workspace(text: str) -> list[str]:
+def judged(text: str) -> list[str]:
     """What an editor with the schema would underline."""
     validator = Draft202012Validator(json_schema())
     return [one.json_path for one in validator.iter_errors(yaml.safe_load(text))]
@@ -122,13 +122,13 @@ def check_workspace(text: str) -> list[str]:
 
 @pytest.mark.parametrize("shape", get_args(Shape))
 def test_an_editor_with_the_schema_accepts_every_shape(shape: Shape) -> None:
-    assert check_workspace(starter(shape, "prod", Given())) == []
+    assert judged(starter(shape, "prod", Given())) == []
 
 
 def test_an_editor_with_the_schema_accepts_all_that_may_be_said_and_sees_what_may_not(tmp_path: Path) -> None:
     cluster = allot_pod_cidrs(written(tmp_path, FULL), {})
-    assert check_workspace(FULL) == []
-    assert check_workspace("\n".join(shown_lines(shown(cluster), origins=False))) == []
+    assert judged(FULL) == []
+    assert judged("\n".join(shown_lines(shown(cluster), origins=False))) == []
     for right, wrong, where in (
         ("cluster: all", "clutser: all", "$"),
         ("extra_sans: [203.0.113.7]", "extra_sans: {a: 1}", "$.certs.extra_sans"),
@@ -137,7 +137,7 @@ def test_an_editor_with_the_schema_accepts_all_that_may_be_said_and_sees_what_ma
         ("role: worker, address: 192.0.2.2", "role: wroker, address: 192.0.2.2", "$.machines.w"),
     ):
         assert right in FULL
-        assert where in check_workspace(FULL.replace(right, wrong)), wrong
+        assert where in judged(FULL.replace(right, wrong)), wrong
 
 
 def test_every_part_of_the_schema_says_what_it_is_for() -> None:

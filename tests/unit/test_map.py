@@ -337,10 +337,10 @@ def test_a_failed_proof_marks_whom_it_asks(
 def test_of_a_machine_that_was_not_seen_nothing_is_said(lab: Map, proofs: Proofs) -> None:
     proof = Proved("controller-0", "control-plane", "kube-scheduler runs", False, "inactive")
     live = coloured(lab, found(lab, failed=(proof,), unobserved=("worker-2",)), proofs)
-    assert {mark for name, mark in marks(live).items() if name.startswith("worker-2/")} == {"unseen"}
+    assert {mark for name, mark in marks(live).items() if name.startswith("worker-2/")} == {"unknown"}
     own = {one.caller.machine: one.mark for one in between(live, "kube-scheduler", "kube-apiserver")}
     assert own == {"controller-0": "fails", "controller-1": "holds", "controller-2": "holds"}
     asked = {one.server.machine: one.mark for one in between(live, "kube-apiserver", "kubelet")}
-    assert asked == {"worker-0": "holds", "worker-1": "holds", "worker-2": "unseen"}
+    assert asked == {"worker-0": "holds", "worker-1": "holds", "worker-2": "unknown"}
     picture = map_svg(live, seen="2026-11-21 10:00 UTC")
     assert "sign fails" in picture and "a proof does not hold" in picture

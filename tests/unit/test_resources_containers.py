@@ -25,7 +25,7 @@ OBJECTS = ApiObjects("coredns", MANIFEST, "/etc/kubernetes/admin.conf")
 def test_an_image_that_containerd_lists_is_there() -> None:
     assert Image.parse([PAUSE], "registry.k8s.io/pause:3.10\n") == {PAUSE.key: Present()}
     assert Image.parse([PAUSE], "sha256:abc\n") == {PAUSE.key: Absent()}
-    assert Image.parse([PAUSE], "unseen\n") == {PAUSE.key: Unknown("containerd does not answer")}
+    assert Image.parse([PAUSE], "unknown\n") == {PAUSE.key: Unknown("containerd does not answer")}
 
 
 def test_an_image_without_an_accepted_archive_is_the_kubelets_to_pull() -> None:

@@ -161,7 +161,7 @@ def test_where_openssl_is_missing_a_key_is_unknown(tmp_path: Path) -> None:
     said = by_script([path], "command() { return 1; }\n")
     glimpse = parsed(said)
     assert "PRIVATE" not in said
-    assert glimpse.material.unseen == {str(path): "openssl is not installed there: its key was not compared"}
+    assert glimpse.material.unknown == {str(path): "openssl is not installed there: its key was not compared"}
 
 
 def test_a_public_key_and_a_certificate_stand_for_their_pair(tmp_path: Path) -> None:

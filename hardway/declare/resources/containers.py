@@ -51,13 +51,13 @@ class Image(Resource):
     def probe(cls, wanted: Sequence[Self]) -> str:
         return (
             "if [ -S /run/containerd/containerd.sock ] && [ -x /usr/local/bin/ctr ]; then\n"
-            f"  {CTR} images ls -q || echo unseen\nfi"
+            f"  {CTR} images ls -q || echo unknown\nfi"
         )
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
         seen = set(output.split())
-        if "unseen" in seen:
+        if "unknown" in seen:
             return {one.key: Unknown("containerd does not answer") for one in wanted}
         return {one.key: Present() if one.reference in seen else Absent() for one in wanted}
 

@@ -207,13 +207,13 @@ def etcd_servers(evidence: Evidence) -> Iterator[Found]:
         offered |= {
             url.rstrip("/") for url in (*etcd.items("advertise-client-urls"), *etcd.items("listen-client-urls"))
         }
-    unseen: set[str] = set()
+    unknown: set[str] = set()
     for one in evidence.cluster.controllers:
         if one.name not in members:
-            unseen |= {one.name, str(one.ip)}
+            unknown |= {one.name, str(one.ip)}
     for machine, server in setup.each("kube-apiserver"):
         given = server.items("etcd-servers")
-        nowhere = [url for url in given if offered and url.rstrip("/") not in offered and host(url) not in unseen]
+        nowhere = [url for url in given if offered and url.rstrip("/") not in offered and host(url) not in unknown]
         if nowhere:
             yield Found(machine.name, f"--etcd-servers has {', '.join(nowhere)}, where no member listens",
                         f"--etcd-servers={','.join(sorted(offered))}")  # fmt: skip
@@ -228,11 +228,11 @@ def balanced_servers(evidence: Evidence) -> Iterator[Found]:
         ports[ip] = server.flags.get("secure-port", "6443")
         if ip:
             names |= dict.fromkeys((machine.name, machine.hostname, ip), ip)
-    unseen = {str(one.ip) for one in evidence.cluster.controllers} - set(ports)
+    unknown = {str(one.ip) for one in evidence.cluster.controllers} - set(ports)
     for machine in setup.machines.values():
         behind = {names.get(host(one), host(one)): one for one in machine.balanced}
         for ip, one in behind.items():
-            if ports and ip not in unseen and one.rpartition(":")[2] != ports.get(ip):
+            if ports and ip not in unknown and one.rpartition(":")[2] != ports.get(ip):
                 yield Found(machine.name, f"HAProxy passes connections to {one}, where no API server listens",
                             "one `server` line with ADDRESS:PORT for each controller")  # fmt: skip
         left_out = [ip for ip in ports if machine.balanced and ip not in behind]

@@ -9,10 +9,10 @@ from hardway.map.draw.layout import BODY, SMALL
 
 _LIGHT = {"page": "#ffffff", "tier": "#f3f3f0", "ink": "#1b1b1b", "soft": "#565656", "rule": "#d9d9d4",
           "ca0": "#1d5796", "ca1": "#22703a", "ca2": "#8a3391", "none": "#6a6a6a",
-          "holds": "#22703a", "differs": "#a86400", "fails": "#b3201c", "unseen": "#6a6a6a"}  # fmt: skip
+          "holds": "#22703a", "differs": "#a86400", "fails": "#b3201c", "unknown": "#6a6a6a"}  # fmt: skip
 _DARK = {"page": "#16181b", "tier": "#202327", "ink": "#ececea", "soft": "#acacac", "rule": "#3a3e44",
          "ca0": "#7db4ee", "ca1": "#7fce94", "ca2": "#dd9be3", "none": "#a0a0a0",
-         "holds": "#7fce94", "differs": "#f0b04e", "fails": "#ff837c", "unseen": "#a0a0a0"}  # fmt: skip
+         "holds": "#7fce94", "differs": "#f0b04e", "fails": "#ff837c", "unknown": "#a0a0a0"}  # fmt: skip
 _PATTERNS = ("none", "7 3", "1.6 2.8")
 """Of the lines of the first, second and third CA."""
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
@@ -31,7 +31,7 @@ MARKS: dict[Mark, Sign] = {
     "holds": Sign("holds", "as declared, and every proof holds", "m-3 0l2.2 2.6 4-5.4"),
     "differs": Sign("differs", "differs from what is declared", "m-3 -1.4h6m-6 2.8h6m-4.4 2.2l2.8-7.2"),
     "fails": Sign("fails", "a proof does not hold", "m-2.6 -2.6l5.2 5.2m0-5.2l-5.2 5.2"),
-    "unseen": Sign("unseen", "could not be checked", "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0"),
+    "unknown": Sign("unknown", "could not be checked", "m-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0"),
 }
 
 

@@ -95,7 +95,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Material:
-    """Files and processes of one machine, by path and by component; `unseen` says why a path could not be read."""
+    """Files and processes of one machine, by path and by component; `unknown` says why a path could not be read."""
 
     machine: str
     files: Mapping[str, str]
@@ -103,7 +103,7 @@ class Material:
     hostname: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     routes: Mapping[IPv4Network, str] | None = None
-    unseen: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 def interpret(material: Material, book: Book) -> MachineSetup:
@@ -149,7 +149,7 @@ class _Reader:
             routes=self.material.routes,
             balanced=tuple(self.balanced(components.get("haproxy"))),
             nameservers=self.nameservers(components.get("kubelet")),
-            unseen=self.material.unseen,
+            unknown=self.material.unknown,
         )
 
     def component(self, name: str, command: Command) -> Component:

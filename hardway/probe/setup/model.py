@@ -106,7 +106,7 @@ class MachineSetup:
 
     `kubeconfigs` goes by the component that uses it. `loose` are certificates that no
     component is known to use, and `loose_kubeconfigs` likewise; `loose_keys` identifies key files by path.
-    `versions` goes by binary. `unseen` says by path why something that is named could not be read. None
+    `versions` goes by binary. `unknown` says by path why something that is named could not be read. None
     stands for what nobody looked at.
     """
 
@@ -126,7 +126,7 @@ class MachineSetup:
     routes: Mapping[IPv4Network, str] | None = None
     balanced: tuple[str, ...] = ()
     nameservers: tuple[str, ...] | None = None
-    unseen: Mapping[str, str] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

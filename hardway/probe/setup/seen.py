@@ -90,12 +90,12 @@ inline() { # a line with a secret in it; what cannot be replaced is hidden
   done
   printf '%s\n' "$1"
 }
-unseen() { answer "unseen $file"; printf '%s' "$1"; answered 0; }
+unknown() { answer "unknown $file"; printf '%s' "$1"; answered 0; }
 show() {
   file=$1
   [ -e "$file" ] || return 0
-  if [ ! -f "$file" ] || [ ! -r "$file" ]; then unseen "not a file that can be read"; return 0; fi
-  [ "$(stat -Lc %s "$file")" -le LARGEST ] || { unseen "too large for what it should be"; return 0; }
+  if [ ! -f "$file" ] || [ ! -r "$file" ]; then unknown "not a file that can be read"; return 0; fi
+  [ "$(stat -Lc %s "$file")" -le LARGEST ] || { unknown "too large for what it should be"; return 0; }
   answer "file $file"
   if grep -q 'PRIVATE KEY-----' "$file"; then
     sed -n '/BEGIN CERTIFICATE/,/END CERTIFICATE/p' "$file"
@@ -109,7 +109,7 @@ show() {
   fi
   answered 0
   ! grep -Eq 'PRIVATE KEY-----|client-key-data' "$file" || command -v openssl >/dev/null 2>&1 ||
-    unseen "openssl is not installed there: its key was not compared"
+    unknown "openssl is not installed there: its key was not compared"
 }
 """
 
@@ -204,11 +204,11 @@ def _file(seen: Material, path: str, text: str) -> Material:
     return replace(seen, files={**seen.files, path: redacted(text)})
 
 
-def _unseen(seen: Material, path: str, text: str) -> Material:
-    return replace(seen, unseen={**seen.unseen, path: text})
+def _unknown(seen: Material, path: str, text: str) -> Material:
+    return replace(seen, unknown={**seen.unknown, path: text})
 
 
 _KINDS: Mapping[str, Callable[[Material, str, str], Material]] = {
     "host": _host, "process": _process, "kubectl": _kubectl, "file": _file,
-    "unseen": _unseen,
+    "unknown": _unknown,
 }  # fmt: skip
