@@ -57,7 +57,7 @@ def test_a_rebooted_machine_comes_back_as_it_was(seven: Site, app: str, machine:
     reboot(seven, machine)
     if machine.startswith("worker"):
         until(lambda: ready_again(seven, machine), 60, f"node {machine} is Ready")
-        until(lambda: seven.on(machine, look) == before, 30, "routes, settings and rules are back")
+    until(lambda: seven.on(machine, look) == before, 30, "routes, settings and rules are back")
     if machine.startswith("controller"):
         until(lambda: "ok" in seven.on(machine, READYZ, code=None), 60, f"{machine} is ready")
     assert seven.on(machine, look) == before

@@ -61,9 +61,12 @@ def test_a_clusters_life_in_json(labs: Labs) -> None:
     assert kinds(site.hardway("lab", "power-off", "node-1", "-o", "json")) == {"Note"}
     gone = events(site.hardway("init", "--yes", "-o", "json", code=1))[-1]
     assert gone["event"] == "Failed"
-    assert gone["hint"] == "hardway lab power-on node-1 -i hardway.yaml"
+    assert "hardway init --skip-unreachable" in gone["hint"]
+    assert [(one["machine"], one["hint"]) for one in gone["machines"]] == [
+        ("node-1", "hardway lab power-on node-1 -i hardway.yaml")
+    ]
     unknown = document(site, "plan", "plan", code=1)["unobserved"]
-    assert [(one["machine"], one["hint"]) for one in unknown] == [("node-1", gone["hint"])]
+    assert [(one["machine"], one["hint"]) for one in unknown] == [("node-1", gone["machines"][0]["hint"])]
     lost = document(site, "map", "map", "--live")
     assert [one["name"] for one in lost["machines"] if one["mark"] == "unknown"] == ["node-1"]
     assert kinds(site.hardway("lab", "power-on", "node-1", "-o", "json")) == {"Note"}

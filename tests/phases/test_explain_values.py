@@ -18,7 +18,7 @@ from hardway.explain.book import Book, pattern
 from hardway.explain.chapter import Next, chapter_page
 from hardway.explain.find import Page, TermPage, answer, names
 from hardway.explain.pages import told
-from hardway.explain.prose import chapter_prose, sidecar
+from hardway.explain.prose import chapter_prose, gains, sidecar
 from hardway.explain.thing import ThingPage, cited
 from hardway.explain.value import ValuePage, value_page
 from hardway.inventory.schema import json_schema
@@ -384,3 +384,9 @@ def test_a_fault_is_cited_only_where_there_is_a_lab_to_break(books: list[Book]) 
     for name, fault in (("lab-small", "service-ip-san"), ("vagrant", "")):
         found = answer(by_name[name], "10.32.0.1")
         assert isinstance(found, ValuePage) and found.fault == fault
+
+
+def test_every_chapter_says_what_is_possible_after_it() -> None:
+    written = [gain.phase for gain in gains(MODEL)]
+    assert set(written) == {"preflight", *PHASE_NAMES}
+    assert all(gain.text for gain in gains(MODEL))
