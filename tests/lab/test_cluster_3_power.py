@@ -175,6 +175,10 @@ def test_machines_that_are_off_keep_no_others_from_their_change(seven: Site) -> 
         seven.inventory.write_text(text)
         for machine in off:
             seven.hardway("lab", "power-on", machine)
+    until(lambda: "ok" in seven.on("controller-0", READYZ, code=None), 90, "controller-0 is ready")
+    for machine in off:
+        assert seven.on(machine, "systemctl is-system-running --wait", code=None) == "running\n"
     until(lambda: len(seven.nodes_ready()) == 3, 120, "three nodes are Ready")
-    assert {machine for machine, _, _ in seven.init().changes} == {"controller-1", "controller-2"}
+    back = seven.init().changes
+    assert {machine for machine, _, _ in back} == {"controller-1", "controller-2"}, back
     seven.unchanged("init")
