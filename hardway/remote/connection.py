@@ -25,6 +25,7 @@ from hardway.remote.ssh_config import Hop, SshConfig
 
 DIAL_SECONDS = 3.0
 """For the TCP handshake alone: a machine that is not up yet answers nothing for much longer."""
+IDLE_LOOK_SECONDS = 1.0
 KEEPALIVE_SECONDS, DEAD_AFTER_SECONDS = 15, 30
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
@@ -122,6 +123,8 @@ class Dialer:
             cause = f"nothing more within {self._timeout:g} s" if silent else str(error) or "it hung up"
             raise _unreachable(machine, hop, f"answers, but not as an SSH server should: {cause}") from error
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
+        # paramiko's thread wakes ten times a second by itself: for a thousand connections that is a whole core.
+        connection.transport.sock.settimeout(IDLE_LOOK_SECONDS)
         return connection
 
     def _connect_kwargs(self, hop: Hop) -> dict[str, Any]:
