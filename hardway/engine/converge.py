@@ -20,7 +20,7 @@ from hardway.engine.observe import View, observe, observe_each
 from hardway.engine.ordering import in_order
 from hardway.engine.plan import Plan, WorkspaceChange, first_declaration, make_contexts, make_plan
 from hardway.engine.resolver import Payload, Resolver
-from hardway.engine.rollout import activate
+from hardway.engine.rollout import activate, hold_peers
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotConverged
@@ -141,6 +141,7 @@ def _made(one: WorkspaceChange, values: Mapping[str, bytes], plan: Plan) -> byte
 
 def _carried_out(session: Session, plan: Plan, resolver: Resolver, store: Store) -> tuple[State, dict[str, View]]:
     """Does all that the plan has for the machines; the State and the machines as that leaves them."""
+    hold_peers(session, plan.changes, plan.declaration)
     # What cannot be had is refused while the journals still say nothing of this run.
     payload = resolver.payload(plan.changes, {name: view.facts for name, view in plan.views.items()})
     record_intents(session, plan)

@@ -18,6 +18,7 @@ from hardway.engine.blockers import Blocker, of_pending
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
 from hardway.engine.pending import pending
+from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
@@ -214,18 +215,12 @@ def quorum(
     cluster: Cluster, changes: Sequence[Change], declaration: Declaration, unreached: Collection[str]
 ) -> Iterator[Blocker]:
     """Members that would be restarted while others, which could not be reached, are needed for a majority."""
-    restarted: dict[str, list[str]] = {}
-    for change in changes:
-        resource = change.resource
-        if isinstance(resource, Service) and resource.group and resource.quorum and change.difference.verb == "restart":
-            restarted.setdefault(resource.group, []).append(change.machine)
-    for group, machines in restarted.items():
-        members: set[str] = set()
-        for placed in declaration.placed:
-            if isinstance(placed.resource, Service) and placed.resource.group == group:
-                members.add(placed.machine)
+    restarts = [change for change in changes if change.difference.verb == "restart"]
+    for roll in rolls_of(restarts, declaration):
+        group, machines = roll.name, roll.restarted
+        members = roll.members.keys()
         missing = members & set(unreached)
-        needed = len(members) // 2 + 1
+        needed = roll.any.keep
         if missing and len(members) - 1 >= needed > len(members) - len(missing) - 1:
             names = [machine.name for machine in cluster.machines if machine.name in missing]
             yield Blocker(

@@ -15,13 +15,14 @@ from typing import Any
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare, digest
 from hardway.declare.phases.base import Model
-from hardway.declare.resources import Binary, Context, File, Local, Present, Resource, Service
+from hardway.declare.resources import Binary, Context, File, Local, Present, Service
 from hardway.engine import guards
 from hardway.engine.adopt import inferred
 from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.changes import Change, by_machine, conflicts, differences
 from hardway.engine.observe import View, observe_each
 from hardway.engine.resolver import Resolver
+from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, PlanChanged
@@ -274,20 +275,10 @@ def _to_get(changes: Sequence[Change], contexts: Mapping[str, Context]) -> tuple
 def _rolls(plan: Plan) -> Iterator[Roll]:
     if not plan.serves:
         return
-    restarted: dict[str, list[str]] = {}
-    for change in plan.changes:
-        resource = change.resource
-        if isinstance(resource, Service) and resource.group and change.restarts:
-            restarted.setdefault(resource.group, []).append(change.machine)
-    for group, machines in restarted.items():
-        members = [placed for placed in plan.declaration.placed if _is_member(placed.resource, group)]
-        active = [one.machine for one in members if _is_active(plan.views.get(one.machine), one.resource.key)]
-        order = sorted(machines, key=lambda name: name in active)
-        yield Roll(group, tuple(order), tuple(name for name in active if name not in machines))
-
-
-def _is_member(resource: Resource, group: str) -> bool:
-    return isinstance(resource, Service) and resource.group == group
+    for roll in rolls_of(plan.changes, plan.declaration):
+        active = [name for name, one in roll.members.items() if _is_active(plan.views.get(name), one.key)]
+        order = sorted(roll.restarted, key=lambda name: name in active)
+        yield Roll(roll.name, tuple(order), tuple(name for name in active if name not in roll.restarted))
 
 
 def _is_active(view: View | None, key: str) -> bool:

@@ -1,21 +1,61 @@
-"""Executes one chapter: one machine by one in a group that serves, all together otherwise."""
+"""Executes one chapter. A member of a group that serves is restarted while the others serve; all else goes at once.
+
+Who serves is asked anew before each member, through every member that can be reached. Members that certainly serve
+nobody go first, together: that takes nothing away. One that leads comes last, after another one has taken over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import Context, Service
+from hardway.declare.resources import Context, Group, Present, Service
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.observe import View
+from hardway.engine.rolls import RolledGroup, rolls_of
 from hardway.engine.scripts import activation_script
-from hardway.engine.session import Session
-from hardway.errors import CommandFailed
-from hardway.events import Changed, MachineProgress
+from hardway.engine.session import Session, lock_each
+from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled
+from hardway.events import Changed, MachineProgress, Note
 from hardway.remote.model import Result, last_lines
 
 ROLLOUT_LIMIT = 900.0
 """Seconds for one chapter on one machine; its own checks give up long before."""
+
+STANDING_LIMIT = 15.0
+"""Seconds in which a group may make up its mind, before a member without a leader, or without an answer, is one."""
+STANDING_PAUSE = 0.5
+
+_BEST = ("serves", "learner", "leaderless", "down", "unknown")
+"""Of what several machines say of one member, what counts."""
+
+
+def hold_peers(session: Session, changes: Sequence[Change], declaration: Declaration) -> None:
+    """Connects to the members, beyond this run's machines, of each group that is rolled, and locks them.
+
+    The lock that matters is the group's: two runs on different members would each take one away. Raises Locked.
+    Machines that help (a load balancer) are connected, not locked.
+    """
+    for roll in rolls_of(changes, declaration):
+        if not roll.any.standing:
+            continue
+        others = [name for name in roll.members if name not in session.machines and name not in session.peers]
+        session.reach(others)
+        held = {name: session.peers[name] for name in others if name in session.peers}
+        try:
+            lock_each(session, held)
+        except Locked as error:
+            raise Locked(
+                f"{error.what}; this run would restart {roll.name} on {', '.join(roll.restarted)}, and that machine is "
+                "another member of it; nothing was changed",
+                machine=error.machine,
+                hint=error.hint,
+            ) from error
+        for name in roll.restarted:
+            for aside in filter(None, (roll.group(name).still, roll.group(name).drained)):
+                session.reach(aside.machines)
 
 
 def activate(
@@ -26,62 +66,202 @@ def activate(
     views: Mapping[str, View],
     contexts: Mapping[str, Context],
 ) -> None:
-    """One chapter everywhere: one by one in a group that serves, all together otherwise."""
+    """One chapter everywhere."""
     mine = by_machine(changes)
+    rolls = rolls_of(changes, declaration)
 
     def carry_out(name: str) -> None:
         session.events(MachineProgress(name, phase, "running"))
         script = activation_script(mine[name], views[name], contexts[name])
         result = session.run(name, script, what=phase, timeout=ROLLOUT_LIMIT, check=False)
         if result.code != 0:
-            raise _failed(name, phase, result)
+            raise _failed(name, phase, result, _untouched(rolls, done, name))
         for change in mine[name]:
             session.events(Changed(name, phase, change.key, change.difference.verb, change.difference.why))
         session.events(MachineProgress(name, phase, "done"))
+        done.append(name)
 
-    roll = _rolling(session, changes, declaration)
-    session.each([name for name in mine if name not in roll], carry_out)
-    for name in roll:
+    done: list[str] = []
+    left = _that_may_serve(session, rolls, views)
+    session.each([name for name in mine if name not in left], carry_out)
+    while left:
+        name = _next(session, left, rolls)
+        left.remove(name)
+        own = [roll for roll in rolls if name in roll.restarted]
+        for roll in own:
+            _require_others(session, roll, name, views)
         # A member that does not come back raises here: the others stay as they are, and serve.
-        carry_out(name)
+        with _away(session, name, [roll.group(name) for roll in own]):
+            carry_out(name)
 
 
-def _rolling(session: Session, changes: Sequence[Change], declaration: Declaration) -> list[str]:
-    """Machines to take one by one, the sick first; empty where their group does not serve."""
-    restarted = [one for one in changes if isinstance(one.resource, Service) and one.resource.group and one.restarts]
-    if not restarted:
-        return []
-    assert isinstance(restarted[0].resource, Service)
-    group = restarted[0].resource.group
-    members = {
-        one.machine: one.resource
-        for one in declaration.placed
-        if isinstance(one.resource, Service) and one.resource.group == group
-    }
-    reached = [name for name in members if name in session.machines]
-    well = session.each(reached, lambda name: _healthy(session, name, members[name]))
-    healthy = {name for name in reached if well[name]}
-    quorum = len(members) // 2 + 1 if restarted[0].resource.quorum else 1
-    if len(healthy) < quorum:
-        return []
-    names = [change.machine for change in restarted]
-    return sorted(dict.fromkeys(names), key=lambda name: name in healthy)
+def _that_may_serve(session: Session, rolls: Sequence[RolledGroup], views: Mapping[str, View]) -> list[str]:
+    """The machines to restart one by one: members of a group, but for those that certainly serve nobody."""
+    names: list[str] = []
+    for roll in rolls:
+        standings = _standings(session, roll, views)
+        dead = all(one in ("down", "leaderless", "learner") for one in standings.values())
+        for name in roll.restarted:
+            if standings[name] not in ("down", "learner") and not dead and name not in names:
+                names.append(name)
+    return names
 
 
-def _healthy(session: Session, name: str, service: Service) -> bool:
-    if service.ready is None:
-        return True
-    script = f"systemctl is-active --quiet {service.unit}\n{service.ready.script}\n"
-    code = session.run(name, script, what=f"is {service.unit} well", check=False).code
-    return code == 0
+def _standings(session: Session, roll: RolledGroup, views: Mapping[str, View]) -> dict[str, str]:
+    """What each member is to the others, by machine (STANDINGS); asked until all serve, or the time is up."""
+    known = {name: _active(views[name], roll.members[name]) for name in roll.members if name in views}
+    if not roll.any.standing:
+        return {name: "serves" if known.get(name, True) else "down" for name in roll.members}
+    if len(known) == len(roll.members) and not any(known.values()):
+        return dict.fromkeys(roll.members, "down")
+    deadline = time.monotonic() + STANDING_LIMIT
+    while True:
+        standings = _asked(session, roll)
+        certain = all(one in ("serves", "learner", "down") for one in standings.values())
+        if certain or time.monotonic() > deadline:
+            return standings
+        time.sleep(STANDING_PAUSE)
 
 
-def _failed(name: str, phase: str, result: Result) -> CommandFailed:
+def _asked(session: Session, roll: RolledGroup) -> dict[str, str]:
+    """One round: every member that can be reached says what it sees of all, and whether its own unit runs."""
+    there = [name for name in roll.members if name in session.machines or name in session.peers]
+
+    def ask(name: str) -> list[list[str]]:
+        service = roll.members[name]
+        # A unit that is still starting is not active.
+        own = f"systemctl is-active --quiet {service.unit} || echo {name} stopped"
+        script = f"{own}\n{roll.group(name).standing}"
+        try:
+            said = session.run(name, script, what=f"who serves of {roll.name}", check=False)
+        except HardwayError:
+            return []
+        return [line.split() for line in said.text.splitlines()]
+
+    standings = dict.fromkeys(roll.members, "unknown")
+    stopped: set[str] = set()
+    for asked, lines in session.each(there, ask).items():
+        for name, standing in (line for line in lines if len(line) == 2):
+            if standing == "stopped" and name == asked:
+                stopped.add(name)
+            elif name in standings and standing in _BEST:
+                standings[name] = min(standings[name], standing, key=_BEST.index)
+    return {name: "down" if name in stopped else standing for name, standing in standings.items()}
+
+
+def _active(view: View, service: Service) -> bool:
+    seen = view.observed.get(service.key)
+    return isinstance(seen, Present) and bool(seen.value.is_active)
+
+
+def _next(session: Session, names: Sequence[str], rolls: Sequence[RolledGroup]) -> str:
+    """Whom to take: one that leads nobody, as long as there is one."""
+    if len(names) == 1:
+        return names[0]
+
+    def leads(name: str) -> bool:
+        scripts = [roll.group(name).leads for roll in rolls if name in roll.restarted and roll.group(name).leads]
+        return any(session.run(name, one, what="does it lead", check=False).code == 0 for one in scripts)
+
+    if not any(roll.group(name).leads for roll in rolls for name in roll.restarted):
+        return names[0]
+    leading = session.each(names, leads)
+    return next((name for name in names if not leading[name]), names[0])
+
+
+def _require_others(session: Session, roll: RolledGroup, name: str, views: Mapping[str, View]) -> None:
+    """Raises NotSettled where too few others would serve while this member is away.
+
+    Where it could not be learnt of any member that it serves, there is nothing to lose by taking them one by one; and a
+    group that is too small can do no better.
+    """
+    group = roll.group(name)
+    if not group.standing or len(roll.members) - 1 < group.keep:
+        return
+    standings = _standings(session, roll, views)
+    serving = [one for one in standings if standings[one] == "serves"]
+    others = [one for one in serving if one != name]
+    if not serving or len(others) >= group.keep:
+        return
+    missing = [f"{one}: {standing}" for one, standing in standings.items() if standing != "serves" and one != name]
+    raise NotSettled(
+        f"{roll.name} was not restarted here: {len(others)} of its other members serve, and {group.keep} must "
+        "while this one is away",
+        machine=name,
+        said="\n".join(missing),
+        hint="bring back what is missing (hardway doctor says what it lacks), then run the same command",
+    )
+
+
+@contextmanager
+def _away(session: Session, name: str, groups: Sequence[Group]) -> Iterator[None]:
+    """What goes before and after the restart of a member: others lead, and nobody new comes to it."""
+    for group in groups:
+        _hand_over(session, name, group)
+    drained = [group.drained for group in groups if group.drained]
+    for aside in drained:
+        _do_aside(session, aside.machines, aside.before, f"take {name} out")
+    try:
+        yield
+    except HardwayError:
+        for aside in drained:
+            _do_aside(session, aside.machines, aside.after, f"put {name} back", quietly=True)
+        raise
+    for aside in drained:
+        _do_aside(session, aside.machines, aside.after, f"put {name} back")
+    for group in groups:
+        if group.after:
+            session.run(name, group.after, what=f"after {group.name}")
+
+
+def _hand_over(session: Session, name: str, group: Group) -> None:
+    """Has another member lead. One that cannot is restarted as it is: its peers elect another, a little later."""
+    if not group.hand_over or session.run(name, group.leads, what="does it lead", check=False).code != 0:
+        return
+    still = group.still
+    if still:
+        _do_aside(session, still.machines, still.before, "hold still")
+    try:
+        result = session.run(name, group.hand_over, what=f"hand over {group.name}", check=False)
+    finally:
+        if still:
+            _do_aside(session, still.machines, still.after, "go on")
+    if result.code == 0:
+        said = "; ".join(result.text.splitlines()) or f"{group.name} leads on another machine from now on"
+        session.events(Note(f"{name}: {said}"))
+    else:
+        session.events(
+            Note(f"{name}: {group.name} could not be handed over: {last_lines(result.stderr, 2)}", "warning")
+        )
+
+
+def _do_aside(session: Session, machines: Sequence[str], script: str, what: str, *, quietly: bool = False) -> None:
+    """On other machines, all at once. What fails there makes a restart less smooth, and no less right."""
+
+    def do(name: str) -> None:
+        with suppress(HardwayError):
+            result = session.run(name, script, what=what, check=False)
+            if result.code != 0 and not quietly:
+                session.events(Note(f"{name}: {what}: {last_lines(result.stderr, 2)}", "warning"))
+
+    session.each([name for name in machines if name in session.machines or name in session.peers], do)
+
+
+def _untouched(rolls: Sequence[RolledGroup], done: Sequence[str], failed: str) -> str:
+    """Who is still as it was, in words; empty where there is nobody."""
+    names: list[str] = []
+    for roll in rolls:
+        names += [name for name in roll.members if name != failed and name not in done and name not in names]
+    return f"{', '.join(names)}: not touched" if names else ""
+
+
+def _failed(name: str, phase: str, result: Result, untouched: str) -> CommandFailed:
     """The step that failed is the last that the script named."""
     begun = [line[1:] for line in result.text.splitlines() if line.startswith("@")]
+    said = last_lines(result.stderr, 20)
     return CommandFailed(
         f"{phase} stopped at {begun[-1] if begun else 'its first step'} (status {result.code})",
         machine=name,
-        said=last_lines(result.stderr, 20),
+        said=f"{said}\n{untouched}" if untouched else said,
         hint="fix the setting or revert it, then run the same command; finished steps are skipped",
     )

@@ -76,8 +76,11 @@ empty_folder() {{
   find "$1" -xdev -mindepth 1 -delete 2>/dev/null || find "$1" -xdev -mindepth 1 ! -type d -delete || true
   prune "$1"
 }}
+# begin_unit VERB UNIT SECONDS: a unit may be ready only with its peers, so systemctl may wait for ever.
 begin_unit() {{
-  systemctl "$1" -- "$2" || unit_failed "$2" "systemctl $1 $2 failed"
+  timeout "$3" systemctl "$1" -- "$2" && return 0
+  [ $? = 124 ] || unit_failed "$2" "systemctl $1 $2 failed"
+  unit_failed "$2" "waited $3 s for systemctl $1 $2; last answer: $(check 2>&1 || true)"
 }}
 unit_failed() {{
   {{ echo "$2"; journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }} >&2
@@ -173,14 +176,15 @@ def _steps(change: Change, view: View, context: Context) -> str:
         kind, _, name = change.key.partition(":")
         return KINDS[kind].undo(name, view.journal.entries.get(change.key, {}))
     steps = change.resource.steps(change.difference, context)
-    if isinstance(change.resource, Service) and change.resource.ready and change.restarts:
-        steps += "\n" + settle(change.resource.ready, change.resource.unit)
+    if isinstance(change.resource, Service) and change.restarts:
+        check = change.resource.check
+        return f"check() {{\n{check.script}\n}}\n{steps}\n{settle(check, change.resource.unit)}"
     return steps
 
 
 def settle(check: Check, unit: str) -> str:
-    """Waits for a condition; at the end of its time the unit's journal comes with the error."""
-    return f"check() {{\n{check.script}\n}}\nsettle {int(check.limit)} {check.every} {quote(check.what)} {quote(unit)}"
+    """Waits for the function `check`; at the end of its time the unit's journal comes with the error."""
+    return f"settle {int(check.limit)} {check.every} {quote(check.what)} {quote(unit)}"
 
 
 def _finished(change: Change) -> str:

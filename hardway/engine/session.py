@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,7 +37,8 @@ class Session:
     """Connections by machine name; open them with `opened`.
 
     `deep` has every file read when machines are looked at, whatever the journal knows of it: a disk that went bad
-    changes content, and not the times that stand in its index.
+    changes content, and not the times that stand in its index. `peers` are machines that nothing is declared for in
+    this run, but which stand in for those of it (`reach`); `dial` opens a connection to one.
     """
 
     cluster: Cluster
@@ -46,6 +47,10 @@ class Session:
     events: Sink = discard
     forks: int = DEFAULT_FORKS
     deep: bool = False
+    peers: dict[str, MachineIO] = field(default_factory=dict)
+    dial: Callable[[str], MachineIO] | None = None
+    holder: str = ""
+    """Who holds the locks, once they are held."""
 
     def each(self, names: Iterable[str], do: Callable[[str], T]) -> dict[str, T]:
         """Does something on several machines at once, at most `forks`; all errors are collected."""
@@ -56,9 +61,26 @@ class Session:
 
         Every script of hardway is safe to run twice, so a connection that was lost is opened once more.
         """
-        result = run_with_retry(self.machines[name], script, timeout=timeout, what=what, check=check)
+        machine = self.machines.get(name) or self.peers[name]
+        result = run_with_retry(machine, script, timeout=timeout, what=what, check=check)
         self.events(CommandRun(name, what, script, result.seconds))
         return result
+
+    def reach(self, names: Iterable[str]) -> dict[str, HardwayError]:
+        """Connects to peers that are not connected yet; those that cannot be reached, with the error."""
+
+        def reach(name: str) -> HardwayError | None:
+            try:
+                assert self.dial is not None
+                self.peers[name] = self.dial(name)
+            except HardwayError as error:
+                return error
+            return None
+
+        if self.dial is None:
+            return {}
+        new = [name for name in names if name not in self.machines and name not in self.peers]
+        return {name: error for name, error in self.each(new, reach).items() if error is not None}
 
     def ask(self, name: str, questions: Iterable[Question], *, what: str, timeout: float = PROBE_LIMIT) -> Answers:
         """Asks a machine with one script. Raises CommandFailed where a strict question fails."""
@@ -87,12 +109,18 @@ def lock(session: Session, who: str) -> None:
 
     A script of a run that was interrupted goes on to its end, and holds its machine until then: it is waited for.
     """
+    session.holder = who
+    lock_each(session, session.machines)
+
+
+def lock_each(session: Session, machines: Mapping[str, MachineIO]) -> None:
+    """Locks machines for the session's holder, as `lock` does."""
 
     def hold(name: str) -> None:
         deadline, told = time.monotonic() + ORPHAN_LIMIT, False
         while True:
             try:
-                return session.machines[name].lock(who)
+                return machines[name].lock(session.holder)
             except Locked as error:
                 if not _orphan(error.what) or time.monotonic() > deadline:
                     raise
@@ -100,7 +128,7 @@ def lock(session: Session, who: str) -> None:
                     session.events(Note(f"{name}: what an interrupted run began there is not done yet; waiting for it"))
                 told = True
 
-    session.each(session.machines, hold)
+    session.each(machines, hold)
 
 
 def _orphan(locked_by: str) -> bool:
@@ -151,22 +179,23 @@ def opened(
 
     Raises where a machine cannot be reached; with `unreached` that is noted there, and the session has the others.
     """
-    session = Session(cluster, workspace, events=events, forks=forks, deep=deep)
-    by_name = {machine.name: machine for machine in machines}
-
+    by_name = {machine.name: machine for machine in (*cluster.machines, *machines)}
     fleet = Fleet(accept_new_host_keys=access.accept_new_host_keys, ask_secret=access.ask_secret)
 
     def dial(name: str) -> MachineIO:
+        return fleet.connect(target(by_name[name], cluster, workspace, access))
+
+    session = Session(cluster, workspace, events=events, forks=forks, deep=deep, dial=dial)
+
+    def connect(name: str) -> None:
         events(MachineProgress(name, "connect", "running"))
-        made = fleet.connect(target(by_name[name], cluster, workspace, access))
-        session.machines[name] = made
+        session.machines[name] = dial(name)
         events(MachineProgress(name, "connect", "done"))
-        return made
 
     try:
         with timed("connect", events):
             try:
-                session.each(by_name, dial)
+                session.each([machine.name for machine in machines], connect)
             except MachineError as error:
                 if unreached is None:
                     raise

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.paths import KUBECTL
 from hardway.probe.script import Answers, Question
 
 LIMIT = 4

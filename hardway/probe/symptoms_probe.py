@@ -5,9 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.load_balancer import UNIT as BALANCER
-from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBERNETES, PKI
+from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBECTL, KUBERNETES, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.probe import certificates, control, network

@@ -425,6 +425,20 @@ def test_a_service_that_does_not_settle_shows_its_journal(fake: Bench) -> None:
     assert "scheduler: no sign" in (caught.value.said or "")
 
 
+def test_a_unit_that_waits_for_its_peers_is_not_waited_for_beyond_its_check(fake: Bench) -> None:
+    machine = fake.machine
+    assert isinstance(machine, FakeMachine)
+    alone = replace(SERVICE, ready=Check("a leader", "echo no leader; false", limit=1))
+    running(
+        machine, "mkdir -p /fake/hangs; : >/fake/hangs/kube-scheduler.service; systemctl stop kube-scheduler.service"
+    )
+    with pytest.raises(CommandFailed) as caught:
+        fake.apply(alone)
+    assert "waited 1 s for systemctl restart kube-scheduler.service; last answer: no leader" in (
+        caught.value.said or ""
+    )
+
+
 def test_a_data_folder_that_was_there_is_empty_again_and_as_open_as_before(fake: Bench) -> None:
     folder = Directory("/srv/data", 0o700, data=True)
     fake.sh("install -d -m 0751 /srv/data")

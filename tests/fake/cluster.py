@@ -22,7 +22,7 @@ from hardway.engine.plan import Plan, observe_and_plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
-from hardway.errors import HardwayError
+from hardway.errors import HardwayError, Unreachable
 from hardway.events import Event, Sink, discard
 from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
@@ -76,6 +76,8 @@ class FakeCluster:
     machines: dict[str, FakeMachine] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     bundle: Bundle | None = None
+    off: set[str] = field(default_factory=set)
+    """Machines that cannot be dialled."""
 
     @classmethod
     def new(cls, root: Path, inventory: str) -> "FakeCluster":
@@ -85,6 +87,8 @@ class FakeCluster:
         made.machines = {
             one.name: FakeMachine(one.name, root / one.name, root / "net") for one in made.cluster.machines
         }
+        lines = [f"{one.ip} {one.name}\n" for one in made.cluster.machines]
+        (root / "net" / "addresses").write_text("".join(lines))
         stocked(made.store, made.lock, made.cluster.kubernetes)
         return made
 
@@ -125,7 +129,13 @@ class FakeCluster:
 
     def session(self, events: Sink = discard, names: Sequence[str] = ()) -> Session:
         chosen = {name: one for name, one in self.machines.items() if not names or name in names}
-        return Session(self.cluster, self.workspace(), dict(chosen), events, forks=3)
+        return Session(self.cluster, self.workspace(), dict(chosen), events, forks=3, dial=self.dial)
+
+    def dial(self, name: str) -> FakeMachine:
+        """A connection to a machine that is none of a run's own."""
+        if name in self.off:
+            raise Unreachable("no answer", machine=name)
+        return self.machines[name]
 
     def init(
         self,

@@ -20,6 +20,8 @@ stop_now=no type= words=
 for word; do
   case $word in
   --now) stop_now=yes ;;
+  # No process here can be frozen: each script has its own.
+  --value) echo 0; exit ;;
   --type=*) type=${word#*=} ;;
   -*|Id,*) ;;
   *) words="$words $word" ;;
@@ -47,6 +49,7 @@ start() {
     *) [ -e "$input" ] || { echo "$1: $input: no such file" >>/fake/journal; exit 1; } ;;
     esac
   done
+  [ ! -e "/fake/hangs/$1" ] || /usr/bin/sleep 60
   [ ! -e "/fake/broken/$1" ] || { echo "$1: it is broken" >>/fake/journal; exit 1; }
   name=$(cat /fake/name)
   case $1 in
@@ -199,30 +202,106 @@ for word; do :; done
     "sleep": "#!/bin/sh\nexec /usr/bin/sleep 0.02\n",
 }
 
-ETCDCTL = f"""#!/bin/sh
-{QUORUM}
-[ -e "/fake/cluster/etcd-$name" ] && quorum || {{ echo "unhealthy: no leader"; exit 1; }}
-echo is healthy
+ETCDCTL = (
+    "#!/bin/sh\n"
+    + QUORUM
+    + r"""
+endpoints= words=
+for word; do
+  case $word in
+  --endpoints=*) endpoints=$(printf %s "${word#*=}" | tr , ' ') ;;
+  -*|json) ;;
+  *) words="$words $word" ;;
+  esac
+done
+# What the cluster's folder knows: a running member is a file, an address a line, and who was made to lead another file.
+running() { [ -e "/fake/cluster/etcd-$1" ]; }
+named() {
+  case $1 in
+  *127.0.0.1*) echo "$name" ;;
+  *) awk -v url="$1" 'index(url, $1) { print $2 }' /fake/cluster/addresses ;;
+  esac
+}
+number() { awk -v name="$1" '$2 == name { print 100 + NR }' /fake/cluster/addresses; }
+leader() {
+  quorum || { echo 0; return; }
+  chosen=$(cat /fake/cluster/leader 2>/dev/null || true)
+  if [ -z "$chosen" ] || ! running "$chosen"; then
+    for one in /fake/cluster/etcd-*; do chosen=${one##*etcd-}; [ -e "/fake/cluster/learner-$chosen" ] || break; done
+    echo "$chosen" >/fake/cluster/leader
+  fi
+  number "$chosen"
+}
+learns() { [ -e "/fake/cluster/learner-$1" ]; }
+status() {
+  one=$(named "$1")
+  [ -n "$one" ] && running "$one" || { echo "dial tcp: connect: connection refused" >&2; exit 1; }
+  led=$(leader)
+  case $json in
+  yes)
+    learner=; errors=
+    ! learns "$one" || learner='"isLearner":true,'
+    [ "$led" != 0 ] || errors='"errors":["etcdserver: no leader"],'
+    printf '[{"Endpoint":"%s","Status":{"header":{"member_id":%s},' "$1" "$(number "$one")"
+    [ "$led" = 0 ] || printf '"leader":%s,' "$led"
+    printf '%s%s"raftTerm":2}}]\n' "$learner" "$errors" ;;
+  no)
+    leads=false learner=false
+    [ "$led" != "$(number "$one")" ] || leads=true
+    ! learns "$one" || learner=true
+    printf '%s, %x, 3.6.14, 3.6.0, 1 kB, 1 kB, 1%%, 2 GB, %s, %s, 2, 9, 9, , , false\n' \
+      "$1" "$(number "$one")" $leads $learner ;;
+  esac
+}
+json=no
+case " $* " in *' json '*) json=yes ;; esac
+case $words in
+" endpoint status") for endpoint in $endpoints; do status "$endpoint"; done ;;
+" endpoint health")
+  [ ! -e /fake/cluster/alarm ] || { echo "unhealthy: Active Alarm(s): NOSPACE"; exit 1; }
+  running "$name" && quorum && ! learns "$name" || { echo "unhealthy: no leader"; exit 1; }
+  echo is healthy ;;
+" move-leader "*)
+  id=$(printf '%d' "0x${words##* }")
+  awk -v id="$id" '100 + NR == id { print $2 }' /fake/cluster/addresses >/fake/cluster/leader
+  echo "Leadership transferred" ;;
+" get "*)
+  ! learns "$name" || { echo "etcdserver: rpc not supported for learner"; exit 1; }
+  running "$name" && quorum || { echo "context deadline exceeded"; exit 1; } ;;
+" member list") ;;
+*) echo "etcdctl: what is$words?" >&2; exit 64 ;;
+esac
 """
+)
 
 KUBECTL = (
     "#!/bin/sh\n"
     + QUORUM
     + r"""
-kubeconfig= verb= dry=no file=-
+kubeconfig= server= verb= dry=no file=-
 while [ $# -gt 0 ]; do
   case $1 in
   --kubeconfig=*) kubeconfig=${1#*=} ;;
+  --server=*) server=${1#*=} ;;
   --dry-run=server) dry=yes ;;
   -f) file=$2; shift ;;
-  --raw=/readyz) verb=readyz ;;
-  get|apply|auth) verb=$1 ;;
+  --raw=/readyz*) verb=readyz ;;
+  lease) verb=lease name_of=$2 ;;
+  get|apply|auth|patch) verb=$1 ;;
   esac
   shift
 done
 [ -s "$kubeconfig" ] || { echo "error: no kubeconfig" >&2; exit 1; }
-[ -e "/fake/cluster/api-$name" ] && quorum || { echo "The connection to the server was refused" >&2; exit 1; }
-case $verb in readyz) echo ok; exit ;; auth) exit ;; esac
+case $server in
+""|*127.0.0.1*) asked=$name ;;
+*) asked=$(awk -v url="$server" 'index(url, $1) { print $2 }' /fake/cluster/addresses) ;;
+esac
+[ -e "/fake/cluster/api-$asked" ] && quorum || { echo "The connection to the server was refused" >&2; exit 1; }
+case $verb in
+readyz) echo ok; exit ;;
+auth) exit ;;
+lease) printf '%s_1' "$(cat "/fake/cluster/lease-$name_of" 2>/dev/null)"; exit ;;
+esac
 may() { grep -q break-glass "$kubeconfig" || [ -n "$(ls /fake/cluster/objects)" ]; }
 may || { echo "Error from server (Forbidden): no rights yet" >&2; exit 1; }
 # One line a document: its file name, a tab, the object as JSON.

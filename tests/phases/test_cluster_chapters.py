@@ -30,7 +30,7 @@ def test_only_a_cluster_that_begins_may_be_new(state: str, there: bool) -> None:
 def test_members_start_together_and_are_restarted_one_by_one() -> None:
     [service] = on(MODEL, "controller-0", Service, "etcd")
     assert isinstance(service, Service)
-    assert service.group == "etcd"
+    assert service.group and service.group.name == "etcd"
     assert etcd.FIRST_START not in service.inputs
 
 

@@ -128,18 +128,6 @@ def test_a_disabled_service_is_enabled_and_goes_on_running(one: FakeCluster) -> 
     assert solo(one).read("/fake/units/kubelet.service") == before
 
 
-def test_a_change_under_load_rolls_through_a_group_one_by_one(three: FakeCluster) -> None:
-    three.inventory.write_text(THREE + "settings: {etcd: {snapshot-count: 20000}}\n")
-    done: list[str] = []
-    for name, machine in three.machines.items():
-        machine.after = lambda what, name=name: done.append(f"{name} {what}")  # type: ignore[misc]
-    outcome = three.init()
-    assert restarted(outcome.changes) == ["etcd.service"] * 3
-    asked = [one for one in done if one.endswith((" etcd", "well"))]
-    assert sorted(asked[:3]) == [f"c{n} is etcd.service well" for n in range(3)]
-    assert asked[3:] == ["c0 etcd", "c1 etcd", "c2 etcd"]
-
-
 def test_a_member_that_does_not_come_back_stops_the_roll(three: FakeCluster) -> None:
     three.inventory.write_text(THREE + "settings: {etcd: {snapshot-count: 20000}}\n")
     three.machines["c0"].write("/fake/broken/etcd.service", "")

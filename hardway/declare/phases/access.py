@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP
-from hardway.declare.phases.control_plane import KUBECTL
 from hardway.declare.phases.kubeconfigs import of_user
+from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.resources import Local, WorkspaceFile
 from hardway.inventory.model import Machine
 from hardway.values import Placeholder

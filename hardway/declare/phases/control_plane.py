@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from hardway.declare.generations import token_key
+from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
 from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
@@ -13,6 +14,7 @@ from hardway.declare.phases.paths import (
     AUDIT_POLICY,
     BIN,
     CONTROLLER_MANAGER_CONF,
+    KUBECTL,
     PKI,
     SCHEDULER_CONF,
     TLS_CIPHERS,
@@ -20,12 +22,14 @@ from hardway.declare.phases.paths import (
     unit_path,
 )
 from hardway.declare.render import merge_flags, render
-from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Resource, Service
-from hardway.inventory.model import API_PORT, Machine
+from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Resource, Service
+from hardway.declare.resources.base import quote
+from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.state import KeyGenerations
 
-KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s"
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+LEASES = COMPONENTS[1:]
+"""Only who holds the lease of its component acts."""
 
 
 def unit(model: Model, machine: Machine, component: str) -> str:
@@ -41,6 +45,8 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         # The member on the same machine first; another one where that is down.
         etcd_servers=",".join(f"https://{one.ip}:2379" for one in _own_first(model, machine)),
         cipher_suites=",".join(TLS_CIPHERS),
+        # Else all clients stay with the server that came back first. With one server there is no other to go to.
+        goaway_chance="0.001" if len(cluster.controllers) > 1 else "0",
         token_key=f"{PKI}/{token_key(tokens.signing)}.key",
         # The flag is given once for each.
         token_keys=" \\\n  --service-account-key-file=".join(_token_verifiers(tokens)),
@@ -67,7 +73,7 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     yield File(ADMISSION_CONFIG, render("configs/admission-config.yaml"), mode=0o600)
     for component in COMPONENTS:
         yield File(unit_path(component), unit(model, machine, component), mode=0o600)
-    yield _api_server(model.state.service_account_keys)
+    yield _api_server(model, machine)
     yield _controller_manager(model.state.service_account_keys)
     yield _beside_it("kube-scheduler", SCHEDULER_CONF)
 
@@ -76,7 +82,8 @@ def _token_verifiers(tokens: KeyGenerations) -> list[str]:
     return [f"{PKI}/{token_key(number)}.pub" for number in tokens.trusted]
 
 
-def _api_server(tokens: KeyGenerations) -> Service:
+def _api_server(model: Model, machine: Machine) -> Service:
+    tokens = model.state.service_account_keys
     # All that it reads once (Kubernetes 1.36; 1.35 does the same). What else it reads it takes up by itself: its own
     # certificates and the CAs of clients at the next handshake (dynamiccertificates/dynamic_serving_content.go,
     # dynamic_cafile_content.go), and the encryption configuration within a minute (encryptionconfig/controller).
@@ -86,9 +93,38 @@ def _api_server(tokens: KeyGenerations) -> Service:
     return Service(
         "kube-apiserver.service",
         inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
-        group="kube-apiserver",
+        group=_api_servers(model.cluster, machine),
         ready=Check("/readyz answers ok", f"{KUBECTL} get --raw=/readyz 2>&1", limit=120, every=0.5),
     )
+
+
+def _api_servers(cluster: Cluster, machine: Machine) -> Group:
+    """What leads on this machine dials the API server here: it is stopped first, and started when that is back."""
+    asked = "".join(f"ask {quote(one.name)} {one.ip} &\n" for one in cluster.controllers)
+    units = quote(*(f"{lease}.service" for lease in LEASES))
+    balancers = [one.name for one in cluster.load_balancers]
+    return Group(
+        "kube-apiserver",
+        keep=1,
+        standing=f"{_ASK}{asked}wait\n",
+        leads=handover.holds_any(LEASES),
+        hand_over=handover.release(LEASES),
+        after=f"systemctl start -- {units}\n",
+        drained=handover.drained(balancers, machine.name) if balancers else None,
+    )
+
+
+# Whoever is refused a connection knows that nobody listens there. One that answers otherwise may serve in a moment.
+_ASK = f"""\
+ask() {{
+  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='/readyz?exclude=etcd&exclude=etcd-readiness' 2>&1)
+  case $said in
+  ok) echo "$1 serves" ;;
+  *'was refused'*) echo "$1 down" ;;
+  *) echo "$1 unknown" ;;
+  esac
+}}
+"""
 
 
 def _controller_manager(tokens: KeyGenerations) -> Service:
@@ -103,6 +139,7 @@ def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:
     return Service(
         f"{component}.service",
         inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),
+        group=Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component])),
         ready=Check(f"{component} runs", f"systemctl is-active {component}.service", limit=60),
     )
 

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from hardway import yaml_text
 from hardway.artifacts.catalogue import IMAGES
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
-from hardway.declare.phases.control_plane import KUBECTL
-from hardway.declare.phases.paths import ADMIN_CONF
+from hardway.declare.phases.paths import ADMIN_CONF, KUBECTL
 from hardway.declare.render import merge_yaml, render
 from hardway.declare.resources import ApiObjects, Image
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 
+from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import BIN, ETCD_PKI, TLS_CIPHERS, unit_inputs, unit_path
 from hardway.declare.render import merge_flags, render
-from hardway.declare.resources import Binary, Check, Directory, File, Service
+from hardway.declare.resources import Binary, Check, Directory, File, Group, Service
+from hardway.declare.resources.base import quote
 from hardway.inventory.model import Cluster, Machine
 from hardway.values import Placeholder
 
@@ -17,6 +19,15 @@ ETCDCTL = (
     f"{BIN}/etcdctl --cacert={ETCD_PKI}/ca.crt --cert={ETCD_PKI}/healthcheck-client.crt "
     f"--key={ETCD_PKI}/healthcheck-client.key --command-timeout=5s"
 )
+OWN = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
+"""Asks the member on the machine itself."""
+READY = f"""\
+case $({OWN} endpoint status -w json 2>/dev/null) in
+# A learner answers no reads of which a majority must know.
+*'"isLearner":true'*'"leader":'[1-9]*|*'"leader":'[1-9]*'"isLearner":true'*) ;;
+*) {OWN} get hardway-ready 2>&1 ;;
+esac"""
+"""`endpoint health` would not do: it fails under any alarm, and one that is out of space must be able to restart."""
 
 
 def unit(model: Model, machine: Machine) -> str:
@@ -43,6 +54,52 @@ def initial_cluster(cluster: Cluster) -> str:
     return ",".join(f"{machine.name}=https://{machine.ip}:2380" for machine in cluster.controllers)
 
 
+def group(cluster: Cluster) -> Group:
+    """A majority must serve. The leader comes last, and hands over to the member that is furthest."""
+    urls = {one.name: f"https://{one.ip}:2379" for one in cluster.controllers}
+    asked = "".join(f"ask {quote(name, url)} &\n" for name, url in urls.items())
+    return Group(
+        "etcd",
+        keep=len(urls) // 2 + 1,
+        standing=f"{_ASK}{asked}wait\n",
+        leads=f"{_LEADS}leads\n",
+        hand_over=f"{_LEADS}endpoints={quote(','.join(urls.values()))}\n{_MOVE_LEADER}",
+        still=handover.frozen(tuple(urls)),
+    )
+
+
+# Whoever is refused a connection knows that nobody listens there.
+_ASK = f"""\
+ask() {{
+  said=$({ETCDCTL} --endpoints="$2" --command-timeout=3s endpoint status -w json 2>&1)
+  case $said in
+  *'"isLearner":true'*) echo "$1 learner" ;;
+  *'"leader":'[1-9]*) echo "$1 serves" ;;
+  *'"member_id":'*) echo "$1 leaderless" ;;
+  *'connection refused'*) echo "$1 down" ;;
+  *) echo "$1 unknown" ;;
+  esac
+}}
+"""
+
+_LEADS = f"""\
+leads() {{
+  said=$({OWN} endpoint status -w json 2>/dev/null) || return 1
+  own=${{said#*'"member_id":'}} leader=${{said#*'"leader":'}}
+  [ "${{own%%[!0-9]*}}" = "${{leader%%[!0-9]*}}" ]
+}}
+"""
+
+# Of what etcdctl prints: 2 is the ID, 9 whether it leads, 10 whether it is a learner, 13 the applied index.
+_MOVE_LEADER = f"""\
+leads || exit 0
+next=$({ETCDCTL} --endpoints="$endpoints" --command-timeout=3s endpoint status 2>/dev/null |
+  awk -F', *' '$9 == "false" && $10 == "false" && $13 >= most {{ most = $13; id = $2 }} END {{ print id }}')
+[ -n "$next" ] || {{ echo "no other member of etcd can lead" >&2; exit 1; }}
+{OWN} move-leader "$next"
+"""
+
+
 def resources(model: Model) -> Iterator[Declared]:
     for machine in model.cluster.controllers:
         for resource in _member(model, machine):
@@ -60,14 +117,8 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
         UNIT,
         # Server and peer certificates are read again at each handshake; a CA only at the start.
         inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
-        group="etcd",
-        quorum=True,
-        ready=Check(
-            "this member answers and sees a leader",
-            f"{ETCDCTL} --endpoints=https://127.0.0.1:2379 endpoint health 2>&1",
-            limit=90,
-            every=0.5,
-        ),
+        group=group(model.cluster),
+        ready=Check("this member answers with what a majority agreed to", READY, limit=90, every=0.5),
     )
 
 

@@ -15,6 +15,10 @@ ENCRYPTION_CONFIG = "/etc/kubernetes/encryption-config.yaml"
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 ADMISSION_CONFIG = "/etc/kubernetes/admission-config.yaml"
 HAPROXY_CFG = "/etc/kubernetes/haproxy.cfg"
+HAPROXY_SOCKET = "/run/kube-apiserver-lb/admin.sock"
+
+KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s"
+"""As an administrator, on a controller: it asks the API server there."""
 
 TLS_CIPHERS = (
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",

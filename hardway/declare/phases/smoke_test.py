@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hardway.artifacts.catalogue import IMAGES
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
-from hardway.declare.phases.control_plane import KUBECTL
+from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.resources import Image
 
 AGNHOST = "image/agnhost"

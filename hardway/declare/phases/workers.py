@@ -8,10 +8,9 @@ from hardway.artifacts.catalogue import IMAGES
 from hardway.declare.network import BRIDGE, CNI_CONFIG, cni_config, plugins
 from hardway.declare.network.proxy import direct
 from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_placeholder
-from hardway.declare.phases.control_plane import KUBECTL
-from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
+from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBECTL, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
 from hardway.declare.render import merge_toml, merge_yaml, render
-from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Image, Resource, Service
+from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Image, Resource, Service
 from hardway.inventory.model import Machine
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
@@ -112,7 +111,7 @@ def _services(model: Model) -> Iterator[Service | Image]:
     yield Service(
         "containerd.service",
         inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network, *proxy),
-        group="containerd",
+        group=Group("containerd"),
         ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
         after_stop=KILL_CONTAINERS,
     )
@@ -121,7 +120,7 @@ def _services(model: Model) -> Iterator[Service | Image]:
         "kubelet.service",
         # The serving certificate is read again when it changes.
         inputs=unit_inputs("kubelet", f"{BIN}/kubelet", KUBELET_CONFIG, KUBELET_CONF),
-        group="kubelet",
+        group=Group("kubelet"),
         ready=Check("the kubelet runs", "systemctl is-active kubelet.service", limit=60),
         after_stop=REMOVE_PODS,
     )

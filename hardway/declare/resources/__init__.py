@@ -3,6 +3,7 @@
 from hardway.declare.resources.base import Absent, Context, Difference, ManualStep, Observed, Present, Resource, Unknown
 from hardway.declare.resources.containers import ApiObjects, Image
 from hardway.declare.resources.files import Binary, Block, Directory, File
+from hardway.declare.resources.group import STANDINGS, Aside, Group
 from hardway.declare.resources.host import Hostname, Package, User
 from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
 from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
@@ -19,8 +20,10 @@ KINDS: dict[str, type[Resource]] = {
 
 __all__ = [
     "KINDS",
+    "STANDINGS",
     "Absent",
     "ApiObjects",
+    "Aside",
     "Binary",
     "Block",
     "Certificate",
@@ -29,6 +32,7 @@ __all__ = [
     "Difference",
     "Directory",
     "File",
+    "Group",
     "Hostname",
     "Image",
     "Key",

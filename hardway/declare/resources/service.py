@@ -18,6 +18,7 @@ from hardway.declare.resources.base import (
     Unknown,
     quote,
 )
+from hardway.declare.resources.group import Group
 
 PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,NeedDaemonReload,MainPID,Result,NRestarts,"
@@ -62,23 +63,26 @@ class Service(Resource):
 
     `inputs` are the paths whose change needs a restart (the unit file, its drop-in folder, its
     binary, configuration, certificates it does not read again); `reload_inputs` those that a reload
-    takes up. `group` names machines that stand in for one another (etcd members, API servers):
-    while they serve (`quorum`: while more than half of them do), they are restarted one by one.
-    `ready` must hold after a start. `after_stop` is sh that `reset` runs once the unit is stopped.
+    takes up. Members of a `group` that serve are restarted one by one. `ready` must hold after a start. `after_stop` is
+    sh that `reset` runs once the unit is stopped.
     """
 
     kind: ClassVar[str] = "service"
     unit: str
     inputs: tuple[str, ...] = ()
     reload_inputs: tuple[str, ...] = ()
-    group: str | None = None
-    quorum: bool = False
+    group: Group | None = None
     ready: Check | None = None
     after_stop: str = ""
 
     @property
     def name(self) -> str:
         return self.unit
+
+    @property
+    def check(self) -> Check:
+        """What must hold after a start or a reload."""
+        return self.ready or Check(f"{self.unit} runs", f"systemctl is-active {quote(self.unit)}")
 
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
@@ -126,9 +130,9 @@ class Service(Resource):
         if difference.verb in ("start", "restart"):
             # A unit that gave up earlier must be allowed to start again.
             lines.append(f"systemctl reset-failed -- {quote(self.unit)} 2>/dev/null || true")
-            lines.append(f"begin_unit restart {quote(self.unit)}")
+            lines.append(f"begin_unit restart {quote(self.unit)} {int(self.check.limit)}")
         elif difference.verb == "reload":
-            lines.append(f"begin_unit reload {quote(self.unit)}")
+            lines.append(f"begin_unit reload {quote(self.unit)} {int(self.check.limit)}")
         return "\n".join(lines)
 
     def manual_steps(self) -> tuple[ManualStep, ...]:
