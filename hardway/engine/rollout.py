@@ -1,6 +1,6 @@
 """Executes one chapter. A member of a group that serves is restarted while the others serve; all else goes at once.
 
-Who serves is asked anew before each member, through every member that can be reached. Members that certainly serve
+Who serves is asked again before each member, through every member that can be reached. Members that certainly serve
 nobody go first, together: that takes nothing away. One that leads comes last, after another one has taken over.
 """
 

@@ -130,14 +130,14 @@ def test_a_disabled_service_is_enabled_and_goes_on_running(one: FakeCluster) -> 
 
 def test_a_member_that_does_not_come_back_stops_the_roll(three: FakeCluster) -> None:
     three.inventory.write_text(THREE + "settings: {etcd: {snapshot-count: 20000}}\n")
-    three.machines["c0"].write("/fake/broken/etcd.service", "")
-    before = {name: three.machines[name].read("/fake/units/etcd.service") for name in ("c1", "c2")}
+    three.machines["c1"].write("/fake/broken/etcd.service", "")
+    before = {name: three.machines[name].read("/fake/units/etcd.service") for name in ("c0", "c2")}
     with pytest.raises(CommandFailed) as caught:
         three.init()
-    assert (caught.value.machine, caught.value.what) == ("c0", "etcd stopped at service:etcd.service (status 1)")
+    assert (caught.value.machine, caught.value.what) == ("c1", "etcd stopped at service:etcd.service (status 1)")
     assert "etcd.service: it is broken" in (caught.value.said or "")
     assert {name: three.machines[name].read("/fake/units/etcd.service") for name in before} == before
-    (three.machines["c0"].root / "fake/broken/etcd.service").unlink()
+    (three.machines["c1"].root / "fake/broken/etcd.service").unlink()
     assert restarted(three.init().changes) == ["etcd.service"] * 3
     assert three.init().changes == []
 

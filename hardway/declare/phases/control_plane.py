@@ -114,7 +114,7 @@ def _api_servers(cluster: Cluster, machine: Machine) -> Group:
     )
 
 
-# Whoever is refused a connection knows that nobody listens there. One that answers otherwise may serve in a moment.
+# A connection that is refused says that nobody listens there. A server that answers otherwise may serve in a moment.
 _ASK = f"""\
 ask() {{
   said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='/readyz?exclude=etcd&exclude=etcd-readiness' 2>&1)

@@ -68,7 +68,7 @@ def group(cluster: Cluster) -> Group:
     )
 
 
-# Whoever is refused a connection knows that nobody listens there.
+# A connection that is refused says that nobody listens there.
 _ASK = f"""\
 ask() {{
   said=$({ETCDCTL} --endpoints="$2" --command-timeout=3s endpoint status -w json 2>&1)
