@@ -67,7 +67,7 @@ def require(proved: Iterable[Proved]) -> None:
         f"{count} not hold ({', '.join(phases)})",
         machine=failed[0].machine if len({one.machine for one in failed}) == 1 else None,
         said=said,
-        hint=f"fix the first cause, then: {', '.join(f'hardway {phase}' for phase in phases)}",
+        hint=f"hardway doctor looks for the cause; once it is gone: {', '.join(f'hardway {one}' for one in phases)}",
     )
 
 

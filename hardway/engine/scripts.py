@@ -82,8 +82,11 @@ begin_unit() {{
   [ $? = 124 ] || unit_failed "$2" "systemctl $1 $2 failed"
   unit_failed "$2" "waited $3 s for systemctl $1 $2; last answer: $(check 2>&1 || true)"
 }}
+# unit_failed UNIT WHAT: with the last lines of its journal that are warnings or worse, where it has such.
 unit_failed() {{
-  {{ echo "$2"; journalctl -u "$1" -n 15 --no-pager -o cat 2>/dev/null; }} >&2
+  said=$(journalctl -u "$1" -n 200 --no-pager -o cat 2>/dev/null)
+  wrong=$(printf '%s\n' "$said" | grep -v '^I[0-9][0-9]* \|level"*[:=]"*\(info\|debug\)' | tail -n 15)
+  {{ echo "$2"; printf '%s\n' "${{wrong:-$(printf '%s\n' "$said" | tail -n 15)}}"; }} >&2
   exit 1
 }}
 # settle SECONDS EVERY WHAT UNIT: until the function `check` succeeds.

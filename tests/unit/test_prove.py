@@ -136,5 +136,5 @@ def test_require_lists_each_failure_with_machine_evidence_why_and_next_move() ->
         "  said:  c-1: one leader",
         "           came back: 2; wanted: equals '1'",
         "           why it matters: two leaders would be two clusters",
-        "  next:  fix the first cause, then: hardway etcd",
+        "  next:  hardway doctor looks for the cause; once it is gone: hardway etcd",
     ]

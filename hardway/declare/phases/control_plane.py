@@ -7,6 +7,7 @@ from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
 from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
+from hardway.declare.phases.load_balancer import HEALTH
 from hardway.declare.phases.paths import (
     ADMIN_CONF,
     ADMISSION_CONFIG,
@@ -117,7 +118,7 @@ def _api_servers(cluster: Cluster, machine: Machine) -> Group:
 # A connection that is refused says that nobody listens there. A server that answers otherwise may serve in a moment.
 _ASK = f"""\
 ask() {{
-  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='/readyz?exclude=etcd&exclude=etcd-readiness' 2>&1)
+  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='{HEALTH}' 2>&1)
   case $said in
   ok) echo "$1 serves" ;;
   *'was refused'*) echo "$1 down" ;;

@@ -13,12 +13,14 @@ from hardway.declare.resources import Check, File, Service
 from hardway.inventory.model import API_PORT, Machine
 
 UNIT = "kube-apiserver-lb"
+HEALTH = "/readyz?exclude=etcd&exclude=etcd-readiness"
+"""What HAProxy asks each server: itself, and not the etcd that all of them share."""
 HAPROXY = "/usr/sbin/haproxy"
 
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:
     servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.cluster.controllers)
-    text = render("configs/haproxy.cfg", port=model.cluster.endpoint_port, servers=servers)
+    text = render("configs/haproxy.cfg", port=model.cluster.endpoint_port, servers=servers, health=HEALTH)
     return merge_sections(text, model.overrides("haproxy", machine))
 
 
@@ -54,7 +56,7 @@ def proofs(model: Model) -> Iterator[Proof]:
                 machine.name,
                 f"{controller.name} is ready behind it",
                 # Its own health check, made by a connection as the balancer makes it.
-                f"printf 'GET /readyz HTTP/1.0\\r\\nHost: kubernetes\\r\\n\\r\\n' | openssl s_client -quiet "
+                f"printf 'GET {HEALTH} HTTP/1.0\\r\\nHost: kubernetes\\r\\n\\r\\n' | openssl s_client -quiet "
                 f"-connect {controller.ip}:{API_PORT} -CAfile {PKI}/ca.crt -cert {PKI}/haproxy-health.pem "
                 f"-key {PKI}/haproxy-health.pem -verify_return_error -ign_eof 2>/dev/null | tail -n 1",
                 "a server that is not ready gets no connections; with one gone the others must be there",
