@@ -1,0 +1,101 @@
+"""A group goes on serving while its members are restarted, whatever else is wrong with it."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from driving import Site, until
+
+pytestmark = pytest.mark.lab
+
+LISTEN = """\
+rm -f /run/asked
+setsid sh -c 'while [ ! -e /run/asked.stop ]; do
+  if timeout 5 {etcdctl} get nothing >/dev/null 2>&1; then echo ok; else echo failed; fi >>/run/asked
+  sleep 0.2
+done' </dev/null >/dev/null 2>&1 8>&- &
+"""
+ETCDCTL = (
+    "/usr/local/bin/etcdctl --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt "
+    "--key=/etc/etcd/pki/healthcheck-client.key --endpoints=https://{}:2379"
+)
+
+
+@contextmanager
+def settings(site: Site, text: str) -> Iterator[None]:
+    """The inventory says more, until the block ends."""
+    before = site.inventory.read_text()
+    site.inventory.write_text(before.replace("machines:", f"settings: {text}\n\nmachines:", 1))
+    try:
+        yield
+    finally:
+        site.inventory.write_text(before)
+        site.init()
+
+
+def started(site: Site, machine: str, unit: str) -> float:
+    """Seconds since boot; the lab's machines share one clock."""
+    return int(site.on(machine, f"systemctl show -p ExecMainStartTimestampMonotonic --value {unit}")) / 1e6
+
+
+def test_a_sick_member_and_a_limit_take_no_two_members_at_once(seven: Site) -> None:
+    seven.on("controller-0", "systemctl stop etcd")
+    listen = LISTEN.format(etcdctl=ETCDCTL.format("10.245.0.12"))
+    seven.on("controller-2", f"rm -f /run/asked.stop; {listen}")
+    with settings(seven, "{etcd: {snapshot-count: 20000}}"):
+        seven.hardway("apply", "etcd", "-l", "controller-0,controller-1", "--yes")
+        seven.on("controller-2", "touch /run/asked.stop")
+        asked = seven.on("controller-2", "cat /run/asked").split()
+        assert started(seven, "controller-0", "etcd") < started(seven, "controller-1", "etcd")
+    assert len(asked) > 10
+    assert asked.count("failed") <= 1  # what was under way when the leader moved
+
+
+def test_a_member_is_not_taken_while_another_one_is_away(seven: Site) -> None:
+    seven.on("controller-2", "systemctl stop etcd")
+    before = started(seven, "controller-0", "etcd")
+    with settings(seven, "{etcd: {snapshot-count: 20000}}"):
+        said = " ".join(seven.hardway("apply", "etcd", "-l", "controller-0,controller-1", "--yes", code=1).out.split())
+        assert "controller-2: down" in said
+        assert started(seven, "controller-0", "etcd") == before
+        # What it says helps: the member comes back, and the same command goes through.
+        seven.on("controller-2", "systemctl start etcd")
+        seven.hardway("apply", "etcd", "-l", "controller-0,controller-1", "--yes")
+
+
+def test_raising_the_quota_under_an_alarm_takes_members_one_by_one(seven: Site) -> None:
+    seven.hardway("lab", "break", "etcd-alarm")
+    controllers = ("controller-0", "controller-1", "controller-2")
+    with settings(seven, "{etcd: {quota-backend-bytes: 4294967296}}"):
+        # The members are restarted; the alarm is still there, and the proofs say so.
+        said = seven.hardway("apply", "etcd", "--yes", code=1).out
+        assert "NOSPACE" in said
+        assert "hardway doctor" in said
+        times = sorted(started(seven, name, "etcd") for name in controllers)
+        assert times[1] - times[0] > 0.5
+        assert times[2] - times[1] > 0.5
+        for line in seven.hardway("doctor", code=None).out.splitlines():
+            if "alarm disarm" in line:
+                seven.hardway(*line.split()[1:])
+        seven.hardway("etcd")
+
+
+def test_two_operators_do_not_take_two_members(seven: Site) -> None:
+    """Each has a workspace of its own, and a limit that spares the other one's machine."""
+    other = seven.folder / "other"
+    shutil.copytree(seven.workspace, other)
+    with settings(seven, "{etcd: {snapshot-count: 20000}}"):
+        first = seven.start("apply", "etcd", "-l", "controller-1", "--yes")
+        try:
+            until(lambda: locked(seven, "controller-2"), 30, "the first run holds its member's peers")
+            said = seven.hardway("apply", "etcd", "-l", "controller-2", "--yes", "--workspace", str(other), code=4)
+        finally:
+            first.wait(120)
+        assert "locked by" in said.out
+        assert first.returncode == 0
+    shutil.rmtree(other)
+
+
+def locked(site: Site, machine: str) -> bool:
+    return "held" in site.on(machine, "flock -n /run/hardway.lock true || echo held")
