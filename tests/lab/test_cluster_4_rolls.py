@@ -1,11 +1,10 @@
 """A group goes on serving while its members are restarted, whatever else is wrong with it."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from driving import Site, until
+from rolls import settings
 
 pytestmark = pytest.mark.lab
 
@@ -20,18 +19,6 @@ ETCDCTL = (
     "/usr/local/bin/etcdctl --cacert=/etc/etcd/pki/ca.crt --cert=/etc/etcd/pki/healthcheck-client.crt "
     "--key=/etc/etcd/pki/healthcheck-client.key --endpoints=https://{}:2379"
 )
-
-
-@contextmanager
-def settings(site: Site, text: str) -> Iterator[None]:
-    """The inventory says more, until the block ends."""
-    before = site.inventory.read_text()
-    site.inventory.write_text(before.replace("machines:", f"settings: {text}\n\nmachines:", 1))
-    try:
-        yield
-    finally:
-        site.inventory.write_text(before)
-        site.init()
 
 
 def started(site: Site, machine: str, unit: str) -> float:
