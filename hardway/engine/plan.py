@@ -169,7 +169,7 @@ def make_plan(
     findings = lint(cluster, declaration, kept.values, now)
     if not surprises:
         missing = [one.local for one in kept.to_make]
-        blockers += tuple(guards.lost_keys(missing, declaration, views, session.workspace.root))
+        blockers += tuple(guards.lost_keys(missing, declaration, operator, views, resolved, session.workspace.root))
     if not selection.adopt:
         blockers += tuple(_in_the_way(changes, views, contexts))
     blockers += tuple(of_finding(one) for one in findings if one.level == "error")

@@ -2,12 +2,15 @@
 
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
+from cryptography import x509
 from fake.cluster import ONE, PAIR, FakeCluster
 
 from hardway.artifacts.bundle import Bundle
+from hardway.declare.generations import CAS
 from hardway.engine.blockers import Blocked
 from hardway.engine.pending import Pending, pending
 from hardway.state import State, advanced
@@ -93,18 +96,52 @@ def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
     assert "knows a running cluster, but none of these machines has ever seen it" in refused(pair).what
 
 
-@pytest.mark.parametrize("path", ["pki/ca.key", "pki/sa.key", "secrets/encryption-key"])
-def test_a_lost_key_that_lies_on_a_machine_is_not_made_anew(pair: FakeCluster, path: str) -> None:
+LOST = {
+    "pki/ca.key": "pki/ca.crt",
+    "pki/etcd/ca.key": "pki/etcd/ca.crt",
+    "pki/front-proxy-ca.key": "pki/front-proxy-ca.crt",
+    "pki/sa.key": "pki/sa.pub",
+    "pki/break-glass.key": "pki/break-glass.crt",
+}
+
+
+@pytest.mark.parametrize("path", LOST)
+def test_a_key_is_lost_where_what_belongs_to_it_is_there(pair: FakeCluster, path: str) -> None:
     (pair.workspace().root / path).unlink()
     error = refused(pair)
-    assert kinds(error) == [("lost-key", "head")]
-    assert f"{path} is lost, but /etc/kubernetes/" in error.what
+    assert kinds(error) == [("lost-key", "")]
+    assert f"{path} is lost, but {LOST[path]} belongs to it and is there" in error.what
     assert not (pair.workspace().root / path).exists()
 
 
-def test_a_key_that_is_nowhere_is_made(pair: FakeCluster) -> None:
-    """The break-glass key lies in the workspace alone."""
-    (pair.workspace().root / "pki/break-glass.key").unlink()
+@pytest.mark.parametrize("path", ["pki/ca", "pki/etcd/ca", "pki/front-proxy-ca", "pki/sa"])
+def test_a_key_is_lost_where_machines_have_what_it_signed(pair: FakeCluster, path: str) -> None:
+    """Also where the workspace has nothing of it any more."""
+    root = pair.workspace().root
+    for ending in (".key", ".crt", ".pub"):
+        (root / f"{path}{ending}").unlink(missing_ok=True)
+    names = [ca.common_name for ca in CAS if ca.path == path]
+    for one in (root / "pki").rglob("*.crt"):
+        issuer = x509.load_pem_x509_certificate(one.read_bytes()).issuer.rfc4514_string()
+        if issuer in [f"CN={name}" for name in names]:
+            one.unlink()
+    assert ("lost-key", "head") in kinds(refused(pair))
+    assert not (root / f"{path}.key").exists()
+
+
+def test_a_lost_encryption_key_is_found_on_the_machine_that_has_it(pair: FakeCluster) -> None:
+    (pair.workspace().root / "secrets/encryption-key").unlink()
+    error = refused(pair)
+    assert kinds(error) == [("lost-key", "head")]
+    assert "secrets/encryption-key is lost, but /etc/kubernetes/encryption-config.yaml on this machine" in error.what
+
+
+def test_a_pair_that_is_nowhere_is_made(pair: FakeCluster) -> None:
+    """The break-glass pair lies in the workspace alone, and what is said of its lost key helps."""
+    root = pair.workspace().root
+    (root / "pki/break-glass.key").unlink()
+    [command] = [line.strip() for line in (refused(pair).hint or "").splitlines() if line.strip().startswith("rm ")]
+    subprocess.run(["sh", "-c", command], check=True)
     assert "pki/break-glass.key" in pair.init().made
 
 
