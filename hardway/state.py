@@ -82,7 +82,7 @@ class State:
     `fixed` holds settings that a running cluster cannot change by an ordinary run (ranges, domain). `authorities` holds
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
     which writes. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
-    passed.
+    passed. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace.
     """
 
     cluster: str
@@ -98,6 +98,7 @@ class State:
     encryption_keys: tuple[str, ...] = ("key1",)
     operation: OperationState | None = None
     smoke_tested: int = -1
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     def authority(self, name: str) -> Authority:
         """The generations of a CA, also of one that was never rotated."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,13 @@ class Workspace:
                 temporary.unlink()
             raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error
 
+    def mode(self, name: str) -> int | None:
+        """The permissions of a file; None where it is not there."""
+        try:
+            return stat.S_IMODE((self.root / name).stat().st_mode)
+        except FileNotFoundError:
+            return None
+
     def load_state(self) -> State | None:
         path = self.root / "state.json"
         try:
@@ -108,6 +116,13 @@ class Workspace:
         for name in ("state.json", WALK):
             (self.root / name).unlink(missing_ok=True)
 
+    def _sweep(self) -> None:
+        """Away with what a run that was killed had half written; there may be private keys in it."""
+        for folder, _, files in os.walk(self.root):
+            for name in files:
+                if name.startswith((".new-", ".upload-", ".stage-")):
+                    Path(folder, name).unlink(missing_ok=True)
+
     @contextlib.contextmanager
     def lock(self, holder: str) -> Iterator[None]:
         """For those who write. Raises Locked with who holds it; a dead holder's lock is gone by itself."""
@@ -123,6 +138,7 @@ class Workspace:
                 ) from error
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, holder.encode(), 0)
+            self._sweep()
             yield
         finally:
             os.close(descriptor)

@@ -169,7 +169,7 @@ func dialled(config *rest.Config) (map[string]*Class, error) {
 
 func http1(secured *tls.Config, fresh bool) http.RoundTripper {
 	secured.NextProtos = []string{"http/1.1"}
-	return &http.Transport{TLSClientConfig: secured, DisableKeepAlives: fresh, MaxIdleConnsPerHost: 100}
+	return &http.Transport{TLSClientConfig: secured, DisableKeepAlives: fresh}
 }
 
 // watch notes every ConfigMap that a client-go informer shows.

@@ -7,11 +7,11 @@ API that answers now) or changed the State (an etcd that is initialized).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hardway.artifacts.store import Store
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import Unknown
+from hardway.declare.resources import Certificate, Key, RandomKey, Unknown
 from hardway.engine import blockers, guards, upload
 from hardway.engine.adopt import adopted
 from hardway.engine.changes import Change, by_machine
@@ -25,7 +25,7 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotConverged
 from hardway.events import Changed, MachineProgress, Note
-from hardway.state import State, converged_on
+from hardway.state import State, advanced, converged_on
 
 ROUNDS = 4
 
@@ -109,6 +109,10 @@ def _put_up_with(
 def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) -> Plan:
     """The same plan once all that is made or got on this computer is there: what was known after it is known now."""
     state = plan.selection.bootstrap.begin(plan.state, session.cluster, plan.phases)
+    if any(isinstance(one.local, Key | RandomKey | Certificate) for one in plan.to_make):
+        # An older copy of this workspace must be known by its State, though what is made is in no State.
+        state = replace(state, generation=state.generation + 1)
+        session.workspace.save_state(state)
     with timed("artifacts", session.events):
         resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
     outcome.made = _make_local(session, plan)
@@ -210,6 +214,7 @@ def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) 
     views.update(redeclared)
     touched = {change.machine for change in outcome.changes} | taken.keys() | redeclared.keys()
     state = converged_on(plan.state, session.cluster.kubernetes, redeclared)
+    state = advanced(state, fingerprints=guards.fingerprints(plan.declaration, plan.operator))
     commit(session, state, views, touched)
     outcome.state, outcome.views, outcome.declaration = state, views, plan.declaration
 

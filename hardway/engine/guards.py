@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hardway.declare.declaration import Declaration
@@ -25,8 +25,9 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
+from hardway.journal import STATE_PATH
 from hardway.state import State, advanced, fixed_values, nodes_of
-from hardway.values import placeholders
+from hardway.values import placeholders, sha256
 
 
 def first_state(cluster: Cluster) -> State:
@@ -79,27 +80,79 @@ def check_identity(session: Session, state: State, views: Mapping[str, View]) ->
 def _other_states(session: Session, state: State, views: Mapping[str, View]) -> Iterator[Blocker]:
     known = session.workspace.load_state()
     root = session.workspace.root
+    copies: dict[str, State] = {}
     for name, view in views.items():
-        if not view.state_text:
-            continue
         try:
-            theirs = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
+            if view.state_text:
+                copies[name] = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
         except WorkspaceError as error:
             yield Blocker("unreadable-state", error.what, name, error.said or "", error.hint or "")
-            continue
-        if theirs.cluster_id == state.cluster_id:
-            # The workspace is written before the machines, so its own copy is never behind by accident.
-            if known is not None and theirs.generation > known.generation:
-                yield _older_workspace(root, name, theirs, known)
-        elif known is None and theirs.cluster == state.cluster:
+    strangers = [name for name, theirs in copies.items() if theirs.cluster_id != state.cluster_id]
+    own = {name: theirs for name, theirs in copies.items() if name not in strangers}
+    if known is not None:
+        yield from _other_copies(session, known, own)
+    kin = {name: copies[name] for name in strangers if copies[name].cluster == state.cluster}
+    if known is None and kin and (root / "pki").exists():
+        yield _lost_state(root, kin)
+        return
+    for name in strangers:
+        if known is None and name in kin:
             yield _lost_workspace(root, name)
         else:
+            theirs = copies[name]
             yield Blocker(
                 "other-cluster",
                 f"belongs to another cluster, {theirs.cluster} ({theirs.cluster_id})",
                 name,
                 hint=f"hardway reset -l {name} with that cluster's inventory, or take it out of this one",
             )
+
+
+def _other_copies(session: Session, known: State, copies: Mapping[str, State]) -> Iterator[Blocker]:
+    """Machines that were last changed with another copy of this workspace: its State or its CAs are not these.
+
+    The workspace is written before the machines, so its own copy is never behind by accident.
+    """
+    root = session.workspace.root
+    values = session.workspace.values()
+    for name, theirs in copies.items():
+        others = [path for path, digits in theirs.fingerprints.items() if path in values
+                  and fingerprint(values[path]) != digits]  # fmt: skip
+        if theirs.generation > known.generation:
+            yield _older_workspace(root, name, known, copies)
+        elif others:
+            yield Blocker(
+                "other-authority",
+                f"{', '.join(others)} in {root} is not what this machine was set up with: there is another copy of "
+                "this workspace, and a run with it made new CAs",
+                name,
+                hint="use that copy (state.json, pki/, secrets/)",
+                subjects=tuple(others),
+            )
+        elif theirs.generation == known.generation and replace(theirs, smoke_tested=known.smoke_tested) != known:
+            yield Blocker(
+                "other-workspace",
+                f"was last changed with another copy of {root}: both are at generation {known.generation}, and differ",
+                name,
+                hint="use the copy of the last run (state.json, pki/, secrets/)",
+            )
+
+
+FINGERPRINT_DIGITS = 16
+
+
+def fingerprint(certificate: bytes) -> str:
+    """As State keeps it."""
+    return sha256(certificate)[:FINGERPRINT_DIGITS]
+
+
+def fingerprints(declaration: Declaration, values: Mapping[str, bytes]) -> dict[str, str]:
+    """Of the CA certificates that are in the workspace, by path."""
+    found: dict[str, str] = {}
+    for _, local in declaration.local:
+        if isinstance(local, Certificate) and local.ca is None and local.path in values:
+            found[local.path] = fingerprint(values[local.path])
+    return found
 
 
 def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -> Iterator[Blocker]:
@@ -156,12 +209,28 @@ def _awaited(session: Session, machine: Machine) -> bool:
     return False
 
 
-def _older_workspace(root: Path, name: str, theirs: State, known: State) -> Blocker:
+def _older_workspace(root: Path, name: str, known: State, copies: Mapping[str, State]) -> Blocker:
+    behind = [other for other, theirs in copies.items() if theirs.generation <= known.generation]
+    hint = "use the workspace of the last run (state.json, pki/, secrets/)"
+    if behind:
+        hint += f"; if it is this one, that machine's copy is wrong:\n    hardway ssh {name} -- rm {STATE_PATH}"
     return Blocker(
         "older-workspace",
-        f"{root} is older than the cluster: generation {known.generation}, the machine has {theirs.generation}",
+        f"{root} is older than the cluster: generation {known.generation}, the machine has {copies[name].generation}",
         name,
-        hint="use the workspace of the last run (state.json, pki/, secrets/)",
+        said=f"{', '.join(behind)}: not newer than this workspace" if behind else "",
+        hint=hint,
+    )
+
+
+def _lost_state(root: Path, copies: Mapping[str, State]) -> Blocker:
+    newest = max(copies, key=lambda name: copies[name].generation)
+    target = shlex.quote(str(root / "state.json"))
+    return Blocker(
+        "lost-state",
+        f"{root / 'state.json'} is lost; the keys and certificates beside it are there, and {newest} has a copy",
+        newest,
+        hint=f"hardway ssh {newest} -- cat {STATE_PATH} >{target}",
     )
 
 
@@ -200,7 +269,8 @@ def lost_keys(
     """Keys that are to be made, though what belongs to them is there: they are lost, and not missing.
 
     That is its certificate, its public half, or anything that it signed or that holds it: in the workspace (`values`),
-    or on a machine, where hardway put it there or State knows a cluster.
+    or on a machine, where hardway put it there or State knows a cluster. A leaf of which the workspace has neither key
+    nor certificate is issued again, whatever machines have.
     """
     lost: dict[str, Blocker] = {}
     remains = _remains(missing, declaration)
@@ -219,7 +289,7 @@ def lost_keys(
             continue
         used = {placeholder.name for placeholder in placeholders(resource.text)}
         for path, key in remains.items():
-            if path not in lost and used & {path, *key.belongings}:
+            if path not in lost and not key.replaceable and used & {path, *key.belongings}:
                 there = f"{resource.path} on this machine was made from it"
                 lost[path] = _lost_key(root, path, key, there, placed.machine)
     yield from lost.values()

@@ -6,6 +6,7 @@ It is made from the inventory, State and what was observed; making it changes no
 from __future__ import annotations
 
 import json
+import shlex
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from hardway.lint.declared import declared_setup
 from hardway.rules import Evidence, Finding, examine
 from hardway.state import State
 from hardway.values import OPERATOR, sha256
+from hardway.workspace import Workspace
 
 SHORT = 12
 """Digits of an identifier that are shown; at least SHORTEST must be given back."""
@@ -192,7 +194,7 @@ def make_plan(
         operator=operator,
         now=now,
         failures=failures or {},
-        findings=tuple(one for one in findings if one.level != "error"),
+        findings=(*(one for one in findings if one.level != "error"), *open_to_others(session.workspace, declaration)),
     )
 
 
@@ -213,6 +215,21 @@ def check_workspace(
             to_make.append(WorkspaceChange(phase, local, tuple(why)))
             kept.pop(local.path, None)
     return WorkspaceFiles(kept, tuple(to_make))
+
+
+def open_to_others(workspace: Workspace, declaration: Declaration) -> Iterator[Finding]:
+    """Files of the workspace that hold a secret, and which more people can read than declared."""
+    for _, local in declaration.local:
+        mode = workspace.mode(local.path)
+        if local.mode == 0o600 and mode is not None and mode & 0o077:
+            path = workspace.root / local.path
+            yield Finding(
+                OPERATOR,
+                "workspace-mode",
+                f"{path} has mode {mode:04o}: others on this computer may read what is secret in it",
+                shlex.join(["chmod", "600", str(path)]),
+                "warning",
+            )
 
 
 def make_contexts(values: Mapping[str, bytes], views: Mapping[str, View], resolver: Resolver) -> dict[str, Context]:

@@ -195,7 +195,7 @@ def test_an_etcd_typed_into_a_cluster_that_hardway_began_is_not_begun_again(
     made.init(("hosts", "certs", "kubeconfigs", "encryption", "etcd"))
     state = made.state()
     session = made.session()
-    session.workspace.save_state(replace(state, etcd="absent", etcd_token=""))
+    session.workspace.save_state(replace(state, etcd="absent", etcd_token="", generation=state.generation + 1))
     assert [one.key for one in plan(made, ("etcd",)).items] == []
     made.init(("etcd",))
     assert (made.state().etcd, made.state().etcd_token) == ("initialized", "")
