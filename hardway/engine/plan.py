@@ -16,7 +16,7 @@ from typing import Any
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare, digest
 from hardway.declare.phases.base import Model
-from hardway.declare.resources import Binary, Context, File, Local, Present, Service
+from hardway.declare.resources import Binary, Block, Context, Directory, File, Local, Present, Service, Unknown
 from hardway.engine import guards
 from hardway.engine.adopt import inferred
 from hardway.engine.blockers import Blocker, of_error, of_finding
@@ -174,6 +174,7 @@ def make_plan(
         blockers += tuple(guards.lost_keys(missing, declaration, operator, views, resolved, session.workspace.root))
     if not selection.adopt:
         blockers += tuple(_in_the_way(changes, views, contexts))
+    blockers += tuple(_not_ours(declaration, views))
     blockers += tuple(of_finding(one) for one in findings if one.level == "error")
     facts = {name: view.facts for name, view in views.items()}
     blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
@@ -277,6 +278,27 @@ def _in_the_way(
                 "\n".join(paths),
                 "move them away, or let hardway take them over: --adopt",
                 subjects=tuple(paths),
+            )
+
+
+def _not_ours(declaration: Declaration, views: Mapping[str, View]) -> Iterator[Blocker]:
+    """What hardway cannot change without changing what is somebody else's."""
+    for placed in declaration.placed:
+        seen = views[placed.machine].observed.get(placed.resource.key) if placed.machine in views else None
+        path = placed.resource.name
+        if isinstance(placed.resource, Block) and isinstance(seen, Unknown):
+            yield Blocker(
+                "damaged-block",
+                f"{path}: {seen.why}",
+                placed.machine,
+                hint=f"put the missing line back, or delete hardway's lines by hand: hardway ssh {placed.machine}",
+            )
+        if isinstance(placed.resource, Directory) and isinstance(seen, Present) and seen.value.type == "symbolic link":
+            yield Blocker(
+                "link",
+                f"{path} is a symbolic link: owner and mode of what it points to would change",
+                placed.machine,
+                hint="remove the link; to keep data on another disk, mount it there (mount --bind, /etc/fstab)",
             )
 
 

@@ -37,7 +37,10 @@ put() {{
   if [ "$(stat -c %d -- "$1")" = "$(stat -c %d -- "$folder")" ]; then
     mv -fT -- "$1" "$2"
   else
-    cp -p -- "$1" "$folder/.hardway-new" && mv -fT -- "$folder/.hardway-new" "$2" && rm -f -- "$1"
+    # Not one command after another with &&: only the last one's failure would end the script.
+    cp -p -- "$1" "$folder/.hardway-new" || {{ rm -f -- "$folder/.hardway-new"; return 1; }}
+    mv -fT -- "$folder/.hardway-new" "$2"
+    rm -f -- "$1"
   fi
   label "$2"
 }}
@@ -47,6 +50,11 @@ label() {{ ! command -v restorecon >/dev/null 2>&1 || restorecon -F -- "$1"; }}
 put_block() {{
   [ -e "$1" ] || return 0
   [ -e "$2" ] || : >"$2"
+  # Without its end, all that follows would count as hardway's.
+  case $(grep -c '^# BEGIN hardway$' -- "$2")$(grep -c '^# END hardway$' -- "$2") in
+  00|11) ;;
+  *) echo "$2: '# BEGIN hardway' and '# END hardway' must stand there once each, or not at all" >&2; return 1 ;;
+  esac
   sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
   # A last line without its end would swallow the block's first.
   [ -z "$(tail -c 1 -- "$2.hardway-new")" ] || echo >>"$2.hardway-new"
@@ -71,6 +79,11 @@ unmount_below() {{
   done | sort -r | while read -r point; do umount -l -- "$(printf '%b' "$point")" || true; done
 }}
 # empty_folder FOLDER: all of its content, then itself unless it is a mount of somebody else's.
+# folder PATH MODE OWNER GROUP: never by way of a link, which points to what is somebody else's.
+folder() {{
+  [ ! -L "$1" ] || {{ echo "$1 is a symbolic link" >&2; return 1; }}
+  install -d -m "$2" -o "$3" -g "$4" -- "$1"
+}}
 empty_folder() {{
   [ -d "$1" ] || return 0
   find "$1" -xdev -mindepth 1 -delete 2>/dev/null || find "$1" -xdev -mindepth 1 ! -type d -delete || true

@@ -26,6 +26,7 @@ from hardway.declare.resources import (
     Block,
     Check,
     Context,
+    Difference,
     Directory,
     File,
     Hostname,
@@ -38,6 +39,7 @@ from hardway.declare.resources import (
     Service,
     SwapOff,
     Sysctl,
+    Unknown,
     User,
 )
 from hardway.declare.resources.files import Stat
@@ -46,7 +48,7 @@ from hardway.engine.changes import Change, differences
 from hardway.engine.observe import View, observe
 from hardway.engine.reset import undo_script
 from hardway.engine.resolver import FileKey
-from hardway.engine.scripts import activation_script, begin
+from hardway.engine.scripts import PRELUDE, activation_script, begin
 from hardway.engine.session import Session
 from hardway.errors import CommandFailed
 from hardway.journal import FOLDER, Journal
@@ -252,6 +254,55 @@ def test_a_block_leaves_the_rest_of_the_file_alone(any_bench: Bench) -> None:
     assert any_bench.sh(f"cat {path}; stat -c %a {path}") == "theirs\n# BEGIN hardway\ntwo\n# END hardway\n600"
     any_bench.undo(view, second)
     assert any_bench.sh(f"cat {path}; rm {path}") == "theirs"
+
+
+SAFE = f"{PRELUDE}\nset -eu\n"
+"""What a script of a run begins with."""
+
+
+@pytest.mark.parametrize("theirs", ["# BEGIN hardway\none\n10.0.0.9 theirs", "a\n# END hardway\nb"])
+def test_a_block_without_an_end_or_a_beginning_is_not_touched(any_bench: Bench, theirs: str) -> None:
+    path = f"{any_bench.root}/hosts"
+    any_bench.sh(f"mkdir -p {any_bench.root}; cat >{path} <<'E'\n{theirs}\nE")
+    seen = any_bench.look(Block(path, "two\n"))
+    assert isinstance(seen.observed[f"block:{path}"], Unknown)
+    with pytest.raises(CommandFailed) as caught:
+        any_bench.sh(SAFE + Block.undo(path, {}))
+    assert "once each, or not at all" in (caught.value.said or "")
+    assert any_bench.sh(f"cat {path}; rm {path}") == theirs
+
+
+def test_a_folder_that_is_a_link_changes_nothing_of_what_it_points_to(any_bench: Bench) -> None:
+    root = any_bench.root
+    any_bench.sh(f"mkdir -p {root}/other; chmod 0750 {root}/other; : >{root}/other/file; ln -s other {root}/ours")
+    folder = Directory(f"{root}/ours", 0o700, data=True)
+    put_back = Directory.undo(folder.path, {"before": ["0700", "root", "root"]})
+    for script in (folder.steps(Difference("update", ""), Context(any_bench.name, {}, {}, {})), put_back):
+        with pytest.raises(CommandFailed) as caught:
+            any_bench.sh(SAFE + script)
+        assert "ours is a symbolic link" in (caught.value.said or "")
+    any_bench.sh(SAFE + Directory.undo(folder.path, {"data": True}))
+    assert any_bench.sh(f"stat -c %a {root}/other; ls {root}/other; rm -r {root}/other {root}/ours") == "750\nfile"
+
+
+def test_a_full_disk_elsewhere_ends_the_script_and_leaves_the_old_file(fake: Bench) -> None:
+    """What is staged lies on another file system than the file that it is to become."""
+    said = fake.sh(
+        f"""
+cat >/srv/functions <<'FUNCTIONS'
+{SAFE}
+FUNCTIONS
+mkdir -p /srv/small
+mount -t tmpfs -o size=64k tmpfs /srv/small
+echo old >/srv/small/file
+head -c 300000 /dev/zero >/srv/staged
+sh -c '. /srv/functions; put /srv/staged /srv/small/file 0644 root:root; echo went on' 2>&1 || echo ended
+cat /srv/small/file
+ls -A /srv/small
+"""
+    )
+    assert "No space left on device" in said
+    assert said.endswith("ended\nold\nfile")
 
 
 @pytest.mark.parametrize("zstd", [True, False])

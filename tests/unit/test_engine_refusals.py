@@ -301,3 +301,20 @@ def test_a_key_that_others_can_read_is_a_finding(pair: FakeCluster) -> None:
     assert finding.fix == f"chmod 600 {path}"
     path.chmod(0o600)
     assert list(pair.plan().findings) == []
+
+
+def test_a_block_that_lost_its_end_stops_a_run_before_it_changes_anything(pair: FakeCluster) -> None:
+    hosts = pair.machines["head"].read("/etc/hosts")
+    pair.machines["head"].write("/etc/hosts", hosts.replace("# END hardway\n", "10.0.0.9 theirs\n"))
+    error = refused(pair)
+    assert kinds(error) == [("damaged-block", "head")]
+    assert error.what.startswith("/etc/hosts: '# BEGIN hardway' and '# END hardway' must stand there once each")
+
+
+def test_a_folder_that_is_a_link_stops_a_run_before_it_changes_anything(pair: FakeCluster) -> None:
+    folder = pair.machines["hand"].root / "var/lib/containerd"
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+    error = refused(pair)
+    assert kinds(error) == [("link", "hand")]
+    assert error.what.startswith("/var/lib/containerd is a symbolic link")

@@ -109,7 +109,7 @@ def test_a_folder(observed: Observed, says: str | None) -> None:
 def test_a_folder_that_was_there_before_gets_its_access_back() -> None:
     folder = Directory("/etc/cni")
     there = folder.entry(Present(stat(type="directory", mode=0o750, group="adm")), CONTEXT)
-    assert Directory.undo("/etc/cni", there) == "install -d -m 0750 -o root -g adm -- /etc/cni"
+    assert Directory.undo("/etc/cni", there) == "folder /etc/cni 0750 root adm"
     made = folder.entry(Absent(), CONTEXT)
     assert Directory.undo("/etc/cni", made) == "prune /etc/cni"
     # In a second run it is there, but hardway's own journal knows that it was not.
@@ -134,10 +134,22 @@ BLOCK = Block("/etc/hosts", "10.0.0.1 a\n10.0.0.2 b\n")
         ("", "create: the block differs"),
         ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n10.0.0.2 b\n# END hardway\n", None),
         ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n# END hardway\n", "update: the block differs"),
+        ("@/etc/hosts\n# BEGIN hardway\n10.0.0.1 a\n10.0.0.9 theirs\n", None),
     ],
 )
 def test_a_block_is_what_lies_between_its_marks(said: str, says: str | None) -> None:
     assert why(BLOCK, Block.parse([BLOCK], said)[BLOCK.key]) == says
+
+
+@pytest.mark.parametrize(
+    "lines",
+    ["# BEGIN hardway\nx\n10.0.0.9 theirs\n", "# END hardway\n", "# BEGIN hardway\nx\n# END hardway\n" * 2],
+    ids=["no end", "no begin", "twice"],
+)
+def test_a_block_whose_marks_are_damaged_is_unknown(lines: str) -> None:
+    seen = Block.parse([BLOCK], f"@/etc/hosts\n{lines}")[BLOCK.key]
+    assert isinstance(seen, Unknown)
+    assert "must stand there once each, or not at all" in seen.why
 
 
 def test_blocks_of_two_files_are_kept_apart() -> None:

@@ -207,7 +207,7 @@ class Directory(OnDisk):
         return Difference("update", "; ".join(differs)) if differs else None
 
     def steps(self, difference: Difference, context: Context) -> str:
-        return quote("install", "-d", "-m", f"{self.mode:04o}", "-o", self.owner, "-g", self.group, "--", self.path)
+        return f"folder {quote(self.path, f'{self.mode:04o}', self.owner, self.group)}"
 
     def manual_steps(self) -> tuple[ManualStep, ...]:
         owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
@@ -233,7 +233,7 @@ class Directory(OnDisk):
         lines = [f"unmount_below {folder}; empty_folder {folder}"] if entry.get("data") else []
         if before := entry.get("before"):
             mode, owner, group = before
-            lines.append(quote("install", "-d", "-m", mode, "-o", owner, "-g", group, "--", name))
+            lines.append(f"folder {quote(name, mode, owner, group)}")
         elif not lines:
             lines.append(f"prune {folder}")
         return "; ".join(lines)
@@ -308,22 +308,38 @@ class Block(Resource):
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
         begin, end = cls.marks()
+        # An end that stands alone is shown, too.
+        block = f"/^{begin}$/,/^{end}$/{{p;d}};/^{end}$/p"
         return "\n".join(
             f"printf '%s\\n' {quote('@' + one.path)}; "
-            f"[ ! -f {quote(one.path)} ] || sed -n {quote(f'/^{begin}$/,/^{end}$/p')} -- {quote(one.path)}"
+            f"[ ! -f {quote(one.path)} ] || sed -n {quote(block)} -- {quote(one.path)}"
             for one in wanted
         )
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
         found: dict[str, list[str]] = {}
-        current: list[str] = []
+        marks: dict[str, list[str]] = {}
+        path = ""
         for line in output.splitlines():
             if line.startswith("@/"):
-                current = found.setdefault(line[1:], [])
-            elif line not in cls.marks():
-                current.append(line + "\n")
-        return {one.key: Present("".join(found[one.path])) if found.get(one.path) else Absent() for one in wanted}
+                path = line[1:]
+                found[path], marks[path] = [], []
+            elif path and line in cls.marks():
+                marks[path].append(line)
+            elif path:
+                found[path].append(line + "\n")
+        return {one.key: cls._observed(found.get(one.path, []), marks.get(one.path, [])) for one in wanted}
+
+    @classmethod
+    def _observed(cls, lines: Sequence[str], marks: Sequence[str]) -> Observed:
+        """Without its end, a block would go on to the end of the file: nobody knows which lines are hardway's."""
+        if tuple(marks) == cls.marks():
+            return Present("".join(lines)) if lines else Absent()
+        if not marks:
+            return Absent()
+        begin, end = cls.marks()
+        return Unknown(f"'{begin}' and '{end}' must stand there once each, or not at all")
 
     def diff(self, observed: Observed, context: Context) -> Difference | None:
         if isinstance(observed, Unknown):
