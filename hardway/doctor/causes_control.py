@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
 from hardway.declare.phases.paths import BIN
@@ -20,6 +20,11 @@ PHASE = {
     "kube-scheduler": "control-plane", "kube-apiserver-lb": "load-balancer",
     "containerd": "workers", "kubelet": "workers", "kube-proxy": "workers",
 }  # fmt: skip
+COMPONENT = {"kube-apiserver-lb": "haproxy"}
+"""What `settings` calls a unit, where that is not its name."""
+COMPLAINT = re.compile(
+    r"(?i)error|invalid|unknown|unsupported|unrecognized|must |cannot|could not|fail|fatal|panic|parse"
+)
 BINDING = "hardway:kubelet-api-admin"
 COULD_NOT_RUN = 203
 """systemd's status for a program that the kernel would not execute."""
@@ -152,12 +157,65 @@ def service_ranges(evidence: Evidence) -> Iterator[Found]:
 def bad_flags(evidence: Evidence) -> Iterator[Found]:
     for machine, name, unit in _units(evidence):
         said = unit.said(*BAD_FLAG)
-        if said and not unit.runs and not unit.stopped:
+        if said and not unit.runs and not unit.stopped and _brought(evidence, machine, name):
             yield Found(
                 machine.name, f"{name} stops at once: it does not understand how it is started",
                 apply(evidence, machine, PHASE[name]),
                 lines(said, f"{name}.service: {unit.state}, started {unit.restarts} times"),
             )  # fmt: skip
+
+
+def bad_settings(evidence: Evidence) -> Iterator[Found]:
+    """A unit that does not stay up, though all that it reads is as declared: the cause is what is declared."""
+    for machine, name, unit in _units(evidence):
+        component = COMPONENT.get(name, name)
+        chosen = dict(_leaves(evidence.cluster.settings_for(component, machine)))
+        if not chosen or unit.runs or unit.stopped or _brought(evidence, machine, name):
+            continue
+        complaints = [line for line in unit.journal if COMPLAINT.search(line)][-3:]
+        said = "\n".join(complaints)
+        named = [key for key, value in chosen.items() if key.rpartition(".")[2] in said or _quoted(value, said)]
+        others = [
+            other for other, found in seen(evidence)
+            if other is not machine and _unit(found, name).runs and _brought(evidence, other, name)
+        ]  # fmt: skip
+        if not named and not others:
+            continue
+        keys = named or [*chosen]
+        place = f"settings.{component}"
+        what = f"{place}.{keys[0]}" if len(keys) == 1 else f"one of {', '.join(f'{place}.{key}' for key in keys)}"
+        fix = [f"edit {evidence.cluster.path}: take out {place}.{key}" for key in keys]
+        fix.append(f"hardway apply {PHASE[name]} -l {machine.name}")
+        serving = ", ".join(other.name for other in others)
+        yield Found(
+            machine.name, f"{name} does not start with what the inventory says: {what}", "\n".join(fix),
+            lines(
+                complaints, f"{name}.service: {unit.state}, started {unit.restarts} times; its files are as declared",
+                f"{serving} still without it: touch nothing there" if serving else "",
+            ),
+        )  # fmt: skip
+
+
+def _brought(evidence: Evidence, machine: Machine, name: str) -> list[str]:
+    """What an apply would still bring to a unit there."""
+    return [
+        one.path for one in drifts(evidence, machine)
+        if one.phase == PHASE[name] and not one.key.startswith("service:")
+    ]  # fmt: skip
+
+
+def _leaves(settings: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
+    """Each setting that is no mapping itself, by its path."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _quoted(value: object, said: str) -> bool:
+    """Whether a message names this value. A short one stands in any message."""
+    return len(str(value)) > 3 and str(value) in said
 
 
 def not_executable(evidence: Evidence) -> Iterator[Found]:
@@ -261,6 +319,11 @@ RULES = (
     Rule(
         "port-taken", SYMPTOMS, taken_ports, "two programs cannot listen on one port", "",
         layer="control plane", explains=HERE | {"unit-stopped"}, reaches=CONTROLLER,
+    ),
+    Rule(
+        "bad-setting", SYMPTOMS, bad_settings,
+        "a component refuses what it does not understand; to bring it to the others as well would stop them, too", "",
+        layer="control plane", explains=HERE | {"bad-flag"}, reaches=CONTROLLER,
     ),
     Rule(
         "bad-flag", SYMPTOMS, bad_flags, "flags come and go with releases; a component refuses those it does not know",

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, drifts, lines, on, seen, snapshot
+from hardway.doctor.remedies import (
+    CONTROLLER,
+    HERE,
+    SYMPTOMS,
+    WORKER,
+    apply,
+    apply_only,
+    drifts,
+    lines,
+    on,
+    seen,
+    snapshot,
+)
+from hardway.inventory.model import Machine
 from hardway.probe.symptoms import Space
 from hardway.probe.symptoms_probe import FULL, units
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
 
+UNITS_ELSEWHERE = {"etcd-quorum", "etcd-member-down", "api-not-ready", "unit-failing"}
+"""What a difference on one machine never explains on another one: a unit that is down there has a cause there."""
 NEEDED = 64 * 1024
 """KiB that must be free: etcd makes its next log of 64 MB before it needs it."""
 
@@ -105,7 +120,10 @@ def hostname(evidence: Evidence) -> Iterator[Found]:
 
 def drift(evidence: Evidence) -> Iterator[Found]:
     for machine in evidence.cluster.machines:
-        mine = [one for one in drifts(evidence, machine) if not one.key.startswith("service:")]
+        waiting = _would_be_taken(evidence, machine)
+        mine = [
+            one for one in drifts(evidence, machine) if not one.key.startswith("service:") and one.phase not in waiting
+        ]
         if mine:
             things = "1 thing is" if len(mine) == 1 else f"{len(mine)} things are"
             told: list[str] = []
@@ -113,8 +131,26 @@ def drift(evidence: Evidence) -> Iterator[Found]:
                 told += [f"{one.path}: {one.why}", *one.diff]
             yield Found(
                 machine.name, f"{things} not as declared: changed by hand, or by another tool",
-                apply(evidence, machine), lines(told),
+                apply_only(machine, {one.phase for one in mine}), lines(told),
             )  # fmt: skip
+
+
+def _would_be_taken(evidence: Evidence, machine: Machine) -> set[str]:
+    """The phases in which a unit that runs here would be restarted, though it is down on another machine.
+
+    Nothing here is the cause of that, and nothing that stops this one helps.
+    """
+    here = snapshot(evidence).machines.get(machine.name)
+    phases: set[str] = set()
+    for one in drifts(evidence, machine):
+        name = one.path.removesuffix(".service")
+        if not one.key.startswith("service:") or one.verb != "restart" or here is None:
+            continue
+        states = [there.units.get(name) for other, there in seen(evidence) if other is not machine]
+        runs = name in here.units and here.units[name].runs
+        if runs and any(state and not state.runs for state in states):
+            phases.add(one.phase)
+    return phases
 
 
 RULES = (
@@ -146,5 +182,5 @@ RULES = (
 )  # fmt: skip
 DRIFT = Rule(
     "drift", SYMPTOMS, drift, "what is not as declared is the first thing to put right before anything is looked for",
-    "", layer="control plane", explains=HERE - {"drift", "port-blocked"}, reaches=CONTROLLER - {"etcd-quorum"},
+    "", layer="control plane", explains=HERE - {"drift", "port-blocked"}, reaches=CONTROLLER - UNITS_ELSEWHERE,
 )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.inventory.model import Machine
@@ -51,8 +51,12 @@ def differs(evidence: Evidence, machine: Machine, path: str) -> bool:
 
 def apply(evidence: Evidence, machine: Machine, *phases: str) -> str:
     """The run that puts right these chapters, and what else differs on the machine."""
-    wanted = {*phases, *(one.phase for one in drifts(evidence, machine))}
-    return f"hardway apply {' '.join(name for name in PHASE_NAMES if name in wanted)} -l {machine.name}"
+    return apply_only(machine, {*phases, *(one.phase for one in drifts(evidence, machine))})
+
+
+def apply_only(machine: Machine, phases: Collection[str]) -> str:
+    """The run that puts right these chapters, and nothing else."""
+    return f"hardway apply {' '.join(name for name in PHASE_NAMES if name in phases)} -l {machine.name}"
 
 
 def on(machine: Machine, script: str) -> str:

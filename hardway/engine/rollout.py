@@ -11,15 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import Context, Group, Present, Service
+from hardway.declare.resources import Context, File, Group, Present, Service
 from hardway.engine.changes import Change, by_machine
-from hardway.engine.observe import View
+from hardway.engine.observe import View, hash_command, parse_hashes
 from hardway.engine.rolls import RolledGroup, rolls_of
 from hardway.engine.scripts import activation_script
 from hardway.engine.session import Session, lock_each
 from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled
 from hardway.events import Changed, MachineProgress, Note
 from hardway.remote.model import Result, last_lines
+from hardway.values import placeholders, sha256
 
 ROLLOUT_LIMIT = 900.0
 """Seconds for one chapter on one machine; its own checks give up long before."""
@@ -39,7 +40,7 @@ def hold_peers(session: Session, changes: Sequence[Change], declaration: Declara
     Machines that help (a load balancer) are connected, not locked.
     """
     for roll in rolls_of(changes, declaration):
-        if not roll.any.standing:
+        if not (roll.any.standing or roll.any.leads):
             continue
         others = [name for name in roll.members if name not in session.machines and name not in session.peers]
         session.reach(others)
@@ -89,6 +90,7 @@ def activate(
         left.remove(name)
         own = [roll for roll in rolls if name in roll.restarted]
         for roll in own:
+            _refuse_same_fault(session, roll, name, declaration)
             _require_others(session, roll, name, views)
         # A member that does not come back raises here: the others stay as they are, and serve.
         with _away(session, name, [roll.group(name) for roll in own]):
@@ -191,6 +193,37 @@ def _require_others(session: Session, roll: RolledGroup, name: str, views: Mappi
         said="\n".join(missing),
         hint="bring back what is missing (hardway doctor says what it lacks), then run the same command",
     )
+
+
+def _refuse_same_fault(session: Session, roll: RolledGroup, name: str, declaration: Declaration) -> None:
+    """Raises NotSettled where a peer beyond this run is down with just what this member would be given.
+
+    Members of this run that are down are started before any other is taken, and stop the rollout where that fails.
+    """
+
+    def has_the_same(peer: str) -> bool:
+        service = roll.members[peer]
+        wanted: dict[str, str] = {}
+        for placed in declaration.on(peer):
+            file = placed.resource
+            if isinstance(file, File) and file.path in service.inputs and not placeholders(file.text):
+                wanted[file.path] = sha256(file.text.encode())
+        if not wanted:
+            return False
+        script = f"systemctl is-active --quiet {service.unit} && exit 0\n{hash_command([*wanted], openssl=False)}"
+        found = session.run(peer, script, what=f"does {roll.name} run there", check=False)
+        return parse_hashes(found.text) == wanted
+
+    peers = [peer for peer in roll.members if peer in session.peers]
+    for peer, same in session.each(peers, has_the_same).items():
+        if same:
+            unit = roll.members[peer].unit.removesuffix(".service")
+            raise NotSettled(
+                f"{roll.name} was not restarted here: it is down on {peer}, which has what this run would bring",
+                machine=name,
+                hint=f"find out why with hardway doctor, or hardway logs {peer} {unit}; "
+                f"once it is back there (hardway apply -l {peer}), run the same command",
+            )
 
 
 @contextmanager

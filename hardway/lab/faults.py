@@ -304,6 +304,7 @@ ADD_ONS = (
 )  # fmt: skip
 
 NOT_IN_A_LAB = {
+    "bad-setting": "the inventory makes it, and no machine",
     "clock": "the machines of a lab have this computer's clock",
     "swap-on": "the machines of a lab have this computer's swap",
     "port-blocked": "it is found where no machine's own firewall explains it, and a lab has nothing else in between",

@@ -32,6 +32,7 @@ def cluster() -> Cluster:
             Machine("three", both, IPv4Address("10.249.0.12"), pod_cidr=IPv4Network("10.200.1.0/24")),
         ),
         endpoint=Endpoint("front"),
+        settings={"kube-apiserver": {"tls-min-version": "VersionTLS99"}},
         lab=LabSpec(IPv4Network("10.249.0.0/24")),
     )
 

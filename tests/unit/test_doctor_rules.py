@@ -88,6 +88,23 @@ def _containerd(case: Snapshot) -> Snapshot:
     return entry(case, "three", "kubelet", "cgroupDriver", "systemd")
 
 
+UNIT = "file:/etc/systemd/system/kube-apiserver.service"
+
+
+def _bad_flag(case: Snapshot) -> Snapshot:
+    return crashing(_changed(UNIT)(case), "three", "kube-apiserver", "Error: unknown flag: --enable-swagger-ui")
+
+
+def _bad_setting(case: Snapshot) -> Snapshot:
+    """The first API server has the new setting and does not start; the others still run without it."""
+    drift: list[Drift] = []
+    for name in ("one", "two"):
+        drift.append(Drift(name, "control-plane", UNIT, "update", "content differs"))
+        drift.append(Drift(name, "control-plane", "service:kube-apiserver.service", "restart", "its unit is newer"))
+    case = crashing(case, "three", "kube-apiserver", 'E1127 run.go:72] "command failed" err="unknown TLS version"')
+    return replace(case, drift=tuple(drift))
+
+
 WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "machine-unreachable": lambda case: replace(case, unreached={"three": "no answer"}, off=frozenset({"three"})),
     "disk-full": _full,
@@ -122,7 +139,8 @@ WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "etcd-quorum": _without_quorum,
     "etcd-wiped": _wiped,
     "port-taken": _taken,
-    "bad-flag": lambda case: crashing(case, "three", "kube-apiserver", "Error: unknown flag: --enable-swagger-ui"),
+    "bad-flag": _bad_flag,
+    "bad-setting": _bad_setting,
     "unit-exec": lambda case: crashing(case, "three", "kube-proxy", "Exec format error", status=203),
     "unit-stopped": lambda case: unit(case, "three", "kube-proxy", **vars(played.STOPPED)),
     "balancer-backends": lambda case: on(case, "front", backends=("one 10.249.0.10:6444",)),
@@ -170,7 +188,32 @@ def test_every_cause_has_evidence_a_reason_and_commands_that_can_be_typed(name: 
     assert cause.evidence
     assert cause.why
     assert cause.fix
-    assert all(command.startswith("hardway ") for command in cause.fix)
+    assert all(command.startswith(("hardway ", "edit ")) for command in cause.fix)
+
+
+def test_a_setting_that_stops_one_server_is_taken_back_and_no_other_is_touched() -> None:
+    [cause] = diagnose(examine(RULES, played.evidence(_bad_setting(healthy()))), RULES)
+    assert cause.machines == ("three",)
+    assert cause.what.endswith("what the inventory says: settings.kube-apiserver.tls-min-version")
+    assert cause.evidence[0] == 'E1127 run.go:72] "command failed" err="unknown TLS version"'
+    assert cause.evidence[-1] == "one, two still without it: touch nothing there"
+    edit, run = cause.fix
+    assert edit.endswith("take out settings.kube-apiserver.tls-min-version")
+    assert run == "hardway apply control-plane -l three"
+
+
+def test_a_difference_explains_no_unit_that_is_down_elsewhere() -> None:
+    case = crashing(_changed(UNIT)(healthy()), "one", "kube-apiserver", "killed", status=9)
+    assert [one for one in causes(case) if one[0] == "drift"] == [("drift", ("three",))]
+    assert ("unit-failing", ("one",)) in [*causes(case), *_follows(case)]
+
+
+def _follows(case: Snapshot) -> list[tuple[str, tuple[str, ...]]]:
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for cause in diagnose(examine(RULES, played.evidence(case)), RULES):
+        if cause.id != "drift":
+            found += [(one.id, one.machines) for one in cause.follows]
+    return found
 
 
 def test_a_machine_that_was_not_seen_makes_no_other_findings() -> None:

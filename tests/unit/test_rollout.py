@@ -204,3 +204,21 @@ def test_api_servers_that_are_down_are_started_before_the_one_that_serves_is_tak
     three.init(["control-plane"])
     assert sorted(asked[:2]) == ["c0 control-plane", "c2 control-plane"]
     assert asked[2:] == ["c1 control-plane"]
+
+
+def test_a_member_is_not_taken_while_a_peer_is_down_with_the_same_change(three: FakeCluster) -> None:
+    """Also where enough others would serve, and the run is limited to members that are well."""
+    change(three, API_FLAG)
+    three.machines["c0"].write("/fake/broken/kube-apiserver.service", "")
+    with pytest.raises(CommandFailed):
+        three.init(["control-plane"], names=["c0"])
+    asked = note_down(three, "control-plane")
+    with pytest.raises(NotSettled, match="it is down on c0, which has what this run would bring"):
+        three.init(["control-plane"], names=["c1"])
+    assert asked == []
+    # The way back: without the setting the one that is down may be repaired, and then nothing differs.
+    change(three, "")
+    (three.machines["c0"].root / "fake/broken/kube-apiserver.service").unlink()
+    three.init(["control-plane"], names=["c0"])
+    assert asked == ["c0 control-plane"]
+    assert three.init(["control-plane"]).changes == []

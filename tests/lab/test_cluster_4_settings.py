@@ -1,0 +1,81 @@
+"""Settings that keep a component from starting: one member stops, the others serve, and what doctor prints helps."""
+
+import re
+
+import pytest
+import yaml
+from driving import Site
+
+pytestmark = pytest.mark.lab
+
+BAD = {
+    "tls-version": {"kube-apiserver": {"tls-min-version": "VersionTLS99"}},
+    "feature-gate": {"kube-apiserver": {"feature-gates": "NoSuchGateAtAll=true"}},
+    "no-number": {"kube-apiserver": {"audit-log-maxage": "thirty"}},
+    "heartbeat": {"etcd": {"heartbeat-interval": 9000}},
+    "quota": {"etcd": {"quota-backend-bytes": "plenty"}},
+    "controllers": {"kube-controller-manager": {"node-monitor-period": "often"}},
+    "lease": {"kube-scheduler": {"leader-elect-renew-deadline": "90s"}},
+    "eviction": {"kubelet": {"evictionHard": {"memory.available": "lots"}}},
+    "proxy-mode": {"kube-proxy": {"mode": "magic"}},
+    "haproxy": {"haproxy": {"defaults": {"balance": "by-taste"}}},
+}
+HEALTHY = "systemctl show -p ActiveState,MainPID,NRestarts --value {}.service | paste -sd' '"
+UNITS = {"haproxy": "kube-apiserver-lb"}
+
+
+def wanted(site: Site, settings: object) -> str:
+    """The inventory with these settings; what it said before."""
+    before = site.inventory.read_text()
+    document = yaml.safe_load(before)
+    document["settings"] = settings
+    site.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
+    return before
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_setting_stops_one_member_and_doctors_fix_brings_it_back(seven: Site, name: str) -> None:
+    [component] = BAD[name]
+    unit = UNITS.get(component, component)
+    looked = seven.everywhere(f"[ -e /etc/systemd/system/{unit}.service ] && {HEALTHY.format(unit)} || true")
+    running = {machine: said for machine, said in looked.items() if said.strip()}
+    before = wanted(seven, BAD[name])
+    try:
+        said = seven.hardway("apply", "--yes", code=None)
+        assert said.code in (1, 2), said.out
+        if "lint" not in said.out and "nothing was changed" not in said.out:
+            _repaired(seven, name, unit, running)
+    finally:
+        seven.inventory.write_text(before)
+    seven.unchanged("init")
+
+
+def _repaired(site: Site, name: str, unit: str, before: dict[str, str]) -> None:
+    """Follows doctor's printed fix; no machine but the one that failed has a new process."""
+    told = site.hardway("doctor", code=None).out
+    edits = re.findall(r"edit (\S+): take out settings\.(\S+)", told)
+    [command] = re.findall(r"^ *(hardway apply \S+ -l (\S+))$", told, re.MULTILINE)
+    assert edits, told
+    document = yaml.safe_load(site.inventory.read_text())
+    for _, path in edits:
+        component, _, key = path.partition(".")
+        _take_out(document["settings"][component], key)
+    site.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
+    failed = command[1]
+    others = [machine for machine in before if machine != failed]
+    after = site.everywhere(HEALTHY.format(unit), others)
+    assert after == {machine: before[machine] for machine in others}, told
+    site.hardway(*command[0].split()[1:], "--yes")
+    assert site.everywhere(HEALTHY.format(unit), others) == {machine: before[machine] for machine in others}
+    assert site.hardway("doctor", code=None).code == 0
+
+
+def _take_out(settings: dict[str, object], path: str) -> None:
+    """By its path; a name may have dots of its own."""
+    for key in list(settings):
+        if key == path:
+            del settings[key]
+        elif path.startswith(f"{key}."):
+            inner = settings[key]
+            assert isinstance(inner, dict)
+            _take_out(inner, path.removeprefix(f"{key}."))
