@@ -206,7 +206,7 @@ def _refuse_same_fault(session: Session, roll: RolledGroup, name: str, declarati
         wanted: dict[str, str] = {}
         for placed in declaration.on(peer):
             file = placed.resource
-            if isinstance(file, File) and file.path in service.inputs and not placeholders(file.text):
+            if isinstance(file, File) and file.path in service.inputs and not list(placeholders(file.text)):
                 wanted[file.path] = sha256(file.text.encode())
         if not wanted:
             return False
