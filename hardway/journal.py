@@ -4,11 +4,13 @@ Lines of JSON in /var/lib/hardway/journal.jsonl, the first of which says their f
 a run is under way: `intent` before the first rename of a phase, `done` after its last step, `gone` after a removal.
 At the end of a run it is written again in one piece, with an index from (size, mtime, ctime, inode) to digest,
 so that a file that nobody touched is not hashed again, and with a digest of what was declared, so that
-what another version of hardway declares can be told from what somebody changed. It is no resource.
+what another version of hardway declares can be told from what somebody changed. Its last line then is a digest of all
+before it; what the next run appends comes after. It is no resource.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +19,7 @@ from typing import Any
 import hardway
 from hardway.errors import JournalError
 
-FORMAT = 2
+FORMAT = 3
 FOLDER = "/var/lib/hardway"
 PATH = f"{FOLDER}/journal.jsonl"
 FORMER_PATH = f"{FOLDER}/ledger.jsonl"
@@ -57,15 +59,13 @@ class Journal:
     declared: Declared | None = None
     format: int = field(default=1, compare=False)
     """Of the file that was read; a journal that is not there yet has none of today's."""
+    damage: str = field(default="", compare=False)
+    """What is wrong with the file, in words: it may not say everything that is there."""
 
     def digest(self, path: str, identity: list[Any]) -> str | None:
         """The digest of a file that has not moved since it was noted."""
         noted = self.index.get(path)
         return noted[1] if noted and noted[0] == identity else None
-
-
-class _Newer(Exception):
-    """Something that this hardway does not know."""
 
 
 @dataclass
@@ -78,6 +78,7 @@ class _Fold:
     open: set[str] = field(default_factory=set)
     index: dict[str, tuple[list[Any], str]] = field(default_factory=dict)
     declared: Declared | None = None
+    sum: str = ""
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Raises KeyError, TypeError or ValueError for a record that is none."""
@@ -86,8 +87,8 @@ class _Fold:
         match record["op"]:
             case "format":
                 self.format, self.by = int(record["format"]), record["by"]
-                if self.format > FORMAT:
-                    raise _Newer(f"format {self.format}, and this one reads up to format {FORMAT}")
+            case "sum":
+                self.sum = record["sha256"]
             case "intent":
                 self.entries[record["key"]] = dict(record["entry"])
                 self.open.add(record["key"])
@@ -101,42 +102,51 @@ class _Fold:
             case "declared":
                 self.declared = Declared(record["by"], record["inventory"], record["digests"])
             case unknown:
-                raise _Newer(f"record {unknown}")
+                raise ValueError(f"record {unknown}")
 
 
 def read(text: str, machine: str = "") -> Journal:
-    """Folds the lines; a line that was cut off (no power, no disk) is passed over.
+    """Folds the lines. A line that was cut off (no power, no disk) is passed over.
 
-    Raises JournalError, with the machine, file and line, for a record that is none or that only a newer hardway writes.
+    So is one that is no record, and a file that is not whole any more is read as far as it goes: both are `damage`.
+    Raises JournalError, with the machine, for a file that a newer hardway writes.
     """
     fold = _Fold()
+    damage = ""
+    so_far = hashlib.sha256()
     for number, line in enumerate(text.splitlines(), 1):
         try:
             record = json.loads(line)
         except ValueError:
             continue
+        finally:
+            before = so_far.copy()
+            so_far.update(f"{line}\n".encode())
         try:
             for earlier in range(fold.format, FORMAT):
                 record = MIGRATIONS[earlier](record)
             fold.add(record)
-        except _Newer as error:
-            version = f" ({fold.by})" if fold.by else ""
+        except (KeyError, TypeError, ValueError, AttributeError):
+            damage = damage or f"line {number} is no record: {line[:_SHOWN]}"
+            continue
+        if fold.format > FORMAT:
             raise JournalError(
-                f"{_file(fold)} was written by a newer hardway{version}: line {number}: {error}",
+                f"{_file(fold)} was written by a newer hardway ({fold.by}): format {fold.format}, and this one "
+                f"reads up to format {FORMAT}",
                 machine=machine or None,
-                hint=f"use hardway {fold.by or 'in that version'}, or a newer one; nothing was changed",
-            ) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise JournalError(
-                f"{_file(fold)} is damaged: line {number} is no record: {line[:_SHOWN]}",
-                machine=machine or None,
-                hint="restore that file from a backup of the machine; nothing was changed",
-            ) from error
-    return Journal(fold.entries, frozenset(fold.open), fold.index, fold.declared, fold.format)
+                hint=f"use hardway {fold.by}, or a newer one; nothing was changed",
+            )
+        if record.get("op") == "sum" and fold.sum != before.hexdigest():
+            damage = damage or f"line {number}: what stands before it is not what hardway wrote"
+    if fold.format >= _SUMMED and not fold.sum:
+        damage = damage or "its end is missing"
+    return Journal(fold.entries, frozenset(fold.open), fold.index, fold.declared, fold.format, damage)
 
 
+_SUMMED = 3
+"""The format since which a journal that was written in one piece ends with its digest."""
 _SHOWN = 80
-"""Characters of a damaged line that an error quotes."""
+"""Characters of a damaged line that are quoted."""
 
 
 def _file(fold: _Fold) -> str:
@@ -151,7 +161,12 @@ def _to_2(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**record, "entry": entry}
 
 
-MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _to_2}
+def _to_3(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A journal of format 2 had no digest at its end."""
+    return record
+
+
+MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {1: _to_2, 2: _to_3}
 """By format, what makes of one of its records that of the next format (docs/decisions/0004-journal-and-state.md)."""
 
 
@@ -189,7 +204,8 @@ def written(journal: Journal, stats: Iterable[tuple[str, list[Any], str]]) -> st
     lines += [_line({"op": "index", "path": path, "identity": who, "digest": what}) for path, who, what in stats]
     if journal.declared is not None:
         lines.append(_line({"op": "declared", **asdict(journal.declared)}))
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    return text + _line({"op": "sum", "sha256": hashlib.sha256(text.encode()).hexdigest()}) + "\n"
 
 
 def rewritten(journal: Journal) -> str:

@@ -11,6 +11,7 @@ from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.running import changing, confirm
 from hardway.cli.site import site
+from hardway.engine.plan import declared
 from hardway.engine.reset import reset as take_away
 from hardway.errors import UsageError
 from hardway.events import RunFinished
@@ -30,7 +31,7 @@ def reset(options: Options) -> None:
         raise UsageError("nothing was reset", hint="--yes, if the data is not needed")
     started = time.monotonic()
     with changing(options, here, "reset", ("reset",)) as session:
-        undone = take_away(session)
+        undone = take_away(session, declared(here.cluster, here.state)[1])
         if here.everywhere:
             here.workspace.forget_state()
         session.events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))

@@ -170,7 +170,7 @@ def bad_settings(evidence: Evidence) -> Iterator[Found]:
     for machine, name, unit in _units(evidence):
         component = COMPONENT.get(name, name)
         chosen = dict(_leaves(evidence.cluster.settings_for(component, machine)))
-        if not chosen or unit.runs or unit.stopped or _brought(evidence, machine, name):
+        if not chosen or unit.stopped or _brought(evidence, machine, name):
             continue
         complaints = [line for line in unit.journal if COMPLAINT.search(line)][-3:]
         said = "\n".join(complaints)
@@ -179,7 +179,10 @@ def bad_settings(evidence: Evidence) -> Iterator[Found]:
             other for other, found in seen(evidence)
             if other is not machine and _unit(found, name).runs and _brought(evidence, other, name)
         ]  # fmt: skip
-        if not named and not others:
+        # One that runs may have kept what it had, where a reload was refused, or end again in a moment.
+        troubled = unit.restarts or any(one.path == f"{name}.service" for one in drifts(evidence, machine))
+        is_well = unit.runs and not troubled
+        if is_well or not (named or (others and not unit.runs)):
             continue
         keys = named or [*chosen]
         place = f"settings.{component}"

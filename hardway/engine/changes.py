@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hardway.declare.phases.base import Placed
 from hardway.declare.resources import KINDS, Context, Difference, Present, Resource, Service
 from hardway.declare.resources.files import Binary, File
+from hardway.declare.undo import is_ours
 from hardway.engine.observe import View
 
 
@@ -104,7 +105,9 @@ def conflicts(changes: Iterable[Change], view: View, context: Context) -> list[s
 
 def _orphans(wanted: Sequence[Placed], view: View, machine: str) -> list[Change]:
     declared = {one.resource.key for one in wanted}
-    keys = [key for key in view.journal.entries if key not in declared and key.partition(":")[0] in KINDS]
+    keys = [
+        key for key in view.journal.entries if key not in declared and key.partition(":")[0] in KINDS and is_ours(key)
+    ]
     # What runs stops before its file goes; then the newest first.
     newest = list(reversed(keys))
     ordered = sorted(newest, key=lambda key: not key.startswith("service:"))

@@ -10,6 +10,7 @@ from hardway import journal as journal_room
 from hardway.declare.declaration import Declaration, digest
 from hardway.declare.resources import Context, Present
 from hardway.declare.resources.files import Stat
+from hardway.declare.undo import is_ours
 from hardway.engine.changes import by_machine, differences
 from hardway.engine.observe import View
 from hardway.engine.plan import Plan
@@ -67,7 +68,7 @@ def commit(session: Session, state: State, views: Mapping[str, View], touched: s
     stale = {
         name
         for name, view in views.items()
-        if view.hashed or view.journal.open or not _is_current(view.state_text, state)
+        if view.hashed or view.journal.open or view.journal.damage or not _is_current(view.state_text, state)
     }
     session.each([name for name in views if name in touched | stale], keep)
 
@@ -78,8 +79,9 @@ def _is_current(text: str, state: State) -> bool:
 
 
 def _settled(journal: Journal) -> Journal:
-    # Everything was observed to be as declared, so nothing is half done any more.
-    return replace(journal, open=frozenset())
+    # Everything was observed to be as declared, so nothing is half done any more. What no hardway puts anywhere goes.
+    entries = {key: entry for key, entry in journal.entries.items() if is_ours(key)}
+    return replace(journal, entries=entries, open=frozenset(), damage="")
 
 
 def _stats(view: View) -> list[tuple[str, list[object], str]]:

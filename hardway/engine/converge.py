@@ -220,10 +220,12 @@ def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) 
 
 
 def _adopted(session: Session, plan: Plan) -> dict[str, View]:
-    """What was there as declared, and was nobody's, is in the journals from now on, where that was asked for."""
-    if not plan.selection.adopt:
-        return {}
-    taken = adopted(plan.declaration, plan.views, plan.contexts, lambda one: one.phase in plan.phases)
+    """What was there as declared, and was nobody's, is in the journals from now on, where that was asked for.
+
+    A damaged journal no longer says what is hardway's, on a machine that is; so there nobody needs to ask.
+    """
+    views = {name: view for name, view in plan.views.items() if plan.selection.adopt or view.journal.damage}
+    taken = adopted(plan.declaration, views, plan.contexts, lambda one: one.phase in plan.phases)
     for name, view in taken.items():
         count = len(view.journal.entries) - len(plan.views[name].journal.entries)
         session.events(Note(f"{name}: took over {count} things that hardway did not put there"))

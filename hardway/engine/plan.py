@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from hardway import journal
 from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare, digest
 from hardway.declare.phases.base import Model
 from hardway.declare.resources import Binary, Block, Context, Directory, File, Local, Present, Service, Unknown
+from hardway.declare.undo import is_ours
 from hardway.engine import guards
 from hardway.engine.adopt import inferred
 from hardway.engine.blockers import Blocker, of_error, of_finding
@@ -195,7 +197,11 @@ def make_plan(
         operator=operator,
         now=now,
         failures=failures or {},
-        findings=(*(one for one in findings if one.level != "error"), *open_to_others(session.workspace, declaration)),
+        findings=(
+            *(one for one in findings if one.level != "error"),
+            *open_to_others(session.workspace, declaration),
+            *_doubtful_journals(views),
+        ),
     )
 
 
@@ -229,6 +235,27 @@ def open_to_others(workspace: Workspace, declaration: Declaration) -> Iterator[F
                 "workspace-mode",
                 f"{path} has mode {mode:04o}: others on this computer may read what is secret in it",
                 shlex.join(["chmod", "600", str(path)]),
+                "warning",
+            )
+
+
+def _doubtful_journals(views: Mapping[str, View]) -> Iterator[Finding]:
+    for name, view in views.items():
+        if view.journal.damage:
+            yield Finding(
+                name,
+                "journal-damaged",
+                f"its journal, {journal.PATH}, is damaged: {view.journal.damage}",
+                "hardway init writes it again, with all that is there as declared",
+                "warning",
+            )
+        foreign = [key for key in view.journal.entries if not is_ours(key)]
+        if foreign:
+            yield Finding(
+                name,
+                "journal-foreign",
+                f"its journal names what hardway puts nowhere, which is left alone: {', '.join(foreign)}",
+                f"find out who wrote that: hardway ssh {name} -- ls -l {journal.PATH}",
                 "warning",
             )
 

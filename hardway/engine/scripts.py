@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from hardway import journal
 from hardway.declare.phases.base import Placed
-from hardway.declare.resources import KINDS, ApiObjects, Context, Directory, Image, Resource, Service
+from hardway.declare.resources import ApiObjects, Context, Directory, Image, Resource, Service
 from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
 from hardway.declare.resources.kernel import SWAP_SERVICES
 from hardway.declare.resources.service import Check
+from hardway.declare.undo import undo
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
 from hardway.journal import FOLDER, Journal
@@ -189,8 +190,7 @@ def _each(changes: Sequence[Change], view: View, context: Context) -> Iterator[s
 
 def _steps(change: Change, view: View, context: Context) -> str:
     if change.resource is None:
-        kind, _, name = change.key.partition(":")
-        return KINDS[kind].undo(name, view.journal.entries.get(change.key, {}))
+        return undo(change.key, view.journal.entries.get(change.key, {}))
     steps = change.resource.steps(change.difference, context)
     if isinstance(change.resource, Service) and change.restarts:
         check = change.resource.check

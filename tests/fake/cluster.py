@@ -14,11 +14,12 @@ from hardway.artifacts.catalogue import IMAGES, Arch
 from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Entry, Lock
 from hardway.artifacts.store import Store
+from hardway.declare.declaration import Declaration
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.changes import Change
 from hardway.engine.converge import Outcome, converge
 from hardway.engine.guards import first_state
-from hardway.engine.plan import Plan, observe_and_plan
+from hardway.engine.plan import Plan, declared, observe_and_plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
@@ -168,6 +169,10 @@ class FakeCluster:
         selection = Selection(tuple(phases), frozenset(self.machines), BOOTSTRAP, adopt)
         found = observe_and_plan(session, state, selection, self.resolver(), unreached or {})
         return preview(session, found, list(self.machines), self.lock.entries())
+
+    def declaration(self) -> Declaration:
+        """All that is declared for these machines now."""
+        return declared(self.cluster, self.state())[1]
 
     def rewrite(self, old: str, new: str) -> None:
         """Edits the inventory."""

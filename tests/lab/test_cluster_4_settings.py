@@ -79,3 +79,5 @@ def _take_out(settings: dict[str, object], path: str) -> None:
             inner = settings[key]
             assert isinstance(inner, dict)
             _take_out(inner, path.removeprefix(f"{key}."))
+            if not inner:
+                del settings[key]

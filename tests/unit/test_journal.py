@@ -68,7 +68,7 @@ def test_lines_that_were_cut_off_are_passed_over() -> None:
     assert journal.PATH.startswith(journal.FOLDER)
 
 
-FIRST = '{"op":"format","format":2,"by":"7.5"}'
+FIRST = '{"op":"format","format":2,"by":"0.1"}'
 
 
 @pytest.mark.parametrize(
@@ -76,34 +76,51 @@ FIRST = '{"op":"format","format":2,"by":"7.5"}'
     ["7", "null", "[]", "{}", '{"op":"intent","key":"file:/a"}', '{"op":"intent","key":"file:/a","entry":7}',
      '{"op":"done"}', '{"op":"index","path":"/a"}'],
 )  # fmt: skip
-def test_a_record_that_is_none_is_named_with_machine_file_and_line(line: str) -> None:
-    for text, file in ((f"{FIRST}\n{line}\n", "journal.jsonl"), (f"{done('a')}\n{line}\n", "ledger.jsonl")):
-        with pytest.raises(JournalError) as error:
-            read(text, "worker-0")
-        assert error.value.machine == "worker-0"
-        assert error.value.what == f"/var/lib/hardway/{file} is damaged: line 2 is no record: {line}"
+def test_a_record_that_is_none_is_passed_over_and_told(line: str) -> None:
+    found = read(f"{FIRST}\n{intent('file:/a', 'etcd', {})}\n{line}\n{intent('file:/b', 'etcd', {})}\n")
+    assert found.damage == f"line 3 is no record: {line}"
+    assert list(found.entries) == ["file:/a", "file:/b"]
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ('{"op":"format","format":3,"by":"7.5"}', "line 1: format 3, and this one reads up to format 2"),
-        (f'{FIRST}\n{{"op":"moved","key":"file:/a"}}', "line 2: record moved"),
-    ],
-)
-def test_what_only_a_newer_hardway_writes_is_not_guessed_at(text: str, named: str) -> None:
+def test_a_journal_of_a_newer_format_is_not_guessed_at() -> None:
     with pytest.raises(JournalError) as error:
-        read(text, "worker-0")
+        read('{"op":"format","format":4,"by":"7.5"}', "worker-0")
     assert error.value.machine == "worker-0"
-    assert error.value.what == f"/var/lib/hardway/journal.jsonl was written by a newer hardway (7.5): {named}"
+    why = "written by a newer hardway (7.5): format 4, and this one reads up to format 3"
+    assert error.value.what == f"/var/lib/hardway/journal.jsonl was {why}"
     assert error.value.hint == "use hardway 7.5, or a newer one; nothing was changed"
+
+
+WHOLE = written(read("\n".join([intent(f"file:/etc/kubernetes/{one}", "etcd", {}) for one in "abc"])), [])
+
+
+def test_a_journal_that_was_written_in_one_piece_is_whole_also_with_what_a_run_appends() -> None:
+    assert read(WHOLE).damage == ""
+    assert read(f"{WHOLE}{intent('file:/d', 'etcd', {})}\n").damage == ""
+    assert read(f'{WHOLE}{{"op":"intent","ke').damage == ""  # cut by a loss of power
+
+
+@pytest.mark.parametrize("count", range(1, len(WHOLE.splitlines())))
+def test_half_a_journal_is_known_to_be_half(count: int) -> None:
+    assert read("\n".join(WHOLE.splitlines()[:count])).damage == "its end is missing"
+
+
+@pytest.mark.parametrize("edit", [("kubernetes/b", "kubernetes/x"), ('"etcd"', '"dns"')])
+def test_a_journal_that_somebody_edited_is_told(edit: tuple[str, str]) -> None:
+    assert "what stands before it is not what hardway wrote" in read(WHOLE.replace(*edit)).damage
+
+
+def test_a_line_that_was_taken_out_is_missed() -> None:
+    lines = WHOLE.splitlines(keepends=True)
+    assert read("".join([*lines[:2], *lines[3:]])).damage
 
 
 def test_a_recorded_journal_of_format_1_loses_nothing() -> None:
     text = (Path(__file__).parent / "recorded/ledger-1.jsonl").read_text()
     before = [json.loads(line) for line in text.splitlines()]
     after = [json.loads(line) for line in journal.rewritten(read(text)).splitlines()]
-    assert after[0].items() >= {"op": "format", "format": 2}.items()
+    assert after[0].items() >= {"op": "format", "format": 3}.items()
+    assert after.pop()["op"] == "sum"
     routes = [record["key"].removeprefix("route:") for record in before if record["op"] == "intent"
               and record["key"].startswith("route:")]  # fmt: skip
     kept = [record for record in before if not record.get("key", "").startswith("route:")]

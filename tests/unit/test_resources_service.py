@@ -8,7 +8,7 @@ import pytest
 from hardway.declare.resources import Absent, Context, Observed, Present, Service, Unknown
 from hardway.declare.resources.service import Running, seconds
 
-UNIT = Service("a.service", inputs=("/u", "/u.d", "/bin/a"), reload_inputs=("/crt",), after_stop="ip link delete x")
+UNIT = Service("a.service", inputs=("/u", "/u.d", "/bin/a"), reload_inputs=("/crt",))
 CONTEXT = Context("m")
 WELL = Running("active", "enabled", 7, 100.0, 120.0, need_reload=False)
 SAID = """\
@@ -90,8 +90,5 @@ def test_a_process_without_a_start_is_stale() -> None:
     assert UNIT.stale(replace(WELL, started=0.0), {"/u": 1.0}) is not None
 
 
-def test_a_reset_stops_first_and_tidies_up_after_that() -> None:
-    entry = UNIT.entry(Absent(), CONTEXT)
-    stop, after = Service.undo("a.service", entry).splitlines()
-    assert stop.startswith("systemctl disable --now --quiet -- a.service")
-    assert after == "ip link delete x"
+def test_a_reset_stops_a_unit_and_disables_it() -> None:
+    assert Service.undo("a.service", {}).startswith("systemctl disable --now --quiet -- a.service")

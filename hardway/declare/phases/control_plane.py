@@ -23,7 +23,7 @@ from hardway.declare.phases.paths import (
     unit_path,
 )
 from hardway.declare.render import merge_flags, render
-from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Resource, Service
+from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Resource, Service, stays_up
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.state import KeyGenerations
@@ -141,7 +141,7 @@ def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:
         f"{component}.service",
         inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),
         group=Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component])),
-        ready=Check(f"{component} runs", f"systemctl is-active {component}.service", limit=60),
+        ready=stays_up(f"{component}.service"),
     )
 
 

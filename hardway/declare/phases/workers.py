@@ -10,7 +10,18 @@ from hardway.declare.network.proxy import direct
 from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_placeholder
 from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBECTL, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
 from hardway.declare.render import merge_toml, merge_yaml, render
-from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Image, Resource, Service
+from hardway.declare.resources import (
+    ApiObjects,
+    Binary,
+    Check,
+    Directory,
+    File,
+    Group,
+    Image,
+    Resource,
+    Service,
+    stays_up,
+)
 from hardway.inventory.model import Machine
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
@@ -113,7 +124,6 @@ def _services(model: Model) -> Iterator[Service | Image]:
         inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network, *proxy),
         group=Group("containerd"),
         ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
-        after_stop=KILL_CONTAINERS,
     )
     yield Image(IMAGES["image/pause"].ref, "image/pause", model.versions["pause"])
     yield Service(
@@ -122,13 +132,12 @@ def _services(model: Model) -> Iterator[Service | Image]:
         inputs=unit_inputs("kubelet", f"{BIN}/kubelet", KUBELET_CONFIG, KUBELET_CONF),
         group=Group("kubelet"),
         ready=Check("the kubelet runs", "systemctl is-active kubelet.service", limit=60),
-        after_stop=REMOVE_PODS,
     )
     yield Service(
         "kube-proxy.service",
         inputs=unit_inputs("kube-proxy", f"{BIN}/kube-proxy", PROXY_CONFIG, PROXY_CONF),
-        ready=Check("kube-proxy runs", "systemctl is-active kube-proxy.service", limit=30),
-        after_stop=REMOVE_RULES,
+        group=Group("kube-proxy"),
+        ready=stays_up("kube-proxy.service"),
     )
 
 

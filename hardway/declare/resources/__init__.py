@@ -8,7 +8,7 @@ from hardway.declare.resources.host import Hostname, Package, User
 from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
 from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
 from hardway.declare.resources.routes import Routes
-from hardway.declare.resources.service import Check, Service
+from hardway.declare.resources.service import Check, Service, stays_up
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
@@ -52,4 +52,5 @@ __all__ = [
     "Unknown",
     "User",
     "WorkspaceFile",
+    "stays_up",
 ]  # fmt: skip

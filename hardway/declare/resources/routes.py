@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any, ClassVar, Self
 
 from hardway.declare.resources.base import (
@@ -105,7 +106,15 @@ class Routes(Resource):
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        return "\n".join(_delete(to) for to in entry.get("routes", ()))
+        return "\n".join(_delete(str(to)) for to in entry.get("routes", ()) if _is_part(str(to)))
+
+
+def _is_part(to: str) -> bool:
+    """Whether it is a network, and not the way to everything."""
+    try:
+        return ip_network(to).prefixlen > 0
+    except ValueError:
+        return False
 
 
 def _table(observed: Observed) -> Table:

@@ -40,6 +40,18 @@ class Check:
     every: float = 0.25
 
 
+def stays_up(unit: str) -> Check:
+    """For units that say nothing themselves: a process that does not understand how it is started ends within a second,
+    and systemd, which starts it again and again, calls it active in between.
+    """
+    pid = f"systemctl show -p MainPID --value {unit}"
+    return Check(
+        f"{unit.removesuffix('.service')} stays up",
+        f'pid=$({pid}); systemctl is-active {unit} && sleep 1 && [ "$pid" = "$({pid})" ] && systemctl is-active {unit}',
+        limit=30,
+    )
+
+
 @dataclass(frozen=True)
 class Running:
     """What `systemctl show` says of a unit. Times are seconds since the epoch, 0 when never."""
@@ -63,8 +75,7 @@ class Service(Resource):
 
     `inputs` are the paths whose change needs a restart (the unit file, its drop-in folder, its
     binary, configuration, certificates it does not read again); `reload_inputs` those that a reload
-    takes up. Members of a `group` that serve are restarted one by one. `ready` must hold after a start. `after_stop` is
-    sh that `reset` runs once the unit is stopped.
+    takes up. Members of a `group` that serve are restarted one by one. `ready` must hold after a start.
     """
 
     kind: ClassVar[str] = "service"
@@ -73,7 +84,6 @@ class Service(Resource):
     reload_inputs: tuple[str, ...] = ()
     group: Group | None = None
     ready: Check | None = None
-    after_stop: str = ""
 
     @property
     def name(self) -> str:
@@ -140,13 +150,12 @@ class Service(Resource):
         return (ManualStep(quote("systemctl", "restart", "--no-block", self.unit)),)
 
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
-        return {"after_stop": self.after_stop}
+        return {}
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
         unit = quote(name)
-        stop = f"systemctl disable --now --quiet -- {unit} 2>/dev/null || systemctl stop -- {unit} 2>/dev/null || true"
-        return "\n".join(filter(None, (stop, entry.get("after_stop", ""))))
+        return f"systemctl disable --now --quiet -- {unit} 2>/dev/null || systemctl stop -- {unit} 2>/dev/null || true"
 
 
 def _read(fields: Mapping[str, str]) -> Observed:
