@@ -5,17 +5,12 @@ that ran it, as the real thing would. A service starts only if all that its unit
 remembers what it read: that is how a test knows what a process runs with.
 """
 
-QUORUM = r"""
-name=$(cat /fake/name)
-quorum() {
-  running=0
-  for one in /fake/cluster/etcd-*; do if [ -e "$one" ]; then running=$((running + 1)); fi; done
-  [ "$running" -gt $(($(cat /fake/cluster/members 2>/dev/null || echo 0) / 2)) ]
-}
-"""
+from fake.etcd import ETCDCTL, MEMBERS, START
 
-SYSTEMCTL = r"""#!/bin/sh
-set -eu
+SYSTEMCTL = (
+    "#!/bin/sh\nset -eu\n"
+    + START
+    + r"""
 stop_now=no type= words=
 for word; do
   case $word in
@@ -51,16 +46,8 @@ start() {
   done
   [ ! -e "/fake/hangs/$1" ] || /usr/bin/sleep 60
   [ ! -e "/fake/broken/$1" ] || { echo "$1: it is broken" >>/fake/journal; exit 1; }
-  name=$(cat /fake/name)
   case $1 in
-  etcd.service)
-    if [ ! -d /var/lib/etcd/member ]; then
-      grep -qs new /run/etcd/first-start.env || { echo "etcd: no data, and not new" >>/fake/journal; exit 1; }
-      grep ^ETCD_INITIAL_CLUSTER= /run/etcd/first-start.env | tr , '\n' | wc -l >/fake/cluster/members
-      mkdir -p /var/lib/etcd/member
-      echo "$name" >>/fake/cluster/initialised
-    fi
-    : >"/fake/cluster/etcd-$name" ;;
+  etcd.service) start_etcd "$unit" || exit 1 ;;
   kube-apiserver.service) : >"/fake/cluster/api-$name" ;;
   containerd.service) mkdir -p /run/containerd; ln -f /fake/socket /run/containerd/containerd.sock ;;
   esac
@@ -71,8 +58,8 @@ read_now() { sha256sum $(inputs "$1") 2>/dev/null >"/fake/read/$1" || true; }
 stop() {
   rm -f "/fake/units/$1"
   case $1 in
-  etcd.service) rm -f "/fake/cluster/etcd-$(cat /fake/name)" ;;
-  kube-apiserver.service) rm -f "/fake/cluster/api-$(cat /fake/name)" ;;
+  etcd.service) rm -f "/fake/cluster/etcd-$name" ;;
+  kube-apiserver.service) rm -f "/fake/cluster/api-$name" ;;
   containerd.service) rm -f /run/containerd/containerd.sock ;;
   esac
 }
@@ -138,6 +125,7 @@ refresh)
 *) echo "systemctl: what is $verb?" >&2; exit 64 ;;
 esac
 """
+)
 
 IP = r"""#!/bin/sh
 case "$*" in
@@ -202,81 +190,9 @@ for word; do :; done
     "sleep": "#!/bin/sh\nexec /usr/bin/sleep 0.02\n",
 }
 
-ETCDCTL = (
-    "#!/bin/sh\n"
-    + QUORUM
-    + r"""
-endpoints= words=
-for word; do
-  case $word in
-  --endpoints=*) endpoints=$(printf %s "${word#*=}" | tr , ' ') ;;
-  -*|json) ;;
-  *) words="$words $word" ;;
-  esac
-done
-# What the cluster's folder knows: a running member is a file, an address a line, and who was made to lead another file.
-running() { [ -e "/fake/cluster/etcd-$1" ]; }
-named() {
-  case $1 in
-  *127.0.0.1*) echo "$name" ;;
-  *) awk -v url="$1" 'index(url, $1) { print $2 }' /fake/cluster/addresses ;;
-  esac
-}
-number() { awk -v name="$1" '$2 == name { print 100 + NR }' /fake/cluster/addresses; }
-leader() {
-  quorum || { echo 0; return; }
-  chosen=$(cat /fake/cluster/leader 2>/dev/null || true)
-  if [ -z "$chosen" ] || ! running "$chosen"; then
-    for one in /fake/cluster/etcd-*; do chosen=${one##*etcd-}; [ -e "/fake/cluster/learner-$chosen" ] || break; done
-    echo "$chosen" >/fake/cluster/leader
-  fi
-  number "$chosen"
-}
-learns() { [ -e "/fake/cluster/learner-$1" ]; }
-status() {
-  one=$(named "$1")
-  [ -n "$one" ] && running "$one" || { echo "dial tcp: connect: connection refused" >&2; exit 1; }
-  led=$(leader)
-  case $json in
-  yes)
-    learner=; errors=
-    ! learns "$one" || learner='"isLearner":true,'
-    [ "$led" != 0 ] || errors='"errors":["etcdserver: no leader"],'
-    printf '[{"Endpoint":"%s","Status":{"header":{"member_id":%s},' "$1" "$(number "$one")"
-    [ "$led" = 0 ] || printf '"leader":%s,' "$led"
-    printf '%s%s"raftTerm":2}}]\n' "$learner" "$errors" ;;
-  no)
-    leads=false learner=false
-    [ "$led" != "$(number "$one")" ] || leads=true
-    ! learns "$one" || learner=true
-    printf '%s, %x, 3.6.14, 3.6.0, 1 kB, 1 kB, 1%%, 2 GB, %s, %s, 2, 9, 9, , , false\n' \
-      "$1" "$(number "$one")" $leads $learner ;;
-  esac
-}
-json=no
-case " $* " in *' json '*) json=yes ;; esac
-case $words in
-" endpoint status") for endpoint in $endpoints; do status "$endpoint"; done ;;
-" endpoint health")
-  [ ! -e /fake/cluster/alarm ] || { echo "unhealthy: Active Alarm(s): NOSPACE"; exit 1; }
-  running "$name" && quorum && ! learns "$name" || { echo "unhealthy: no leader"; exit 1; }
-  echo is healthy ;;
-" move-leader "*)
-  id=$(printf '%d' "0x${words##* }")
-  awk -v id="$id" '100 + NR == id { print $2 }' /fake/cluster/addresses >/fake/cluster/leader
-  echo "Leadership transferred" ;;
-" get "*)
-  ! learns "$name" || { echo "etcdserver: rpc not supported for learner"; exit 1; }
-  running "$name" && quorum || { echo "context deadline exceeded"; exit 1; } ;;
-" member list") ;;
-*) echo "etcdctl: what is$words?" >&2; exit 64 ;;
-esac
-"""
-)
-
 KUBECTL = (
     "#!/bin/sh\n"
-    + QUORUM
+    + MEMBERS
     + r"""
 kubeconfig= server= verb= dry=no file=-
 while [ $# -gt 0 ]; do
