@@ -105,6 +105,14 @@ class CommandFailed(MachineError):
     """A command on a machine returned a status that was not 0."""
 
 
+class OutputTooLarge(MachineError):
+    """A machine wrote more than any command of ours has to say; it was not read to its end."""
+
+
+class ProtocolError(MachineError):
+    """What a machine answered is not in the form in which it was asked for."""
+
+
 class NotSettled(MachineError):
     """What was started did not become ready within its time limit; `said` says what was missing."""
 

@@ -13,8 +13,8 @@ from hardway.probe.script import Answers, Question
 
 LIMIT = 4
 """Seconds for each question; etcdctl itself gives up after three."""
-API_MOST = 64 * 1024 * 1024
-"""Bytes; a Node has some ten thousand."""
+API_MOST = 48 * 1024 * 1024
+"""Bytes; a Node has some ten thousand. Less than what a command may write at all, so that the answer is the one cut."""
 HEALTHY_CONDITIONS = {"Ready": "True"}
 """Of a Node; every other condition should be False."""
 

@@ -11,7 +11,7 @@ import paramiko
 from hardway.errors import CommandFailed, NotSettled
 from hardway.remote.authentication import Secrets
 from hardway.remote.connection import Dialer, forward, new_dialer
-from hardway.remote.model import LOCK_PATH, AskSecret, ConnectionLost, Result, Target, checked, last_lines
+from hardway.remote.model import LOCK_PATH, AskSecret, ConnectionLost, Result, Target, bounded, checked, last_lines
 from hardway.remote.shell import RootShell, loop_command, new_mark
 from hardway.remote.sudo import RootStarter, Started
 
@@ -134,6 +134,7 @@ class Machine:
             if came is not None:
                 out.extend(came[0])
                 err.extend(came[1])
+                bounded(self.name, what, out, err)
             return came is not None
 
         # where the command ends before it has read everything, its status says why; only the pipe's own

@@ -5,7 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hardway.errors import CommandFailed, Unreachable
+from hardway.errors import CommandFailed, OutputTooLarge, Unreachable
 
 AskSecret = Callable[[str], str] | None
 """Asks the operator for a secret by this prompt; an empty answer, or None here, means that none is given."""
@@ -14,6 +14,11 @@ LOCK_PATH = "/run/hardway.lock"
 """In /run and not in /run/lock, which every user may write: nobody else can open this file."""
 
 LAST_LINES = 10
+LAST_BYTES = 8000
+
+MOST_OUTPUT = 64 << 20
+"""Bytes of each stream of a command. The largest honest answers are the Nodes of an API (20 MB where there are 1000)
+and a machine's journal (some MB)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class MachineIO(Protocol):
         """Run a script with `sh -eu`, standard input empty; nothing of it runs before all of it arrived.
 
         `timeout` is in seconds, `what` names the step in errors. Raises CommandFailed (only with
-        `check`), NotSettled past the time limit (the script is killed), ConnectionLost.
+        `check`), NotSettled past the time limit (the script is killed), OutputTooLarge, ProtocolError,
+        ConnectionLost.
         """
         ...
 
@@ -113,7 +119,20 @@ def run_with_retry(machine: MachineIO, script: str, *, timeout: float, what: str
 
 def last_lines(output: bytes, count: int = LAST_LINES) -> str:
     """The end of an output, for an error."""
-    return "\n".join(output.decode(errors="replace").rstrip().splitlines()[-count:])
+    return "\n".join(output[-LAST_BYTES:].decode(errors="replace").rstrip().splitlines()[-count:])
+
+
+def bounded(machine: str, what: str, *streams: bytes | bytearray) -> None:
+    """Raises OutputTooLarge where one of the streams is longer than MOST_OUTPUT; who reads it must then hang up."""
+    for stream in streams:
+        if len(stream) > MOST_OUTPUT:
+            raise OutputTooLarge(
+                f"{what}: more than {MOST_OUTPUT >> 20} MiB of output",
+                machine=machine,
+                tried=what,
+                said=last_lines(bytes(stream[-LAST_BYTES:])) or None,
+                hint="it was ended; look at what prints that much there, then run the same command again",
+            )
 
 
 def checked(machine: str, what: str, result: Result) -> Result:

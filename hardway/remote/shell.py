@@ -5,13 +5,14 @@ what each script writes on both of its outputs, so what a login script or a chil
 prints in between is not taken for an answer.
 """
 
+import re
 import secrets
 import threading
 import time
 from typing import Protocol
 
-from hardway.errors import Locked, MachineError, NotSettled
-from hardway.remote.model import ConnectionLost, Result, last_lines
+from hardway.errors import Locked, MachineError, NotSettled, OutputTooLarge, ProtocolError
+from hardway.remote.model import ConnectionLost, Result, bounded, last_lines
 
 GRACE = 15.0
 """Seconds past a script's own limit after which a silent connection counts as lost."""
@@ -131,7 +132,11 @@ class RootShell:
             started = time.monotonic()
             try:
                 self._pipe.send(f"{verb} {mark} {len(payload)} {limit:g}\n".encode() + payload)
-                self._collect(out, err, started + limit + GRACE)
+                self._collect(out, err, started + limit + GRACE, what)
+            except (OutputTooLarge, ProtocolError):
+                # What is still to come would be taken for the next answer. The script ends when it writes to nobody.
+                self.close()
+                raise
             except OSError as error:
                 self.close()
                 raise ConnectionLost(
@@ -144,7 +149,7 @@ class RootShell:
             seconds = time.monotonic() - started
         return Result(out.code or 0, bytes(out.content), bytes(err.content), seconds)
 
-    def _collect(self, out: "_Frame", err: "_Frame", deadline: float) -> None:
+    def _collect(self, out: "_Frame", err: "_Frame", deadline: float, what: str) -> None:
         while out.code is None or err.code is None:
             left = deadline - time.monotonic()
             if left <= 0:
@@ -152,12 +157,25 @@ class RootShell:
             came = self._pipe.receive(left)
             if came is None:
                 raise OSError("it was closed by the other end")
-            out.feed(came[0])
-            err.feed(came[1])
+            try:
+                out.feed(came[0])
+                err.feed(came[1])
+            except ValueError as error:
+                raise ProtocolError(
+                    f"{what}: the answer does not end as hardway's own shell ends it",
+                    machine=self._machine,
+                    tried=what,
+                    said=str(error),
+                    hint="something else writes into the connection there; nothing it said was used",
+                ) from error
+            bounded(self._machine, what, out.content, err.content)
 
 
 class _Frame:
-    """What is between two marks on one stream; `code` is known once the second one is there."""
+    """What is between two marks on one stream; `code` is known once the second one is there.
+
+    Raises ValueError where no exit status is behind the second mark.
+    """
 
     def __init__(self, mark: bytes) -> None:
         self._mark = mark
@@ -174,6 +192,7 @@ class _Frame:
             begin = self._mark + b"\n"
             at = self.content.find(begin)
             if at < 0:
+                del self.content[: -len(begin)]  # what a child of an earlier script prints belongs to nobody
                 return
             del self.content[: at + len(begin)]
             self._started = True
@@ -181,5 +200,8 @@ class _Frame:
         end = self.content.find(b"\n", at) if at >= 0 else -1
         self._searched = len(self.content) if at < 0 else at
         if end >= 0:
-            self.code = int(self.content[at + len(self._mark) : end])
+            status = bytes(self.content[at + len(self._mark) : end])
+            if not re.fullmatch(rb" \d{1,3}", status):
+                raise ValueError(last_lines(status[:80], 1))
+            self.code = int(status)
             del self.content[at:]

@@ -14,12 +14,15 @@ from typing import Literal
 
 import paramiko
 
-from hardway.errors import SudoRefused
+from hardway.errors import OutputTooLarge, SudoRefused
 from hardway.remote.model import ConnectionLost, last_lines
 from hardway.remote.shell import new_mark
 
 Become = Literal["sudo", "none"] | None
 START_SECONDS = 30.0
+AT_ONCE = 1 << 20
+MOST_BEFORE_ROOT = 1 << 20
+"""Bytes that login scripts and sudo may write before the root shell is there."""
 
 _PLAIN = 'exec "$@"'
 _SUDO = """LC_ALL=C
@@ -59,15 +62,16 @@ class ChannelPipe:
         # Paramiko takes its sign back when one stream was read, also where it was just given for the other.
         if not self._channel.recv_ready() and not self._channel.recv_stderr_ready():
             self._poll.poll(max(0, seconds) * 1000)
-        out, err = bytearray(), bytearray()
+        out = err = b""
         with _broken_is_os_error():
-            while self._channel.recv_ready():
-                out += self._channel.recv(1 << 20)
-            while self._channel.recv_stderr_ready():
-                err += self._channel.recv_stderr(1 << 20)
+            # Once each: who writes faster than this reads would keep it here for ever.
+            if self._channel.recv_ready():
+                out = self._channel.recv(AT_ONCE)
+            if self._channel.recv_stderr_ready():
+                err = self._channel.recv_stderr(AT_ONCE)
         if not out and not err and (self._channel.eof_received or self._channel.closed):
             return None
-        return bytes(out), bytes(err)
+        return out, err
 
     def end_of_input(self) -> None:
         with _broken_is_os_error():
@@ -107,7 +111,7 @@ class RootStarter:
     def start(self, argv: Sequence[str], hello: str) -> Started:
         """Start a command that writes `hello` on standard error as its first act.
 
-        Raises SudoRefused, ConnectionLost.
+        Raises SudoRefused, OutputTooLarge, ConnectionLost.
         """
         if not self._needs_password:
             wrapper = {"sudo": _WITHOUT_PASSWORD, "none": _PLAIN, None: _AUTO}[self._become]
@@ -150,6 +154,14 @@ class RootStarter:
                 pipe.close()
                 raise self._lost(f"no root shell within {START_SECONDS:g} s: {last_lines(err)}")
             out, err = out + came[0], err + came[1]
+            if len(out) + len(err) > MOST_BEFORE_ROOT:
+                pipe.close()
+                raise OutputTooLarge(
+                    f"more than {MOST_BEFORE_ROOT >> 20} MiB of output before there was a root shell",
+                    machine=self._machine,
+                    said=last_lines(err or out) or None,
+                    hint=f"look at what the login scripts of {self._user} and sudo print there",
+                )
             before, found, after = err.partition(hello.encode())
             if found:
                 return Started(pipe, out, after), ""

@@ -40,6 +40,8 @@ class ProcessPipe:
         self._open = set(self._outputs)
 
     def send(self, data: bytes) -> None:
+        if self._input.closed:
+            raise OSError("it was closed here")
         rest = memoryview(data)
         while rest:
             rest = rest[self._input.write(rest) :]

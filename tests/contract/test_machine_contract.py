@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from local_machine import LocalMachine
 
-from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled
-from hardway.remote import ConnectionLost, MachineIO, run_with_retry
+from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled, OutputTooLarge
+from hardway.remote import ConnectionLost, MachineIO, model, run_with_retry
 
 pytestmark = pytest.mark.contract
 NewMachine = Callable[[], MachineIO]
@@ -84,6 +84,26 @@ def test_a_here_document_of_a_megabyte(machine: MachineIO) -> None:
 def test_twenty_megabytes_of_output_on_both_streams(machine: MachineIO) -> None:
     code, out, err = run(machine, "head -c 10485760 /dev/zero >&2; head -c 10485760 /dev/zero")
     assert (code, len(out), len(err)) == (0, 10485760, 10485760)
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_output_without_an_end_is_ended(
+    machine: MachineIO, scratch: str, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(model, "MOST_OUTPUT", 4 << 20)
+    with pytest.raises(OutputTooLarge) as caught:
+        machine.run(f"echo $$ >{scratch}/pid; yes hello >&{stream}", timeout=30, what="read the journal")
+    error = caught.value
+    assert (error.machine, error.what) == ("m1", "read the journal: more than 4 MiB of output")
+    assert (error.said or "").splitlines()[-3:-1] == ["hello", "hello"]
+    # The connection is no good any more; the next script gets a new one, and the old one's is gone by then.
+    ended = f'until [ ! -d "/proc/$(cat {scratch}/pid)" ]; do sleep 0.1; done; echo ended'
+    assert run_with_retry(machine, ended, timeout=20, what="look").stdout == b"ended\n"
+
+
+def test_as_much_output_as_there_may_be_is_an_answer(machine: MachineIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "MOST_OUTPUT", (4 << 20) + 100)  # and the mark behind it
+    assert len(run(machine, "head -c 4194304 /dev/zero")[1]) == 4 << 20
 
 
 def test_what_a_left_over_child_prints_belongs_to_nobody(machine: MachineIO, scratch: str) -> None:

@@ -11,8 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import Asked, Connect, Sshd, certify, free_port, new_key, start_sshd
 
-from hardway.errors import AuthenticationFailed, CommandFailed, HostKeyError, SudoRefused, Unreachable
-from hardway.remote import Fleet, Machine
+from hardway.errors import (
+    AuthenticationFailed,
+    CommandFailed,
+    HostKeyError,
+    OutputTooLarge,
+    SudoRefused,
+    Unreachable,
+)
+from hardway.remote import Fleet, Machine, model
 
 pytestmark = pytest.mark.contract
 
@@ -486,3 +493,19 @@ def test_a_computer_without_linuxs_socket_options_connects_too(
     monkeypatch.delattr(socket, "TCP_QUICKACK")
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     assert whoami(connect()) == "root"
+
+
+# a machine that never stops talking
+
+
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_a_command_that_takes_data_and_never_stops_talking_is_ended(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, stream: str
+) -> None:
+    monkeypatch.setattr(model, "MOST_OUTPUT", 4 << 20)
+    machine = connect()
+    with pytest.raises(OutputTooLarge) as caught:
+        machine.stream([b"data"], f"cat >/dev/null; yes >&{stream}", what="unpack")
+    assert (caught.value.machine, caught.value.what) == ("m1", "unpack: more than 4 MiB of output")
+    # The connection itself still serves.
+    assert whoami(machine) == "root"
