@@ -25,9 +25,11 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("HARDWAY_DEBUG"):
             raise
-        print(
+        from hardway.console.printing import print_text
+
+        print_text(
             f"hardway met something it does not know: {type(error).__name__}: {error}\n"
             "  next:  run it again with HARDWAY_DEBUG=1 and report what it prints",
-            file=sys.stderr,
+            stream=sys.stderr,
         )
         sys.exit(FAILED)

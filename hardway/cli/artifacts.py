@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +22,7 @@ from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.running import resolver, shown
 from hardway.cli.site import inventory
+from hardway.console.printing import print_json, print_text
 from hardway.console.tables import table
 from hardway.debian import SUITES
 from hardway.declare.phases.base import Model
@@ -51,14 +51,14 @@ def _table(
     needs = wanted.all_needs([one for one in ARCHES if arch in (None, one)])
     rows = rows_of(needs, source=wanted.source, store=wanted.store, lock=wanted.lock)
     if options.output == "json":
-        print(json.dumps([asdict(stock(one)) for one in rows], indent=1))
+        print_json([asdict(stock(one)) for one in rows])
         return
     lines = [
         (r.need.name, r.need.version, r.need.arch, r.source or wanted.source, r.digest[:8] or "-",
          f"{r.size / 2**20:.0f} MB" if r.size else "-", r.state)
         for r in rows
     ]  # fmt: skip
-    print(table(("NAME", "VERSION", "ARCH", "SOURCE", "SHA256", "SIZE", "STATE"), lines))
+    print_text(table(("NAME", "VERSION", "ARCH", "SOURCE", "SHA256", "SIZE", "STATE"), lines))
 
 
 @app.command("get")
@@ -77,7 +77,7 @@ def _get(
         if options.output == "json":
             events(Note(told))
     if options.output == "text":
-        print(told)
+        print_text(told)
 
 
 @app.command("bundle")
@@ -121,7 +121,7 @@ def _bundle(
             for line in told:
                 events(Note(line))
     if options.output == "text":
-        print("\n".join(told))
+        print_text("\n".join(told))
 
 
 @app.command("lock")
@@ -144,7 +144,7 @@ def _lock(
         if options.output == "json":
             events(Note(told))
     if options.output == "text":
-        print(told)
+        print_text(told)
 
 
 def _arches(given: str | None) -> list[Arch]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import typer
@@ -11,6 +10,7 @@ from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
 from hardway.cli.power import switched_off
+from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
 from hardway.doctor.doctor import diagnosed
@@ -31,9 +31,9 @@ def doctor(options: Options) -> None:
         told = found.to_json()
         for cause in told["causes"]:
             cause["fix"] = [typed(command, options.given) for command in cause["fix"]]
-        print(json.dumps(told, indent=1))
+        print_json(told)
     else:
-        print("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=options.given)))
+        print_text("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=options.given)))
     if not found.looked:
         sys.exit(FAILED)
     sys.exit(DIFFERS if found.found else OK)

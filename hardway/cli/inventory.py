@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from dataclasses import asdict
@@ -14,6 +13,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.site import inventory, site
+from hardway.console.printing import print_json, print_text
 from hardway.console.words import counted
 from hardway.errors import UsageError
 from hardway.inventory.find import DEFAULT
@@ -33,13 +33,13 @@ def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
     cluster = inventory(options)
     if options.output == "json":
-        print(json.dumps(asdict(checked(cluster)), indent=1))
+        print_json(asdict(checked(cluster)))
         return
     roles = f"{counted(len(cluster.controllers), 'controller')}, {counted(len(cluster.workers), 'worker')}"
     machines = counted(len(cluster.machines), "machine")
-    print(f"{cluster.path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
+    print_text(f"{cluster.path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
     if named := sum(machine.address is None for machine in cluster.machines):
-        print(f"{counted(named, 'address', 'addresses')} to come from DNS: hardway inventory show looks them up")
+        print_text(f"{counted(named, 'address', 'addresses')} to come from DNS: hardway inventory show looks them up")
 
 
 @app.command()
@@ -48,9 +48,9 @@ def show(options: Options) -> None:
     """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
     found = shown(site(options, lab_must_run=False).cluster)
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
-        print("\n".join(shown_lines(found, origins=options.verbose > 0)))
+        print_text("\n".join(shown_lines(found, origins=options.verbose > 0)))
 
 
 @app.command()
@@ -75,7 +75,10 @@ def new(
         # Complete ones come from a clone, where they are called otherwise.
         text = re.sub(r"\binventories/[a-z-]+\.yaml\b", str(file), text)
     if file is None:
-        print(json.dumps(asdict(Started(None, text))) if options.output == "json" else text.rstrip("\n"))
+        if options.output == "json":
+            print_json(asdict(Started(None, text)), indent=None)
+        else:
+            print_text(text.rstrip("\n"))
         return
     try:
         with file.open("x", encoding="utf-8") as out:
@@ -85,9 +88,9 @@ def new(
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}", hint="give another name") from error
     if options.output == "json":
-        print(json.dumps(asdict(Started(str(file), text))))
+        print_json(asdict(Started(str(file), text)), indent=None)
     else:
-        print(f"Written: {file}. Look through it, then: hardway inventory check{_named(file)}")
+        print_text(f"Written: {file}. Look through it, then: hardway inventory check{_named(file)}")
     load(file)
 
 
@@ -99,4 +102,4 @@ def _named(file: Path) -> str:
 @flags(*opt.EVERY)
 def schema(options: Options) -> None:
     """The JSON Schema of an inventory, for editors that complete and check while one types."""
-    print(json.dumps(json_schema(), indent=2))
+    print_json(json_schema(), indent=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -18,6 +17,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.reach import split_flags
 from hardway.cli.running import shown
 from hardway.cli.site import site
+from hardway.console.printing import print_json, print_text
 from hardway.console.tables import table
 from hardway.console.words import counted
 from hardway.doctor.page import faults_page
@@ -91,7 +91,7 @@ def up(
         if options.output == "json":
             events(Note(told))
     if options.output == "text":
-        print(told)
+        print_text(told)
 
 
 @app.command()
@@ -105,7 +105,7 @@ def down(options: Options) -> None:
     # The machines' disks are gone, and with them the cluster; its keys may serve the next one.
     Workspace(lab.workspace).forget_state()
     if options.output == "text":
-        print(f"The lab {lab.cluster} is gone; its workspace stays in {lab.workspace}")
+        print_text(f"The lab {lab.cluster} is gone; its workspace stays in {lab.workspace}")
 
 
 @app.command()
@@ -114,12 +114,12 @@ def status(options: Options) -> None:
     """Which machines run."""
     found = look(lab_of(options.inventory, options.workspace))
     if options.output == "json":
-        print(json.dumps([asdict(one) for one in found], indent=1))
+        print_json([asdict(one) for one in found])
         return
     rows = [
         (one.name, str(one.address), one.state, str(one.pid or "-"), "answers" if one.ssh else "-") for one in found
     ]
-    print(table(("MACHINE", "ADDRESS", "STATE", "PID", "SSH"), rows))
+    print_text(table(("MACHINE", "ADDRESS", "STATE", "PID", "SSH"), rows))
 
 
 @app.command("power-off")
@@ -159,10 +159,10 @@ def break_(
     if sum((name is not None, listed, any_one)) != 1:
         raise UsageError("name a fault, or use --random or --list", hint="hardway lab break --list")
     if listed and options.output == "json":
-        print(json.dumps([asdict(FaultSummary(one.name, one.role, one.summary)) for one in FAULTS], indent=1))
+        print_json([asdict(FaultSummary(one.name, one.role, one.summary)) for one in FAULTS])
         return
     if listed:
-        print("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
+        print_text("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
         return
     named = fault(name) if name else None
     here = site(options)
@@ -176,7 +176,7 @@ def break_(
     if options.output == "json":
         _noted(options, told)
     else:
-        print(f"{told}\nFind it:  hardway doctor")
+        print_text(f"{told}\nFind it:  hardway doctor")
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

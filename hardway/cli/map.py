@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +12,7 @@ from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
+from hardway.console.printing import print_json, print_text
 from hardway.engine.plan import declared
 from hardway.errors import UsageError
 from hardway.map import Map, coloured, drawn
@@ -48,11 +48,11 @@ def map_(
         except OSError as error:
             raise UsageError(f"{file} cannot be written: {error.strerror}", hint="give another file") from error
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     elif file is None:
-        print(map_svg(found, seen=seen), end="")
+        print_text(map_svg(found, seen=seen), end="")
     else:
-        print(f"{found.cluster}: {len(found.connections)} connections of {len(_numbers(found))} kinds in {file}")
+        print_text(f"{found.cluster}: {len(found.connections)} connections of {len(_numbers(found))} kinds in {file}")
 
 
 def _numbers(found: Map) -> set[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
+from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
 from hardway.preview.page import command, plan_page
@@ -25,9 +25,9 @@ def plan(options: Options, phases: opt.Chapters = None) -> None:
         _, found = observed(look, adopt=options.adopt)
     if options.output == "json":
         does = typed(command(found), options.given) if command(found) else ""
-        print(json.dumps({**found.to_json(), "command": does}, indent=1))
+        print_json({**found.to_json(), "command": does})
     else:
         width, verbose = page_width(), options.verbose > 0
         page = plan_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
-        print("\n".join(page))
+        print_text("\n".join(page))
     sys.exit(found.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
 from typing import Annotated, Literal
@@ -15,6 +14,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.power import hinting
 from hardway.cli.running import access, resolver, shown
 from hardway.cli.site import Site, site
+from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.console.words import counted
 from hardway.declare.declaration import declare
@@ -58,20 +58,20 @@ def preflight(
         return
     for finding in findings:
         if finding.level == "warning":
-            print("\n".join(finding_lines(finding, page_width())))
+            print_text("\n".join(finding_lines(finding, page_width())))
     refuse(findings)
-    print(f"{counted(len(here.chosen), 'machine')}: nothing blocks hardway init.")
+    print_text(f"{counted(len(here.chosen), 'machine')}: nothing blocks hardway init.")
 
 
 def _ports(options: Options, form: PortsForm) -> None:
     here = site(options, lab_must_run=False)
     if options.output == "json":
         names = {machine.name for machine in here.chosen}
-        print(json.dumps([asdict(one) for one in flows(here.cluster) if one.machine in names], indent=1))
+        print_json([asdict(one) for one in flows(here.cluster) if one.machine in names])
     elif form == "table":
-        print("\n".join(ports_page(here.cluster, here.chosen, page_width())))
+        print_text("\n".join(ports_page(here.cluster, here.chosen, page_width())))
     else:
-        print("\n".join(commands_page(here.cluster, here.chosen, form)))
+        print_text("\n".join(commands_page(here.cluster, here.chosen, form)))
 
 
 def look(options: Options) -> tuple[Site, list[Finding]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
+from hardway.console.printing import print_json, print_text
 from hardway.console.words import counted
 from hardway.engine.plan import declared
 from hardway.preview.tree import listed, tree, write_tree
@@ -32,9 +32,12 @@ def render(
     artifacts = tree(declaration, here.workspace.values(), with_secrets=with_secrets)
     write_tree(folder, artifacts)
     if options.output == "json":
-        print(json.dumps(asdict(listed(folder, artifacts)), indent=1))
+        print_json(asdict(listed(folder, artifacts)))
         return
     waiting = sum(bool(one.unknown) for one in artifacts)
-    print(f"{counted(len(artifacts), 'artifact')} of {counted(len(here.cluster.machines), 'machine')} in {folder}/")
+    count, machines = counted(len(artifacts), "artifact"), counted(len(here.cluster.machines), "machine")
+    print_text(f"{count} of {machines} in {folder}/")
     if waiting:
-        print(f"{waiting} of them have placeholders ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them")
+        print_text(
+            f"{waiting} of them have placeholders ⟦…⟧ for what is secret or not known yet; {folder}/INDEX lists them"
+        )

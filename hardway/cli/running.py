@@ -18,6 +18,7 @@ from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unloc
 from hardway.cli.power import hint, hinting
 from hardway.cli.site import Site, site
 from hardway.console import console, hold, run_log, tee
+from hardway.console.printing import ask
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
 from hardway.declare.phases import PHASE_NAMES
@@ -95,8 +96,7 @@ def _asker(options: Options, events: Sink) -> Callable[[str], bool] | None:
 def confirm(question: str, events: Sink = discard) -> bool:
     """Asks a person at the terminal; the live table is out of the way meanwhile."""
     with hold(events):
-        print(f"{question} [y/N] ", end="", flush=True)
-        return sys.stdin.readline().strip().lower() in ("y", "yes")
+        return ask(f"{question} [y/N]").lower() in ("y", "yes")
 
 
 @contextlib.contextmanager
@@ -195,14 +195,14 @@ def _asks(options: Options, session: Session, names: Sequence[str], wanted: Reso
     if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None
 
-    def ask(plan: Plan) -> bool:
+    def agrees(plan: Plan) -> bool:
         shown_plan = preview(session, plan, names, wanted.lock.entries())
         width, verbose = page_width(), options.verbose > 0
         lines = plan_page(shown_plan, seconds=0, width=width, verbose=verbose, following=False)
         question = "Make these changes to the running cluster?"
         return confirm("\n".join([*lines, "", counts(shown_plan), question]), session.events)
 
-    return ask
+    return agrees
 
 
 def span(first: str | None, last: str | None) -> tuple[str, ...]:

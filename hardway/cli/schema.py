@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
+from hardway.console.printing import print_json, print_text
 from hardway.errors import UsageError
 from hardway.schemas import names
 from hardway.schemas import schema as read
@@ -33,10 +33,10 @@ def schema(
     if name is None:
         titles = {one: read(one)["title"] for one in names()}
         if options.output == "json":
-            print(json.dumps(titles, indent=1))
+            print_json(titles)
         else:
-            print("\n".join(f"{one:<16}  {title}" for one, title in titles.items()))
+            print_text("\n".join(f"{one:<16}  {title}" for one, title in titles.items()))
         return
     if name not in names():
         raise UsageError(f"there is no schema {name!r}", hint=f"one of: {', '.join(names())}")
-    print(json.dumps(read(name), indent=1))
+    print_json(read(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
+from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.errors import FAILED, OK
 from hardway.status.page import status_page
@@ -26,7 +26,7 @@ def status(options: Options) -> None:
         survey, plan = observed(look)
         found = ask(look.session, survey, plan)
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
-        print("\n".join(status_page(found, seconds=look.seconds, width=page_width())))
+        print_text("\n".join(status_page(found, seconds=look.seconds, width=page_width())))
     sys.exit(OK if found.well else FAILED)

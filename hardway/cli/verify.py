@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 import time
@@ -17,6 +16,7 @@ from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
 from hardway.cli.running import span
 from hardway.cli.site import site
+from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.errors import DIFFERS, FAILED, OK, UsageError
 from hardway.verify.agreement import Agreement, judge, offline
@@ -54,11 +54,11 @@ def verify(
         survey, plan = observed(look)
         found = verified(look.session, survey, plan)
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         width, verbose = page_width(), options.verbose > 0
         page = verify_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
-        print("\n".join(page))
+        print_text("\n".join(page))
     sys.exit(found.exit_code)
 
 
@@ -97,9 +97,9 @@ def _by_hand(options: Options, folder: Path | None, *, offline: bool) -> NoRetur
 
 def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -> NoReturn:
     if options.output == "json":
-        print(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     else:
         width, verbose = page_width(), options.verbose > 0
         page = rules_page(found, seconds=seconds, width=width, verbose=verbose, inventory=options.given, again=again)
-        print("\n".join(page))
+        print_text("\n".join(page))
     sys.exit(FAILED if found.unobserved else DIFFERS if found.errors else OK)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from hardway.console import jsonl
-from hardway.console.words import clean, counted, machines
+from hardway.console.visible import visible
+from hardway.console.words import counted, machines
 from hardway.console.writer import Writer
 from hardway.errors import HardwayError, InventoryError
 from hardway.events import Failed
@@ -29,7 +30,7 @@ def error(failure: HardwayError, stream: TextIO, width: int | None = None) -> No
     colour = stream.isatty() and "NO_COLOR" not in os.environ
     columns = width or (shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80)
     writer = Writer(stream, keep_colours=colour)
-    for row in map(clean, _lines(failure, max(columns, 40))):
+    for row in map(visible, _lines(failure, max(columns, 40))):
         writer.line(_coloured(row) if colour else row)
 
 
@@ -39,14 +40,15 @@ def json_error(failure: HardwayError, stream: TextIO) -> None:
 
 
 def as_event(failure: HardwayError) -> Failed:
-    """The error as a value, without what a terminal would obey."""
-    said = {name: clean(text) if (text := getattr(failure, name)) else text for name in ("tried", "said", "hint")}
+    """The error as a value."""
     parts = getattr(failure, "errors", None) or {}
     return Failed(
         type(failure).__name__,
-        clean(failure.what),
+        failure.what,
         failure.machine,
-        **said,
+        failure.tried,
+        failure.said,
+        failure.hint,
         code=failure.exit_code,
         problems=failure.problems if isinstance(failure, InventoryError) else (),
         machines=tuple(as_event(part) for part in parts.values()),

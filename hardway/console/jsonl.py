@@ -14,11 +14,16 @@ INTERVAL = 0.5
 """Seconds between two reports of the same transfer."""
 
 
+def document(value: object, *, indent: int | None = None, default: Callable[[object], object] | None = None) -> str:
+    """JSON that a terminal shows as it is: all ASCII, and DEL escaped, too."""
+    return json.dumps(value, indent=indent, default=default).replace("\x7f", "\\u007f")
+
+
 def line(event: Event, when: datetime, *, scripts: bool = False) -> str:
     """`{"event": "Changed", "at": "2026-11-21T10:04:11.250Z", …}`; the text of a script only if `scripts`."""
     told = {"event": type(event).__name__, "at": moment(when)}
     told |= {one.name: getattr(event, one.name) for one in fields(event) if one.name != "script" or scripts}
-    return json.dumps(told, default=_plain)
+    return document(told, default=_plain)
 
 
 def _plain(value: object) -> object:

@@ -7,8 +7,9 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from datetime import datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.live import Live as RichLive
@@ -19,7 +20,7 @@ from hardway.console.drawing import draw
 from hardway.console.failure import machines_of
 from hardway.console.lines import STEP_WIDTH, spoken
 from hardway.console.tally import Summary, Tally
-from hardway.console.words import clean
+from hardway.console.visible import visible
 from hardway.events import ArtifactProgress, Event, Note, Proved, RunFinished, RunStarted
 
 REFRESHES = 4
@@ -50,12 +51,13 @@ class Live:
         if self._closed:
             return  # after an interrupt, threads may still talk
         now = self._ticks()
+        event = _visible(event)
         with self._lock:
             self._board.take(event, now)
             self._tally.take(event)
         # Not under the lock: rich has one of its own, and draws, which needs ours.
         for line in spoken(event, self._verbose, datetime.now()):
-            for number, piece in enumerate(_wrapped(clean(line), self._console.width)):
+            for number, piece in enumerate(_wrapped(line, self._console.width)):
                 self._console.print(_styled(event, piece) if number == 0 else Text(piece), soft_wrap=True)
         if isinstance(event, RunStarted | ArtifactProgress) and self._board_has_something():
             self._show()
@@ -127,6 +129,18 @@ class Live:
             self._console.print()
         else:
             self._hide(keep=False)
+
+
+def _visible(event: Event) -> Event:
+    """The event with all its texts harmless: rich hands on to the terminal what is in them."""
+    texts: dict[str, Any] = {}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, str):
+            texts[field.name] = visible(value)
+        elif isinstance(value, tuple):
+            texts[field.name] = tuple(visible(one) if isinstance(one, str) else one for one in value)
+    return replace(event, **texts)
 
 
 def _wrapped(line: str, width: int) -> list[str]:

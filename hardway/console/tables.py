@@ -7,7 +7,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 
-from hardway.console.words import clean
+from hardway.console.visible import visible
 
 _GAP = 2
 _LEAST = 8
@@ -32,7 +32,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None 
 
 
 def _one_line(cell: str) -> str:
-    return clean(cell).replace("\n", " ")
+    return visible(cell).replace("\n", " ")
 
 
 def _is_numeric(column: Sequence[str]) -> bool:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from hardway.console import jsonl
+from hardway.console.visible import visible
 from hardway.console.writer import Writer
 from hardway.events import Asked, Event, Told, Walked
 
@@ -41,7 +42,7 @@ class Talk:
         if self._output == "json":
             self._event(Asked(phase, question, answers))
         elif self._is_terminal:
-            self._out.write(f"{question} > ")
+            self._out.write(visible(f"{question} > "))
             self._out.flush()
         line = self._answers.readline()
         said = line.strip() if line else None

@@ -9,9 +9,6 @@ from collections.abc import Iterable, Sequence
 
 from hardway.events import Changed
 
-# What a terminal obeys rather than shows: journals of machines may hold anything.
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
 _PAST = {
     "create": "created",
     "update": "updated",
@@ -30,11 +27,6 @@ _KINDS = {
 }
 _NAMED = 3
 """Services up to this many are named, more are counted."""
-
-
-def clean(text: str) -> str:
-    """The text without escape sequences and control characters, except newline and tab."""
-    return _CONTROL.sub("", text.replace("\r\n", "\n"))
 
 
 def wrapped(head: str, text: str, width: int, indent: str | None = None) -> list[str]:

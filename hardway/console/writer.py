@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TextIO
 
-from hardway.console.words import clean
+from hardway.console.visible import visible
 
 
 class Writer:
@@ -16,14 +16,14 @@ class Writer:
     """
 
     def __init__(self, stream: TextIO, *, keep_colours: bool = False) -> None:
-        self._stream, self._clean = stream, str if keep_colours else clean
+        self._stream, self._visible = stream, str if keep_colours else visible
         self._lock = threading.Lock()
         self._gone = False
 
     def line(self, text: str = "") -> None:
         """One or more lines, in one piece."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        printable = self._clean(text).encode(encoding, errors="replace").decode(encoding)
+        printable = self._visible(text).encode(encoding, errors="replace").decode(encoding)
         with self._lock:
             if self._gone:
                 return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from hardway.console.words import clean, counted, duration, hanging, machines, typed
+from hardway.console.words import counted, duration, hanging, machines, typed
 from hardway.doctor.diagnosis import Cause
 from hardway.doctor.doctor import Diagnosis
 
@@ -22,7 +22,7 @@ def doctor_page(found: Diagnosis, *, seconds: float, width: int = 80, inventory:
             lines += ["Also wrong, for itself:", ""]
         lines += [*_cause(cause, found, width, inventory), ""]
     lines += _failed(found, width)
-    return [clean(line) for line in [*lines, *_end(found, seconds, width, inventory)]]
+    return [*lines, *_end(found, seconds, width, inventory)]
 
 
 def _cause(cause: Cause, found: Diagnosis, width: int, inventory: str) -> list[str]:

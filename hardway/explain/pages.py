@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, replace
 from typing import Literal
 
-from hardway.console.words import clean, typed
+from hardway.console.words import typed
 from hardway.explain import ChapterPage, Contents, Page, TermPage, ThingPage
 from hardway.explain.markdown import markdown
 from hardway.explain.page import chapter_lines, contents_lines
@@ -27,7 +27,7 @@ def told(
     if form == "json":
         kind = KINDS[type(page).__name__]
         return json.dumps({"kind": kind, **asdict(page)}, indent=1, ensure_ascii=False).splitlines()
-    return [clean(line) for line in (markdown(page) if form == "markdown" else _text(page, width, verbose, inventory))]
+    return markdown(page) if form == "markdown" else _text(page, width, verbose, inventory)
 
 
 def _text(page: Page, width: int, verbose: bool, inventory: str) -> list[str]:

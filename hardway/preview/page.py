@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines, typed, wrapped
+from hardway.console.words import counted, duration, machines, typed, wrapped
 from hardway.engine.blockers import Blocker
 from hardway.engine.plan import SHORT
 from hardway.preview.alike import MANY, Block, alike, each, runs, without_own
@@ -45,7 +45,7 @@ def plan_page(
     lines += _notes(plan, width)
     if following:
         lines += _end(plan, seconds, width, inventory)
-    return [clean(line) for line in (lines if following or not lines else lines[:-1])]
+    return lines if following or not lines else lines[:-1]
 
 
 def _changes(plan: Preview, width: int, verbose: bool) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-from hardway.console.words import clean, counted, duration, machines, typed, wrapped
+from hardway.console.words import counted, duration, machines, typed, wrapped
 from hardway.declare.phases import PHASE_NAMES
 from hardway.events import Proved
 from hardway.preview.page import command, counts, plan_page
@@ -27,7 +27,7 @@ def verify_page(
     if plan.items or plan.unobserved or plan.unknown or plan.blockers or plan.findings:
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")
-    return [clean(line) for line in (*lines, *_end(found, seconds, width, inventory))]
+    return [*lines, *_end(found, seconds, width, inventory)]
 
 
 def _phase(name: str, proofs: Sequence[Proved], everybody: Sequence[str], width: int, verbose: bool) -> list[str]:

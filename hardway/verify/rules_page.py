@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import replace
 
-from hardway.console.words import clean, counted, duration, machines, typed, with_commands, wrapped
+from hardway.console.words import counted, duration, machines, typed, with_commands, wrapped
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 from hardway.verify.agreement import Agreement
@@ -35,7 +35,7 @@ def rules_page(
         lines += wrapped(_DEEP, gone.hint, width, _DEEP) if gone.hint else []
     if lines and lines[-1]:
         lines.append("")
-    return [clean(line) for line in (*lines, *_end(found, seconds, width), *_next(found, inventory, again))]
+    return [*lines, *_end(found, seconds, width), *_next(found, inventory, again)]
 
 
 def finding_lines(one: Finding, width: int) -> list[str]:

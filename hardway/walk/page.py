@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 
 from hardway.console.failure import error
-from hardway.console.words import clean, counted, machines, typed, wrapped
+from hardway.console.words import counted, machines, typed, wrapped
 from hardway.errors import HardwayError
 from hardway.explain.prose import Gain
 from hardway.inventory.model import Cluster
@@ -57,7 +57,7 @@ def preflight_lines(findings: Sequence[Finding], cluster: Cluster, width: int) -
                 lines += finding_lines(one, width)
     if not any(one.level == "error" for one in findings):
         lines.append("No obstacles found.")
-    return [clean(line) for line in lines]
+    return lines
 
 
 def failure_lines(failure: HardwayError, width: int) -> list[str]:
@@ -89,7 +89,7 @@ def hint_lines(hint: Hint, level: int, left_over: int, everybody: Sequence[str],
         lines.append(f"{counted(left_over, 'other thing')} after that.")
     if level < LEVELS:
         lines.append("More of it:  hint")
-    return [clean(line) for line in lines]
+    return lines
 
 
 def gain_lines(gains: Sequence[Gain], inventory: str, width: int) -> list[str]:

@@ -9,7 +9,7 @@ from shapes import every_shape
 
 from hardway import data
 from hardway.cli.chapters import SUMMARIES
-from hardway.console.words import clean
+from hardway.console.visible import visible
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model
@@ -130,7 +130,7 @@ def test_markdown_tells_all_that_the_long_page_tells() -> None:
 def test_the_contents_name_every_chapter_and_how_to_ask_on() -> None:
     lines = contents_lines(contents(MODEL), WIDTH)
     assert all(any(line.startswith(f"{name} ") for line in lines) for name in PHASE_NAMES)
-    assert [line for line in lines if len(line) > WIDTH or clean(line) != line] == []
+    assert [line for line in lines if len(line) > WIDTH or visible(line) != line] == []
 
 
 def test_a_thing_knows_where_it_lies() -> None:

@@ -67,10 +67,10 @@ def test_machines_that_failed_alike_share_a_block():
 def test_colours_only_on_a_terminal_that_wants_them(monkeypatch):
     monkeypatch.delenv("NO_COLOR", raising=False)
     failure = HardwayError("no \x1b[2Jway")
-    assert told(failure) == "error  no way\n"
-    assert told(failure, Terminal()) == "\x1b[1;31merror  \x1b[0m\x1b[1mno way\x1b[0m\n"
+    assert told(failure) == "error  no \\x1b[2Jway\n"
+    assert told(failure, Terminal()) == "\x1b[1;31merror  \x1b[0m\x1b[1mno \\x1b[2Jway\x1b[0m\n"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert told(failure, Terminal()) == "error  no way\n"
+    assert told(failure, Terminal()) == "error  no \\x1b[2Jway\n"
 
 
 HEAD = ("MACHINE", "SIZE", "SAID")

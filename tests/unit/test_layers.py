@@ -177,5 +177,20 @@ def test_only_the_console_and_the_command_line_print() -> None:
     assert {room(module) for module in printing} <= {"console", "cli"}
 
 
+def test_what_machines_say_has_one_way_to_the_terminal() -> None:
+    """By `print_text`, `print_json`, `ask` or an event: there it is made harmless, and no command can forget that."""
+    found = []
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                if called in ("print", "input", "typer.echo", "typer.secho", "click.echo") or called.endswith(
+                    ("stdout.write", "stderr.write", "stdout.buffer.write")
+                ):
+                    found.append(module)
+    # The version is printed before anything is loaded; the lab's supervisor is a program of its own with a log.
+    assert set(found) == {"hardway.console.printing", "hardway.cli.app", "hardway.lab.supervisor"}
+
+
 def test_every_room_has_its_layer() -> None:
     assert {room(module) for module in MODULES} <= set(LEVEL)
