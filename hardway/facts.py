@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -76,9 +77,12 @@ class Facts:
 
 
 def parse(output: str) -> Facts:
-    """Facts from what SCRIPT printed."""
+    """Facts from what SCRIPT printed. Raises ValueError where a number is none."""
     seen = dict(line.partition("=")[::2] for line in output.splitlines() if "=" in line)
     cgroup = int(seen.get("cgroup", "2"))
+    clock = float(seen.get("now", "0"))
+    if not math.isfinite(clock):
+        raise ValueError(f"the time of day is {clock}")
     return Facts(
         arch=_ARCHITECTURES.get(seen.get("machine", ""), seen.get("machine", "unknown")),
         kernel=seen.get("kernel", ""),
@@ -86,7 +90,7 @@ def parse(output: str) -> Facts:
         machine_id=seen.get("machine-id", ""),
         os=seen.get("os", "unknown"),
         os_version=seen.get("os-version", ""),
-        clock=float(seen.get("now", "0")),
+        clock=clock,
         memory_kib=int(seen.get("memory-kib", "0")),
         swap_kib=int(seen.get("swap-kib", "0")),
         free_kib=int(seen.get("free-kib", "0")),

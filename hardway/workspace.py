@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +28,24 @@ MINIMUM_FREE = 50 * 2**20
 
 WALK = "walk.json"
 """How far a person has come with `hardway walk`."""
+
+
+_PEM_KEY = re.compile(rb"\s*-----BEGIN [A-Z ]*PRIVATE KEY-----\s[\x00-\x7f]+-----END [A-Z ]*PRIVATE KEY-----\s*")
+_SECRET_SIZE = 32
+
+
+def _undamaged(path: Path, content: bytes) -> bytes:
+    """The content of a file that can be a key, where it has to be one: nothing is made from half a key."""
+    if path.suffix == ".key":
+        wrong = not _PEM_KEY.fullmatch(content) and "holds no whole private key"
+    else:
+        wrong = path.parent.name == "secrets" and len(content) != _SECRET_SIZE and f"is not {_SECRET_SIZE} bytes long"
+    if wrong:
+        raise WorkspaceError(
+            f"{path} {wrong if content else 'is empty'}; nothing was changed",
+            hint="restore it from a backup of the workspace, then run the same command again",
+        )
+    return content
 
 
 class Workspace:
@@ -64,12 +83,12 @@ class Workspace:
             raise WorkspaceError(f"the disk of {self.root} is full", hint="free 50 MB, or use --workspace DIR")
 
     def values(self) -> dict[str, bytes]:
-        """All that fills placeholders, by name; also `workspace/path`."""
+        """All that fills placeholders, by name; also `workspace/path`. Raises WorkspaceError for a damaged key."""
         found = {"workspace/path": str(self.root).encode()}
         for folder in _HELD:
             for path in sorted((self.root / folder).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):
-                    found[str(path.relative_to(self.root))] = path.read_bytes()
+                    found[str(path.relative_to(self.root))] = _undamaged(path, path.read_bytes())
         for name in _HELD_FILES:
             path = self.root / name
             if path.is_file():

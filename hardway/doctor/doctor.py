@@ -20,6 +20,7 @@ from hardway.errors import HardwayError
 from hardway.events import Proved
 from hardway.inventory.model import Cluster
 from hardway.preview.plan import Preview
+from hardway.probe.script import understood
 from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
 from hardway.probe.symptoms_probe import OBJECTS, questions
@@ -95,9 +96,9 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
 
 def _ask(session: Session, cluster: Cluster, name: str, dials: Sequence[tuple[str, int]]) -> Symptoms | HardwayError:
     try:
-        return parse(
-            session.ask(name, questions(cluster, cluster.machine(name), dials), what="ask what could be wrong")
-        )
+        said = session.ask(name, questions(cluster, cluster.machine(name), dials), what="ask what could be wrong")
+        with understood(name, "doctor"):
+            return parse(said)
     except HardwayError as error:
         return error
 
@@ -107,9 +108,11 @@ def _objects(session: Session, cluster: Cluster, machines: Mapping[str, Symptoms
         if controller.name in machines and "readyz check passed" in machines[controller.name].readyz:
             try:
                 said = session.ask(controller.name, OBJECTS, what="ask the API")
+                with understood(controller.name, "API objects"):
+                    found = objects(said, controller.name)
             except HardwayError:
                 continue
-            if found := objects(said, controller.name):
+            if found:
                 return found
     return None
 

@@ -17,7 +17,7 @@ from hardway.declare.resources import Absent, Context, Directory, Present, User
 from hardway.engine.observe import View
 from hardway.engine.session import Session
 from hardway.probe import control, units
-from hardway.probe.script import Answers, Question
+from hardway.probe.script import Answers, Question, understood
 from hardway.state import State, advanced, nodes_of
 from hardway.values import sha256
 
@@ -104,7 +104,9 @@ def adopted(
 
 def ask(session: Session, name: str) -> Found:
     """What a controller says of the cluster that it is part of; nothing where nothing runs."""
-    return read(session.ask(name, QUESTIONS, what="ask who made this cluster, and how"))
+    said = session.ask(name, QUESTIONS, what="ask who made this cluster, and how")
+    with understood(name, "who made this cluster"):
+        return read(said)
 
 
 def read(answers: Answers) -> Found:

@@ -23,7 +23,7 @@ from hardway.engine.resolver import Payload, Resolver
 from hardway.engine.rollout import activate, hold_peers
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
-from hardway.errors import HardwayError, NotConverged
+from hardway.errors import HardwayError, NotConverged, WorkspaceError
 from hardway.events import Changed, MachineProgress, Note
 from hardway.state import State, advanced, converged_on
 
@@ -136,10 +136,15 @@ def _make_local(session: Session, plan: Plan) -> list[str]:
 def _made(one: WorkspaceChange, values: Mapping[str, bytes], plan: Plan) -> bytes:
     try:
         return one.local.make(values, plan.now)
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
         raise NotConverged(
             f"{one.local.path} cannot be made yet: {error}",
             hint="run the chapters before this one first, or hardway init",
+        ) from error
+    except ValueError as error:
+        raise WorkspaceError(
+            f"{one.local.path} cannot be made: {error}",
+            hint="restore the key that it is made from out of a backup of the workspace",
         ) from error
 
 

@@ -17,7 +17,7 @@ from hardway.errors import HardwayError
 from hardway.events import MachineProgress
 from hardway.facts import Facts
 from hardway.journal import Journal
-from hardway.probe.script import Answers, Question, cat
+from hardway.probe.script import Answers, Question, cat, understood
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,27 @@ def questions(resources: Sequence[Resource]) -> Iterator[Question]:
 def read_answer(resources: Sequence[Resource], answers: Answers, *, deep: bool = False, machine: str = "") -> View:
     """Turns the answers into values. Digests of files are known where the journal's index has them, unless `deep`.
 
-    Raises JournalError, naming the `machine`, where its journal cannot be read.
+    Raises JournalError where the `machine`'s journal cannot be read, ProtocolError where an answer cannot.
     """
     journal = journal_room.read(answers["journal"].output, machine)
     observed: dict[str, Observed] = {}
     for kind, wanted in _by_kind(resources).items():
-        observed.update(KINDS[kind].parse(wanted, answers[kind].output))
+        with understood(machine, kind):
+            observed.update(KINDS[kind].parse(wanted, answers[kind].output))
+    with understood(machine, "facts"):
+        facts = facts_room.parse(answers["facts"].output)
+    with understood(machine, "inputs"):
+        drop_ins = parse_stat(answers["inputs"].output)
     for key, seen in observed.items():
         if isinstance(seen, Present) and isinstance(seen.value, Stat):
             digest = None if deep else journal.digest(key.partition(":")[2], seen.value.identity)
             observed[key] = Present(replace(seen.value, digest=digest))
     return View(
-        facts=facts_room.parse(answers["facts"].output),
+        facts=facts,
         journal=journal,
         state_text=answers["state"].output.strip(),
         observed=observed,
-        drop_ins=parse_stat(answers["inputs"].output),
+        drop_ins=drop_ins,
     )
 
 
@@ -127,7 +132,7 @@ def observe(
         if unknown:
             script = hash_command(unknown, view.facts.openssl)
             hashed = session.run(name, script, what=f"hash {len(unknown)} files")
-            view = replace(with_digests(view, parse_hashes(hashed.stdout.decode())), hashed=True)
+            view = replace(with_digests(view, parse_hashes(hashed.text)), hashed=True)
         session.events(MachineProgress(name, "observe", "done"))
         return view
 

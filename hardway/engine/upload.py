@@ -25,6 +25,7 @@ from hardway.engine.resolver import FileKey
 from hardway.engine.scripts import stage_command
 from hardway.engine.session import Session
 from hardway.events import Note, Transferred
+from hardway.probe.script import understood
 from hardway.remote import ConnectionLost, Result
 from hardway.values import sha256
 
@@ -85,7 +86,8 @@ def upload(
         chunks = [*frames, Path(file.name)]
         total = sum(chunk.stat().st_size for chunk in chunks)
         result = _send(session, name, chunks, stage_command(codec, view.facts.openssl), total)
-    return _identities(result.stdout.decode(), sums)
+    with understood(name, "upload"):
+        return _identities(result.text, sums)
 
 
 def _send(session: Session, name: str, chunks: Sequence[Path], command: str, total: int) -> Result:

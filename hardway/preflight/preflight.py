@@ -21,6 +21,7 @@ from hardway.probe import host as host_room
 from hardway.probe import network
 from hardway.probe.host import Host
 from hardway.probe.network import Reached
+from hardway.probe.script import understood
 from hardway.rules import Evidence, Finding, examine
 
 RULES = (*machines.RULES, *surroundings.RULES, *firewalls.RULES)
@@ -87,7 +88,9 @@ def _dialled(
     dials = {name: wanted for name, wanted in _dials(cluster, bare).items() if name in seen - bare}
 
     def dial(name: str) -> Mapping[tuple[str, int], Reached]:
-        return network.reached(session.ask(name, [network.dial(dials[name])], what="dial new machines"))
+        said = session.ask(name, [network.dial(dials[name])], what="dial new machines")
+        with understood(name, "dial"):
+            return network.reached(said)
 
     return session.each(dials, dial)
 
@@ -98,7 +101,9 @@ def look(session: Session, name: str, cluster: Cluster, dials: Sequence[tuple[st
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
-    return host_room.parse(session.ask(name, host_room.questions(features, names, dials), what="preflight"))
+    said = session.ask(name, host_room.questions(features, names, dials), what="preflight")
+    with understood(name, "preflight"):
+        return host_room.parse(said)
 
 
 def warn(session: Session, findings: Sequence[Finding]) -> None:

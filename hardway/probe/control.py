@@ -87,7 +87,7 @@ def member_status(answers: Answers) -> MemberStatus | None:
             size=status.get("dbSize", 0),
             learner=status.get("isLearner", False),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -112,9 +112,9 @@ def nodes(answers: Answers) -> dict[str, Node] | None:
     """The answer to NODES, by name; None where the API gave none."""
     try:
         items = json.loads(answers["nodes"].text)["items"]
-    except (ValueError, KeyError, TypeError):
+        return {item["metadata"]["name"]: _node(item) for item in items}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return {item["metadata"]["name"]: _node(item) for item in items}
 
 
 def _node(item: Mapping[str, Any]) -> Node:

@@ -6,10 +6,13 @@ says is taken for another answer. A question is a shell of its own: none can end
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+
+from hardway.errors import ProtocolError
 
 MOST = 64 * 1024
 MOST_TOGETHER, MOST_ERROR_TOGETHER = 3000, 800
@@ -18,6 +21,7 @@ MOST_ERROR = 4000
 FILE_MOST = 32 * 1024 * 1024
 """Bytes of a file of hardway's own; a journal has some hundred for each resource."""
 TIMED_OUT = (124, 137)
+ERROR_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,28 @@ def answers(output: bytes, nonce: str) -> Answers:
         if head == code:
             name = head.decode(errors="replace")
             found[name] = Answer(None, text)
-        elif name in found and code.isdigit():
+        elif name in found and code.isdigit() and len(code) <= 3:
             found[name] = Answer(int(code), found[name].raw, text.decode(errors="replace"))
             name = ""
     return found
+
+
+@contextlib.contextmanager
+def understood(machine: str, question: str) -> Iterator[None]:
+    """While an answer is read. What a parser cannot make sense of was not in the form that was asked for.
+
+    Raises ProtocolError, with the machine and what it was asked.
+    """
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise ProtocolError(
+            f"its answer to the question {question!r} is not in the form that was asked for",
+            machine=machine,
+            tried=question,
+            said=f"{type(error).__name__}: {error}"[:ERROR_SHOWN],
+            hint=f"nothing of it was used; see what prints there besides, beginning with: hardway ssh {machine}",
+        ) from error
 
 
 def cat(path: str) -> str:

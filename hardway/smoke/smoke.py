@@ -17,6 +17,7 @@ from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note, Proved
 from hardway.inventory.model import Cluster
+from hardway.probe.script import understood
 from hardway.smoke import trials
 from hardway.smoke.trials import ASK, KUBECTL, NAMESPACE
 
@@ -61,7 +62,8 @@ def _tried(session: Session, cluster: Cluster, versions: Mapping[str, str]) -> l
     answer = session.run(
         home, f"{ASK} -n {NAMESPACE} get pods,services -l app=echo -o json", what="find the smoke test's pods"
     )
-    made = trials.echo(answer.text)
+    with understood(home, "the smoke test's pods"):
+        made = trials.echo(answer.text)
     proved += _prove(session, list(trials.from_controllers(cluster, made)))
     if all(one.holds for one in proved):
         proved += _prove(session, list(trials.from_pods(cluster, made)))

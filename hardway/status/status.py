@@ -18,7 +18,7 @@ from hardway.inventory.model import Cluster, Machine
 from hardway.preview.plan import Preview
 from hardway.probe import certificates, control
 from hardway.probe.control import Member, MemberStatus, Node
-from hardway.probe.script import Answers, Question
+from hardway.probe.script import Answers, Question, understood
 from hardway.values import OPERATOR
 
 UP = Question("up", "echo $(( $(date +%s) - $(stat -c %Y /proc/1) ))")
@@ -110,7 +110,8 @@ def status(session: Session, plan: Plan, shown: Preview) -> Status:
     etcd = status_of_etcd(cluster, answers)
 
     def machine(name: str) -> MachineStatus:
-        return _machine(cluster.machine(name), plan.views.get(name), answers.get(name), etcd, nodes)
+        with understood(name, "how it is"):
+            return _machine(cluster.machine(name), plan.views.get(name), answers.get(name), etcd, nodes)
 
     return Status(
         cluster=cluster.name,
@@ -193,7 +194,7 @@ def _machine(
         roles,
         True,
         os=f"{view.facts.os} {view.facts.os_version}".strip(),
-        up=float(said["up"].text or 0),
+        up=int(said["up"].text or 0),
         api=("ready" if _is_ready(said) else "not ready") if machine.is_controller else "",
         node=_node(node, nodes is not None) if machine.is_worker else "",
         cordoned=node is not None and node.unschedulable,

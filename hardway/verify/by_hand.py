@@ -15,7 +15,7 @@ from hardway.errors import HardwayError, UsageError
 from hardway.lint.declared import dns_service, kubelet_users
 from hardway.preview.plan import Unobserved
 from hardway.probe.control import API_MOST
-from hardway.probe.script import Question
+from hardway.probe.script import Question, understood
 from hardway.probe.setup import seen
 from hardway.probe.setup.material import Material, interpret
 from hardway.probe.setup.model import MachineSetup, Setup
@@ -67,13 +67,16 @@ def interpreted(material: Material) -> MachineSetup:
 def _look(session: Session, name: str) -> Glimpse | HardwayError:
     """One script, and one more as long as what was read names other files."""
     try:
-        glimpse = seen.parse(name, session.ask(name, seen.look(), what="look at what was set up by hand"))
+        answers = session.ask(name, seen.look(), what="look at what was set up by hand")
+        with understood(name, "what was set up by hand"):
+            glimpse = seen.parse(name, answers)
         for _ in range(seen.ROUNDS):
             wanted = glimpse.wanted()
             if not wanted:
                 break
             answers = session.ask(name, [seen.read(wanted)], what=f"read {len(wanted)} files")
-            glimpse = seen.parse(name, answers, glimpse, wanted)
+            with understood(name, "files"):
+                glimpse = seen.parse(name, answers, glimpse, wanted)
     except HardwayError as error:
         return error
     return glimpse
@@ -111,5 +114,6 @@ def _objects(session: Session, machines: Mapping[str, MachineSetup]) -> list[Map
         questions = [Question(what, f"{kubectl} get {what} -o json", limit=10, most=API_MOST) for what in OBJECTS]
         answers = session.ask(name, questions, what="ask the API")
         if all(answers[what].code == 0 for what in OBJECTS):
-            return [*chain.from_iterable(json.loads(answers[what].output)["items"] for what in OBJECTS)]
+            with understood(name, "API objects"):
+                return [*chain.from_iterable(json.loads(answers[what].output)["items"] for what in OBJECTS)]
     return None

@@ -6,9 +6,11 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from fake.cluster import PAIR, FakeCluster
+from fake.machine import FakeMachine
 from played_run import Commands
 
 from hardway.console import console, error, json_error
@@ -17,6 +19,8 @@ from hardway.console.talk import Talk
 from hardway.console.visible import visible
 from hardway.errors import CommandFailed
 from hardway.events import CommandRun, MachineProgress, Note, Proved, RunStarted, StepStarted
+from hardway.probe.script import ERROR_SHOWN, answers
+from hardway.remote import Result
 
 NewCluster = Callable[[str], FakeCluster]
 
@@ -150,3 +154,111 @@ def test_a_failed_unit_shows_what_its_journal_says(
     assert code == 1
     assert obeyed(out + err) == set()
     assert r"kubelet: \x1b[2J\x1b]0;title\x07" in err
+
+
+# answers that are not in the form that was asked for
+
+
+def answering(machine: FakeMachine, question: str, answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the machine answers this question of any script so, and says that all is well."""
+    told = FakeMachine.run
+    frame = rb"(\n(hardway-[0-9a-f]{16}) " + re.escape(question.encode()) + rb"\n).*?(\n\2 \. )\d+"
+
+    def run(self: FakeMachine, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
+        result = told(self, script, timeout=timeout, what=what, check=check)
+        if self is not machine:
+            return result
+        said = re.sub(frame, lambda found: found[1] + answer + found[3] + b"0", result.stdout, flags=re.DOTALL)
+        return replace(result, stdout=said)
+
+    monkeypatch.setattr(FakeMachine, "run", run)
+
+
+STAT = b"x\t" * 9 + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("facts", b"memory-kib=x\n"),
+        ("facts", b"now=nan\n"),
+        ("facts", b"free-kib=" + b"9" * 5000),
+        ("file", STAT),
+        ("binary", STAT),
+        ("directory", STAT),
+        ("inputs", STAT),
+        ("service", b"Id=etcd.service\nMainPID=x\nExecMainStartTimestamp=Thu x y z\n"),
+    ],
+)
+def test_an_answer_in_another_form_is_told_with_machine_and_question(
+    built_cluster: NewCluster,
+    hardway: Callable[[FakeCluster], Commands],
+    monkeypatch: pytest.MonkeyPatch,
+    question: str,
+    answer: bytes,
+) -> None:
+    made = built_cluster(PAIR)
+    answering(made.machines["head"], question, answer, monkeypatch)
+    before = {name: one.tree() for name, one in made.machines.items()}
+    code, out, _ = hardway(made)("apply", "certs", "--yes", "-o", "json")
+    failed = json.loads(out.splitlines()[-1])
+    assert (code, failed["kind"], failed["machine"], failed["tried"]) == (1, "ProtocolError", "head", question)
+    assert len(failed["said"]) <= ERROR_SHOWN
+    assert {name: one.tree() for name, one in made.machines.items()} == before
+
+
+@pytest.mark.parametrize(
+    ("command", "question", "answer"),
+    [
+        ("status", "up", b"x\n"),
+        ("doctor", "facts", b"cgroup=z\n"),
+        ("verify", "facts", b"cgroup=z\n"),
+        ("plan", "facts", b"cgroup=z\n"),
+    ],
+)
+def test_commands_that_look_name_the_machine_that_answers_in_another_form(
+    built_cluster: NewCluster,
+    hardway: Callable[[FakeCluster], Commands],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    question: str,
+    answer: bytes,
+) -> None:
+    made = built_cluster(PAIR)
+    answering(made.machines["head"], question, answer, monkeypatch)
+    code, out, err = hardway(made)(command)
+    assert code == (3 if command == "doctor" else 1)
+    assert "head" in out + err and "not in the form that was asked for" in " ".join((out + err).split())
+
+
+def test_preflight_names_the_machine_that_answers_in_another_form(
+    new_cluster: NewCluster, hardway: Callable[[FakeCluster], Commands], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_cluster(PAIR)
+    answering(made.machines["hand"], "ports", b"x x x x\n", monkeypatch)
+    code, _, err = hardway(made)("preflight")
+    assert (code, err.startswith("error  hand: its answer to the question 'preflight'")) == (1, True)
+
+
+def test_a_frame_with_an_endless_status_is_no_whole_answer() -> None:
+    said = answers(b"\nN one\ntext\nN . " + b"9" * 5000 + b"\n", "N")
+    assert (said["one"].code, said["one"].text) == (None, "")
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+@pytest.mark.parametrize("name", ["pki/ca.key", "pki/etcd/peer-head.key", "pki/sa.key", "secrets/encryption-key"])
+def test_a_damaged_key_of_the_workspace_is_told_and_nothing_changes(
+    built_cluster: NewCluster, hardway: Callable[[FakeCluster], Commands], name: str, content: bytes
+) -> None:
+    made = built_cluster(PAIR)
+    commands = hardway(made)
+    before = {name: one.tree() for name, one in made.machines.items()}
+    path = made.workspace().root / name
+    path.write_bytes(content)
+    for command in (("plan",), ("apply", "--yes")):
+        code, out, _ = commands(*command, "-o", "json")
+        failed = json.loads(out.splitlines()[-1])
+        assert (code, failed["kind"]) == (1, "WorkspaceError")
+        assert failed["what"].startswith(f"{path} {'is' if not content else ''}")
+    assert path.read_bytes() == content
+    assert {name: one.tree() for name, one in made.machines.items()} == before

@@ -12,6 +12,8 @@ from hardway.inventory.load import load
 from hardway.state import State
 from hardway.workspace import Workspace
 
+KEY = b"-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\n"
+
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
@@ -45,18 +47,18 @@ def test_a_place_that_cannot_be_a_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_files_have_their_mode_and_come_back_by_name(workspace: Workspace) -> None:
-    workspace.write("pki/etcd/ca.key", b"secret", 0o600)
+    workspace.write("pki/etcd/ca.key", KEY, 0o600)
     workspace.write("kubeconfig", b"text", 0o644)
     assert (workspace.root / "pki/etcd/ca.key").stat().st_mode & 0o777 == 0o600
     assert workspace.values() == {
         "workspace/path": str(workspace.root).encode(),
-        "pki/etcd/ca.key": b"secret",
+        "pki/etcd/ca.key": KEY,
         "kubeconfig": b"text",
     }
 
 
 def test_half_a_file_of_a_killed_run_is_not_a_value(workspace: Workspace) -> None:
-    workspace.write("pki/ca.key", b"whole", 0o600)
+    workspace.write("pki/ca.key", KEY, 0o600)
     (workspace.root / "pki/.new-1234").write_bytes(b"ha")
     assert set(workspace.values()) == {"workspace/path", "pki/ca.key"}
 
@@ -64,7 +66,7 @@ def test_half_a_file_of_a_killed_run_is_not_a_value(workspace: Workspace) -> Non
 def test_a_file_that_cannot_be_written_leaves_the_old_one(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    workspace.write("pki/ca.key", b"old", 0o600)
+    workspace.write("pki/ca.key", KEY, 0o600)
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
@@ -73,7 +75,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     with pytest.raises(WorkspaceError, match=r"pki/ca.key could not be written: No space left on device"):
         workspace.write("pki/ca.key", b"new", 0o600)
     assert sorted(path.name for path in (workspace.root / "pki").iterdir()) == ["ca.key"]
-    assert workspace.values()["pki/ca.key"] == b"old"
+    assert workspace.values()["pki/ca.key"] == KEY
 
 
 def test_state_is_kept_and_forgotten(workspace: Workspace) -> None:
