@@ -118,6 +118,8 @@ def _ordered(line: str) -> str:
     """Members and alarms are listed by their identifiers, or as a hash table has them."""
     if line.startswith(("{", "[")):
         found = json.loads(line)
+        if isinstance(found, list) and all("endpoint" in one for one in found):
+            found.sort(key=lambda one: str(one["endpoint"]))  # as they answered
         for one in found if isinstance(found, list) else [found]:
             one.get("members", []).sort(key=lambda member: member["ID"])
             one.get("Status", {}).get("errors", []).sort()

@@ -198,7 +198,8 @@ status() {
     if [ "$format" = plain ]; then
       leads=false
       [ "$mine" != "$leader" ] || leads=true
-      echo "$endpoint, $mine, 3.6.14, 3.6.0, 20 kB, 16 kB, 20%, 2.1 GB, $leads, $learns, $(cat /fake/cluster/term), 10, 10, , , false"
+      told="$endpoint, $mine, 3.6.14, 3.6.0, 20 kB, 16 kB, 20%, 2.1 GB, $leads, $learns"
+      echo "$told, $(cat /fake/cluster/term), 10, 10, , , false"
       between=,
       continue
     fi
