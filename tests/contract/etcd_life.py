@@ -105,7 +105,9 @@ class Life:
         for identity, name in self.names.items():
             text = re.sub(rf'(?<=":){int(identity, 16)}\b', f'"{name}"', text)
             text = re.sub(rf"\b({identity}|{int(identity, 16)})\b", name, text)
-        text = re.sub(r"(to|from|in) cluster [0-9a-f]+", r"\1 cluster N", text)
+        # An identifier of fewer than sixteen digits has spaces before it here, and nowhere else.
+        text = re.sub(r"^Member +", "Member ", text)
+        text = re.sub(r"(to|from|in) cluster +[0-9a-f]+", r"\1 cluster N", text)
         text = re.sub(r'("(?:cluster_id|revision|raft_?[A-Za-z]*|dbSize[A-Za-z]*)":)\d+', r"\g<1>0", text)
         text = re.sub(r'("storageVersion":)"[^"]*"', r'\1"N"', text)
         text = re.sub(r"[\d.]+(µs|ms|s)\b", "N", text)

@@ -249,7 +249,7 @@ add() {
     return
   fi
   listed=$(awk -v id="$id" -v name="$1" '{ print ($1 == id ? name : $2) "=" $3 }' "$members" | tr '\n' ,)
-  echo "Member $id added as learner to cluster $cluster"
+  printf 'Member %16s added as learner to cluster %16s\n' "$id" "$cluster"
   echo
   echo "ETCD_NAME=\"$1\""
   echo "ETCD_INITIAL_CLUSTER=\"${listed%,}\""
@@ -281,7 +281,7 @@ change() {
     preposition=from ;;
   esac
   if [ "$format" = json ]; then printf '{'; header; printf ','; members_json; echo '}'; return; fi
-  echo "Member $2 $1 $preposition cluster $cluster"
+  printf 'Member %16s %s %s cluster %16s\n' "$2" "$1" "$preposition" "$cluster"
 }
 exec 7>/fake/cluster/lock
 flock 7
