@@ -249,12 +249,12 @@ def _doubtful_journals(views: Mapping[str, View]) -> Iterator[Finding]:
                 "hardway init writes it again, with all that is there as declared",
                 "warning",
             )
-        foreign = [key for key in view.journal.entries if not is_ours(key)]
-        if foreign:
+        strange = [key for key in view.journal.entries if not is_ours(key)]
+        if strange:
             yield Finding(
                 name,
-                "journal-foreign",
-                f"its journal names what hardway puts nowhere, which is left alone: {', '.join(foreign)}",
+                "journal-stranger",
+                f"its journal names what hardway puts nowhere, which is left alone: {', '.join(strange)}",
                 f"find out who wrote that: hardway ssh {name} -- ls -l {journal.PATH}",
                 "warning",
             )

@@ -44,11 +44,11 @@ def _reset_one(session: Session, name: str, declaration: Declaration | None) -> 
             machine=name,
             hint="use the newer hardway that wrote it; nothing was changed here",
         )
-    foreign = [key for key in journal.entries if not is_ours(key)]
-    journal = replace(journal, entries={key: one for key, one in journal.entries.items() if key not in foreign})
-    if foreign:
+    strange = [key for key in journal.entries if not is_ours(key)]
+    journal = replace(journal, entries={key: one for key, one in journal.entries.items() if key not in strange})
+    if strange:
         session.events(
-            Note(f"{name}: {PATH} names what hardway puts nowhere, left alone: {', '.join(foreign)}", "warning")
+            Note(f"{name}: {PATH} names what hardway puts nowhere, left alone: {', '.join(strange)}", "warning")
         )
     if journal.entries:
         session.run(name, undo_script(journal), what="reset", timeout=RESET_LIMIT)

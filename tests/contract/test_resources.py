@@ -58,6 +58,13 @@ from hardway.values import Placeholder
 pytestmark = pytest.mark.contract
 NewCluster = Callable[[str], FakeCluster]
 
+
+@pytest.fixture(autouse=True)
+def _places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These resources are none of hardway's; which names may be taken away is tested elsewhere."""
+    monkeypatch.setattr("hardway.declare.undo.is_ours", lambda key: True)
+
+
 PROGRAM = b"#!/bin/sh\necho tool 1\n"
 SERVICE = Service(
     "kube-scheduler.service",

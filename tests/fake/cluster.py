@@ -170,6 +170,18 @@ class FakeCluster:
         found = observe_and_plan(session, state, selection, self.resolver(), unreached or {})
         return preview(session, found, list(self.machines), self.lock.entries())
 
+    def member(self, name: str) -> str:
+        """The identifier of an etcd member, as etcdctl takes it."""
+        for line in (self.root / "net" / "members").read_text().splitlines():
+            identity, member, *_ = line.split()
+            if member == name:
+                return identity
+        raise AssertionError(name)
+
+    def lead(self, name: str) -> None:
+        """This member leads etcd from now on."""
+        (self.root / "net" / "leader").write_text(f"{self.member(name)}\n")
+
     def declaration(self) -> Declaration:
         """All that is declared for these machines now."""
         return declared(self.cluster, self.state())[1]

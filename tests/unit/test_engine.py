@@ -129,6 +129,7 @@ def test_a_disabled_service_is_enabled_and_goes_on_running(one: FakeCluster) -> 
 
 
 def test_a_member_that_does_not_come_back_stops_the_roll(three: FakeCluster) -> None:
+    three.lead("c0")
     three.inventory.write_text(THREE + "settings: {etcd: {snapshot-count: 20000}}\n")
     three.machines["c1"].write("/fake/broken/etcd.service", "")
     before = {name: three.machines[name].read("/fake/units/etcd.service") for name in ("c0", "c2")}
@@ -206,7 +207,8 @@ def test_half_a_line_in_the_journal_swallows_no_other(one: FakeCluster) -> None:
     solo(one).write(journal.PATH, "".join(kept) + '{"op":"intent","key":"fi')
     (solo(one).root / KUBELET.lstrip("/")).unlink()
     one.init()
-    assert set(journal.read(solo(one).read(journal.PATH)).entries) == whole
+    # What is there as declared is taken over, since a line is missing.
+    assert set(journal.read(solo(one).read(journal.PATH)).entries) >= whole
 
 
 def test_a_disk_that_is_full_is_found_before_anything_changed(new_cluster: NewCluster) -> None:

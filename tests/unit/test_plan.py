@@ -135,11 +135,11 @@ def test_what_is_not_chosen_is_left_and_restarts_nothing() -> None:
 
 
 def test_what_is_declared_no_more_goes_services_first_then_newest_first() -> None:
-    entries = {key: {"phase": "etcd"} for key in ("file:/old/1", "service:old.service", "file:/old/2")}
+    entries = {key: {"phase": "etcd"} for key in ("file:/etc/etcd/1", "service:kubelet.service", "file:/etc/etcd/2")}
     assert plan(view(entries={**entries, f"file:{UNIT}": {}})) == [
-        ("delete", "service:old.service"),
-        ("delete", "file:/old/2"),
-        ("delete", "file:/old/1"),
+        ("delete", "service:kubelet.service"),
+        ("delete", "file:/etc/etcd/2"),
+        ("delete", "file:/etc/etcd/1"),
     ]
 
 

@@ -54,15 +54,6 @@ def share(made: FakeCluster, name: str, text: str = "") -> None:
     (made.root / "net" / name).write_text(text)
 
 
-def identity(made: FakeCluster, name: str) -> str:
-    """Of an etcd member."""
-    for line in (made.root / "net" / "members").read_text().splitlines():
-        number, member, *_ = line.split()
-        if member == name:
-            return number
-    raise AssertionError(name)
-
-
 def learns(made: FakeCluster, name: str, learner: str) -> None:
     path = made.root / "net" / "members"
     lines = [
@@ -120,7 +111,7 @@ def test_a_member_that_cannot_be_dialled_is_seen_through_the_others(three: FakeC
 
 def test_an_alarm_takes_no_member_down(three: FakeCluster) -> None:
     """`endpoint health` calls every member unhealthy then, though all of them serve what they may."""
-    share(three, "alarms", f"{identity(three, 'c1')} NOSPACE\n")
+    share(three, "alarms", f"{three.member('c1')} NOSPACE\n")
     change(three, "settings: {etcd: {quota-backend-bytes: 8589934592}}\n")
     asked = note_down(three, "etcd")
     three.init(["etcd"])
@@ -141,7 +132,7 @@ def test_a_learner_comes_back_though_it_answers_no_linearizable_read(three: Fake
 
 
 def test_the_leader_comes_last_and_hands_over(three: FakeCluster) -> None:
-    share(three, "leader", f"{identity(three, 'c1')}\n")
+    three.lead("c1")
     change(three, ETCD_FLAG)
     asked = note_down(three, "etcd", "hold still", "hand over etcd", "go on")
     events: list[Event] = []
@@ -152,7 +143,7 @@ def test_the_leader_comes_last_and_hands_over(three: FakeCluster) -> None:
     assert asked.index("c1 hand over etcd") > max(asked.index(one) for one in held)
     assert len([one for one in asked if one.endswith("go on")]) == 3
     [note] = [one for one in notes(events) if one.startswith("c1: Leadership transferred")]
-    assert note.endswith((identity(three, "c0"), identity(three, "c2")))
+    assert note.endswith((three.member("c0"), three.member("c2")))
 
 
 def test_what_holds_a_lease_comes_last_and_others_lead(three: FakeCluster) -> None:

@@ -59,7 +59,7 @@ def test_an_ordinary_run_leaves_alone_what_somebody_wrote_into_a_journal(pair: F
     append(pair, "hand", "directory:/home/ann", data=True)
     append(pair, "hand", "service:kubelet.service", after_stop="rm -rf /home/ann")
     [finding] = pair.plan().findings
-    assert finding.rule == "journal-foreign"
+    assert finding.rule == "journal-stranger"
     assert "directory:/home/ann" in finding.what
     assert keys(pair.init().changes) == []
     assert hand.read("/home/ann/file") == "hers\n"
