@@ -25,6 +25,8 @@ from hardway.rules import Evidence, Found, Rule
 
 UNITS_ELSEWHERE = {"etcd-quorum", "etcd-member-down", "api-not-ready", "unit-failing"}
 """What a difference on one machine never explains on another one: a unit that is down there has a cause there."""
+AGAIN = 2
+"""Restarts by systemd after which a unit is taken for one that does not stay up."""
 NEEDED = 64 * 1024
 """KiB that must be free: etcd makes its next log of 64 MB before it needs it."""
 
@@ -148,7 +150,8 @@ def _would_be_taken(evidence: Evidence, machine: Machine) -> set[str]:
             continue
         states = [there.units.get(name) for other, there in seen(evidence) if other is not machine]
         runs = name in here.units and here.units[name].runs
-        if runs and any(state and not state.runs for state in states):
+        # systemd calls one active, too, that ends again in a moment.
+        if runs and any(state and (not state.runs or state.restarts > AGAIN) for state in states):
             phases.add(one.phase)
     return phases
 

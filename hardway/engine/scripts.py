@@ -96,11 +96,12 @@ begin_unit() {{
   [ $? = 124 ] || unit_failed "$2" "systemctl $1 $2 failed"
   unit_failed "$2" "waited $3 s for systemctl $1 $2; last answer: $(check 2>&1 || true)"
 }}
-# unit_failed UNIT WHAT: with the last lines of its journal that are warnings or worse, where it has such.
+# unit_failed UNIT WHAT: with the last lines of its journal that complain, else that are no mere information, else any.
 unit_failed() {{
   said=$(journalctl -u "$1" -n 200 --no-pager -o cat 2>/dev/null)
-  wrong=$(printf '%s\n' "$said" | grep -v '^I[0-9][0-9]* \|level"*[:=]"*\(info\|debug\)' | tail -n 15)
-  {{ echo "$2"; printf '%s\n' "${{wrong:-$(printf '%s\n' "$said" | tail -n 15)}}"; }} >&2
+  other=$(printf '%s\n' "$said" | grep -v '^I[0-9][0-9]* \|level"*[:=]"*\(info\|debug\)\|^ ')
+  wrong=$(printf '%s\n' "$other" | grep -i 'error\|fail\|invalid\|unknown\|panic\|fatal\|cannot\|could not' | tail -n 6)
+  {{ echo "$2"; printf '%s\n' "${{wrong:-${{other:-$said}}}}" | tail -n 15; }} >&2
   exit 1
 }}
 # settle SECONDS EVERY WHAT UNIT: until the function `check` succeeds.
