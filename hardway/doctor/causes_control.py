@@ -172,9 +172,11 @@ def bad_settings(evidence: Evidence) -> Iterator[Found]:
         chosen = dict(_leaves(evidence.cluster.settings_for(component, machine)))
         if not chosen or unit.stopped or _brought(evidence, machine, name):
             continue
-        complaints = [line for line in unit.journal if COMPLAINT.search(line)][-3:]
+        complaints = [line for line in unit.journal if COMPLAINT.search(line)]
         said = "\n".join(complaints)
-        named = [key for key, value in chosen.items() if key.rpartition(".")[2] in said or _quoted(value, said)]
+        named = [key for key, value in chosen.items() if _names(said, key, value)]
+        telling = [line for line in complaints if any(_names(line, key, chosen[key]) for key in named)]
+        complaints = (telling or complaints)[-3:]
         others = [
             other for other, found in seen(evidence)
             if other is not machine and _unit(found, name).runs and _brought(evidence, other, name)
@@ -216,9 +218,9 @@ def _leaves(settings: Mapping[str, object], path: str = "") -> Iterator[tuple[st
             yield f"{path}{key}", value
 
 
-def _quoted(value: object, said: str) -> bool:
-    """Whether a message names this value. A short one stands in any message."""
-    return len(str(value)) > 3 and str(value) in said
+def _names(said: str, key: str, value: object) -> bool:
+    """Whether a message names this setting, or its value: but a short one stands in any message."""
+    return key.rpartition(".")[2] in said or (len(str(value)) > 3 and str(value) in said)
 
 
 def not_executable(evidence: Evidence) -> Iterator[Found]:

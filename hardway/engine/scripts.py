@@ -45,6 +45,14 @@ put() {{
   fi
   label "$2"
 }}
+# tried STAGED TARGET PROGRAM WORD…: what the program says of a file before it replaces one that works.
+tried() {{
+  staged=$1 target=$2; shift 2
+  [ -e "$staged" ] && [ -x "$1" ] || return 0
+  said=$("$@" "$staged" 2>&1) && return 0
+  printf '%s\n' "$said" | sed "s|$staged|$target|g" >&2
+  return 1
+}}
 # label FILE: what came by rename has the label of the folder that it came from, and SELinux would keep systemd from it.
 label() {{ ! command -v restorecon >/dev/null 2>&1 || restorecon -F -- "$1"; }}
 # put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.

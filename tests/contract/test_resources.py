@@ -292,6 +292,19 @@ def test_a_folder_that_is_a_link_changes_nothing_of_what_it_points_to(any_bench:
     assert any_bench.sh(f"stat -c %a {root}/other; ls {root}/other; rm -r {root}/other {root}/ours") == "750\nfile"
 
 
+def test_what_a_program_refuses_replaces_nothing(any_bench: Bench) -> None:
+    root = any_bench.root
+    any_bench.sh(
+        f"mkdir -p {root}; printf '#!/bin/sh\\n! grep -H bad \"$2\"\\n' >{root}/checker; chmod 755 {root}/checker"
+    )
+    good, bad = (File(f"{root}/a", text, tried_by=(f"{root}/checker", "-c")) for text in ("good\n", "bad\n"))
+    any_bench.apply(good)
+    with pytest.raises(CommandFailed) as caught:
+        any_bench.apply(bad)
+    assert f"{root}/a:bad" in (caught.value.said or "")
+    assert any_bench.sh(f"cat {root}/a; rm -r {root}/a {root}/checker") == "good"
+
+
 def test_a_full_disk_elsewhere_ends_the_script_and_leaves_the_old_file(fake: Bench) -> None:
     """What is staged lies on another file system than the file that it is to become."""
     said = fake.sh(

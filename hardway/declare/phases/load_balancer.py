@@ -26,7 +26,7 @@ def haproxy_cfg(model: Model, machine: Machine) -> str:
 
 def resources(model: Model) -> Iterator[Declared]:
     for machine in model.cluster.load_balancers:
-        yield machine.name, File(HAPROXY_CFG, haproxy_cfg(model, machine), mode=0o600)
+        yield machine.name, _configuration(model, machine)
         yield machine.name, File(unit_path(UNIT), render(f"units/{UNIT}.service", haproxy=HAPROXY), mode=0o600)
         yield (
             machine.name,
@@ -37,6 +37,11 @@ def resources(model: Model) -> Iterator[Declared]:
                 ready=Check("HAProxy runs", f"systemctl is-active {UNIT}.service", limit=30),
             ),
         )
+
+
+def _configuration(model: Model, machine: Machine) -> File:
+    """HAProxy itself tries it: with one that it does not take, it would not come back after a reboot."""
+    return File(HAPROXY_CFG, haproxy_cfg(model, machine), mode=0o600, tried_by=(HAPROXY, "-c", "-f"))
 
 
 def proofs(model: Model) -> Iterator[Proof]:

@@ -107,7 +107,10 @@ def _put(resource: File | Binary, staged: str, owner: str, group: str) -> str:
 
 @dataclass(frozen=True)
 class File(OnDisk):
-    """A file with its whole content, a text that may have placeholders; owner and mode travel with it."""
+    """A file with its whole content, a text that may have placeholders; owner and mode travel with it.
+
+    `tried_by` is a program and its words, to which a path is added: what it refuses does not replace what works.
+    """
 
     kind: ClassVar[str] = "file"
     path: str
@@ -115,6 +118,7 @@ class File(OnDisk):
     mode: int = 0o644
     owner: str = "root"
     group: str = "root"
+    tried_by: tuple[str, ...] = ()
 
     @property
     def secret(self) -> bool:
@@ -161,7 +165,10 @@ class File(OnDisk):
         return {} if content is None else {staged_name(self.key): content}
 
     def steps(self, difference: Difference, context: Context) -> str:
-        return _put(self, staged_name(self.key), self.owner, self.group)
+        put = _put(self, staged_name(self.key), self.owner, self.group)
+        if not self.tried_by:
+            return put
+        return f"tried {quote(f'{STAGE}/{staged_name(self.key)}', self.path, *self.tried_by)}\n{put}"
 
     def manual_steps(self) -> tuple[ManualStep, ...]:
         owner = ("-o", self.owner, "-g", self.group) if (self.owner, self.group) != ("root", "root") else ()
