@@ -8,12 +8,12 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.etcd import ETCDCTL
-from hardway.declare.resources import Certificate, Key, Local, Present, PublicKey, RandomKey, Service
+from hardway.declare.resources import Certificate, Service
 from hardway.declare.resources.files import Binary, File
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, of_pending
@@ -27,7 +27,7 @@ from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
 from hardway.journal import STATE_PATH
 from hardway.state import State, advanced, fixed_values, nodes_of
-from hardway.values import placeholders, sha256
+from hardway.values import sha256
 
 
 def first_state(cluster: Cluster) -> State:
@@ -256,80 +256,6 @@ def unmanaged_cluster(session: Session, views: Mapping[str, View], state: State)
         said="its certificates are of this workspace's CA; nothing was changed",
         hint=HINT,
     )
-
-
-def lost_keys(
-    missing: Collection[Local],
-    declaration: Declaration,
-    values: Mapping[str, bytes],
-    views: Mapping[str, View],
-    state: State,
-    root: Path,
-) -> Iterator[Blocker]:
-    """Keys that are to be made, though what belongs to them is there: they are lost, and not missing.
-
-    That is its certificate, its public half, or anything that it signed or that holds it: in the workspace (`values`),
-    or on a machine, where hardway put it there or State knows a cluster. A leaf of which the workspace has neither key
-    nor certificate is issued again, whatever machines have.
-    """
-    lost: dict[str, Blocker] = {}
-    remains = _remains(missing, declaration)
-    for path, key in remains.items():
-        found = next((one for one in key.belongings if one in values), "")
-        if found:
-            lost[path] = _lost_key(root, path, key, f"{found} belongs to it and is there")
-    for placed in declaration.placed:
-        resource = placed.resource
-        if placed.machine not in views or not isinstance(resource, File):
-            continue
-        view = views[placed.machine]
-        if not isinstance(view.observed.get(resource.key), Present):
-            continue
-        if state.etcd == "absent" and resource.key not in view.journal.entries:
-            continue
-        used = {placeholder.name for placeholder in placeholders(resource.text)}
-        for path, key in remains.items():
-            if path not in lost and not key.replaceable and used & {path, *key.belongings}:
-                there = f"{resource.path} on this machine was made from it"
-                lost[path] = _lost_key(root, path, key, there, placed.machine)
-    yield from lost.values()
-
-
-@dataclass(frozen=True)
-class _Remains:
-    """What there is of a key while there is one: `belongings` are workspace paths. `replaceable`: a CA can issue
-    another pair, and nothing else depends on this one.
-    """
-
-    belongings: tuple[str, ...]
-    replaceable: bool = False
-
-
-def _remains(missing: Collection[Local], declaration: Declaration) -> dict[str, _Remains]:
-    """By path of each missing key."""
-    certificates = [one for _, one in declaration.local if isinstance(one, Certificate)]
-    public = [one for _, one in declaration.local if isinstance(one, PublicKey)]
-    found: dict[str, _Remains] = {}
-    for key in missing:
-        if not isinstance(key, Key | RandomKey):
-            continue
-        own = key.path.removesuffix(".key")
-        signed = tuple(one.path for one in certificates if one.ca == own)
-        halves = tuple(one.path for one in public if one.of == key.path)
-        certificate = tuple(one.path for one in certificates if one.key_path == key.path)
-        leaf = any(one.key_path == key.path and one.ca is not None for one in certificates)
-        found[key.path] = _Remains((*certificate, *halves, *signed), replaceable=leaf)
-    return found
-
-
-def _lost_key(root: Path, path: str, key: _Remains, there: str, machine: str = "") -> Blocker:
-    hint = f"restore {path} from a backup of the workspace; a new key would break the cluster"
-    if key.replaceable:
-        own = root / key.belongings[0]
-        hint = (
-            f"restore {path} from a backup of the workspace, or have another pair made:\n    rm {shlex.quote(str(own))}"
-        )
-    return Blocker("lost-key", f"{root / path} is lost, but {there}", machine, hint=hint)
 
 
 def quorum(

@@ -23,6 +23,7 @@ from hardway.engine import guards
 from hardway.engine.adopt import inferred
 from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.changes import Change, by_machine, conflicts, differences
+from hardway.engine.lost_keys import lost_keys
 from hardway.engine.observe import View, observe_each
 from hardway.engine.resolver import Resolver
 from hardway.engine.rolls import rolls_of
@@ -173,7 +174,8 @@ def make_plan(
     findings = lint(cluster, declaration, kept.values, now)
     if not surprises:
         missing = [one.local for one in kept.to_make]
-        blockers += tuple(guards.lost_keys(missing, declaration, operator, views, resolved, session.workspace.root))
+        model = Model(cluster, resolved, resolver.versions)
+        blockers += tuple(lost_keys(missing, model, declaration, operator, views, session.workspace.root))
     if not selection.adopt:
         blockers += tuple(_in_the_way(changes, views, contexts))
     blockers += tuple(_not_ours(declaration, views))

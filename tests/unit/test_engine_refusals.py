@@ -2,17 +2,15 @@
 
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cryptography import x509
 from fake.cluster import ONE, PAIR, FakeCluster
+from refusing import kinds, refused
 
 from hardway.artifacts.bundle import Bundle
-from hardway.declare.generations import CAS
 from hardway.engine.blockers import Blocked
 from hardway.engine.pending import Pending, pending
 from hardway.state import State, advanced
@@ -23,20 +21,6 @@ NewCluster = Callable[[str], FakeCluster]
 @pytest.fixture
 def pair(built_cluster: NewCluster) -> FakeCluster:
     return built_cluster(PAIR)
-
-
-def kinds(error: Blocked) -> list[tuple[str, str]]:
-    """Kind and machine of each blocker."""
-    return [(one.kind, one.machine) for one in error.blockers]
-
-
-def refused(made: FakeCluster, *phases: str) -> Blocked:
-    """The error of a run; no machine was asked for more than to be looked at."""
-    before = {name: one.tree() for name, one in made.machines.items()}
-    with pytest.raises(Blocked) as caught:
-        made.init(phases) if phases else made.init()
-    assert {name: one.tree() for name, one in made.machines.items()} == before
-    return caught.value
 
 
 def test_a_lost_workspace_is_never_made_anew(pair: FakeCluster) -> None:
@@ -96,55 +80,6 @@ def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
     bare = new_cluster(PAIR)
     bare.machines, pair.machines = pair.machines, bare.machines
     assert "knows a running cluster, but none of these machines has ever seen it" in refused(pair).what
-
-
-LOST = {
-    "pki/ca.key": "pki/ca.crt",
-    "pki/etcd/ca.key": "pki/etcd/ca.crt",
-    "pki/front-proxy-ca.key": "pki/front-proxy-ca.crt",
-    "pki/sa.key": "pki/sa.pub",
-    "pki/break-glass.key": "pki/break-glass.crt",
-}
-
-
-@pytest.mark.parametrize("path", LOST)
-def test_a_key_is_lost_where_what_belongs_to_it_is_there(pair: FakeCluster, path: str) -> None:
-    (pair.workspace().root / path).unlink()
-    error = refused(pair)
-    assert kinds(error) == [("lost-key", "")]
-    assert f"{path} is lost, but {LOST[path]} belongs to it and is there" in error.what
-    assert not (pair.workspace().root / path).exists()
-
-
-@pytest.mark.parametrize("path", ["pki/ca", "pki/etcd/ca", "pki/front-proxy-ca", "pki/sa"])
-def test_a_key_is_lost_where_machines_have_what_it_signed(pair: FakeCluster, path: str) -> None:
-    """Also where the workspace has nothing of it any more."""
-    root = pair.workspace().root
-    for ending in (".key", ".crt", ".pub"):
-        (root / f"{path}{ending}").unlink(missing_ok=True)
-    names = [ca.common_name for ca in CAS if ca.path == path]
-    for one in (root / "pki").rglob("*.crt"):
-        issuer = x509.load_pem_x509_certificate(one.read_bytes()).issuer.rfc4514_string()
-        if issuer in [f"CN={name}" for name in names]:
-            one.unlink()
-    assert ("lost-key", "head") in kinds(refused(pair))
-    assert not (root / f"{path}.key").exists()
-
-
-def test_a_lost_encryption_key_is_found_on_the_machine_that_has_it(pair: FakeCluster) -> None:
-    (pair.workspace().root / "secrets/encryption-key").unlink()
-    error = refused(pair)
-    assert kinds(error) == [("lost-key", "head")]
-    assert "secrets/encryption-key is lost, but /etc/kubernetes/encryption-config.yaml on this machine" in error.what
-
-
-def test_a_pair_that_is_nowhere_is_made(pair: FakeCluster) -> None:
-    """The break-glass pair lies in the workspace alone, and what is said of its lost key helps."""
-    root = pair.workspace().root
-    (root / "pki/break-glass.key").unlink()
-    [command] = [line.strip() for line in (refused(pair).hint or "").splitlines() if line.strip().startswith("rm ")]
-    subprocess.run(["sh", "-c", command], check=True)
-    assert "pki/break-glass.key" in pair.init().made
 
 
 @pytest.mark.parametrize(

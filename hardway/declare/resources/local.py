@@ -56,7 +56,10 @@ class Key(Local):
     mode: int = 0o600
 
     def differences(self, values: Mapping[str, bytes], now: datetime) -> list[str]:
-        return [] if self.path in values else ["is not there"]
+        if self.path not in values:
+            return ["is not there"]
+        pki.key_algorithm(values[self.path])  # another algorithm makes no damaged key: what is signed by it says so
+        return []
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         return pki.new_key(self.algorithm)
@@ -108,8 +111,13 @@ class Certificate(Local):
     mode: int = 0o644
 
     @property
+    def stem(self) -> str:
+        """The path without its ending, as `ca` names one."""
+        return self.path.removesuffix(".crt")
+
+    @property
     def key_path(self) -> str:
-        return self.path.removesuffix(".crt") + ".key"
+        return f"{self.stem}.key"
 
     def differences(self, values: Mapping[str, bytes], now: datetime) -> list[str]:
         if self.path not in values:
