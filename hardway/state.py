@@ -19,7 +19,7 @@ from hardway.inventory.model import Cluster
 from hardway.values import ROLES
 
 EtcdState = Literal["absent", "bootstrapping", "initialized"]
-FORMAT = 2
+FORMAT = 3
 T = TypeVar("T")
 
 
@@ -82,7 +82,8 @@ class State:
     `fixed` holds settings that a running cluster cannot change by an ordinary run (ranges, domain). `authorities` holds
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
     which writes. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
-    passed. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace.
+    passed. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace: all
+    that there ever were, the one of today last.
     """
 
     cluster: str
@@ -98,7 +99,7 @@ class State:
     encryption_keys: tuple[str, ...] = ("key1",)
     operation: OperationState | None = None
     smoke_tested: int = -1
-    fingerprints: Mapping[str, str] = field(default_factory=dict)
+    fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def authority(self, name: str) -> Authority:
         """The generations of a CA, also of one that was never rotated."""
@@ -112,7 +113,7 @@ class State:
     def from_json(cls, text: str, where: str) -> State:
         """Reads this format and every earlier one. `where` names the file in errors.
 
-        Raises WorkspaceError where the text is damaged, or has what only a newer hardway can have written.
+        Raises DamagedState, and WorkspaceError where the text has what only a newer hardway can have written.
         """
         version = ""
         try:
@@ -129,13 +130,17 @@ class State:
                 hint=f"use hardway {version}, or a newer one" if version else "use that version, or a newer one",
             ) from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise WorkspaceError(f"{where} is damaged: {error}", hint="restore it from a backup") from error
+            raise DamagedState(f"{where} is damaged: {error}", hint="restore it from a backup") from error
 
     def pinned_addresses(self) -> dict[str, IPv4Address]:
         return {name: IPv4Address(node.address) for name, node in self.nodes.items() if node.address}
 
     def pinned_pod_cidrs(self) -> dict[str, IPv4Network]:
         return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
+
+
+class DamagedState(WorkspaceError):
+    """A text that no hardway can have written."""
 
 
 class _Newer(Exception):
@@ -150,13 +155,20 @@ def _to_2(raw: Mapping[str, Any]) -> dict[str, Any]:
     return migrated
 
 
-MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2}
+def _to_3(raw: Mapping[str, Any]) -> dict[str, Any]:
+    # Format 2 had no fingerprints at first, and then one of each CA.
+    fingerprints = {path: [digits] for path, digits in raw.get("fingerprints", {}).items()}
+    return {**raw, "fingerprints": fingerprints}
+
+
+MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
 """By format, what makes of its dictionary that of the next format. Pure; docs/decisions/0004-journal-and-state.md."""
 
 
 def _state(raw: Mapping[str, Any]) -> State:
     found = dict(raw)
     found["nodes"] = {name: _node(name, node) for name, node in raw["nodes"].items()}
+    found["fingerprints"] = {path: tuple(digits) for path, digits in raw.get("fingerprints", {}).items()}
     rotated = raw.get("authorities", {})
     found["authorities"] = {name: _known(Authority, one, f"authorities.{name}") for name, one in rotated.items()}
     found["service_account_keys"] = _known(KeyGenerations, raw.get("service_account_keys", {}), "service_account_keys")

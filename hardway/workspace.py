@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from hardway.errors import Locked, WorkspaceError
 from hardway.inventory.model import Cluster
-from hardway.state import State
+from hardway.state import DamagedState, State
 
 _HELD = ("pki", "kubeconfigs", "secrets")
 _HELD_FILES = ("kubeconfig", "ssh_config", ".gitignore")
@@ -125,6 +126,13 @@ class Workspace:
             return State.from_json(path.read_text(encoding="utf-8"), str(path))
         except FileNotFoundError:
             return None
+        except DamagedState as error:
+            away = shlex.join(["mv", str(path), f"{path}.damaged"])
+            error.hint = (
+                "restore it from a backup; machines have copies, too: once it is out of the way, "
+                f"hardway plan says how to get one\n    {away}"
+            )
+            raise
 
     def save_state(self, state: State) -> None:
         if state != self.load_state():

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.blockers import as_root
 from hardway.inventory.model import Machine
 from hardway.probe.symptoms import Drift, Snapshot, Symptoms
 from hardway.rules import Evidence, Need
@@ -62,9 +63,9 @@ def apply_only(machine: Machine, phases: Collection[str]) -> str:
 def on(machine: Machine, script: str) -> str:
     """One line of shell, as root on a machine: with sudo, unless the login user is known to be root."""
     is_script = any(sign in script for sign in "&|;<>$'\"(){}*")
-    if machine.ssh.sudo == "never":
-        return f"hardway ssh {machine.name} -- {shlex.quote(script) if is_script else script}"
-    return f"hardway ssh {machine.name} -- sudo {f'sh -c {_twice(script)}' if is_script else script}"
+    if is_script:
+        script = shlex.quote(script) if machine.ssh.sudo == "never" else f"sh -c {_twice(script)}"
+    return as_root(machine, script)
 
 
 def _twice(script: str) -> str:

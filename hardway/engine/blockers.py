@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from hardway.engine.pending import Pending, in_words
 from hardway.errors import HardwayError
+from hardway.inventory.model import Machine
 from hardway.rules import Finding
 from hardway.values import OPERATOR
 
@@ -80,3 +81,8 @@ def of_finding(one: Finding) -> Blocker:
     """A rule across artifacts that found an error."""
     machine = "" if one.machine == OPERATOR else one.machine
     return Blocker(f"lint:{one.rule}", one.what, machine, one.why, one.fix)
+
+
+def as_root(machine: Machine, command: str) -> str:
+    """A command to be typed here that runs there: with sudo, unless the login user is known to be root."""
+    return f"hardway ssh {machine.name} -- {command if machine.ssh.sudo == 'never' else f'sudo {command}'}"

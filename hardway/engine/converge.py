@@ -109,13 +109,19 @@ def _put_up_with(
 def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) -> Plan:
     """The same plan once all that is made or got on this computer is there: what was known after it is known now."""
     state = plan.selection.bootstrap.begin(plan.state, session.cluster, plan.phases)
-    if any(isinstance(one.local, Key | RandomKey | Certificate) for one in plan.to_make):
-        # An older copy of this workspace must be known by its State, though what is made is in no State.
-        state = replace(state, generation=state.generation + 1)
-        session.workspace.save_state(state)
     with timed("artifacts", session.events):
         resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
-    outcome.made = _make_local(session, plan)
+    made = _local_values(plan)
+    if any(isinstance(one.local, Key | RandomKey | Certificate) for one in plan.to_make):
+        # An older copy of this workspace must be known by its State, which is written first: whatever is found in the
+        # workspace after a kill is in it.
+        remembered = guards.fingerprints(state.fingerprints, plan.declaration, made)
+        state = replace(state, generation=state.generation + 1, fingerprints=remembered)
+        session.workspace.save_state(state)
+    for one in plan.to_make:
+        session.workspace.write(one.local.path, made[one.local.path], one.local.mode)
+        session.events(Changed("operator", one.phase, one.local.path, "create", "; ".join(one.why)))
+    outcome.made = [one.local.path for one in plan.to_make]
     if state is plan.state and not (plan.to_make or plan.to_get):
         return plan
     prepared = make_plan(session, state, plan.selection, resolver, plan.views, plan.failures)
@@ -123,14 +129,12 @@ def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome
     return prepared
 
 
-def _make_local(session: Session, plan: Plan) -> list[str]:
-    """Keys, certificates and kubeconfigs in the operator's workspace, dependencies first."""
+def _local_values(plan: Plan) -> dict[str, bytes]:
+    """The operator's workspace with the keys, certificates and kubeconfigs that are to be made; nothing is written."""
     values = dict(plan.operator)
     for one in plan.to_make:
         values[one.local.path] = _made(one, values, plan)
-        session.workspace.write(one.local.path, values[one.local.path], one.local.mode)
-        session.events(Changed("operator", one.phase, one.local.path, "create", "; ".join(one.why)))
-    return [one.local.path for one in plan.to_make]
+    return values
 
 
 def _made(one: WorkspaceChange, values: Mapping[str, bytes], plan: Plan) -> bytes:
@@ -219,7 +223,8 @@ def _finish(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome) 
     views.update(redeclared)
     touched = {change.machine for change in outcome.changes} | taken.keys() | redeclared.keys()
     state = converged_on(plan.state, session.cluster.kubernetes, redeclared)
-    state = advanced(state, fingerprints=guards.fingerprints(plan.declaration, plan.operator))
+    remembered = guards.fingerprints(state.fingerprints, plan.declaration, plan.operator)
+    state = advanced(state, fingerprints=remembered)
     commit(session, state, views, touched)
     outcome.state, outcome.views, outcome.declaration = state, views, plan.declaration
 

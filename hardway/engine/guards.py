@@ -16,7 +16,7 @@ from hardway.declare.phases.etcd import ETCDCTL
 from hardway.declare.resources import Certificate, Service
 from hardway.declare.resources.files import Binary, File
 from hardway.engine.adopt import HINT, is_of
-from hardway.engine.blockers import Blocker, of_pending
+from hardway.engine.blockers import Blocker, as_root, of_pending
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
 from hardway.engine.pending import pending
@@ -26,7 +26,7 @@ from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
 from hardway.journal import STATE_PATH
-from hardway.state import State, advanced, fixed_values, nodes_of
+from hardway.state import DamagedState, State, advanced, fixed_values, nodes_of
 from hardway.values import sha256
 
 
@@ -84,7 +84,15 @@ def _other_states(session: Session, state: State, views: Mapping[str, View]) -> 
     for name, view in views.items():
         try:
             if view.state_text:
-                copies[name] = State.from_json(view.state_text, f"{name}:/var/lib/hardway/state.json")
+                copies[name] = State.from_json(view.state_text, f"{name}:{STATE_PATH}")
+        except DamagedState as error:
+            hint = error.hint or ""
+            if known is not None:
+                there = as_root(session.cluster.machine(name), f"rm {STATE_PATH}")
+                hint = (
+                    f"{root} has the State, too; take the damaged one away, the next run writes it again:\n    {there}"
+                )
+            yield Blocker("unreadable-state", error.what, name, hint=hint)
         except WorkspaceError as error:
             yield Blocker("unreadable-state", error.what, name, error.said or "", error.hint or "")
     strangers = [name for name, theirs in copies.items() if theirs.cluster_id != state.cluster_id]
@@ -93,7 +101,7 @@ def _other_states(session: Session, state: State, views: Mapping[str, View]) -> 
         yield from _other_copies(session, known, own)
     kin = {name: copies[name] for name in strangers if copies[name].cluster == state.cluster}
     if known is None and kin and (root / "pki").exists():
-        yield _lost_state(root, kin)
+        yield _lost_state(session, kin)
         return
     for name in strangers:
         if known is None and name in kin:
@@ -111,33 +119,65 @@ def _other_states(session: Session, state: State, views: Mapping[str, View]) -> 
 def _other_copies(session: Session, known: State, copies: Mapping[str, State]) -> Iterator[Blocker]:
     """Machines that were last changed with another copy of this workspace: its State or its CAs are not these.
 
-    The workspace is written before the machines, so its own copy is never behind by accident.
+    The workspace is written before the machines, so its own copy is never behind by accident. Where most machines
+    agree with it, the others may be what is wrong, and the way on with this workspace is named, too.
     """
-    root = session.workspace.root
     values = session.workspace.values()
+    differing: list[Blocker] = []
     for name, theirs in copies.items():
-        others = [path for path, digits in theirs.fingerprints.items() if path in values
-                  and fingerprint(values[path]) != digits]  # fmt: skip
-        if theirs.generation > known.generation:
-            yield _older_workspace(root, name, known, copies)
-        elif others:
-            yield Blocker(
-                "other-authority",
-                f"{', '.join(others)} in {root} is not what this machine was set up with: there is another copy of "
-                "this workspace, and a run with it made new CAs",
-                name,
-                hint="use that copy (state.json, pki/, secrets/)",
-                subjects=tuple(others),
-            )
-        elif theirs.generation == known.generation and replace(theirs, smoke_tested=known.smoke_tested) != known:
-            yield Blocker(
-                "other-workspace",
-                f"was last changed with another copy of {root}: both are at generation {known.generation}, and differ",
-                name,
-                hint="use the copy of the last run (state.json, pki/, secrets/)",
-            )
+        differing += _other_copy(session.workspace.root, known, name, theirs, values)
+    others = len({one.machine for one in differing})
+    agreeing = len(copies) - others
+    for one in differing:
+        if agreeing >= others:
+            agree = "one other machine agrees" if agreeing == 1 else f"{agreeing} other machines agree"
+            there = as_root(session.cluster.machine(one.machine), f"rm {STATE_PATH}")
+            hint = f"{one.hint}; if it is this one, take that machine's copy of the State away:\n    {there}"
+            yield replace(one, said=f"{agree} with this workspace", hint=hint)
+        else:
+            yield one
 
 
+def _other_copy(
+    root: Path, known: State, name: str, theirs: State, values: Mapping[str, bytes]
+) -> Iterator[Blocker]:  # fmt: skip
+    others: list[str] = []
+    if theirs.etcd != "absent":  # before there is a cluster, CAs may be exchanged
+        others = [path for path in theirs.fingerprints if not _follows(path, known, theirs, values)]
+    if theirs.generation > known.generation:
+        yield Blocker(
+            "older-workspace",
+            f"{root} is older than the cluster: generation {known.generation}, the machine has {theirs.generation}",
+            name,
+            hint=LAST_RUN,
+        )
+    elif others:
+        yield Blocker(
+            "other-authority",
+            f"{', '.join(others)} in {root} is not what this machine was set up with, nor made later with this "
+            "workspace: it is from another copy of it",
+            name,
+            hint=LAST_RUN,
+            subjects=tuple(others),
+        )
+    elif theirs.generation == known.generation and replace(theirs, smoke_tested=known.smoke_tested) != known:
+        yield Blocker(
+            "other-workspace",
+            f"was last changed with another copy of {root}: both are at generation {known.generation}, and differ",
+            name,
+            hint=LAST_RUN,
+        )
+
+
+def _follows(path: str, known: State, theirs: State, values: Mapping[str, bytes]) -> bool:
+    """Whether the CA certificate of the workspace is the one that a machine remembers, or was made here after it."""
+    history, remembered = known.fingerprints.get(path, ()), theirs.fingerprints[path]
+    if history[: len(remembered)] != remembered:
+        return False
+    return path not in values or fingerprint(values[path]) in history[len(remembered) - 1 :]
+
+
+LAST_RUN = "use the workspace of the last run (state.json, pki/, secrets/)"
 FINGERPRINT_DIGITS = 16
 
 
@@ -146,12 +186,16 @@ def fingerprint(certificate: bytes) -> str:
     return sha256(certificate)[:FINGERPRINT_DIGITS]
 
 
-def fingerprints(declaration: Declaration, values: Mapping[str, bytes]) -> dict[str, str]:
-    """Of the CA certificates that are in the workspace, by path."""
-    found: dict[str, str] = {}
+def fingerprints(
+    before: Mapping[str, tuple[str, ...]], declaration: Declaration, values: Mapping[str, bytes]
+) -> dict[str, tuple[str, ...]]:
+    """Those of State, and after them those of the CA certificates that are in the workspace and not the last there."""
+    found = dict(before)
     for _, local in declaration.local:
         if isinstance(local, Certificate) and local.ca is None and local.path in values:
-            found[local.path] = fingerprint(values[local.path])
+            history, today = found.get(local.path, ()), fingerprint(values[local.path])
+            if history[-1:] != (today,):
+                found[local.path] = (*history, today)
     return found
 
 
@@ -209,28 +253,18 @@ def _awaited(session: Session, machine: Machine) -> bool:
     return False
 
 
-def _older_workspace(root: Path, name: str, known: State, copies: Mapping[str, State]) -> Blocker:
-    behind = [other for other, theirs in copies.items() if theirs.generation <= known.generation]
-    hint = "use the workspace of the last run (state.json, pki/, secrets/)"
-    if behind:
-        hint += f"; if it is this one, that machine's copy is wrong:\n    hardway ssh {name} -- rm {STATE_PATH}"
-    return Blocker(
-        "older-workspace",
-        f"{root} is older than the cluster: generation {known.generation}, the machine has {copies[name].generation}",
-        name,
-        said=f"{', '.join(behind)}: not newer than this workspace" if behind else "",
-        hint=hint,
-    )
-
-
-def _lost_state(root: Path, copies: Mapping[str, State]) -> Blocker:
+def _lost_state(session: Session, copies: Mapping[str, State]) -> Blocker:
+    path = session.workspace.root / "state.json"
     newest = max(copies, key=lambda name: copies[name].generation)
-    target = shlex.quote(str(root / "state.json"))
+    cat = as_root(session.cluster.machine(newest), f"cat {STATE_PATH}")
+    target, beside = shlex.quote(str(path)), shlex.quote(f"{path}.new")
+    # Not straight into its place: the shell makes the file first, and hardway would read an empty State.
     return Blocker(
         "lost-state",
-        f"{root / 'state.json'} is lost; the keys and certificates beside it are there, and {newest} has a copy",
+        f"{path} is lost; the keys and certificates beside it are there, and {newest} has a copy",
         newest,
-        hint=f"hardway ssh {newest} -- cat {STATE_PATH} >{target}",
+        said=f"nothing was changed; its copy is of generation {copies[newest].generation}, the newest of all",
+        hint=f"restore it from a backup, or from that machine:\n    {cat} >{beside} && mv {beside} {target}",
     )
 
 

@@ -3,8 +3,6 @@
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from fake.cluster import ONE, PAIR, FakeCluster
@@ -53,11 +51,6 @@ def test_a_machine_of_another_cluster_is_left_alone(pair: FakeCluster) -> None:
     assert kinds(error) == [("other-cluster", "hand")]
     assert (error.machine, error.what) == ("hand", "belongs to another cluster, other (feedfeedfeedfeed)")
     assert "reset -l hand" in (error.hint or "")
-
-
-def test_a_damaged_state_is_no_missing_state(pair: FakeCluster) -> None:
-    pair.machines["hand"].write("/var/lib/hardway/state.json", '{"format": 1, "clus')
-    assert "hand:/var/lib/hardway/state.json is damaged" in refused(pair).what
 
 
 def test_a_wiped_etcd_member_is_not_initialised_again(pair: FakeCluster) -> None:
@@ -160,82 +153,6 @@ class TestABundle:
         assert [kind for kind, _ in kinds(error)] == ["artifact"]
         assert error.machine in bare.machines
         assert re.search(r"site\.tar\.zst has no \S+ [0-9.]+ for ", error.what)
-
-
-def test_a_lost_state_is_told_with_the_machine_that_has_it(pair: FakeCluster) -> None:
-    path = pair.workspace().root / "state.json"
-    content = path.read_text()
-    path.unlink()
-    error = refused(pair)
-    assert kinds(error) == [("lost-state", "head")]
-    assert f"hardway ssh head -- cat /var/lib/hardway/state.json >{path}" in (error.hint or "")
-    path.write_text(pair.machines["head"].read("/var/lib/hardway/state.json"))
-    assert path.read_text() == content
-    assert pair.init().changes == []
-
-
-def test_a_machine_that_claims_a_later_generation_is_named_with_the_way_on(pair: FakeCluster) -> None:
-    hand = pair.machines["hand"]
-    known = pair.state()
-    hand.write("/var/lib/hardway/state.json", replace(known, generation=99999).to_json())
-    error = refused(pair)
-    assert kinds(error) == [("older-workspace", "hand")]
-    assert error.said == "head: not newer than this workspace"
-    assert "hardway ssh hand -- rm /var/lib/hardway/state.json" in (error.hint or "")
-    hand.run("rm /var/lib/hardway/state.json", timeout=5, what="as it says")
-    assert pair.init().changes == []
-    assert State.from_json(hand.read("/var/lib/hardway/state.json"), "hand") == pair.state()
-
-
-def test_a_copy_of_the_workspace_is_older_once_a_certificate_was_renewed(pair: FakeCluster, tmp_path: Path) -> None:
-    root = pair.workspace().root
-    shutil.copytree(root, tmp_path / "copy")
-    for name in ("admin.crt", "admin.key"):
-        (root / "pki" / name).unlink()
-    assert "pki/admin.crt" in pair.init().made
-    shutil.rmtree(root)
-    shutil.copytree(tmp_path / "copy", root)
-    assert {kind for kind, _ in kinds(refused(pair))} == {"older-workspace"}
-
-
-def test_two_copies_at_one_generation_are_told_apart(pair: FakeCluster) -> None:
-    state = pair.state()
-    other = replace(state, fixed={**state.fixed, "network.cluster_domain": "elsewhere.local"})
-    pair.machines["hand"].write("/var/lib/hardway/state.json", other.to_json())
-    assert kinds(refused(pair)) == [("other-workspace", "hand")]
-
-
-def test_a_copy_with_other_authorities_is_refused(pair: FakeCluster) -> None:
-    state = pair.state()
-    assert set(state.fingerprints) == {"pki/ca.crt", "pki/etcd/ca.crt", "pki/front-proxy-ca.crt"}
-    other = replace(state, fingerprints={**state.fingerprints, "pki/etcd/ca.crt": "0123456789abcdef"})
-    pair.machines["head"].write("/var/lib/hardway/state.json", other.to_json())
-    error = refused(pair)
-    assert kinds(error) == [("other-authority", "head")]
-    assert error.what.startswith("pki/etcd/ca.crt in ")
-
-
-def test_a_run_that_changes_nothing_leaves_the_generation(pair: FakeCluster) -> None:
-    before = pair.state().generation
-    pair.init()
-    assert pair.state().generation == before
-
-
-def test_what_a_killed_run_had_half_written_is_swept(pair: FakeCluster) -> None:
-    workspace = pair.workspace()
-    for name in ("pki/etcd/.new-abc", ".upload-abc"):
-        (workspace.root / name).write_text("PRIVATE")
-    with workspace.lock("a test"):
-        assert not list(workspace.root.rglob(".*-abc"))
-
-
-def test_a_key_that_others_can_read_is_a_finding(pair: FakeCluster) -> None:
-    path = pair.workspace().root / "pki/ca.key"
-    path.chmod(0o644)
-    [finding] = pair.plan().findings
-    assert finding.fix == f"chmod 600 {path}"
-    path.chmod(0o600)
-    assert list(pair.plan().findings) == []
 
 
 def test_a_block_that_lost_its_end_stops_a_run_before_it_changes_anything(pair: FakeCluster) -> None:

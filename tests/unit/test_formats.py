@@ -12,7 +12,7 @@ from hardway.errors import JournalError
 from hardway.state import State
 
 STATE_1 = {"nodes": "roster", "smoke_tested": "proved"}
-ADDED = ("hardway", "authorities", "service_account_keys", "encryption_keys", "operation")
+ADDED = ("hardway", "authorities", "service_account_keys", "encryption_keys", "operation", "fingerprints")
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_its_journal_moves_when_it_is_next_written(old: FakeCluster, name: str) 
     after = journal.read(machine.read(journal.PATH))
     assert machine.read(journal.PATH).startswith('{"op":"format","format":3,')
     assert (after.entries.keys(), after.open) == (before.entries.keys(), frozenset())
-    assert json.loads(machine.read("/var/lib/hardway/state.json"))["format"] == 2
+    assert json.loads(machine.read("/var/lib/hardway/state.json"))["format"] == 3
     assert State.from_json(machine.read("/var/lib/hardway/state.json"), name) == old.state()
 
 

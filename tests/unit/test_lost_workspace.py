@@ -1,20 +1,24 @@
-"""What a run says of a workspace of which something is lost or damaged; and that it helps."""
+"""What a run says of a workspace of which something is lost or damaged, or that is another copy; and that it helps."""
 
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from fake.cluster import PAIR, FakeCluster
+from fake.cluster import PAIR, FakeCluster, keys
 from refusing import files, kinds, refused
 
 from hardway.declare.generations import CAS
 from hardway.engine.blockers import Blocked
+from hardway.errors import WorkspaceError
 from hardway.state import Authority, KeyGenerations, State, advanced
+from hardway.workspace import Workspace
 
 NewCluster = Callable[[str], FakeCluster]
 STATE = "/var/lib/hardway/state.json"
@@ -186,7 +190,7 @@ def test_a_damaged_leaf_is_made_again_as_it_says(pair: FakeCluster) -> None:
     assert "pki/kubelet-hand.key" in pair.init().made
 
 
-@pytest.mark.parametrize(("path", "kind"), [("pki/sa.key", "damaged-key")])
+@pytest.mark.parametrize(("path", "kind"), [("pki/sa.key", "damaged-key"), ("pki/ca.key", "lost-key")])
 def test_before_there_is_a_cluster_a_key_is_made_again_as_it_says(
     new_cluster: NewCluster, path: str, kind: str
 ) -> None:  # fmt: skip
@@ -201,3 +205,160 @@ def test_before_there_is_a_cluster_a_key_is_made_again_as_it_says(
     assert kinds(error) == [(kind, "")]
     typed(made, error.hint)
     assert path in made.init().made
+
+
+def test_a_lost_state_is_fetched_from_a_machine_as_it_says(pair: FakeCluster) -> None:
+    path = pair.workspace().root / "state.json"
+    content = path.read_text()
+    path.unlink()
+    error = refused(pair)
+    assert kinds(error) == [("lost-state", "head")]
+    typed(pair, error.hint)
+    assert path.read_text() == content
+    assert pair.init().changes == []
+
+
+def test_a_damaged_state_is_replaced_as_it_says(pair: FakeCluster) -> None:
+    path = pair.workspace().root / "state.json"
+    content = path.read_text()
+    path.write_text(content[:100])
+    with pytest.raises(WorkspaceError) as caught:
+        Workspace(path.parent).load_state()
+    typed(pair, caught.value.hint)
+    typed(pair, refused(pair).hint)
+    assert path.read_text() == content
+
+
+def test_a_damaged_copy_on_a_machine_is_written_again_as_it_says(pair: FakeCluster) -> None:
+    pair.machines["hand"].write(STATE, '{"format": 1, "clus')
+    error = refused(pair)
+    assert kinds(error) == [("unreadable-state", "hand")]
+    assert f"hand:{STATE} is damaged" in error.what
+    typed(pair, error.hint)
+    assert pair.init().changes == []
+    assert state_of(pair, "hand") == pair.state()
+
+
+def test_a_machine_that_claims_a_later_generation_is_named_with_the_way_on(pair: FakeCluster) -> None:
+    with_state(pair, "hand", replace(pair.state(), generation=99999))
+    error = refused(pair)
+    assert kinds(error) == [("older-workspace", "hand")]
+    assert error.said == "one other machine agrees with this workspace"
+    typed(pair, error.hint)
+    assert pair.init().changes == []
+    assert state_of(pair, "hand") == pair.state()
+
+
+def test_where_all_machines_are_newer_no_way_on_with_this_workspace_is_named(pair: FakeCluster) -> None:
+    for name in pair.machines:
+        with_state(pair, name, replace(pair.state(), generation=99999))
+    error = refused(pair)
+    assert (error.said, error.hint) == (None, "use the workspace of the last run (state.json, pki/, secrets/)")
+
+
+def test_a_copy_of_the_workspace_is_older_once_a_certificate_was_renewed(pair: FakeCluster, tmp_path: Path) -> None:
+    root = pair.workspace().root
+    shutil.copytree(root, tmp_path / "copy")
+    for name in ("admin.crt", "admin.key"):
+        (root / "pki" / name).unlink()
+    assert "pki/admin.crt" in pair.init().made
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "copy", root)
+    assert {kind for kind, _ in kinds(refused(pair))} == {"older-workspace"}
+
+
+def test_two_copies_at_one_generation_are_told_apart(pair: FakeCluster) -> None:
+    state = pair.state()
+    other = replace(state, fixed={**state.fixed, "network.cluster_domain": "elsewhere.local"})
+    pair.machines["hand"].write("/var/lib/hardway/state.json", other.to_json())
+    assert kinds(refused(pair)) == [("other-workspace", "hand")]
+
+
+def test_copies_that_made_a_ca_each_are_told_apart_whatever_their_generations(
+    pair: FakeCluster, tmp_path: Path
+) -> None:
+    root = pair.workspace().root
+    (root / "pki/front-proxy-ca.crt").unlink()
+    shutil.copytree(root, tmp_path / "copy")
+    pair.init(names=["head"])
+    shutil.rmtree(root)
+    shutil.copytree(tmp_path / "copy", root)
+    for _ in range(3):  # this copy's generation passes the other's
+        pair.init(names=["hand"])
+        (root / "pki/break-glass.crt").unlink()
+    assert pair.state().generation > state_of(pair, "head").generation
+    error = refused(pair)
+    assert kinds(error) == [("other-authority", "head")]
+    assert error.what.startswith("pki/front-proxy-ca.crt in ")
+
+
+def test_a_ca_from_another_copy_is_refused_beside_the_right_state(pair: FakeCluster, tmp_path: Path) -> None:
+    root = pair.workspace().root
+    shutil.copytree(root / "pki", tmp_path / "older")
+    (root / "pki/ca.crt").unlink()
+    pair.init()
+    shutil.rmtree(root / "pki")
+    shutil.copytree(tmp_path / "older", root / "pki")
+    assert set(kinds(refused(pair))) == {("other-authority", "head"), ("other-authority", "hand")}
+
+
+@pytest.mark.parametrize("path", ["pki/ca.crt", "pki/etcd/ca.crt", "pki/front-proxy-ca.crt"])
+def test_a_ca_that_this_workspace_issued_again_is_no_other_copy_s(pair: FakeCluster, path: str) -> None:
+    """Its key is there, so that is allowed; one machine hears of it first."""
+    (pair.workspace().root / path).unlink()
+    assert path in pair.init(names=["head"]).made
+    pair.init()
+    assert pair.init().changes == []
+    assert [len(history) for history in pair.state().fingerprints.values()].count(2) == 1
+    assert state_of(pair, "hand").fingerprints == pair.state().fingerprints
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_run_killed_while_it_issues_a_ca_again_goes_on(
+    pair: FakeCluster, monkeypatch: pytest.MonkeyPatch, written: int
+) -> None:
+    (pair.workspace().root / "pki/ca.crt").unlink()
+    write = Workspace.write
+    names: list[str] = []
+
+    def killed(self: Workspace, name: str, content: bytes, mode: int) -> None:
+        if len(names) > written:
+            raise Killed
+        names.append(name)
+        write(self, name, content, mode)
+
+    monkeypatch.setattr(Workspace, "write", killed)
+    with suppress(Killed):
+        pair.init()
+    monkeypatch.undo()
+    assert names == ["state.json", "pki/ca.crt"][: written + 1]
+    assert (pair.workspace().root / "pki/ca.crt").exists() == bool(written)
+    pair.init()
+    assert pair.init().changes == []
+
+
+def test_a_run_that_changes_nothing_writes_nothing(pair: FakeCluster) -> None:
+    pair.init()
+    workspace = files(pair)
+    machines = {name: one.tree() for name, one in pair.machines.items()}
+    outcome = pair.init()
+    assert (keys(outcome.changes), outcome.made) == ([], [])
+    assert files(pair) == workspace
+    assert {name: one.tree() for name, one in pair.machines.items()} == machines
+
+
+def test_what_a_killed_run_had_half_written_is_swept(pair: FakeCluster) -> None:
+    workspace = pair.workspace()
+    for name in ("pki/etcd/.new-abc", ".upload-abc"):
+        (workspace.root / name).write_text("PRIVATE")
+    with workspace.lock("a test"):
+        assert not list(workspace.root.rglob(".*-abc"))
+
+
+def test_a_key_that_others_can_read_is_a_finding(pair: FakeCluster) -> None:
+    path = pair.workspace().root / "pki/ca.key"
+    path.chmod(0o644)
+    [finding] = pair.plan().findings
+    assert finding.fix == f"chmod 600 {path}"
+    path.chmod(0o600)
+    assert list(pair.plan().findings) == []

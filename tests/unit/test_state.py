@@ -40,6 +40,7 @@ states = st.builds(
     encryption_keys=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
     operation=st.none() | operations,
     smoke_tested=st.integers(-1),
+    fingerprints=st.dictionaries(st.text(), st.lists(st.text(min_size=1), max_size=3).map(tuple), max_size=3),
 )
 
 
@@ -79,7 +80,7 @@ STATE = State(
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
-        (["format"], 3, "format 3, and this one reads up to format 2"),
+        (["format"], 4, "format 4, and this one reads up to format 3"),
         (["new"], True, "unknown field new"),
         (["etcd"], "leaving", "etcd: leaving"),
         (["nodes", "m", "new"], 1, "unknown field nodes.m.new"),
@@ -106,7 +107,7 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     before = json.loads(text)
     state = State.from_json(text, "state.json")
     written = json.loads(state.to_json())
-    assert (written["format"], written["etcd"], before["etcd"]) == (2, "initialized", "formed")
+    assert (written["format"], written["etcd"], before["etcd"]) == (3, "initialized", "formed")
     assert written["smoke_tested"] == before["proved"]
     for name, node in before["roster"].items():
         assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False}
@@ -114,6 +115,16 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     assert {name: written[name] for name in same} == {name: before[name] for name in same}
     assert State.from_json(state.to_json(), "state.json") == state
     assert (state.authority("kubernetes"), state.encryption_keys) == (Authority((1,), 1), ("key1",))
+
+
+def test_a_recorded_state_of_format_2_loses_nothing() -> None:
+    text = (Path(__file__).parent / "recorded/state-2.json").read_text()
+    before = json.loads(text)
+    written = json.loads(State.from_json(text, "state.json").to_json())
+    assert written.pop("fingerprints") == {path: [digits] for path, digits in before.pop("fingerprints").items()}
+    assert written == {**before, "format": 3, "hardway": written["hardway"]}
+    without = json.dumps({name: value for name, value in before.items() if name != "fingerprints"})
+    assert State.from_json(without, "state.json").fingerprints == {}
 
 
 @pytest.mark.parametrize(("before", "after"), [("absent", "absent"), ("begun", "bootstrapping")])
