@@ -201,7 +201,7 @@ def make_plan(
         failures=failures or {},
         findings=(
             *(one for one in findings if one.level != "error"),
-            *open_to_others(session.workspace, declaration),
+            *open_to_others(session.workspace, declaration, operator),
             *_doubtful_journals(views),
         ),
     )
@@ -226,12 +226,13 @@ def check_workspace(
     return WorkspaceFiles(kept, tuple(to_make))
 
 
-def open_to_others(workspace: Workspace, declaration: Declaration) -> Iterator[Finding]:
-    """Files of the workspace that hold a secret, and which more people can read than declared."""
-    for _, local in declaration.local:
-        mode = workspace.mode(local.path)
-        if local.mode == 0o600 and mode is not None and mode & 0o077:
-            path = workspace.root / local.path
+def open_to_others(workspace: Workspace, declaration: Declaration, values: Mapping[str, bytes]) -> Iterator[Finding]:
+    """Files of the workspace that hold a secret, declared or not, and which more people can read than their owner."""
+    secret = {local.path for _, local in declaration.local if local.mode == 0o600}
+    for name, content in values.items():
+        mode = workspace.mode(name)
+        if (name in secret or b"PRIVATE KEY-----" in content) and mode is not None and mode & 0o077:
+            path = workspace.root / name
             yield Finding(
                 OPERATOR,
                 "workspace-mode",

@@ -239,14 +239,25 @@ def test_a_damaged_copy_on_a_machine_is_written_again_as_it_says(pair: FakeClust
     assert state_of(pair, "hand") == pair.state()
 
 
-def test_a_machine_that_claims_a_later_generation_is_named_with_the_way_on(pair: FakeCluster) -> None:
-    with_state(pair, "hand", replace(pair.state(), generation=99999))
+@pytest.mark.parametrize("name", ["head", "hand"])
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("older-workspace", {"generation": 99999}),
+        ("other-workspace", {"fixed": {}}),
+        ("other-authority", {"fingerprints": {"pki/etcd/ca.crt": ("0123456789abcdef",)}}),
+    ],
+)
+def test_one_machine_that_differs_from_the_others_is_named_with_the_way_on(
+    pair: FakeCluster, name: str, kind: str, changes: dict[str, object]
+) -> None:
+    with_state(pair, name, replace(pair.state(), **changes))  # type: ignore[arg-type]
     error = refused(pair)
-    assert kinds(error) == [("older-workspace", "hand")]
+    assert kinds(error) == [(kind, name)]
     assert error.said == "one other machine agrees with this workspace"
     typed(pair, error.hint)
     assert pair.init().changes == []
-    assert state_of(pair, "hand") == pair.state()
+    assert state_of(pair, name) == pair.state()
 
 
 def test_where_all_machines_are_newer_no_way_on_with_this_workspace_is_named(pair: FakeCluster) -> None:
@@ -265,13 +276,6 @@ def test_a_copy_of_the_workspace_is_older_once_a_certificate_was_renewed(pair: F
     shutil.rmtree(root)
     shutil.copytree(tmp_path / "copy", root)
     assert {kind for kind, _ in kinds(refused(pair))} == {"older-workspace"}
-
-
-def test_two_copies_at_one_generation_are_told_apart(pair: FakeCluster) -> None:
-    state = pair.state()
-    other = replace(state, fixed={**state.fixed, "network.cluster_domain": "elsewhere.local"})
-    pair.machines["hand"].write("/var/lib/hardway/state.json", other.to_json())
-    assert kinds(refused(pair)) == [("other-workspace", "hand")]
 
 
 def test_copies_that_made_a_ca_each_are_told_apart_whatever_their_generations(
@@ -355,10 +359,12 @@ def test_what_a_killed_run_had_half_written_is_swept(pair: FakeCluster) -> None:
         assert not list(workspace.root.rglob(".*-abc"))
 
 
-def test_a_key_that_others_can_read_is_a_finding(pair: FakeCluster) -> None:
-    path = pair.workspace().root / "pki/ca.key"
-    path.chmod(0o644)
+@pytest.mark.parametrize("name", ["pki/ca.key", "secrets/encryption-key", "kubeconfigs/admin.conf", "pki/old-ca.key"])
+def test_a_secret_that_others_can_read_is_a_finding(pair: FakeCluster, name: str) -> None:
+    root = pair.workspace().root
+    shutil.copy(root / "pki/ca.key", root / "pki/old-ca.key")  # of a CA that is declared no more
+    (root / name).chmod(0o644)
     [finding] = pair.plan().findings
-    assert finding.fix == f"chmod 600 {path}"
-    path.chmod(0o600)
+    assert (finding.rule, f"{name} has mode 0644: " in finding.what) == ("workspace-mode", True)
+    subprocess.run(["sh", "-c", finding.fix], check=True)
     assert list(pair.plan().findings) == []

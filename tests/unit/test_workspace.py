@@ -113,3 +113,17 @@ def test_a_killed_holder_holds_nothing(workspace: Workspace) -> None:
     assert (ran.stdout, ran.returncode) == ("held\n", -9)
     with workspace.lock("bob"):
         assert (workspace.root / "lock").read_text() == "bob"
+
+
+def test_the_half_key_of_a_killed_run_is_gone_once_the_next_one_has_the_lock(workspace: Workspace) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from hardway.workspace import Workspace\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), 9)\n"
+        "workspace = Workspace(Path(sys.argv[1]))\n"
+        "with workspace.lock('ann'): workspace.write('pki/etcd/ca.key', b'PRIVATE', 0o600)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, workspace.root], check=False)
+    [half] = (workspace.root / "pki/etcd").iterdir()
+    assert (ran.returncode, half.read_bytes(), half.stat().st_mode & 0o777) == (-9, b"PRIVATE", 0o600)
+    with workspace.lock("bob"):
+        assert list((workspace.root / "pki/etcd").iterdir()) == []
