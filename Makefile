@@ -50,11 +50,12 @@ unit: ## what needs neither root nor network
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
 
-soak: ## long series: 1000 simulated machines, runs killed at 100 places, ten rolls of each kind under load; takes hours
+soak: ## long series: 1000 simulated machines, killed runs, rolls under load, bad settings; takes hours
 	@tools/prepare --tests
 	$(ROOT) .venv/bin/python -m tests.bench growth
 	$(ROOT) env HARDWAY_EXAMPLES=100 .venv/bin/pytest -q tests/unit/test_engine_cut.py tests/unit/test_rollout_cut.py
 	$(ROOT) env HARDWAY_ROLLS=10 .venv/bin/pytest -s tests/lab/test_cluster_4_under_load.py
+	$(ROOT) env HARDWAY_KILLS=30 .venv/bin/pytest -s tests/lab/test_cluster_4_kills.py
 	$(ROOT) env HARDWAY_SETTINGS=all .venv/bin/pytest tests/lab/test_cluster_4_settings.py
 
 docs: ## the documentation as a site, in build/site; with its generated parts
