@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Context, File, Group, Present, Service
+from hardway.declare.resources.base import quote
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.observe import View, hash_command, parse_hashes
 from hardway.engine.rolls import RolledGroup, rolls_of
@@ -251,11 +252,19 @@ def _hand_over(session: Session, name: str, group: Group) -> None:
     """Has another member lead. One that cannot is restarted as it is: its peers elect another, a little later."""
     if not group.hand_over or session.run(name, group.leads, what="does it lead", check=False).code != 0:
         return
+    script = group.hand_over
+    if group.successor:
+        # Asked before anybody holds still: a member that is away is waited for.
+        found = session.run(name, group.successor, what=f"who leads {group.name} next", check=False).text.strip()
+        if not found:
+            session.events(Note(f"{name}: no other member of {group.name} can lead", "warning"))
+            return
+        script = f"set -- {quote(found)}\n{script}"
     still = group.still
     if still:
         _do_aside(session, still.machines, still.before, "hold still")
     try:
-        result = session.run(name, group.hand_over, what=f"hand over {group.name}", check=False)
+        result = session.run(name, script, what=f"hand over {group.name}", check=False)
     finally:
         if still:
             _do_aside(session, still.machines, still.after, "go on")

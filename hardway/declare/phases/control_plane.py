@@ -75,8 +75,8 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     for component in COMPONENTS:
         yield File(unit_path(component), unit(model, machine, component), mode=0o600)
     yield _api_server(model, machine)
-    yield _controller_manager(model.state.service_account_keys)
-    yield _beside_it("kube-scheduler", SCHEDULER_CONF)
+    yield _controller_manager(model)
+    yield _beside_it(model.cluster, "kube-scheduler", SCHEDULER_CONF)
 
 
 def _token_verifiers(tokens: KeyGenerations) -> list[str]:
@@ -101,6 +101,8 @@ def _api_server(model: Model, machine: Machine) -> Service:
 
 def _api_servers(cluster: Cluster, machine: Machine) -> Group:
     """What leads on this machine dials the API server here: it is stopped first, and started when that is back."""
+    if len(cluster.controllers) == 1:
+        return Group("kube-apiserver", keep=1)
     asked = "".join(f"ask {quote(one.name)} {one.ip} &\n" for one in cluster.controllers)
     units = quote(*(f"{lease}.service" for lease in LEASES))
     balancers = [one.name for one in cluster.load_balancers]
@@ -128,19 +130,22 @@ ask() {{
 """
 
 
-def _controller_manager(tokens: KeyGenerations) -> Service:
+def _controller_manager(model: Model) -> Service:
     # --root-ca-file and the service-account key are read once (controller-manager app: certificates.go,
     # service_accounts.go); the signing pair and the CAs of clients are not (signer/ca_provider.go).
-    signing = f"{PKI}/{token_key(tokens.signing)}.key"
-    return _beside_it("kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", signing)
+    signing = f"{PKI}/{token_key(model.state.service_account_keys.signing)}.key"
+    return _beside_it(model.cluster, "kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", signing)
 
 
-def _beside_it(component: str, kubeconfig: str, *more: str) -> Service:
+def _beside_it(cluster: Cluster, component: str, kubeconfig: str, *more: str) -> Service:
     """A kubeconfig is read once where certificates stand in it (client-go transport.go: only files are read again)."""
+    group = Group(component)
+    if len(cluster.controllers) > 1:
+        group = Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component]))
     return Service(
         f"{component}.service",
         inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),
-        group=Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component])),
+        group=group,
         ready=stays_up(f"{component}.service"),
     )
 

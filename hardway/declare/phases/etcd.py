@@ -57,13 +57,16 @@ def initial_cluster(cluster: Cluster) -> str:
 def group(cluster: Cluster) -> Group:
     """A majority must serve. The leader comes last, and hands over to the member that is furthest."""
     urls = {one.name: f"https://{one.ip}:2379" for one in cluster.controllers}
+    if len(urls) == 1:
+        return Group("etcd", keep=1)
     asked = "".join(f"ask {quote(name, url)} &\n" for name, url in urls.items())
     return Group(
         "etcd",
         keep=len(urls) // 2 + 1,
         standing=f"{_ASK}{asked}wait\n",
         leads=f"{_LEADS}leads\n",
-        hand_over=f"{_LEADS}endpoints={quote(','.join(urls.values()))}\n{_MOVE_LEADER}",
+        successor=f"endpoints={quote(','.join(urls.values()))}\n{_SUCCESSOR}",
+        hand_over=f'{OWN} move-leader "$1"\n',
         still=handover.frozen(tuple(urls)),
     )
 
@@ -91,12 +94,9 @@ leads() {{
 """
 
 # Of what etcdctl prints: 2 is the ID, 9 whether it leads, 10 whether it is a learner, 13 the applied index.
-_MOVE_LEADER = f"""\
-leads || exit 0
-next=$({ETCDCTL} --endpoints="$endpoints" --command-timeout=3s endpoint status 2>/dev/null |
-  awk -F', *' '$9 == "false" && $10 == "false" && $13 >= most {{ most = $13; id = $2 }} END {{ print id }}')
-[ -n "$next" ] || {{ echo "no other member of etcd can lead" >&2; exit 1; }}
-{OWN} move-leader "$next"
+_SUCCESSOR = f"""\
+{ETCDCTL} --endpoints="$endpoints" --command-timeout=3s endpoint status 2>/dev/null |
+  awk -F', *' '$9 == "false" && $10 == "false" && $13 >= most {{ most = $13; id = $2 }} END {{ print id }}'
 """
 
 

@@ -27,15 +27,16 @@ class Group:
 
     At least `keep` members must serve while another one is away. `standing`, asked on any member, prints a line
     `MACHINE STANDING` for each; without it a member serves while its unit is active. `leads` has status 0 on a member
-    that is to come last. `hand_over` has another one lead instead, and does nothing where this one does not lead; other
-    machines hold still meanwhile (`still`). `drained` is done by others around the whole restart. `after` follows on
-    the member itself.
+    that is to come last. `hand_over` has another one lead instead: $1 is what `successor` prints, and other machines
+    hold still meanwhile (`still`). `drained` is done by others around the whole restart. `after` follows on the member
+    itself.
     """
 
     name: str
     keep: int = 0
     standing: str = ""
     leads: str = ""
+    successor: str = ""
     hand_over: str = ""
     after: str = ""
     still: Aside | None = None

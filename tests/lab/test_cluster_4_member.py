@@ -1,0 +1,48 @@
+"""docs/operate/etcd-member.md, done as it is written: the commands are the page's own, with this lab's names."""
+
+import re
+
+import pytest
+from driving import REPOSITORY, Site
+
+pytestmark = pytest.mark.lab
+
+PAGE = REPOSITORY / "docs" / "operate" / "etcd-member.md"
+LOST, HEALTHY = "controller-2", "controller-1"
+
+
+def blocks(step: str) -> list[str]:
+    """The commands of a section of the page, by the beginning of its title."""
+    [section] = [one for one in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE) if one.startswith(step)]
+    return re.findall(r"^```\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
+
+
+def typed(site: Site, machine: str, *commands: str) -> str:
+    return site.on(machine, "bash -eu <<'TYPED'\n" + "\n".join(commands) + "\nTYPED", timeout=120)
+
+
+def test_a_wiped_member_is_replaced_as_the_page_says(seven: Site) -> None:
+    cluster = seven.etcd_cluster_id("controller-0")
+    before = seven.processes()
+    seven.on(LOST, "systemctl stop etcd.service && rm -rf /var/lib/etcd/member")
+    assert "its etcd data is gone" in seven.hardway("init", "--yes", code=1).out
+    address = seven.machines[LOST]
+
+    look = blocks("1.")[0].replace("etcdctl endpoint health --cluster", "etcdctl endpoint health --cluster || true")
+    [identity] = re.findall(rf"\| +([0-9a-f]+) \| +started \| {LOST} ", typed(seven, HEALTHY, look))
+    function, snapshot = look.partition("etcdctl member")[0], blocks("1.")[1]
+    change = blocks("2.")[0].replace("a82801a54afb9171", identity).replace(" c2 ", f" {LOST} ")
+    said = typed(seven, HEALTHY, function, snapshot, change.replace("10.247.0.12", address))
+    [members] = re.findall(r"^ETCD_INITIAL_CLUSTER=.*$", said, flags=re.MULTILINE)
+
+    join = re.sub(r"^ETCD_INITIAL_CLUSTER=.*$", members, blocks("3a.")[0], flags=re.MULTILINE)
+    typed(seven, LOST, join)
+    seven.init()
+    health, listed = blocks("4.")[1].splitlines()
+    assert typed(seven, HEALTHY, function, health).count("is healthy") == 3
+    assert typed(seven, HEALTHY, function, listed).count("started") == 3
+    assert seven.etcd_cluster_id(LOST) == cluster
+    after = seven.processes()
+    assert {name for name in before if before[name] != after[name]} == {(LOST, "etcd")}
+    seven.on(HEALTHY, "rm /root/before.db")
+    seven.unchanged("init")
