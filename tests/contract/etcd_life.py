@@ -312,11 +312,11 @@ def _free_url() -> str:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-def real_programs() -> dict[str, Path] | None:
-    """etcd and etcdctl as hardway builds them, where they are in the cache."""
+def real_programs(component: str = "etcd") -> dict[str, Path] | None:
+    """What hardway builds of a component (etcd and etcdctl), where it is in the cache."""
     arch: Arch = "arm64" if host_arch() == "arm64" else "amd64"
     try:
-        found = built(plan_build(releases_for(DEFAULT_KUBERNETES)["etcd"], arch), default_store())
+        found = built(plan_build(releases_for(DEFAULT_KUBERNETES)[component], arch), default_store())
     except ArtifactError:  # without Go
         return None
     return None if found is None else {name: blob.path for name, blob in found.items()}

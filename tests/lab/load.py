@@ -5,28 +5,42 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from driving import REPOSITORY, Site, until
-
 from hardway.artifacts.store import default_store
 
-SOURCE = REPOSITORY / "components" / "load"
-READY_LIMIT, END_LIMIT = 90, 60
+SOURCE = Path(__file__).resolve().parents[2] / "components" / "load"
+READY_LIMIT, END_LIMIT = 90, 120
+"""Seconds. The program's own limits are shorter."""
 
 
 @dataclass
 class Load:
-    """What clients met with. `classes` is by name, as the program reports it; empty until the block has ended."""
+    """What clients met with; empty until the block has ended.
+
+    `classes` is by name, as the program reports it, its times in seconds. Writes are quoted as OBJECT#NUMBER.
+    """
 
     classes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    acknowledged: int = 0
     lost: list[str] = field(default_factory=list)
-    unseen: list[str] = field(default_factory=list)
-    written: int = 0
+    watch_gaps: list[str] = field(default_factory=list)
+    relisted: int = 0
+
+    def read(self, report: Mapping[str, Any]) -> None:
+        """Takes over the program's report. Fails where the program could read nothing back."""
+        assert not report["error"], f"the load could read nothing back: {report['error']}"
+        self.classes, self.acknowledged = report["classes"], report["acknowledged"]
+        self.lost = report["lost"] + [f"{one} made twice" for one in report["twice"]]
+        watch = report["watch"]
+        self.relisted = watch["relisted"]
+        self.watch_gaps = [f"{one} {what}" for what in ("missing", "twice", "disorder") for one in watch[what]]
 
     @property
     def requests(self) -> int:
@@ -38,19 +52,27 @@ class Load:
 
     @property
     def slowest(self) -> float:
-        return max(float(one["slowest"]) for one in self.classes.values())
+        return max((float(one["slowest"]) for one in self.classes.values()), default=0.0)
 
     def __str__(self) -> str:
-        busy = " ".join(f"{one:.1f}" for one in os.getloadavg())
         lines = [
-            f"{self.requests} requests, {self.failed} failed, slowest {self.slowest:.2f} s; {self.written} writes, "
-            f"{len(self.lost)} lost, {len(self.unseen)} not seen by the watch; load average {busy}"
+            f"{self.requests} requests, {self.failed} failed, slowest {self.slowest:.2f} s; "
+            f"{self.acknowledged} writes, {len(self.lost)} lost; "
+            f"{len(self.watch_gaps)} gaps of the watch, which listed again {self.relisted} times"
         ]
         for name, one in self.classes.items():
-            lines += [f"  {name}: {error}" for error in one["errors"]]
+            lines.append(
+                f"  {name}: {one['requests']} requests, {one['failed']} failed, "
+                f"p50 {one['p50']:.3f}, p99 {one['p99']:.3f}, slowest {one['slowest']:.3f} s"
+            )
+            for error in one["errors"]:
+                lines.append(f"    {error['time']} {error['verb']} after {error['seconds']:.2f} s: {error['error']}")
+        for what, writes in (("lost", self.lost), ("watch", self.watch_gaps)):
+            lines += [f"  {what}: {write}" for write in writes[:20]]
         return "\n".join(lines)
 
 
+@cache
 def program() -> Path:
     """The built program; a new one where its source has changed."""
     digest = hashlib.sha256()
@@ -60,29 +82,40 @@ def program() -> Path:
     if not built.exists():
         built.parent.mkdir(parents=True, exist_ok=True)
         new = built.with_suffix(f".{os.getpid()}")
-        subprocess.run(["go", "build", "-trimpath", "-o", new, "."], cwd=SOURCE, check=True)
+        subprocess.run(["go", "build", "-mod=readonly", "-trimpath", "-o", new, "."], cwd=SOURCE, check=True)
         new.rename(built)
     return built
 
 
 @contextmanager
-def counting(site: Site, folder: Path) -> Iterator[Load]:
-    """Clients at work for as long as the block lasts."""
-    kubeconfig, report, ready = site.workspace / "kubeconfig", folder / "report.json", folder / "ready"
-    words = [program(), "-kubeconfig", kubeconfig, "-report", report, "-ready", ready]
+def counting(kubeconfig: Path, folder: Path, *, rate: float = 20, namespace: str = "") -> Iterator[Load]:
+    """Clients at work for as long as the block lasts; their files are in `folder`.
+
+    `rate` is requests a second of each class. Without `namespace` they have one of their own.
+    """
+    binary, report, ready = program(), folder / "report.json", folder / "ready"
+    words = [f"-kubeconfig={kubeconfig}", f"-report={report}", f"-ready-file={ready}", f"-rate={rate}"]
     load = Load()
     with (folder / "load.log").open("w+") as log:
-        process = subprocess.Popen([str(word) for word in words], stdout=log, stderr=log)
+        process = subprocess.Popen([binary, *words, f"-namespace={namespace}"], stdout=log, stderr=log)
         try:
-            until(lambda: ready.exists() or process.poll() is not None, READY_LIMIT, "the clients are answered")
+            _wait_for(ready, process, log.name)
             yield load
-            process.send_signal(signal.SIGTERM)
-            code = process.wait(END_LIMIT)
         finally:
-            process.kill()
-            process.wait()
-        log.seek(0)
-        assert code == 0, log.read()
-    found = json.loads(report.read_text())
-    load.classes, load.lost, load.unseen = found["classes"], found["lost"], found["unseen"]
-    load.written = found["written"]
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(END_LIMIT)
+            finally:
+                process.kill()
+                process.wait()
+    assert code in (0, 1), f"the load ended with {code}:\n{Path(log.name).read_text()}"
+    load.read(json.loads(report.read_text()))
+    assert code == int(bool(load.failed or load.lost or load.watch_gaps)), load
+
+
+def _wait_for(ready: Path, process: "subprocess.Popen[bytes]", log: str) -> None:
+    deadline = time.monotonic() + READY_LIMIT
+    while not ready.exists():
+        late = time.monotonic() > deadline
+        assert process.poll() is None and not late, f"the load is not answered:\n{Path(log).read_text()}"
+        time.sleep(0.1)

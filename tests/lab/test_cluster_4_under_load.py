@@ -20,6 +20,15 @@ CHANGES = {
     "haproxy": "haproxy: {defaults: {retries: {number}}}",
     "kubelet": "kubelet: {maxPods: {number}}",
 }
+CONTROLLERS = {"controller-0", "controller-1", "controller-2"}
+WORKERS = {"worker-0", "worker-1", "worker-2"}
+CHANGED = {
+    "kube-apiserver": CONTROLLERS,
+    "etcd": CONTROLLERS,
+    "haproxy": {"lb-0"},
+    "kubelet": WORKERS,
+    "all": {*CONTROLLERS, *WORKERS, "lb-0"},
+}
 
 
 @pytest.mark.parametrize("component", CHANGES if TIMES else ["all"])
@@ -29,12 +38,15 @@ def test_a_rolling_change_costs_no_caller_anything(seven: Site, component: str, 
     for number in range(90, 90 + max(1, TIMES)):
         folder = tmp_path / str(number)
         folder.mkdir()
-        wanted = text.replace("{number}", str(number))
-        with counting(seven, folder) as load, settings(seven, wanted, back=False):
-            seven.hardway("apply", "--yes")
+        with (
+            counting(seven.workspace / "kubeconfig", folder) as load,
+            settings(seven, text.replace("{number}", str(number)), back=False),
+        ):
+            ran = seven.hardway("apply", "--yes", "-o", "json")
         print(f"{component} {number}: {load}")
+        assert {machine for machine, _, _ in ran.changes} >= CHANGED[component]
         counted.append(load)
     seven.init()
     for load in counted:
         assert load.requests > 100
-        assert (load.failed, load.lost, load.unseen) == (0, [], []), str(load)
+        assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
