@@ -52,6 +52,7 @@ bench: ## how long things take, and why; needs the lab
 
 soak: ## long series: 1000 simulated machines, killed runs, rolls under load, bad settings; takes hours
 	@tools/prepare --tests
+	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
 	$(ROOT) .venv/bin/python -m tests.bench growth
 	$(ROOT) env HARDWAY_EXAMPLES=100 .venv/bin/pytest -q tests/unit/test_engine_cut.py tests/unit/test_rollout_cut.py
 	$(ROOT) env HARDWAY_ROLLS=10 .venv/bin/pytest -s tests/lab/test_cluster_4_under_load.py

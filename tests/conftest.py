@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, settings
 
 NewCluster = Callable[[str], FakeCluster]
 
+LONGER = ("HARDWAY_EXAMPLES", "HARDWAY_ROLLS", "HARDWAY_KILLS", "HARDWAY_SETTINGS")
+"""How long the series of `make soak` are."""
+
 # What somebody has set for their own cluster is not meant for these tests.
-for name in [name for name in os.environ if name.startswith("HARDWAY_") and name != "HARDWAY_EXAMPLES"]:
-    del os.environ[name]
+for name in [name for name in os.environ if name.startswith("HARDWAY_")]:
+    if name not in LONGER:
+        del os.environ[name]
 
 # A busy computer is no failing test: speed is measured in tests/bench.
 settings.register_profile("hardway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
