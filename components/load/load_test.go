@@ -41,10 +41,29 @@ func TestWatchFindsWhatIsMissingTwiceOrInDisorder(t *testing.T) {
 	watch.see(object("a", "10", 0), false)
 	watch.see(object("a", "10", 0), false)
 	watch.see(object("a", "12", 2), true) // a list shows again what was seen
-	same(t, "missing", watch.missing(writes), []string{"a#1"})
+	same(t, "all shown", watch.compare(writes), false)
+	same(t, "missing", watch.Missing, []string{"a#1"})
 	same(t, "twice", watch.Twice, []string{"a#0"})
 	same(t, "disorder", watch.Disorder, []string{"a#0"})
 	same(t, "events", watch.Events, 2)
+}
+
+func TestANewListSkipsWhatWasOverwrittenMeanwhileAndNothingElse(t *testing.T) {
+	writes, watch := newWrites(), newWatch()
+	for number, version := range []string{"10", "11", "12", "13", "14"} {
+		writes.acknowledge("new", number, object("a", version, number))
+	}
+	writes.acknowledge("new", 5, object("b", "13", 5)) // not in the list
+	list := func(version string, items ...corev1.ConfigMap) *corev1.ConfigMapList {
+		return &corev1.ConfigMapList{ListMeta: metav1.ListMeta{ResourceVersion: version}, Items: items}
+	}
+	watch.seeList(list("9"))
+	watch.see(object("a", "11", 1), false) // 10 is missing, though no list passed over it
+	watch.seeList(list("14", *object("a", "14", 4)))
+	watch.compare(writes)
+	same(t, "missing", watch.Missing, []string{"a#0", "b#5"})
+	same(t, "skipped", watch.Skipped, 2)
+	same(t, "relisted", watch.Relisted, 1)
 }
 
 func TestCompareFindsWhatIsLostOrMadeTwice(t *testing.T) {

@@ -3,7 +3,7 @@
 // Requests are started on schedule, however long earlier ones take, and their time is counted from the schedule. All go
 // through client-go, which waits and asks again where an answer is 429 with Retry-After; what counts is the answer after
 // that. Half of them are numbered writes. Those that were acknowledged must be there at the end, and a watch must have
-// shown each of them once, in the order in which they were made.
+// shown each of them once, in the order in which they were made, unless it was told to list again.
 //
 // It exits with 0 where all went well, 1 where anything failed, was lost or was missed, and 2 where it could not begin.
 package main
@@ -225,8 +225,8 @@ func (r *Report) print() {
 	w := r.Watch
 	fmt.Fprintf(os.Stderr, "%d writes acknowledged: %d lost, %d made twice; %d failed and were made all the same\n",
 		r.Acknowledged, len(r.Lost), len(r.Twice), r.Unacknowledged)
-	fmt.Fprintf(os.Stderr, "%d events: %d missing, %d twice, %d in disorder; listed again %d times\n",
-		w.Events, len(w.Missing), len(w.Twice), len(w.Disorder), w.Relisted)
+	fmt.Fprintf(os.Stderr, "%d events: %d missing, %d twice, %d in disorder; listed again %d times, %d skipped\n",
+		w.Events, len(w.Missing), len(w.Twice), len(w.Disorder), w.Relisted, w.Skipped)
 	if r.Error != "" {
 		fmt.Fprintln(os.Stderr, "nothing could be read back:", r.Error)
 	}
@@ -374,12 +374,12 @@ func measure(
 	} else {
 		report.compare(writes, items.Items)
 		wait.PollUntilContextTimeout(always, 50*time.Millisecond, endTimeout, true, func(context.Context) (bool, error) {
-			return len(watcher.missing(writes)) == 0, nil
+			return watcher.compare(writes), nil
 		})
 	}
 	endWatch()
 	watchGroup.Wait()
-	watcher.Missing = watcher.missing(writes)
+	watcher.compare(writes)
 	for _, class := range report.Classes {
 		class.sum()
 	}

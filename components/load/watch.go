@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,18 +17,25 @@ import (
 	watchtools "k8s.io/client-go/tools/watch"
 )
 
-// Watch is what one long watch has shown.
+// Watch is what one long watch has shown. An API server that was restarted cannot go on from before its start; it says
+// so, and the client lists again. That is allowed, so what a list passes over is skipped, and not missing.
 type Watch struct {
 	Events   int      `json:"events"`
-	Relisted int      `json:"relisted"` // times that the API could not go on from where the watch was
-	Missing  []string `json:"missing"`  // acknowledged, and never shown
+	Relisted int      `json:"relisted"`
+	Skipped  int      `json:"skipped"` // acknowledged, and overwritten by the time of a new list
+	Missing  []string `json:"missing"` // acknowledged, and never shown
 	Twice    []string `json:"twice"`
 	Disorder []string `json:"disorder"` // shown after a later write to the same object
 
 	mutex sync.Mutex
 	seen  map[string]bool // by resourceVersion
 	last  map[string]int  // by object
+	at    uint64          // the newest version that was shown
+	lists []span          // but for the first
 }
+
+// span is of versions: after one, up to and with the other.
+type span struct{ from, to uint64 }
 
 func newWatch() *Watch {
 	return &Watch{
@@ -58,9 +66,7 @@ func (w *Watch) follow(ctx context.Context, client typed.ConfigMapInterface, cla
 			}
 			return
 		}
-		for _, object := range list.Items {
-			w.see(&object, true)
-		}
+		w.seeList(list)
 		events, err := watchtools.NewRetryWatcherWithContext(ctx, list.ResourceVersion, source)
 		if err != nil {
 			class.count(began, "watch", err)
@@ -73,12 +79,21 @@ func (w *Watch) follow(ctx context.Context, client typed.ConfigMapInterface, cla
 				w.see(object, false)
 			}
 		}
-		if ctx.Err() == nil {
-			w.mutex.Lock()
-			w.Relisted++
-			w.mutex.Unlock()
-		}
 	}, time.Second)
+}
+
+func (w *Watch) seeList(list *corev1.ConfigMapList) {
+	for _, object := range list.Items {
+		w.see(&object, true)
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	to := versionOf(list.ResourceVersion)
+	if w.at > 0 {
+		w.Relisted++
+		w.lists = append(w.lists, span{w.at, to})
+	}
+	w.at = to
 }
 
 // see counts an event; a list may show again what events have shown.
@@ -88,31 +103,48 @@ func (w *Watch) see(object *corev1.ConfigMap, listed bool) {
 	number := numberOf(object, "number")
 	quoted := fmt.Sprintf("%s#%d", object.Name, number)
 	last, known := w.last[object.Name]
-	switch {
-	case !w.seen[object.ResourceVersion]:
+	if !w.seen[object.ResourceVersion] {
 		w.Events++
 		if known && number < last {
 			w.Disorder = append(w.Disorder, quoted)
 		}
-	case !listed:
+	} else if !listed {
 		w.Twice = append(w.Twice, quoted)
 	}
 	w.seen[object.ResourceVersion] = true
 	w.last[object.Name] = max(last, number)
+	if !listed {
+		w.at = max(w.at, versionOf(object.ResourceVersion))
+	}
 }
 
-// missing quotes the writes that were acknowledged and not shown.
-func (w *Watch) missing(writes *Writes) []string {
+// compare finds the writes that were acknowledged and not shown; whether all were.
+func (w *Watch) compare(writes *Writes) bool {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
-	missing := []string{}
+	w.Missing, w.Skipped = []string{}, 0
 	for name, made := range writes.made {
 		for _, write := range made {
-			if !w.seen[write.version] {
-				missing = append(missing, fmt.Sprintf("%s#%d", name, write.number))
+			switch {
+			case w.seen[write.version]:
+			case w.last[name] > write.number && w.listedPast(write.version):
+				w.Skipped++
+			default:
+				w.Missing = append(w.Missing, fmt.Sprintf("%s#%d", name, write.number))
 			}
 		}
 	}
-	slices.Sort(missing)
-	return missing
+	slices.Sort(w.Missing)
+	return len(w.Missing) == 0
+}
+
+func (w *Watch) listedPast(version string) bool {
+	at := versionOf(version)
+	return slices.ContainsFunc(w.lists, func(list span) bool { return list.from < at && at <= list.to })
+}
+
+// versionOf reads a resourceVersion, which is a number of etcd's.
+func versionOf(text string) uint64 {
+	version, _ := strconv.ParseUint(text, 10, 64)
+	return version
 }

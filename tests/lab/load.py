@@ -32,6 +32,8 @@ class Load:
     lost: list[str] = field(default_factory=list)
     watch_gaps: list[str] = field(default_factory=list)
     relisted: int = 0
+    skipped: int = 0
+    """Writes that the watch could not show: an API server cannot go on from before its own start, so clients list."""
 
     def read(self, report: Mapping[str, Any]) -> None:
         """Takes over the program's report. Fails where the program could read nothing back."""
@@ -39,7 +41,7 @@ class Load:
         self.classes, self.acknowledged = report["classes"], report["acknowledged"]
         self.lost = report["lost"] + [f"{one} made twice" for one in report["twice"]]
         watch = report["watch"]
-        self.relisted = watch["relisted"]
+        self.relisted, self.skipped = watch["relisted"], watch["skipped"]
         self.watch_gaps = [f"{one} {what}" for what in ("missing", "twice", "disorder") for one in watch[what]]
 
     @property
@@ -58,7 +60,7 @@ class Load:
         lines = [
             f"{self.requests} requests, {self.failed} failed, slowest {self.slowest:.2f} s; "
             f"{self.acknowledged} writes, {len(self.lost)} lost; "
-            f"{len(self.watch_gaps)} gaps of the watch, which listed again {self.relisted} times"
+            f"{len(self.watch_gaps)} gaps of the watch; listed again {self.relisted} times, {self.skipped} skipped"
         ]
         for name, one in self.classes.items():
             lines.append(
