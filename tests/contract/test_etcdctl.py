@@ -11,7 +11,6 @@ from fake.etcd import ETCDCTL
 from fake.machine import FakeMachine, why_not
 
 LIFE: list[Said] = json.loads(RECORDED.read_text())
-PROGRAMS = real_programs()
 
 UNIT = """\
 [Service]
@@ -75,9 +74,11 @@ def test_the_played_one_answers_as_the_real_one_did(new_room: Callable[[], Path]
         assert played == real
 
 
-@pytest.mark.skipif(PROGRAMS is None, reason="needs etcd in the cache: hardway artifacts get")
-@pytest.mark.skipif("HARDWAY_EXAMPLES" not in os.environ, reason="real members are slow on a busy computer: make soak")
-def test_the_real_one_answers_as_it_did() -> None:
-    assert PROGRAMS is not None
-    for real, recorded in zip(real_life(PROGRAMS), LIFE, strict=True):
-        assert real == recorded
+if "HARDWAY_EXAMPLES" in os.environ:
+    # In make soak alone: how long elections take depends on how busy this computer is, and so do the answers.
+
+    def test_the_real_one_answers_as_it_did() -> None:
+        programs = real_programs()
+        assert programs is not None, "needs etcd in the cache: hardway artifacts get"
+        for real, recorded in zip(real_life(programs), LIFE, strict=True):
+            assert real == recorded
