@@ -81,7 +81,7 @@ def test_an_acknowledged_write_that_is_not_there_is_lost(api: RealApi, tmp_path:
 
 
 def test_exit_codes_and_a_table(api: RealApi, tmp_path: Path) -> None:
-    words = [program(), "-duration=2s", "-kubeconfig"]
+    words: list[str | Path] = [program(), "-duration=2s", "-kubeconfig"]
     well = subprocess.run([*words, api.kubeconfig], capture_output=True, text=True, check=False)
     assert well.returncode == 0, well.stderr
     assert well.stderr.split()[:4] == ["class", "requests", "failed", "p50"]
