@@ -105,7 +105,7 @@ func TestClassesConnectAsTheySayAndWaitAsTheyAreTold(t *testing.T) {
 	for name, want := range map[string]struct {
 		protocol    string
 		connections int32
-	}{"new": {"HTTP/1.1", 21}, "kept": {"HTTP/1.1", connections}, "http2": {"HTTP/2.0", connections}} {
+	}{"new": {"HTTP/1.1", 21}, "kept": {"HTTP/1.1", 1}, "http2": {"HTTP/2.0", connections}} {
 		t.Run(name, func(t *testing.T) {
 			var dialled, asked atomic.Int32
 			var other atomic.Value
