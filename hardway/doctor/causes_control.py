@@ -175,7 +175,9 @@ def bad_settings(evidence: Evidence) -> Iterator[Found]:
         complaints = [line for line in unit.journal if COMPLAINT.search(line)]
         said = "\n".join(complaints)
         named = [key for key, value in chosen.items() if _names(said, key, value)]
-        telling = [line for line in complaints if any(_names(line, key, chosen[key]) for key in named)]
+        telling: list[str] = []
+        for key in named:
+            telling += [line for line in complaints if line not in telling and _names(line, key, chosen[key])]
         complaints = (telling or complaints)[-3:]
         others = [
             other for other, found in seen(evidence)
