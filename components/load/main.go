@@ -201,7 +201,7 @@ func useHTTP1(own *rest.Config, keep bool) error {
 	}
 	secured.NextProtos = []string{"http/1.1"}
 	own.Transport = &http.Transport{
-		TLSClientConfig: secured, DialContext: own.Dial, DisableKeepAlives: !keep, MaxIdleConnsPerHost: maxInFlight,
+		TLSClientConfig: secured, DialContext: own.Dial, DisableKeepAlives: !keep, MaxIdleConnsPerHost: 1,
 	}
 	own.TLSClientConfig, own.Dial = rest.TLSClientConfig{}, nil
 	return nil
