@@ -53,6 +53,15 @@ class Load:
         return sum(one["failed"] for one in self.classes.values())
 
     @property
+    def closed(self) -> int:
+        """Writes on a kept HTTP/1.1 connection that its server closed just as they were sent: they ended at once.
+
+        Nobody repeats such a write, and no order of restarts can help it (docs/decisions/rolling.md).
+        """
+        errors = self.classes["kept"]["errors"]
+        return sum(one["error"].endswith("EOF") and one["seconds"] < 0.2 for one in errors)
+
+    @property
     def slowest(self) -> float:
         return max((float(one["slowest"]) for one in self.classes.values()), default=0.0)
 
