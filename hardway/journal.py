@@ -90,7 +90,7 @@ class _Fold:
             case "sum":
                 self.sum = record["sha256"]
             case "intent":
-                self.entries[record["key"]] = dict(record["entry"])
+                self.entries[record["key"]] = _checked(record["entry"])
                 self.open.add(record["key"])
             case "done":
                 self.open.discard(record["key"])
@@ -98,9 +98,9 @@ class _Fold:
                 self.entries.pop(record["key"], None)
                 self.open.discard(record["key"])
             case "index":
-                self.index[record["path"]] = (record["identity"], record["digest"])
+                self.index[record["path"]] = (list(record["identity"]), str(record["digest"]))
             case "declared":
-                self.declared = Declared(record["by"], record["inventory"], record["digests"])
+                self.declared = Declared(str(record["by"]), str(record["inventory"]), dict(record["digests"]))
             case unknown:
                 raise ValueError(f"record {unknown}")
 
@@ -113,22 +113,26 @@ def read(text: str, machine: str = "") -> Journal:
     """
     fold = _Fold()
     damage = ""
+    records, headless = 0, False
     so_far = hashlib.sha256()
     for number, line in enumerate(text.splitlines(), 1):
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         finally:
             before = so_far.copy()
             so_far.update(f"{line}\n".encode())
         try:
+            # Every format but the first says what it is in its first line, and only the first has chapters in it.
+            headless = headless or (fold.format == 1 and "phase" in record.get("entry", {}))
             for earlier in range(fold.format, FORMAT):
                 record = MIGRATIONS[earlier](record)
             fold.add(record)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             damage = damage or f"line {number} is no record: {line[:_SHOWN]}"
             continue
+        records += 1
         if fold.format > FORMAT:
             raise JournalError(
                 f"{_file(fold)} was written by a newer hardway ({fold.by}): format {fold.format}, and this one "
@@ -140,7 +144,32 @@ def read(text: str, machine: str = "") -> Journal:
             damage = damage or f"line {number}: what stands before it is not what hardway wrote"
     if fold.format >= _SUMMED and not fold.sum:
         damage = damage or "its end is missing"
+    if headless:
+        damage = damage or "its beginning is missing"
+    if text.strip() and not records:
+        damage = damage or "nothing in it is a record"
     return Journal(fold.entries, frozenset(fold.open), fold.index, fold.declared, fold.format, damage)
+
+
+def _checked(entry: Mapping[str, Any]) -> Entry:
+    """What was noted of a thing. Raises TypeError for a value that hardway does not note: readers rely on the shape."""
+    for name, value in entry.items():
+        match name:
+            case "before":  # mode, owner and group
+                right = value is None or (_is_words(value) and len(value) == 3)
+            case "routes" | "units":
+                right = _is_words(value)
+            case "previous":
+                right = value is None or isinstance(value, str)
+            case _:
+                right = isinstance(value, str | bool)
+        if not right:
+            raise TypeError(name)
+    return dict(entry)
+
+
+def _is_words(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 _SUMMED = 3

@@ -7,7 +7,7 @@ and any of its versions so far, and commands are of this code. Somebody who can 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from posixpath import normpath
 from typing import Any
 
@@ -25,17 +25,39 @@ AFTER_STOP = {
 }
 """What a unit leaves behind once it is stopped, as sh that takes it away."""
 
-_UNIT = f"(?:{'|'.join(UNITS)})"
-_WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+
+def _any_of(names: Sequence[str]) -> str:
+    return "|".join(re.escape(name) for name in names)
+
+
+_UNIT = f"(?:{_any_of(UNITS)})"
 _OWN_FOLDERS = (
     "/etc/kubernetes", "/etc/etcd", "/etc/containerd", "/etc/cni", "/opt/cni", "/run/etcd", "/var/lib/etcd",
     "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/kube-proxy", "/var/lib/cni", "/var/log/kubernetes",
 )  # fmt: skip
-_OWN = f"(?:{'|'.join(_OWN_FOLDERS)})"
-_FILE = (
-    rf"{_OWN}/.+|/usr/local/bin/{_WORD}|/etc/systemd/system/{_UNIT}\.service(?:\.d/.+)?|/etc/crictl\.yaml|"
-    rf"/etc/(?:modules-load|sysctl|systemd/networkd\.conf)\.d/{_WORD}\.conf"
-)
+DATA_FOLDERS = (
+    "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/log/kubernetes",
+)  # fmt: skip
+"""Folders that go with all that is in them."""
+BINARIES = (
+    "containerd", "containerd-shim-runc-v2", "crictl", "ctr", "etcd", "etcdctl", "etcdutl", "kube-apiserver",
+    "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "runc",
+)  # fmt: skip
+"""In a folder that hardway shares with others, as the following files."""
+_SHARED = (
+    "/etc/crictl.yaml", "/etc/modules-load.d/hardway.conf", "/etc/sysctl.d/10-hardway-limits.conf",
+    "/etc/sysctl.d/90-hardway.conf", "/etc/systemd/networkd.conf.d/10-hardway.conf",
+    *(f"/usr/local/bin/{name}" for name in BINARIES),
+)  # fmt: skip
+SYSCTLS = (
+    "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "kernel.keys.root_maxbytes",
+    "kernel.keys.root_maxkeys", "kernel.panic", "kernel.panic_on_oops", "net.bridge.bridge-nf-call-iptables",
+    "net.ipv4.ip_forward", "vm.overcommit_memory", "vm.panic_on_oom",
+)  # fmt: skip
+"""Others, such as kernel.core_pattern, name programs that the kernel runs as root."""
+
+_OWN = f"(?:{_any_of(_OWN_FOLDERS)})"
+_FILE = rf"{_OWN}/.+|{_any_of(_SHARED)}|/etc/systemd/system/{_UNIT}\.service(?:\.d/.+)?"
 _NAMES = {
     "file": _FILE,
     "binary": _FILE,
@@ -43,11 +65,12 @@ _NAMES = {
     "service": rf"{_UNIT}\.service",
     "block": r"/etc/hosts",
     "user": r"etcd",
+    "sysctl": _any_of(SYSCTLS),
     "swap": r"off",
     "hostname": r"hostname",
     "routes": r"pods",
 }
-"""By kind, what a name must be; of the other kinds, nothing that is undone can harm (packages, images, objects)."""
+"""By kind, what a name must be; of the other kinds nothing is undone (packages, modules, images, objects)."""
 
 
 def is_ours(key: str) -> bool:
@@ -63,4 +86,6 @@ def undo(key: str, entry: Mapping[str, Any]) -> str:
     kind, _, name = key.partition(":")
     if kind not in KINDS or not is_ours(key):
         return ""
+    if kind == "directory" and name not in DATA_FOLDERS:
+        entry = {**entry, "data": False}
     return "\n".join(filter(None, (KINDS[kind].undo(name, entry), AFTER_STOP.get(name) if kind == "service" else "")))

@@ -74,7 +74,13 @@ FIRST = '{"op":"format","format":2,"by":"0.1"}'
 @pytest.mark.parametrize(
     "line",
     ["7", "null", "[]", "{}", '{"op":"intent","key":"file:/a"}', '{"op":"intent","key":"file:/a","entry":7}',
-     '{"op":"done"}', '{"op":"index","path":"/a"}'],
+     '{"op":"done"}', '{"op":"index","path":"/a"}', '{"op":"index","path":"/a","identity":7,"digest":""}',
+     '{"op":"format","format":1e999,"by":""}', '{"op":"declared","by":"","inventory":"","digests":7}',
+     '{"op":"intent","key":"directory:/a","entry":{"before":7}}',
+     '{"op":"intent","key":"directory:/a","entry":{"before":["0700","root"]}}',
+     '{"op":"intent","key":"routes:pods","entry":{"routes":7}}',
+     '{"op":"intent","key":"swap:off","entry":{"units":[7]}}',
+     '{"op":"intent","key":"hostname:hostname","entry":{"previous":7}}'],
 )  # fmt: skip
 def test_a_record_that_is_none_is_passed_over_and_told(line: str) -> None:
     found = read(f"{FIRST}\n{intent('file:/a', 'etcd', {})}\n{line}\n{intent('file:/b', 'etcd', {})}\n")
@@ -108,6 +114,21 @@ def test_half_a_journal_is_known_to_be_half(count: int) -> None:
 @pytest.mark.parametrize("edit", [("kubernetes/b", "kubernetes/x"), ('"etcd"', '"dns"')])
 def test_a_journal_that_somebody_edited_is_told(edit: tuple[str, str]) -> None:
     assert "what stands before it is not what hardway wrote" in read(WHOLE.replace(*edit)).damage
+
+
+@pytest.mark.parametrize("count", range(1, len(WHOLE.splitlines()) - 1))
+def test_a_journal_without_its_beginning_is_known_to_be_none_of_the_first_format(count: int) -> None:
+    found = read("\n".join(WHOLE.splitlines()[count:]))
+    assert found.damage
+    # Also where nothing is left that says what was before it.
+    found = read("\n".join(WHOLE.splitlines()[1 : count + 1]))
+    assert found.damage == "its beginning is missing"
+
+
+@pytest.mark.parametrize("text", ["\0" * 4096, "[" * 100_000, "no journal\n"])
+def test_what_is_no_journal_at_all_is_told(text: str) -> None:
+    assert read(text).damage == "nothing in it is a record"
+    assert read("").damage == ""
 
 
 def test_a_line_that_was_taken_out_is_missed() -> None:

@@ -16,6 +16,8 @@ FOREIGN = (
     "directory:/home", "directory:/", "directory:/etc", "directory:/var/lib", "directory:/etc/kubernetes/../../home",
     "directory:/etc/kubernetes//x", "file:/etc/passwd", "file:/etc/systemd/system/ssh.service", "binary:/usr/bin/sudo",
     "file:/usr/local/bin/../../bin/sh", "service:ssh.service", "user:root", "block:/etc/passwd", "routes:default",
+    "sysctl:kernel.core_pattern", "sysctl:kernel.modprobe", "file:/usr/local/bin/backup", "binary:/usr/local/bin/helm",
+    "file:/etc/sysctl.d/99-sysctl.conf", "file:/etc/systemd/networkd.conf.d/50-theirs.conf",
 )  # fmt: skip
 
 
@@ -51,6 +53,17 @@ def test_a_command_in_a_journal_is_not_run() -> None:
     assert "reboot" not in undo("service:kubelet.service", {"after_stop": "reboot"})
     assert "crictl rmp" in undo("service:kubelet.service", {})
     assert undo("routes:pods", {"routes": ["default", "0.0.0.0/0", "10.200.1.0/24"]}).count("ip route del") == 1
+
+
+def test_a_value_in_a_journal_is_none_that_does_harm() -> None:
+    assert undo("sysctl:vm.overcommit_memory", {"previous": "0"}) == "sysctl -q -w vm.overcommit_memory=0 || true"
+    assert undo("sysctl:vm.overcommit_memory", {"previous": "|/tmp/theirs"}) == ""
+    assert undo("hostname:hostname", {"previous": "a\nb"}) == ""
+    assert undo("swap:off", {"units": ["dev-sda2.swap", "theirs.service"]}).startswith(
+        "systemctl unmask --quiet -- dev-sda2.swap || true\n"
+    )
+    # Others have files in it, too.
+    assert undo("directory:/etc/systemd/networkd.conf.d", {"data": True}) == "prune /etc/systemd/networkd.conf.d"
 
 
 def test_an_ordinary_run_leaves_alone_what_somebody_wrote_into_a_journal(pair: FakeCluster) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -99,8 +100,8 @@ class Hostname(Resource):
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        previous = entry.get("previous")
-        if not previous:
+        previous = str(entry.get("previous") or "")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", previous):
             return ""
         name = quote(previous)
         return (

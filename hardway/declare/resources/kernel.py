@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -72,8 +73,9 @@ class Sysctl(Resource):
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        previous = entry.get("previous")
-        return f"sysctl -q -w {quote(f'{name}={previous}')} || true" if previous is not None else ""
+        previous = str(entry.get("previous"))
+        # A journal may hold anything; a setting of hardway's was a number before, too.
+        return f"sysctl -q -w {quote(f'{name}={previous}')} || true" if re.fullmatch(r"-?\d+", previous) else ""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,6 @@ class SwapOff(Resource):
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        units = quote(*entry.get("units", []))
-        unmask = f"systemctl unmask --quiet -- {units} || true\n" if units else ""
+        swap = [unit for unit in entry.get("units", ()) if unit.endswith(".swap") or unit in SWAP_SERVICES]
+        unmask = f"systemctl unmask --quiet -- {quote(*swap)} || true\n" if swap else ""
         return unmask + "swap_back"
