@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Annotated
 
 import typer
 
@@ -18,10 +19,14 @@ from hardway.events import RunFinished
 
 app = typer.Typer(add_completion=False)
 
+Unnamed = Annotated[
+    bool, typer.Option("--adopt", help="Delete also what the inventory declares and a machine's journal does not name")
+]
+
 
 @app.command()
 @flags("yes", *opt.REACHING)
-def reset(options: Options) -> None:
+def reset(options: Options, *, adopt: Unnamed = False) -> None:
     """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
     here = site(options)
     names = ", ".join(machine.name for machine in here.chosen)
@@ -31,7 +36,7 @@ def reset(options: Options) -> None:
         raise UsageError("nothing was reset", hint="--yes, if the data is not needed")
     started = time.monotonic()
     with changing(options, here, "reset", ("reset",)) as session:
-        undone = take_away(session, declared(here.cluster, here.state)[1])
+        undone = take_away(session, declared(here.cluster, here.state)[1], adopt=adopt)
         if here.everywhere:
             here.workspace.forget_state()
         session.events(RunFinished(True, undone, 0, time.monotonic() - started, ("hardway init",)))

@@ -8,7 +8,7 @@ from dataclasses import replace
 import hardway
 from hardway import journal as journal_room
 from hardway.declare.declaration import Declaration, digest
-from hardway.declare.resources import Context, Present
+from hardway.declare.resources import KINDS, Context, Present
 from hardway.declare.resources.files import Stat
 from hardway.declare.undo import is_ours
 from hardway.engine.changes import by_machine, differences
@@ -79,8 +79,13 @@ def _is_current(text: str, state: State) -> bool:
 
 
 def _settled(journal: Journal) -> Journal:
-    # Everything was observed to be as declared, so nothing is half done any more. What no hardway puts anywhere goes.
-    entries = {key: entry for key, entry in journal.entries.items() if is_ours(key)}
+    # Everything was observed to be as declared, so nothing is half done any more. What no hardway puts anywhere goes;
+    # a kind that this one does not know is a newer one's, unless the journal is damaged.
+    entries = {
+        key: entry
+        for key, entry in journal.entries.items()
+        if is_ours(key) and (key.partition(":")[0] in KINDS or not journal.damage)
+    }
     return replace(journal, entries=entries, open=frozenset(), damage="")
 
 

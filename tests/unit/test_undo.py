@@ -100,24 +100,66 @@ def test_a_damaged_journal_keeps_nobody_from_looking_and_the_next_run_writes_it_
     assert list(pair.plan().findings) == []
 
 
-def test_half_a_journal_leaves_nothing_behind_unsaid(pair: FakeCluster) -> None:
-    hand = pair.machines["hand"]
-    lines = hand.read(journal.PATH).splitlines(keepends=True)
-    hand.write(journal.PATH, "".join(lines[: len(lines) // 2]))
-    found = pair.plan()
-    assert [one.rule for one in found.findings] == ["journal-damaged"]
+def halve(made: FakeCluster, name: str) -> None:
+    machine = made.machines[name]
+    lines = machine.read(journal.PATH).splitlines(keepends=True)
+    machine.write(journal.PATH, "".join(lines[: len(lines) // 2]))
+
+
+def lose(made: FakeCluster, name: str) -> None:
+    made.machines[name].run(f"rm {journal.PATH}", timeout=5, what="lost")
+
+
+@pytest.mark.parametrize("damage", [halve, lose])
+def test_a_journal_that_does_not_say_all_keeps_reset_from_changing_anything(
+    pair: FakeCluster, damage: Callable[[FakeCluster, str], None]
+) -> None:
+    before = {name: machine.tree() for name, machine in pair.machines.items()}
+    damage(pair, "hand")
     with pytest.raises(NotConverged) as caught:
-        reset(pair.session(names=["hand"]), pair.declaration())
-    assert "its journal is damaged (its end is missing)" in caught.value.what
-    assert "/etc/systemd/system/kubelet.service" in (caught.value.said or "")
-    assert "hardway apply --adopt -l hand" in (caught.value.hint or "")
+        reset(pair.session(), pair.declaration())
+    assert caught.value.machine == "hand"
+    assert "nothing was changed" in caught.value.what
+    left = (caught.value.said or "").splitlines()
+    assert {"/etc/systemd/system/kubelet.service", "/usr/local/bin/kubelet", "/var/lib/kubelet"} <= set(left)
+    after = {name: machine.tree() for name, machine in pair.machines.items()}
+    for tree in (before, after):
+        tree["hand"].pop(journal.PATH.removeprefix("/"), None)
+    assert after == before
 
 
-def test_a_lost_journal_leaves_nothing_behind_unsaid(pair: FakeCluster) -> None:
+@pytest.mark.parametrize("damage", [halve, lose])
+def test_what_a_journal_does_not_say_is_taken_away_where_that_is_asked_for(
+    pair: FakeCluster, damage: Callable[[FakeCluster, str], None]
+) -> None:
+    machine = pair.machines["hand"]
+    paths = [one.resource.name for one in pair.declaration().on("hand") if one.resource.name.startswith("/")]
+    damage(pair, "hand")
+    if damage is halve:
+        append(pair, "hand", "nonsense:x")
+    reset(pair.session(), pair.declaration(), adopt=True)
+    left = machine.run(f"ls -d {' '.join(paths)} 2>/dev/null || true", timeout=5, what="left").text.splitlines()
+    assert left == ["/etc/hosts"]
+    assert "hardway" not in machine.read("/etc/hosts")
+
+
+def test_a_journal_that_reset_does_not_rely_on_is_written_again_by_apply_adopt(pair: FakeCluster) -> None:
+    halve(pair, "hand")
+    append(pair, "hand", "nonsense:x")
+    pair.init(adopt=True)
+    assert reset(pair.session(), pair.declaration()) > 0
+
+
+def test_what_a_whole_journal_does_not_name_is_left_and_told(pair: FakeCluster) -> None:
+    """Such as a file of a person's, or one that a journal named in lines that are lost."""
     hand = pair.machines["hand"]
-    hand.run(f"rm {journal.PATH}", timeout=5, what="lost")
-    with pytest.raises(NotConverged, match="it has no journal, and these are there"):
-        reset(pair.session(names=["hand"]), pair.declaration())
+    lines = [line for line in hand.read(journal.PATH).splitlines() if '"file:/etc/crictl.yaml"' not in line]
+    hand.write(journal.PATH, journal.rewritten(journal.read("\n".join(lines))))
+    events: list[Event] = []
+    reset(pair.session(events.append), pair.declaration())
+    notes = [event.text for event in events if isinstance(event, Note)]
+    assert notes == ["hand: left alone, as it is not in the journal: /etc/crictl.yaml"]
+    assert hand.read("/etc/crictl.yaml")
 
 
 def test_a_record_that_is_none_is_told_with_its_line(pair: FakeCluster) -> None:
