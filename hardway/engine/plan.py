@@ -323,10 +323,10 @@ def _not_ours(declaration: Declaration, views: Mapping[str, View]) -> Iterator[B
                 placed.machine,
                 hint=f"put the missing line back, or delete hardway's lines by hand: hardway ssh {placed.machine}",
             )
-        if isinstance(placed.resource, Directory) and isinstance(seen, Present) and seen.value.type == "symbolic link":
+        if isinstance(placed.resource, Directory) and isinstance(seen, Unknown):
             yield Blocker(
                 "link",
-                f"{path} is a symbolic link: owner and mode of what it points to would change",
+                f"{seen.why}: owner and mode of what it points to would change",
                 placed.machine,
                 hint="remove the link; to keep data on another disk, mount it there (mount --bind, /etc/fstab)",
             )

@@ -53,15 +53,35 @@ def _understood(session: Session, name: str, declaration: Declaration | None, ad
     journal = replace(journal, entries={key: one for key, one in journal.entries.items() if key not in strange})
     if strange:
         _warn(session, f"{name}: {PATH} names what hardway puts nowhere, left alone: {', '.join(strange)}")
-    if declaration is None:
-        return journal
-    if adopt:
+    if declaration is not None and adopt:
         view = replace(observe(session, declaration, [name])[name], journal=journal)
         context = Context(name, noted=journal.entries)
         taken = adopted(declaration, {name: view}, {name: context}, lambda placed: True)
-        return taken.get(name, view).journal
-    _tell_unnamed(session, name, journal, declaration)
+        journal = taken.get(name, view).journal
+    elif declaration is not None:
+        _tell_unnamed(session, name, journal, declaration)
+    _refuse_what_is_not_ours(session, name, journal)
     return journal
+
+
+def _refuse_what_is_not_ours(session: Session, name: str, journal: Journal) -> None:
+    """Raises NotConverged where the undoing would stop half-way, at a file or folder that no longer is hardway's."""
+    checks: list[str] = []
+    for key in journal.entries:
+        kind, _, path = key.partition(":")
+        if kind == "block":
+            checks.append(f"marked {quote(path)}")
+        elif kind in ("file", "binary", "directory"):
+            checks.append(f"own {quote(path if kind == 'directory' else path.rpartition('/')[0])}")
+    script = "\n".join([PRELUDE, "exec 2>&1", *(f"{check} || true" for check in dict.fromkeys(checks))])
+    found = session.run(name, script, what="look for what is not hardway's").text.splitlines()
+    if found:
+        raise NotConverged(
+            "this is not as hardway put it there, and what is hardway's in it cannot be told; nothing was changed",
+            machine=name,
+            said="\n".join(dict.fromkeys(found)),
+            hint="remove the links, and hardway's own lines from the files, by hand; then run hardway reset again",
+        )
 
 
 def _tell_unnamed(session: Session, name: str, journal: Journal, declaration: Declaration) -> None:

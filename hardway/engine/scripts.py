@@ -12,6 +12,7 @@ from hardway import journal
 from hardway.declare.phases.base import Placed
 from hardway.declare.resources import ApiObjects, Context, Directory, Image, Resource, Service
 from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
+from hardway.declare.resources.files import SHARED
 from hardway.declare.resources.kernel import SWAP_SERVICES
 from hardway.declare.resources.service import Check
 from hardway.declare.undo import undo
@@ -32,6 +33,7 @@ at() {{ printf '@%s\n' "$1"; }}
 put() {{
   if [ ! -e "$1" ]; then [ -e "$2" ]; return; fi
   folder=${{2%/*}}
+  own "$folder"
   [ -d "$folder" ] || mkdir -p -m 0755 -- "$folder"
   [ "$4" = root:root ] || chown "$4" -- "$1"
   chmod "$3" -- "$1"
@@ -55,15 +57,18 @@ tried() {{
 }}
 # label FILE: what came by rename has the label of the folder that it came from, and SELinux would keep systemd from it.
 label() {{ ! command -v restorecon >/dev/null 2>&1 || restorecon -F -- "$1"; }}
+# marked FILE: stops where hardway's block lacks an end: all that follows would count as hardway's.
+marked() {{
+  case $([ ! -e "$1" ] || sed -n 's/^# \(BEGIN\|END\) hardway$/\1/p' -- "$1" | tr '\n' ' ') in
+  ''|'BEGIN END ') ;;
+  *) echo "$1: '# BEGIN hardway' and then '# END hardway' must stand there once each, or not at all" >&2; return 1 ;;
+  esac
+}}
 # put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
 put_block() {{
   [ -e "$1" ] || return 0
   [ -e "$2" ] || : >"$2"
-  # Without its end, all that follows would count as hardway's.
-  case $(grep -c '^# BEGIN hardway$' -- "$2")$(grep -c '^# END hardway$' -- "$2") in
-  00|11) ;;
-  *) echo "$2: '# BEGIN hardway' and '# END hardway' must stand there once each, or not at all" >&2; return 1 ;;
-  esac
+  marked "$2"
   sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
   # A last line without its end would swallow the block's first.
   [ -z "$(tail -c 1 -- "$2.hardway-new")" ] || echo >>"$2.hardway-new"
@@ -73,12 +78,17 @@ put_block() {{
   mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{ cat -- "$2.hardway-new" >"$2"; rm -f -- "$2.hardway-new"; }}
   label "$2"
 }}
+# shared FOLDER: whether others have files in it, too.
+shared() {{ case $1 in ''|{"|".join(SHARED)}) ;; *) return 1 ;; esac; }}
+# own FOLDER: stops where it is a link, or one above it that is hardway's: what that points to is somebody else's.
+own() {{
+  shared "$1" && return 0
+  [ ! -L "$1" ] || {{ echo "$1 is a symbolic link" >&2; return 1; }}
+  own "${{1%/*}}"
+}}
 # prune FOLDER: away with it and its parents while they are empty.
 prune() {{
-  case $1 in
-    /|/bin|/sbin|/etc|/opt|/run|/srv|/usr|/usr/*bin|/usr/local|/usr/local/*bin|/var|/var/lib|/var/log) return 0;;
-    /etc/systemd|/etc/systemd/system|/etc/systemd/network|/etc/sysctl.d|/etc/modules-load.d) return 0;;
-  esac
+  shared "$1" && return 0
   rmdir -- "$1" 2>/dev/null && prune "${{1%/*}}" || true
 }}
 # unmount_below FOLDER: what is mounted below it, the deepest first.
@@ -87,13 +97,14 @@ unmount_below() {{
     case $point in "$1"/*) printf '%s\n' "$point";; esac
   done | sort -r | while read -r point; do umount -l -- "$(printf '%b' "$point")" || true; done
 }}
-# empty_folder FOLDER: all of its content, then itself unless it is a mount of somebody else's.
-# folder PATH MODE OWNER GROUP: never by way of a link, which points to what is somebody else's.
+# folder PATH MODE OWNER GROUP: install -d follows links, and would give what they point to another owner and mode.
 folder() {{
-  [ ! -L "$1" ] || {{ echo "$1 is a symbolic link" >&2; return 1; }}
+  own "$1"
   install -d -m "$2" -o "$3" -g "$4" -- "$1"
 }}
+# empty_folder FOLDER: all of its content, then itself unless it is a mount of somebody else's.
 empty_folder() {{
+  own "$1"
   [ -d "$1" ] || return 0
   find "$1" -xdev -mindepth 1 -delete 2>/dev/null || find "$1" -xdev -mindepth 1 ! -type d -delete || true
   prune "$1"

@@ -63,6 +63,7 @@ NewCluster = Callable[[str], FakeCluster]
 def _places_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """These resources are none of hardway's; which names may be taken away is tested elsewhere."""
     monkeypatch.setattr("hardway.declare.undo.is_ours", lambda key: True)
+    monkeypatch.setattr("hardway.declare.undo.DATA_FOLDERS", ("/srv/data",))
 
 
 PROGRAM = b"#!/bin/sh\necho tool 1\n"
@@ -267,7 +268,16 @@ SAFE = f"{PRELUDE}\nset -eu\n"
 """What a script of a run begins with."""
 
 
-@pytest.mark.parametrize("theirs", ["# BEGIN hardway\none\n10.0.0.9 theirs", "a\n# END hardway\nb"])
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "# BEGIN hardway\none\n10.0.0.9 theirs",
+        "a\n# END hardway\nb",
+        "# END hardway\n# BEGIN hardway\n10.0.0.9 theirs",
+        "# BEGIN hardway\n# END hardway\n" * 2 + "theirs",
+        "# BEGIN hardway\n10.0.0.9 theirs\n# BEGIN hardway\n# END hardway",
+    ],
+)
 def test_a_block_without_an_end_or_a_beginning_is_not_touched(any_bench: Bench, theirs: str) -> None:
     path = f"{any_bench.root}/hosts"
     any_bench.sh(f"mkdir -p {any_bench.root}; cat >{path} <<'E'\n{theirs}\nE")
@@ -279,17 +289,28 @@ def test_a_block_without_an_end_or_a_beginning_is_not_touched(any_bench: Bench, 
     assert any_bench.sh(f"cat {path}; rm {path}") == theirs
 
 
-def test_a_folder_that_is_a_link_changes_nothing_of_what_it_points_to(any_bench: Bench) -> None:
+def test_by_way_of_a_link_nothing_is_changed_or_deleted(any_bench: Bench) -> None:
     root = any_bench.root
-    any_bench.sh(f"mkdir -p {root}/other; chmod 0750 {root}/other; : >{root}/other/file; ln -s other {root}/ours")
-    folder = Directory(f"{root}/ours", 0o700, data=True)
-    put_back = Directory.undo(folder.path, {"before": ["0700", "root", "root"]})
-    for script in (folder.steps(Difference("update", ""), Context(any_bench.name, {}, {}, {})), put_back):
+    any_bench.sh(
+        f"mkdir -p {root}/other/down; chmod 0750 {root}/other {root}/other/down; "
+        f": >{root}/other/down/file; ln -s other {root}/ours"
+    )
+    below, itself = Directory(f"{root}/ours/down", 0o700, data=True), Directory(f"{root}/ours", 0o700, data=True)
+    context = any_bench.context(any_bench.look(below))
+    scripts = [f": >{root}/staged; put {root}/staged {root}/ours/down/file 0644 root:root"]
+    for folder in (below, itself):
+        assert any_bench.look(folder).observed[folder.key] == Unknown(f"{root}/ours is a symbolic link")
+        scripts.append(folder.steps(Difference("create", ""), context))
+        scripts += [Directory.undo(folder.path, entry) for entry in ({"data": True}, {})]
+        scripts.append(Directory.undo(folder.path, {"before": ["0700", "root", "root"]}))
+    scripts.append(File.undo(f"{root}/ours/down/file", {}))
+    for script in scripts:
         with pytest.raises(CommandFailed) as caught:
             any_bench.sh(SAFE + script)
         assert "ours is a symbolic link" in (caught.value.said or "")
-    any_bench.sh(SAFE + Directory.undo(folder.path, {"data": True}))
-    assert any_bench.sh(f"stat -c %a {root}/other; ls {root}/other; rm -r {root}/other {root}/ours") == "750\nfile"
+    left = any_bench.sh(f"stat -c %a {root}/other {root}/other/down; ls {root}/other/down; readlink {root}/ours")
+    any_bench.sh(f"rm -r {root}/other {root}/ours {root}/staged")
+    assert left == "750\n750\nfile\nother"
 
 
 def test_what_a_program_refuses_replaces_nothing(any_bench: Bench) -> None:

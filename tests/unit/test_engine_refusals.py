@@ -160,7 +160,7 @@ def test_a_block_that_lost_its_end_stops_a_run_before_it_changes_anything(pair: 
     pair.machines["head"].write("/etc/hosts", hosts.replace("# END hardway\n", "10.0.0.9 theirs\n"))
     error = refused(pair)
     assert kinds(error) == [("damaged-block", "head")]
-    assert error.what.startswith("/etc/hosts: '# BEGIN hardway' and '# END hardway' must stand there once each")
+    assert error.what.startswith("/etc/hosts: '# BEGIN hardway' and then '# END hardway' must stand there once each")
 
 
 def test_a_folder_that_is_a_link_stops_a_run_before_it_changes_anything(pair: FakeCluster) -> None:

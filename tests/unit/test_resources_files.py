@@ -111,7 +111,7 @@ def test_a_folder_that_was_there_before_gets_its_access_back() -> None:
     there = folder.entry(Present(stat(type="directory", mode=0o750, group="adm")), CONTEXT)
     assert Directory.undo("/etc/cni", there) == "folder /etc/cni 0750 root adm"
     made = folder.entry(Absent(), CONTEXT)
-    assert Directory.undo("/etc/cni", made) == "prune /etc/cni"
+    assert Directory.undo("/etc/cni", made) == "own /etc/cni; prune /etc/cni"
     # In a second run it is there, but hardway's own journal knows that it was not.
     noted = Context("m", noted={folder.key: made})
     assert folder.entry(Present(stat(type="directory")), noted) == made
@@ -143,8 +143,13 @@ def test_a_block_is_what_lies_between_its_marks(said: str, says: str | None) -> 
 
 @pytest.mark.parametrize(
     "lines",
-    ["# BEGIN hardway\nx\n10.0.0.9 theirs\n", "# END hardway\n", "# BEGIN hardway\nx\n# END hardway\n" * 2],
-    ids=["no end", "no begin", "twice"],
+    [
+        "# BEGIN hardway\nx\n10.0.0.9 theirs\n",
+        "# END hardway\n",
+        "# END hardway\n# BEGIN hardway\nx\n",
+        "# BEGIN hardway\nx\n# END hardway\n" * 2,
+    ],
+    ids=["no end", "no begin", "end first", "twice"],
 )
 def test_a_block_whose_marks_are_damaged_is_unknown(lines: str) -> None:
     seen = Block.parse([BLOCK], f"@/etc/hosts\n{lines}")[BLOCK.key]
@@ -161,4 +166,4 @@ def test_blocks_of_two_files_are_kept_apart() -> None:
 def test_paths_are_quoted() -> None:
     odd = File("/etc/it's; reboot", "")
     assert "'/etc/it'\"'\"'s; reboot'" in File.probe([odd])
-    assert File.undo(odd.path, {}).startswith("rm -f -- '/etc/it'")
+    assert File.undo(odd.path, {}).startswith("own /etc; rm -f -- '/etc/it'")

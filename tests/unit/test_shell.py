@@ -142,6 +142,14 @@ def test_a_block_leaves_the_rest_of_its_file_alone_however_often_it_is_typed(tmp
     assert path.read_text() == "127.0.0.1 localhost\n# BEGIN hardway\n10.0.0.2 a\n# END hardway\n"
 
 
+def test_a_block_that_lost_its_end_is_not_typed_over(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("# BEGIN hardway\n10.0.0.9 theirs\n")
+    (typed,) = Block(str(path), "10.0.0.1 a\n").manual_steps()
+    assert subprocess.run(["sh", "-c", typed.command], input=typed.text, text=True, check=False).returncode == 1
+    assert path.read_text() == "# BEGIN hardway\n10.0.0.9 theirs\n"
+
+
 @pytest.mark.parametrize(("name", "algorithm"), [("lab", "ecdsa-p256"), ("single", "rsa-2048")])
 def test_what_openssl_makes_is_as_specified(tmp_path: Path, name: str, algorithm: str) -> None:
     text = (INVENTORIES / f"{name}.yaml").read_text()

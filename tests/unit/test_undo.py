@@ -63,7 +63,7 @@ def test_a_value_in_a_journal_is_none_that_does_harm() -> None:
         "systemctl unmask --quiet -- dev-sda2.swap || true\n"
     )
     # Others have files in it, too.
-    assert undo("directory:/etc/systemd/networkd.conf.d", {"data": True}) == "prune /etc/systemd/networkd.conf.d"
+    assert undo("directory:/etc/systemd/networkd.conf.d", {"data": True}).startswith("own")
 
 
 def test_an_ordinary_run_leaves_alone_what_somebody_wrote_into_a_journal(pair: FakeCluster) -> None:
@@ -160,6 +160,26 @@ def test_what_a_whole_journal_does_not_name_is_left_and_told(pair: FakeCluster) 
     notes = [event.text for event in events if isinstance(event, Note)]
     assert notes == ["hand: left alone, as it is not in the journal: /etc/crictl.yaml"]
     assert hand.read("/etc/crictl.yaml")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("sed -i '/^# END hardway$/d' /etc/hosts; echo 10.0.0.9 theirs >>/etc/hosts", "/etc/hosts: '# BEGIN hardway'"),
+        ("mv /etc/kubernetes /srv/x; ln -s /srv/x /etc/kubernetes", "/etc/kubernetes is a symbolic link"),
+        ("mv /opt/cni /srv/x; ln -s /srv/x /opt/cni", "/opt/cni is a symbolic link"),
+        ("mv /var/lib/kubelet /srv/x; ln -s /srv/x /var/lib/kubelet", "/var/lib/kubelet is a symbolic link"),
+    ],
+)
+def test_a_reset_that_would_stop_half_way_does_not_begin(pair: FakeCluster, script: str, said: str) -> None:
+    hand = pair.machines["hand"]
+    hand.run(f"mkdir -p /srv\n{script}", timeout=5, what="theirs")
+    before = {name: machine.tree() for name, machine in pair.machines.items()}
+    with pytest.raises(NotConverged, match="nothing was changed") as caught:
+        reset(pair.session(), pair.declaration())
+    assert (caught.value.said or "").startswith(said)
+    assert "\n" not in (caught.value.said or "")
+    assert {name: machine.tree() for name, machine in pair.machines.items()} == before
 
 
 def test_a_record_that_is_none_is_told_with_its_line(pair: FakeCluster) -> None:

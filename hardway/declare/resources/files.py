@@ -22,6 +22,14 @@ from hardway.declare.resources.base import (
 )
 from hardway.values import fill, is_secret, placeholders, sha256
 
+SHARED = (
+    "/", "/bin", "/sbin", "/etc", "/opt", "/run", "/srv", "/usr", "/usr/bin", "/usr/sbin", "/usr/local",
+    "/usr/local/bin", "/usr/local/sbin", "/var", "/var/lib", "/var/log", "/etc/systemd", "/etc/systemd/system",
+    "/etc/systemd/network", "/etc/sysctl.d", "/etc/modules-load.d",
+)  # fmt: skip
+"""Folders of the system: they are never deleted, and may be links (of a merged /usr, of an image with a fixed /)."""
+LINK = "symbolic link"
+
 STAT_FORMAT = r"%s\t%.9Y\t%.9Z\t%i\t%a\t%U\t%G\t%F\t%n"
 
 
@@ -184,7 +192,8 @@ class File(OnDisk):
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
-        return f"rm -f -- {quote(name)}; prune {quote(str(PurePosixPath(name).parent))}"
+        folder = quote(str(PurePosixPath(name).parent))
+        return f"own {folder}; rm -f -- {quote(name)}; prune {folder}"
 
 
 @dataclass(frozen=True)
@@ -193,6 +202,9 @@ class Directory(OnDisk):
 
     `data` says that components write into it what `reset` must take away with it; a folder
     without it is removed only when it has become empty.
+
+    A link is never followed, neither to change what it points to nor to delete that: who made it may use that for
+    something else, and nothing says what of it is hardway's. Data on another disk is mounted here.
     """
 
     kind: ClassVar[str] = "directory"
@@ -201,6 +213,31 @@ class Directory(OnDisk):
     owner: str = "root"
     group: str = "root"
     data: bool = False
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """It and the folders above it that are not the system's, topmost first."""
+        path = PurePosixPath(self.path)
+        return tuple(str(one) for one in reversed((path, *path.parents)) if str(one) not in SHARED)
+
+    @classmethod
+    def probe(cls, wanted: Sequence[Self]) -> str:
+        paths: set[str] = set()
+        for one in wanted:
+            paths.update(one.own)
+        return stat_probe(sorted(paths))
+
+    @classmethod
+    def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
+        seen = parse_stat(output)
+        found: dict[str, Observed] = {}
+        for one in wanted:
+            links = [path for path in one.own if path in seen and seen[path].type == LINK]
+            if links:
+                found[one.key] = Unknown(f"{links[0]} is a {LINK}")
+            else:
+                found[one.key] = Present(seen[one.path]) if one.path in seen else Absent()
+        return found
 
     def diff(self, observed: Observed, context: Context) -> Difference | None:
         if isinstance(observed, Absent):
@@ -242,7 +279,7 @@ class Directory(OnDisk):
             mode, owner, group = before
             lines.append(f"folder {quote(name, mode, owner, group)}")
         elif not lines:
-            lines.append(f"prune {folder}")
+            lines.append(f"own {folder}; prune {folder}")
         return "; ".join(lines)
 
 
@@ -346,7 +383,7 @@ class Block(Resource):
         if not marks:
             return Absent()
         begin, end = cls.marks()
-        return Unknown(f"'{begin}' and '{end}' must stand there once each, or not at all")
+        return Unknown(f"'{begin}' and then '{end}' must stand there once each, or not at all")
 
     def diff(self, observed: Observed, context: Context) -> Difference | None:
         if isinstance(observed, Unknown):
@@ -366,10 +403,12 @@ class Block(Resource):
     def manual_steps(self) -> tuple[ManualStep, ...]:
         begin, end = self.marks()
         path, new = quote(self.path), quote(f"{self.path}.new")
-        # Written through, not renamed over: the file may be a mount.
+        # Written through, not renamed over: the file may be a mount. It stays where its block lacks an end, or the disk
+        # is full.
         lines = (
-            f"touch {path}",
-            f"{{ sed '/^{begin}$/,/^{end}$/d' {path}; cat; }} >{new}",
+            f"touch {path} &&",
+            f"[ $(grep -cx '{begin}' {path}) = $(grep -cx '{end}' {path}) ] &&",
+            f"{{ sed '/^{begin}$/,/^{end}$/d' {path} && cat; }} >{new} &&",
             f"cat {new} >{path} && rm {new}",
         )
         return (ManualStep("\n".join(lines), f"{begin}\n{self.text}{end}\n"),)

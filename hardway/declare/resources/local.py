@@ -95,7 +95,7 @@ class PublicKey(Local):
 
     def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         return ManualStep(
-            f"openssl pkey -in {quote(self.of)} -pubout -out {quote(self.path)} && chmod 644 {quote(self.path)}"
+            f"openssl pkey -in {quote(self.of)} -pubout -out {quote(self.path)}\nchmod 644 {quote(self.path)}"
         )
 
 
