@@ -67,6 +67,8 @@ marked() {{
 # put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
 put_block() {{
   [ -e "$1" ] || return 0
+  # A link stays one.
+  set -- "$1" "$(readlink -f -- "$2")"
   [ -e "$2" ] || : >"$2"
   marked "$2"
   sed '/^# BEGIN hardway$/,/^# END hardway$/d' -- "$2" >"$2.hardway-new"
@@ -74,8 +76,13 @@ put_block() {{
   [ -z "$(tail -c 1 -- "$2.hardway-new")" ] || echo >>"$2.hardway-new"
   cat -- "$1" >>"$2.hardway-new"
   chmod --reference="$2" -- "$2.hardway-new"
-  # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over.
-  mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{ cat -- "$2.hardway-new" >"$2"; rm -f -- "$2.hardway-new"; }}
+  # A file that is itself a mount (containers bind /etc/hosts) cannot be renamed over. On a full disk it is put back.
+  mv -fT -- "$2.hardway-new" "$2" 2>/dev/null || {{
+    cp -- "$2" "$2.hardway-old"
+    cat -- "$2.hardway-new" >"$2" || {{ cat -- "$2.hardway-old" >"$2"; full=1; }}
+    rm -f -- "$2.hardway-new" "$2.hardway-old"
+    [ -z "${{full-}}" ] || return 1
+  }}
   label "$2"
 }}
 # shared FOLDER: whether others have files in it, too.

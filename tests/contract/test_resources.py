@@ -264,6 +264,17 @@ def test_a_block_leaves_the_rest_of_the_file_alone(any_bench: Bench) -> None:
     assert any_bench.sh(f"cat {path}; rm {path}") == "theirs"
 
 
+def test_a_block_in_a_file_that_is_a_link_leaves_the_link(any_bench: Bench) -> None:
+    path = f"{any_bench.root}/hosts"
+    any_bench.sh(f"mkdir -p {any_bench.root}; echo theirs >{path}.theirs; ln -s hosts.theirs {path}")
+    block = Block(path, "one\n")
+    view = any_bench.apply(block)
+    assert any_bench.changes(view, block) == []
+    assert any_bench.sh(f"readlink {path}; cat {path}") == "hosts.theirs\ntheirs\n# BEGIN hardway\none\n# END hardway"
+    any_bench.undo(view, block)
+    assert any_bench.sh(f"readlink {path}; cat {path}; rm {path} {path}.theirs") == "hosts.theirs\ntheirs"
+
+
 SAFE = f"{PRELUDE}\nset -eu\n"
 """What a script of a run begins with."""
 
@@ -344,6 +355,31 @@ ls -A /srv/small
     )
     assert "No space left on device" in said
     assert said.endswith("ended\nold\nfile")
+
+
+def test_a_file_that_is_a_mount_keeps_its_lines_where_no_block_has_room(fake: Bench) -> None:
+    """Containers bind /etc/hosts, so it is written in place."""
+    said = fake.sh(
+        f"""
+cat >/srv/functions <<'FUNCTIONS'
+{SAFE}
+FUNCTIONS
+mkdir -p /srv/small
+mount -t tmpfs -o size=4k tmpfs /srv/small
+echo theirs >/srv/small/hosts
+echo theirs >/srv/hosts
+mount --bind /srv/small/hosts /srv/hosts
+seq 5000 >/srv/staged
+sh -c '. /srv/functions; put_block /srv/staged /srv/hosts; echo went on' 2>&1 || echo ended
+cat /srv/hosts
+echo ours >/srv/staged
+sh -c '. /srv/functions; put_block /srv/staged /srv/hosts'
+cat /srv/hosts
+ls /srv/hosts*
+"""
+    )
+    assert "No space left on device" in said
+    assert said.splitlines()[1:] == ["ended", "theirs", "theirs", "ours", "/srv/hosts"]
 
 
 @pytest.mark.parametrize("zstd", [True, False])
