@@ -25,6 +25,7 @@ from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.changes import Change, by_machine, conflicts, differences
 from hardway.engine.lost_keys import lost_keys
 from hardway.engine.observe import View, observe_each
+from hardway.engine.peers import peers_down
 from hardway.engine.resolver import Resolver
 from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
@@ -184,6 +185,8 @@ def make_plan(
     blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
     blockers += tuple(guards.missing_inputs(changes, declaration, views))
     blockers += tuple(guards.quorum(cluster, changes, declaration, (failures or {}).keys()))
+    if found_state.etcd == "initialized":
+        blockers += tuple(peers_down(session, changes, declaration, views))
     return Plan(
         cluster=cluster,
         selection=selection,

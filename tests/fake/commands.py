@@ -11,12 +11,13 @@ SYSTEMCTL = (
     "#!/bin/sh\nset -eu\n"
     + START
     + r"""
-stop_now=no type= words=
+tab=$(printf '\t')
+stop_now=no type= words= property= value=no
 for word; do
   case $word in
   --now) stop_now=yes ;;
-  # No process here can be frozen: each script has its own.
-  --value) echo 0; exit ;;
+  --value) value=yes ;;
+  MainPID|InvocationID) property=$word ;;
   --type=*) type=${word#*=} ;;
   -*|Id,*) ;;
   *) words="$words $word" ;;
@@ -24,6 +25,13 @@ for word; do
 done
 set -- $words
 verb=$1; shift
+case $value$property in
+yesInvocationID) echo "$1"; exit ;;
+# What ends again and again has another process each time.
+yesMainPID) if [ -e "/fake/failing/$1" ]; then /usr/bin/date +%N; else echo 0; fi; exit ;;
+# No process here can be frozen: each script has its own.
+yes*) echo 0; exit ;;
+esac
 file() { unit=/etc/systemd/system/$1; }
 stamp() { file "$1"; stat --printf '%.9Y;' -- "$unit" "$unit.d" 2>/dev/null || true; }
 clock() { date -u '+%a %Y-%m-%d %H:%M:%S.%6N UTC'; }
@@ -46,6 +54,7 @@ start() {
   done
   [ ! -e "/fake/hangs/$1" ] || /usr/bin/sleep 60
   [ ! -e "/fake/broken/$1" ] || { echo "$1: it is broken" >>/fake/journal; exit 1; }
+  if refused "$1"; then return; fi
   case $1 in
   etcd.service) start_etcd "$unit" || exit 1 ;;
   kube-apiserver.service) : >"/fake/cluster/api-$name" ;;
@@ -54,9 +63,23 @@ start() {
   read_now "$1"
   printf 'active\n%s\n%s\n%s\n' "$(clock)" "$(clock)" "$$" >"/fake/units/$1"
 }
+# refused UNIT: where one of its inputs holds what a line of /fake/refuses/UNIT names, it says what comes after a tab,
+# and ends. A unit that does not notify has started, for systemd.
+refused() {
+  [ -e "/fake/refuses/$1" ] || return 1
+  while IFS="$tab" read -r pattern said; do
+    if grep -Eqs -e "$pattern" -- $(inputs "$1"); then
+      printf '%s: %s\n' "$1" "$said" >>/fake/journal
+      if grep -q '^Type=notify' "$unit"; then echo activating >"/fake/failing/$1"; exit 1; fi
+      echo active >"/fake/failing/$1"
+      return
+    fi
+  done <"/fake/refuses/$1"
+  return 1
+}
 read_now() { sha256sum $(inputs "$1") 2>/dev/null >"/fake/read/$1" || true; }
 stop() {
-  rm -f "/fake/units/$1"
+  rm -f "/fake/units/$1" "/fake/failing/$1"
   case $1 in
   etcd.service) rm -f "/fake/cluster/etcd-$name" ;;
   kube-apiserver.service) rm -f "/fake/cluster/api-$name" ;;
@@ -65,10 +88,15 @@ stop() {
 }
 show() {
   file "$1"
-  active=inactive started= changed= pid=0 enabled=disabled known=not-found reload=no
+  active=inactive sub=dead result=success status=0 again=0
+  started= changed= pid=0 enabled=disabled known=not-found reload=no
   if [ -e "/fake/units/$1" ]; then
     { read -r active; read -r started; read -r changed; read -r pid; } <"/fake/units/$1"
-    known=loaded
+    known=loaded sub=running
+  fi
+  if [ -e "/fake/failing/$1" ]; then
+    read -r active <"/fake/failing/$1"
+    sub=auto-restart result=exit-code status=1 again=7 started=$(clock) changed=$(clock)
   fi
   if [ -e "$unit" ]; then known=loaded; fi
   if [ $known = loaded ]; then
@@ -78,7 +106,8 @@ show() {
   fi
   [ ! -e "/fake/enabled/$1" ] || enabled=enabled
   printf 'Id=%s\nLoadState=%s\nActiveState=%s\nUnitFileState=%s\n' "$1" $known "$active" $enabled
-  printf 'NeedDaemonReload=%s\nMainPID=%s\nNRestarts=0\n' $reload "$pid"
+  printf 'SubState=%s\nResult=%s\nExecMainStatus=%s\n' $sub $result $status
+  printf 'NeedDaemonReload=%s\nMainPID=%s\nNRestarts=%s\n' $reload "$pid" $again
   printf 'ExecMainStartTimestamp=%s\nStateChangeTimestamp=%s\n' "$started" "$changed"
 }
 case $verb in
@@ -107,7 +136,12 @@ reload)
     printf 'active\n%s\n%s\n%s\n' "$started" "$(clock)" "$pid" >"/fake/units/$one"
   done ;;
 stop) for one; do stop "$one"; done ;;
-is-active) if [ -e "/fake/units/$1" ]; then echo active; else echo inactive; exit 3; fi ;;
+is-active)
+  state=inactive
+  if [ -e "/fake/units/$1" ]; then state=active; fi
+  if [ -e "/fake/failing/$1" ]; then read -r state <"/fake/failing/$1"; fi
+  echo $state
+  [ $state = active ] || exit 3 ;;
 is-enabled)
   if [ -e "/fake/masked/$1" ]; then echo masked; exit 1; fi
   if [ -e "/fake/enabled/$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
@@ -166,7 +200,11 @@ COMMANDS = {
     "sysctl": SYSCTL,
     "modprobe": MODPROBE,
     "hostnamectl": '#!/bin/sh\nfor name; do :; done\nprintf "%s" "$name" >/fake/hostname; hostname "$name"\n',
-    "journalctl": "#!/bin/sh\ntail -n 15 /fake/journal\n",
+    "journalctl": r"""#!/bin/sh
+unit=
+for word; do case $word in *.service) unit=${word#*=} ;; esac; done
+if [ "$unit" ]; then sed -n "s/^$unit: //p" /fake/journal | tail -n 15; else tail -n 15 /fake/journal; fi
+""",
     "swapoff": "#!/bin/sh\necho 'Filename Type Size Used Priority' >/fake/swaps\n",
     "swapon": "#!/bin/sh\n",
     "nft": "#!/bin/sh\n[ -e /fake/units/pod-masquerade.service ]\n",
@@ -186,8 +224,12 @@ echo "$*" >>/fake/apt
 for word; do :; done
 [ "$word" = update ] || { printf '#!/bin/sh\n' >"/fake/bin/$word"; chmod 0755 "/fake/bin/$word"; }
 """,
-    # Waiting is for real machines.
-    "sleep": "#!/bin/sh\nexec /usr/bin/sleep 0.02\n",
+    # Waiting is for real machines. For the script that does it, the time has gone by.
+    "sleep": '#!/bin/sh\necho "$1" >>/fake/slept\nexec /usr/bin/sleep 0.02\n',
+    "date": r"""#!/bin/sh
+[ "$*" = +%s ] && [ -e /fake/slept ] || exec /usr/bin/date "$@"
+awk -v now="$(/usr/bin/date +%s)" '{ now += $1 } END { printf "%d\n", now }' /fake/slept
+""",
 }
 
 KUBECTL = (

@@ -25,7 +25,8 @@ _SHARED = ("bin", "sbin", "lib", "lib64", "libexec")
 _FOLDERS = (
     "etc/systemd/system", "etc/sysctl.d", "etc/modules-load.d", "run/systemd/system", "var/lib/hardway", "var/log",
     "tmp", "opt", "root", "dev", "proc", "sys", "usr/local/bin", "fake/bin", "fake/units", "fake/loaded",
-    "fake/enabled", "fake/read", "fake/broken", "fake/masked", "fake/cluster", "fake/sysctls",
+    "fake/enabled", "fake/read", "fake/broken", "fake/refuses", "fake/failing", "fake/masked", "fake/cluster",
+    "fake/sysctls",
 )  # fmt: skip
 _SYSCTLS = {
     "net/ipv4/ip_forward": "0",
@@ -43,6 +44,7 @@ _SYSCTLS = {
 ENTER = f"""
 set -eu
 root=$1 shell=$3
+rm -f "$root/fake/slept"
 {{
   for name in {" ".join(_SHARED)}; do
     [ ! -d "$root/usr/$name" ] || echo "/usr/$name $root/usr/$name none bind,ro"

@@ -6,6 +6,7 @@ import pytest
 from fake.cluster import FakeCluster
 from fake.machine import FakeMachine
 
+from hardway.engine.blockers import Blocked
 from hardway.errors import CommandFailed, Locked, NotSettled
 from hardway.events import Event, Note
 
@@ -21,6 +22,7 @@ machines:
   w0: {role: worker, address: 10.240.0.20}
 """
 ETCD_FLAG = "settings: {etcd: {snapshot-count: 20000}}\n"
+SCHEDULER_FLAG = "settings: {kube-scheduler: {leader-elect-renew-deadline: 90s}}\n"
 API_FLAG = "settings: {kube-apiserver: {event-ttl: 2h}}\n"
 
 
@@ -219,16 +221,47 @@ def test_api_servers_that_are_down_are_started_before_the_one_that_serves_is_tak
 def test_a_member_is_not_taken_while_a_peer_is_down_with_the_same_change(three: FakeCluster) -> None:
     """Also where enough others would serve, and the run is limited to members that are well."""
     change(three, API_FLAG)
-    three.machines["c0"].write("/fake/broken/kube-apiserver.service", "")
+    three.machines["c0"].write("/fake/refuses/kube-apiserver.service", "event-ttl=2h\tError: invalid argument\n")
     with pytest.raises(CommandFailed):
         three.init(["control-plane"], names=["c0"])
-    asked = note_down(three, "control-plane")
-    with pytest.raises(NotSettled, match="it is down on c0, which has what this run would bring"):
+    asked = note_down(three, "control-plane", "record the intents")
+    with pytest.raises(Blocked, match="down on c0, which has what this run would bring to c1\n") as error:
         three.init(["control-plane"], names=["c1"])
+    assert error.value.said == "c0: kube-apiserver.service is activating\nError: invalid argument\nnothing was changed"
+    assert (error.value.hint or "").endswith("then bring c0 back first, with hardway apply control-plane -l c0")
     assert asked == []
     # The way back: without the setting the one that is down may be repaired, and then nothing differs.
     change(three, "")
-    (three.machines["c0"].root / "fake/broken/kube-apiserver.service").unlink()
     three.init(["control-plane"], names=["c0"])
-    assert asked == ["c0 control-plane"]
+    assert asked == ["c0 record the intents", "c0 control-plane"]
     assert three.init(["control-plane"]).changes == []
+
+
+def test_a_peer_that_ends_again_and_again_though_systemd_calls_it_active_keeps_others_from_being_taken(
+    three: FakeCluster,
+) -> None:
+    change(three, SCHEDULER_FLAG)
+    three.machines["c0"].write("/fake/refuses/kube-scheduler.service", "leader-elect-renew-deadline\tinvalid: 90s\n")
+    with pytest.raises(CommandFailed):
+        three.init(["control-plane"], names=["c0"])
+    asked = note_down(three, "control-plane")
+    with pytest.raises(Blocked, match="kube-scheduler is down on c0, which has what this run would bring to c1, c2"):
+        three.init(["control-plane"])
+    assert asked == []
+
+
+def test_a_peer_that_fails_once_the_plan_is_made_keeps_the_next_member_from_being_taken(three: FakeCluster) -> None:
+    change(three, API_FLAG)
+    three.init(["control-plane"], names=["c0"])
+    asked = note_down(three, "control-plane")
+    watched = three.machines["c1"].after
+
+    def fail(what: str) -> None:
+        watched(what)
+        if what == "record the intents":
+            sh(three.machines["c0"], "systemctl stop kube-apiserver.service")
+
+    three.machines["c1"].after = fail
+    with pytest.raises(NotSettled, match="it is down on c0, which has what this run would bring"):
+        three.init(["control-plane"], names=["c1"])
+    assert asked == []
