@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
 from hardway.declare.phases.paths import BIN
-from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
+from hardway.doctor.remedies import AGAIN, CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.preflight.surroundings import ports
 from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
+from hardway.values import ROLES
 
 PHASE = {
     "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
@@ -165,64 +167,130 @@ def bad_flags(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """One value of the overlay on a component; `place` is where the inventory has it, `key` the last of its names.
+
+    `whole` is what to take out, so that no empty mapping is left, which would be an overlay, too.
+    """
+
+    place: str
+    key: str
+    value: object
+    whole: str
+
+
 def bad_settings(evidence: Evidence) -> Iterator[Found]:
     """A unit that does not stay up, though all that it reads is as declared: the cause is what is declared."""
     for machine, name, unit in _units(evidence):
-        component = COMPONENT.get(name, name)
-        chosen = dict(_leaves(evidence.cluster.settings_for(component, machine)))
+        chosen = _settings(evidence.cluster, machine, COMPONENT.get(name, name))
         if not chosen or unit.stopped or _brought(evidence, machine, name):
             continue
+        peers = [other for other, found in seen(evidence) if other is not machine and _unit(found, name).runs]
+        others = [other for other in peers if _brought(evidence, other, name)]
+        told = _differing_lines(evidence, name, others)
+        # What the peers that run do not have comes before what they have, too.
+        new = [one for one in chosen if any(_has(line, one.key) for line in told)]
+        new = new or _of_this_one_only(evidence.cluster, machine, COMPONENT.get(name, name), chosen, peers)
         complaints = [line for line in unit.journal if COMPLAINT.search(line)]
-        said = "\n".join(complaints)
-        named = [key for key, value in chosen.items() if _names(said, key, value)]
-        telling: list[str] = []
-        for key in named:
-            telling += [line for line in complaints if line not in telling and _names(line, key, chosen[key])]
-        complaints = (telling or complaints)[-3:]
-        others = [
-            other for other, found in seen(evidence)
-            if other is not machine and _unit(found, name).runs and _brought(evidence, other, name)
-        ]  # fmt: skip
+        named = [one for one in new or chosen if any(_names(line, one) for line in complaints)]
         # One that runs may have kept what it had, where a reload was refused, or end again in a moment.
         troubled = unit.restarts or any(one.path == f"{name}.service" for one in drifts(evidence, machine))
         is_well = unit.runs and not troubled
-        if is_well or not (named or (others and not unit.runs)):
+        is_down = not unit.runs or (unit.restarts > AGAIN and told)
+        if is_well or not (named or (is_down and (new or (others and not told)))):
             continue
-        keys = named or [*chosen]
-        place = f"settings.{component}"
-        what = f"{place}.{keys[0]}" if len(keys) == 1 else f"one of {', '.join(f'{place}.{key}' for key in keys)}"
-        fix = [f"edit {evidence.cluster.path}: take out {place}.{key}" for key in keys]
+        suspects = named or new or chosen
+        places = [one.place for one in suspects]
+        what = places[0] if len(places) == 1 else f"one of {', '.join(places)}"
+        telling: list[str] = []
+        for one in named:
+            telling += [line for line in complaints if line not in telling and _names(line, one)]
+        fix = [f"edit {evidence.cluster.path}: {_way_back(one, told)}" for one in suspects]
         fix.append(f"hardway apply {PHASE[name]} -l {machine.name}")
         serving = ", ".join(other.name for other in others)
         yield Found(
             machine.name, f"{name} does not start with what the inventory says: {what}", "\n".join(fix),
             lines(
-                complaints, f"{name}.service: {unit.state}, started {unit.restarts} times; its files are as declared",
+                (telling or complaints)[-3:],
+                f"{name}.service: {unit.state}, started {unit.restarts} times; its files are as declared",
                 f"{serving} still without it: touch nothing there" if serving else "",
             ),
         )  # fmt: skip
 
 
 def _brought(evidence: Evidence, machine: Machine, name: str) -> list[str]:
-    """What an apply would still bring to a unit there."""
+    """What an apply would still bring to a unit there; of images and objects nobody knows where it does not run."""
     return [
         one.path for one in drifts(evidence, machine)
-        if one.phase == PHASE[name] and not one.key.startswith("service:")
+        if one.phase == PHASE[name] and one.key.startswith(("file:", "binary:"))
     ]  # fmt: skip
 
 
-def _leaves(settings: Mapping[str, object], path: str = "") -> Iterator[tuple[str, object]]:
-    """Each setting that is no mapping itself, by its path."""
+def _settings(cluster: Cluster, machine: Machine, component: str) -> list[_Setting]:
+    """All of a component's on a machine, each in the last layer that has it."""
+    layers = [("settings", cluster.settings)]
+    for role in ROLES:
+        if role in machine.roles:
+            layers.append((f"roles.{role}.settings", cluster.role_settings.get(role, {})))
+    layers.append((f"machines.{machine.name}.settings", machine.settings))
+    found: dict[tuple[str, ...], _Setting] = {}
+    for place, layer in layers:
+        for path, alone, value in _leaves(layer.get(component, {})):
+            head = f"{place}.{component}"
+            found[path] = _Setting(".".join((head, *path)), path[-1], value, ".".join((head, *path[:alone])))
+    return [*found.values()]
+
+
+def _leaves(
+    settings: Mapping[str, object], above: tuple[str, ...] = (), alone: int = 1
+) -> Iterator[tuple[tuple[str, ...], int, object]]:
+    """Each setting that is no mapping itself: its path, how much of that leads to nothing else, and its value."""
     for key, value in settings.items():
+        path = (*above, str(key))
+        until = alone if len(settings) == 1 else len(path)
         if isinstance(value, Mapping):
-            yield from _leaves(value, f"{path}{key}.")
+            yield from _leaves(value, path, until)
         else:
-            yield f"{path}{key}", value
+            yield path, until, value
 
 
-def _names(said: str, key: str, value: object) -> bool:
+def _differing_lines(evidence: Evidence, name: str, others: Sequence[Machine]) -> list[str]:
+    """What an apply would change in the files of this unit on machines where it runs: lines of a diff."""
+    found: list[str] = []
+    for other in others:
+        for one in drifts(evidence, other):
+            if name in one.path or COMPONENT.get(name, name) in one.path:
+                found += [line for line in one.diff if line.startswith(("-", "+"))]
+    return found
+
+
+def _of_this_one_only(
+    cluster: Cluster, machine: Machine, component: str, chosen: Sequence[_Setting], peers: Sequence[Machine]
+) -> list[_Setting]:
+    """Settings that no machine has on which the component runs."""
+    theirs = {one.place for other in peers for one in _settings(cluster, other, component)}
+    return [one for one in chosen if one.place not in theirs] if peers else []
+
+
+def _way_back(setting: _Setting, told: Sequence[str]) -> str:
+    """What to do in the inventory, so that it says again what machines run with."""
+    before = re.compile(rf"-\s*(?:--)?{re.escape(setting.key)}(?:\s*[:=]\s*|\s+)(\S.*?)\s*\\?")
+    for line in told:
+        if found := before.fullmatch(line):
+            return f"set {setting.place} back to {found[1]}"
+    return f"take out {setting.whole}"
+
+
+def _has(line: str, key: str) -> bool:
+    """Whether a line of a diff is about a flag, or an entry of a file."""
+    return re.search(rf"(?:^|[^\w.-]|(?:^|\s)--){re.escape(key)}(?![\w-])", line[1:]) is not None
+
+
+def _names(said: str, setting: _Setting) -> bool:
     """Whether a message names this setting, or its value: but a short one stands in any message."""
-    return key.rpartition(".")[2] in said or (len(str(value)) > 3 and str(value) in said)
+    value = str(setting.value)
+    return setting.key in said or (len(value) > 3 and setting.value is not None and value in said)
 
 
 def not_executable(evidence: Evidence) -> Iterator[Found]:

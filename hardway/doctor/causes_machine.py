@@ -16,8 +16,8 @@ from hardway.doctor.remedies import (
     on,
     seen,
     snapshot,
+    waiting,
 )
-from hardway.inventory.model import Machine
 from hardway.probe.symptoms import Space
 from hardway.probe.symptoms_probe import FULL, units
 from hardway.probe.units import UnitState
@@ -25,8 +25,6 @@ from hardway.rules import Evidence, Found, Rule
 
 UNITS_ELSEWHERE = {"etcd-quorum", "etcd-member-down", "api-not-ready", "unit-failing"}
 """What a difference on one machine never explains on another one: a unit that is down there has a cause there."""
-AGAIN = 2
-"""Restarts by systemd after which a unit is taken for one that does not stay up."""
 NEEDED = 64 * 1024
 """KiB that must be free: etcd makes its next log of 64 MB before it needs it."""
 
@@ -122,38 +120,22 @@ def hostname(evidence: Evidence) -> Iterator[Found]:
 
 def drift(evidence: Evidence) -> Iterator[Found]:
     for machine in evidence.cluster.machines:
-        waiting = _would_be_taken(evidence, machine)
+        left = waiting(evidence, machine)
         mine = [
-            one for one in drifts(evidence, machine) if not one.key.startswith("service:") and one.phase not in waiting
+            one for one in drifts(evidence, machine) if not one.key.startswith("service:") and one.phase not in left
         ]
         if mine:
             things = "1 thing is" if len(mine) == 1 else f"{len(mine)} things are"
             told: list[str] = []
             for one in mine:
                 told += [f"{one.path}: {one.why}", *one.diff]
+            why = "changed by hand, or by another tool"
+            if all(one.as_written for one in mine):
+                why = "as the last run left it; the inventory says something else now"
             yield Found(
-                machine.name, f"{things} not as declared: changed by hand, or by another tool",
+                machine.name, f"{things} not as declared: {why}",
                 apply_only(machine, {one.phase for one in mine}), lines(told),
             )  # fmt: skip
-
-
-def _would_be_taken(evidence: Evidence, machine: Machine) -> set[str]:
-    """The phases in which a unit that runs here would be restarted, though it is down on another machine.
-
-    Nothing here is the cause of that, and nothing that stops this one helps.
-    """
-    here = snapshot(evidence).machines.get(machine.name)
-    phases: set[str] = set()
-    for one in drifts(evidence, machine):
-        name = one.path.removesuffix(".service")
-        if not one.key.startswith("service:") or one.verb != "restart" or here is None:
-            continue
-        states = [there.units.get(name) for other, there in seen(evidence) if other is not machine]
-        runs = name in here.units and here.units[name].runs
-        # systemd calls one active, too, that ends again in a moment.
-        if runs and any(state and (not state.runs or state.restarts > AGAIN) for state in states):
-            phases.add(one.phase)
-    return phases
 
 
 RULES = (

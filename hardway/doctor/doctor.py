@@ -10,6 +10,8 @@ from typing import Any
 from hardway.declare import pki
 from hardway.declare.generations import CAS
 from hardway.declare.network import flows
+from hardway.declare.resources import Present
+from hardway.declare.resources.files import Stat
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
@@ -121,7 +123,11 @@ def _drift(found: Plan, plan: Preview) -> Iterator[Drift]:
     diffs = {(item.machine, item.key): item.diff for item in plan.items}
     for one in found.changes:
         diff = diffs.get((one.machine, one.key), ())
-        yield Drift(one.machine, one.phase, one.key, one.difference.verb, one.difference.why, diff)
+        view = found.views[one.machine]
+        seen, entry = view.observed.get(one.key), view.journal.entries.get(one.key, {})
+        there = seen.value.digest if isinstance(seen, Present) and isinstance(seen.value, Stat) else None
+        as_written = there is not None and there == entry.get("digest")
+        yield Drift(one.machine, one.phase, one.key, one.difference.verb, one.difference.why, diff, as_written)
 
 
 def _trusted(operator: Mapping[str, bytes], state: State) -> dict[str, tuple[pki.Certificate, ...]]:

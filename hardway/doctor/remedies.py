@@ -27,6 +27,9 @@ CONTROLLER = WORKER | {
 }  # fmt: skip
 """What a broken controller or balancer brings about elsewhere."""
 
+AGAIN = 2
+"""Restarts by systemd after which a unit is taken for one that does not stay up."""
+
 
 def snapshot(evidence: Evidence) -> Snapshot:
     """The snapshot of evidence that has one."""
@@ -50,9 +53,29 @@ def differs(evidence: Evidence, machine: Machine, path: str) -> bool:
     return any(one.path == path for one in drifts(evidence, machine))
 
 
+def waiting(evidence: Evidence, machine: Machine) -> set[str]:
+    """The phases in which a unit that runs here would be restarted, though it is down on another machine.
+
+    Nothing here is the cause of that, and nothing that stops this one helps.
+    """
+    here = snapshot(evidence).machines.get(machine.name)
+    phases: set[str] = set()
+    for one in drifts(evidence, machine):
+        name = one.path.removesuffix(".service")
+        if not one.key.startswith("service:") or one.verb != "restart" or here is None:
+            continue
+        states = [there.units.get(name) for other, there in seen(evidence) if other is not machine]
+        runs = name in here.units and here.units[name].runs
+        # systemd calls one active, too, that ends again in a moment.
+        if runs and any(state and (not state.runs or state.restarts > AGAIN) for state in states):
+            phases.add(one.phase)
+    return phases
+
+
 def apply(evidence: Evidence, machine: Machine, *phases: str) -> str:
-    """The run that puts right these chapters, and what else differs on the machine."""
-    return apply_only(machine, {*phases, *(one.phase for one in drifts(evidence, machine))})
+    """The run that puts right these chapters, and what else differs on the machine and may be brought there now."""
+    left = waiting(evidence, machine)
+    return apply_only(machine, {*phases, *(one.phase for one in drifts(evidence, machine) if one.phase not in left)})
 
 
 def apply_only(machine: Machine, phases: Collection[str]) -> str:

@@ -108,7 +108,10 @@ class Objects:
 
 @dataclass(frozen=True)
 class Drift:
-    """A difference between what is declared and what was seen, as `plan` has it."""
+    """A difference between what is declared and what was seen, as `plan` has it.
+
+    `as_written`: hardway wrote what is there; it is declared otherwise since.
+    """
 
     machine: str
     phase: str
@@ -116,6 +119,7 @@ class Drift:
     verb: str
     why: str
     diff: tuple[str, ...] = ()
+    as_written: bool = False
 
     @property
     def path(self) -> str:

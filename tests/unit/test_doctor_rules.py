@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Network
 from pathlib import Path
+from typing import Any
 
 import played_case as played
 import pytest
@@ -200,6 +201,55 @@ def test_a_setting_that_stops_one_server_is_taken_back_and_no_other_is_touched()
     edit, run = cause.fix
     assert edit.endswith("take out settings.kube-apiserver.tls-min-version")
     assert run == "hardway apply control-plane -l three"
+
+
+def _fix(settings: dict[str, Any], machine_settings: dict[str, Any], unit_name: str, *diff: str) -> tuple[str, ...]:
+    """What doctor says where a unit fails on `three`, and this diff has not come to `two`, where it runs."""
+    cluster = played.cluster()
+    machines = tuple(replace(one, settings=machine_settings if one.name == "three" else {}) for one in cluster.machines)
+    phase = "workers" if unit_name == "kubelet" else "control-plane"
+    drift = (
+        Drift("two", phase, f"file:/etc/{unit_name}", "update", "content differs", diff, as_written=True),
+        Drift("two", phase, f"service:{unit_name}.service", "restart", "its unit is newer"),
+    )
+    case = replace(crashing(healthy(), "three", unit_name, "error: it will not do"), drift=drift if diff else ())
+    evidence = replace(played.evidence(case), cluster=replace(cluster, settings=settings, machines=machines))
+    causes = {cause.id: cause for cause in diagnose(examine(RULES, evidence), RULES)}
+    return causes["bad-setting"].fix
+
+
+def test_of_many_settings_the_one_that_a_peer_runs_without_is_taken_back() -> None:
+    many = {"kube-apiserver": {"event-ttl": "2h", "profiling": False, "audit-log-maxage": "x"}}
+    edit, _ = _fix(
+        many, {}, "kube-apiserver", "@@ -1 +1 @@", "-  --audit-log-maxage=90 \\", "+  --audit-log-maxage=x \\"
+    )
+    assert edit.endswith(": set settings.kube-apiserver.audit-log-maxage back to 90")
+
+
+def test_no_empty_mapping_is_left_of_a_setting_that_is_taken_out() -> None:
+    hard = {"kubelet": {"maxPods": 60, "evictionHard": {"memory.available": "lots"}}}
+    edit, run = _fix(hard, {}, "kubelet", "+evictionHard:", "+  memory.available: lots")
+    assert edit.endswith(": take out settings.kubelet.evictionHard")
+    assert run == "hardway apply workers -l three"
+
+
+def test_a_setting_of_one_machine_is_named_where_it_stands() -> None:
+    edit, _ = _fix({"kubelet": {"maxPods": 60}}, {"kubelet": {"podPidsLimit": "all"}}, "kubelet")
+    assert edit.endswith(": take out machines.three.settings.kubelet.podPidsLimit")
+
+
+def test_a_fix_for_something_else_takes_no_member_that_serves_while_a_peer_is_down() -> None:
+    case = WRONG["swap-on"](_bad_setting(healthy()))
+    case = on(case, "two", swap=case.machines["three"].swap)
+    [swap] = [cause for cause in diagnose(examine(RULES, played.evidence(case)), RULES) if cause.id == "swap-on"]
+    assert "hardway apply hosts -l two" in swap.fix
+
+
+def test_a_difference_that_is_the_inventorys_is_nobodys_doing() -> None:
+    case = _changed(UNIT)(healthy())
+    case = replace(case, drift=tuple(replace(one, as_written=True) for one in case.drift))
+    [cause] = diagnose(examine(RULES, played.evidence(case)), RULES)
+    assert cause.what == "1 thing is not as declared: as the last run left it; the inventory says something else now"
 
 
 def test_a_difference_explains_no_unit_that_is_down_elsewhere() -> None:

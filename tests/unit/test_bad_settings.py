@@ -1,0 +1,168 @@
+"""Settings that keep a component from starting: one member stops, the others serve, and what doctor prints brings it
+back. The test does just what is printed.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import yaml
+from fake.cluster import FakeCluster
+from played_run import Commands
+
+SHAPE = """\
+cluster: bad
+machines:
+  lb: {role: load-balancer, address: 10.240.0.5}
+  c0: {role: controller, address: 10.240.0.10}
+  c1: {role: controller, address: 10.240.0.11}
+  c2: {role: controller, address: 10.240.0.12}
+  w0: {role: worker, address: 10.240.0.20}
+  w1: {role: worker, address: 10.240.0.21}
+settings:
+  kube-apiserver: {audit-log-maxage: 90, event-ttl: 2h}
+  etcd: {snapshot-count: 20000}
+  kubelet: {maxPods: 60}
+"""
+"""With settings that are good, and have been there for long."""
+
+BAD: dict[str, tuple[str, Mapping[str, Any], str, str]] = {
+    "tls-version": (
+        "kube-apiserver", {"tls-min-version": "VersionTLS99"}, "tls-min-version=VersionTLS99",
+        'E1127 21:40:02.519 1 run.go:72] "command failed" err="unknown TLS version \\"VersionTLS99\\""',
+    ),
+    "feature-gate": (
+        "kube-apiserver", {"feature-gates": "NoSuchGateAtAll=true"}, "NoSuchGateAtAll",
+        'Error: invalid argument "NoSuchGateAtAll=true" for "--feature-gates" flag: unrecognized feature gate',
+    ),
+    "no-number": (
+        "kube-apiserver", {"audit-log-maxage": "thirty"}, "audit-log-maxage=thirty",
+        'Error: invalid argument "thirty" for "--audit-log-maxage" flag: strconv.ParseInt: invalid syntax',
+    ),
+    "quota": (
+        "etcd", {"quota-backend-bytes": "plenty"}, "quota-backend-bytes=plenty",
+        'invalid value "plenty" for flag -quota-backend-bytes: parse error',
+    ),
+    "heartbeat": (
+        "etcd", {"heartbeat-interval": 9000}, "heartbeat-interval=9000",
+        '{"level":"fatal","msg":"failed to verify flags","error":"--election-timeout[1000ms] should be at least as 5 '
+        'times as --heartbeat-interval[9000ms]"}',
+    ),
+    "controllers": (
+        "kube-controller-manager", {"node-monitor-period": "often"}, "node-monitor-period=often",
+        'Error: invalid argument "often" for "--node-monitor-period" flag: time: invalid duration "often"',
+    ),
+    "lease": (
+        "kube-scheduler", {"leader-elect-renew-deadline": "90s"}, "renew-deadline=90s",
+        'E1127 run.go:72] "command failed" err="leaseDuration: Invalid value: 15s: must be greater than RenewDeadline"',
+    ),
+    "eviction": (
+        "kubelet", {"evictionHard": {"memory.available": "lots"}}, "memory.available: lots",
+        'E1127 run.go:72] "command failed" err="failed to run Kubelet: quantities must match the regular expression"',
+    ),
+    "proxy-mode": (
+        "kube-proxy", {"mode": "magic"}, "mode: magic",
+        'E1127 run.go:72] "command failed" err="KubeProxyConfiguration.Mode: Invalid value: \\"magic\\""',
+    ),
+    "containerd": (
+        "containerd", {"oom_score": "lots"}, 'oom_score = "lots"',
+        "containerd: failed to load TOML: cannot decode string into config.Config.OOMScore of type int",
+    ),
+}  # fmt: skip
+"""Component, its settings, which text of its files it refuses, and what it then says."""
+
+
+@pytest.fixture
+def hardway(
+    built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Commands:
+    made = built_cluster(SHAPE)
+    made.init(("access",))  # the copied workspace's own path is in its ssh_config
+    for machine in made.machines.values():
+        machine.restored()
+    return Commands(made, monkeypatch, capsys)
+
+
+def processes(made: FakeCluster, unit: str) -> dict[str, str]:
+    """By machine that runs it, when the process of a unit was started."""
+    found: dict[str, str] = {}
+    for name, machine in made.machines.items():
+        if machine.has(f"/fake/units/{unit}.service"):
+            found[name] = machine.read(f"/fake/units/{unit}.service")
+    return found
+
+
+def changed(made: FakeCluster, component: str, settings: Mapping[str, Any]) -> None:
+    document = yaml.safe_load(made.inventory.read_text())
+    document["settings"].setdefault(component, {}).update(settings)
+    made.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def carried_out(hardway: Commands, fix: list[str]) -> None:
+    for line in fix:
+        if line.startswith("edit "):
+            edited(hardway.cluster, line)
+        else:
+            hardway(*shlex.split(line)[1:], "--yes")
+
+
+def edited(made: FakeCluster, line: str) -> None:
+    """As a person who reads it does: `edit FILE: take out PATH`, or `set PATH back to VALUE`."""
+    took = re.fullmatch(r"edit (\S+): (?:take out (\S+)|set (\S+) back to (.+))", line)
+    assert took, line
+    path, gone, kept, value = took.groups()
+    assert path == str(made.inventory)
+    document = yaml.safe_load(made.inventory.read_text())
+    section, component, rest = (gone or kept).split(".", 2)
+    above, key = holder(document[section][component], rest)
+    if gone:
+        del above[key]
+    else:
+        above[key] = yaml.safe_load(value)
+    made.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
+
+
+def holder(settings: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    """The mapping in which the last name of a path stands; names may have dots of their own."""
+    for key, value in settings.items():
+        if key == path:
+            return settings, key
+        if path.startswith(f"{key}."):
+            return holder(value, path.removeprefix(f"{key}."))
+    raise AssertionError(path)
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_setting_stops_one_member_and_doctors_fix_brings_it_back(hardway: Commands, name: str) -> None:
+    component, settings, refused, said = BAD[name]
+    made = hardway.cluster
+    for machine in made.machines.values():
+        machine.write(f"/fake/refuses/{component}.service", f"{refused}\t{said}\n")
+    before = processes(made, component)
+    good = yaml.safe_load(made.inventory.read_text())
+    changed(made, component, settings)
+
+    code, _, err = hardway("apply", "--yes")
+    assert code == 1
+    assert said.split()[0] in err
+    well = processes(made, component)
+    [failed] = before.keys() - well.keys()
+    assert well == {one: before[one] for one in well}
+
+    code, out, _ = hardway("doctor", "-o", "json")
+    told = json.loads(out)["causes"]
+    [cause] = [one for one in told if one["id"] in ("bad-setting", "drift", "unit-failing")]
+    assert (code, cause["id"], cause["machines"]) == (3, "bad-setting", [failed])
+    assert said in cause["evidence"]
+    carried_out(hardway, cause["fix"])
+
+    after = yaml.safe_load(made.inventory.read_text())["settings"]
+    for one, long_there in good["settings"].items():
+        assert after[one].items() >= long_there.items()
+    assert processes(made, component).keys() == before.keys()
+    assert {one: processes(made, component)[one] for one in well} == well
+    code, out, _ = hardway("plan", "-o", "json")
+    assert (code, json.loads(out)["items"]) == (0, [])
