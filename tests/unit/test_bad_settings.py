@@ -3,13 +3,13 @@ back. The test does just what is printed.
 """
 
 import json
-import re
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 import yaml
+from as_printed import edited
 from fake.cluster import FakeCluster
 from played_run import Commands
 
@@ -104,35 +104,9 @@ def changed(made: FakeCluster, component: str, settings: Mapping[str, Any]) -> N
 def carried_out(hardway: Commands, fix: list[str]) -> None:
     for line in fix:
         if line.startswith("edit "):
-            edited(hardway.cluster, line)
+            edited(hardway.cluster.inventory, line)
         else:
             hardway(*shlex.split(line)[1:], "--yes")
-
-
-def edited(made: FakeCluster, line: str) -> None:
-    """As a person who reads it does: `edit FILE: take out PATH`, or `set PATH back to VALUE`."""
-    took = re.fullmatch(r"edit (\S+): (?:take out (\S+)|set (\S+) back to (.+))", line)
-    assert took, line
-    path, gone, kept, value = took.groups()
-    assert path == str(made.inventory)
-    document = yaml.safe_load(made.inventory.read_text())
-    section, component, rest = (gone or kept).split(".", 2)
-    above, key = holder(document[section][component], rest)
-    if gone:
-        del above[key]
-    else:
-        above[key] = yaml.safe_load(value)
-    made.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
-
-
-def holder(settings: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    """The mapping in which the last name of a path stands; names may have dots of their own."""
-    for key, value in settings.items():
-        if key == path:
-            return settings, key
-        if path.startswith(f"{key}."):
-            return holder(value, path.removeprefix(f"{key}."))
-    raise AssertionError(path)
 
 
 @pytest.mark.parametrize("name", BAD)
