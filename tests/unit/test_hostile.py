@@ -149,11 +149,11 @@ def test_a_failed_unit_shows_what_its_journal_says(
     hand = made.machines["hand"]
     hand.write("/etc/systemd/system/kubelet.service", hand.read("/etc/systemd/system/kubelet.service") + "# mine\n")
     hand.write("/fake/broken/kubelet.service", "")
-    hand.write("/fake/journal", f"kubelet: {EVIL}\n")
+    hand.write("/fake/journal", f"kubelet.service: error: {EVIL}\n")
     code, out, err = hardway(made)("apply", "--yes")
     assert code == 1
     assert obeyed(out + err) == set()
-    assert r"kubelet: \x1b[2J\x1b]0;title\x07" in err
+    assert r"error: \x1b[2J\x1b]0;title\x07" in err
 
 
 # answers that are not in the form that was asked for
