@@ -40,7 +40,7 @@ def load(name: str) -> Any:
     """The Click command of that name, from its own file."""
     entry = COMMANDS[name]
     module = importlib.import_module(f"hardway.cli.{entry.module}")
-    command = typer.main.get_command(module.apps[name] if entry.module == "chapter" else module.app)
+    command = typer.main.get_command(module.app_of(name) if entry.module == "chapter" else module.app)
     command.name = name
     if isinstance(command, TyperGroup):
         command.help = entry.summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import typer
@@ -11,17 +12,25 @@ from hardway.cli.chapters import SUMMARIES, numbered
 from hardway.cli.options import Options, flags
 from hardway.cli.running import run
 
-GROUPS = ("certs", "etcd")
-"""Groups that run their chapter when called bare: renewal and members' commands will join them."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "certs": (),
+    "etcd": (),
+}
+"""Chapters that are groups, too, with the files of their commands: called bare, they run as chapters.
+
+A file has an `app` with one command or several, each under its own name.
+"""
 
 
 def app_of(name: str) -> typer.Typer:
     """The command of a chapter."""
     app = typer.Typer(add_completion=False, invoke_without_command=name in GROUPS)
-    if name in GROUPS:
-        app.callback()(_command(name))
-    else:
+    if name not in GROUPS:
         app.command(name)(_command(name))
+        return app
+    app.callback()(_command(name))
+    for module in GROUPS[name]:
+        app.add_typer(importlib.import_module(f"hardway.cli.{module}").app)
     return app
 
 
@@ -33,6 +42,3 @@ def _command(name: str) -> Callable[..., None]:
 
     command.__doc__ = numbered(name)
     return command
-
-
-apps = {name: app_of(name) for name in SUMMARIES}
