@@ -8,12 +8,13 @@ from collections.abc import Callable
 import typer
 
 from hardway.cli import options as opt
-from hardway.cli.chapters import SUMMARIES, numbered
+from hardway.cli.chapters import numbered
 from hardway.cli.options import Options, flags
 from hardway.cli.running import run
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "certs": (),
+    "certs": ("certs_rotate",),
+    "encryption": ("encryption",),
     "etcd": (),
 }
 """Chapters that are groups, too, with the files of their commands: called bare, they run as chapters.

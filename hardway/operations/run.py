@@ -50,7 +50,9 @@ def run_operation(
         begin = _beginning(session, state, review)
         with timed(stage.name, session.events):
             outcome = converge(session, state, selection, resolver, store, review=begin)
-            _pass_gate(session, stage, outcome, resolver)
+            model = Model(session.cluster, outcome.state, resolver.versions)
+            stage.act(session, model)
+            _pass_gate(session, stage, model)
         state = outcome.state
     state = advanced(state, operation=None)
     commit(session, state, outcome.views if outcome else {}, set())
@@ -80,8 +82,7 @@ def _left(operation: Operation, underway: OperationState) -> tuple[Stage, ...]:
     return operation.stages[names.index(underway.stage) :]
 
 
-def _pass_gate(session: Session, stage: Stage, outcome: Outcome, resolver: Resolver) -> None:
-    model = Model(session.cluster, outcome.state, resolver.versions)
+def _pass_gate(session: Session, stage: Stage, model: Model) -> None:
     proofs = [(stage.name, proof) for proof in stage.gate(model)]
     prove.require(prove.prove(session, proofs, wait=GATE_LIMIT))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from hardway.declare.phases.base import Model, Proof
+from hardway.engine.session import Session
 from hardway.state import State
 
 
@@ -14,17 +15,29 @@ def nothing_to_prove(model: Model) -> Iterable[Proof]:
     return ()
 
 
+def nothing_to_do(session: Session, model: Model) -> None:
+    """The act of a stage that has all it needs in its declaration."""
+
+
+def unchanged(state: State) -> State:
+    """The edit of a stage that only acts."""
+    return state
+
+
 @dataclass(frozen=True)
 class Stage:
-    """One step after which the cluster serves as before.
+    """One step after which the cluster serves as before; `why` is one line for whoever watches.
 
-    `edit` is pure and idempotent: a stage that was cut is begun again. All proofs of `gate` must hold before the next
+    `edit` is pure and idempotent, and `act` is idempotent: a stage that was cut is begun again. `act` does what no
+    declaration can say, once the machines are as declared. Then all proofs of `gate` must hold before the next
     stage; their machines must be among those of the run.
     """
 
     name: str
     edit: Callable[[State], State]
     gate: Callable[[Model], Iterable[Proof]] = nothing_to_prove
+    act: Callable[[Session, Model], None] = nothing_to_do
+    why: str = ""
 
 
 @dataclass(frozen=True)

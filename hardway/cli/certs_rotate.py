@@ -1,0 +1,44 @@
+"""`certs rotate-sa` and `certs rotate-ca`: what the cluster trusts is exchanged while it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hardway.cli import options as opt
+from hardway.cli.operating import operate
+from hardway.cli.options import Options, flags
+from hardway.errors import UsageError
+from hardway.operations import rotate_ca, rotate_sa
+
+app = typer.Typer(add_completion=False)
+FLAGS = ("yes", *opt.EVERY, "forks", "accept_new_host_keys", *opt.GETTING)
+
+
+@app.command("rotate-sa")
+@flags(*FLAGS)
+def service_account(options: Options) -> None:
+    """A next key for service-account tokens: no pod restarts, and tokens of the old key are refused at the end.
+
+    Cut anywhere, the same command goes on. Takes about five minutes.
+    """
+    operate(options, rotate_sa.operation())
+
+
+@app.command("rotate-ca")
+@flags(*FLAGS)
+def authorities(
+    options: Options,
+    names: Annotated[
+        list[str], typer.Argument(metavar="kubernetes|etcd|front-proxy|all…", help="Which CAs", show_default=False)
+    ],
+) -> None:
+    """Next CAs, while the cluster runs: trust both, show certificates of the next, trust the next alone.
+
+    Cut anywhere, the same command goes on. Pods go on, those that read their ca.crt only once excepted.
+    """
+    unknown = [name for name in names if name not in (*rotate_ca.ALL, "all")]
+    if unknown:
+        raise UsageError(f"no CA is named {unknown[0]!r}", hint=f"one of: {', '.join(rotate_ca.ALL)}, all")
+    operate(options, rotate_ca.operation(rotate_ca.ALL if "all" in names else names))

@@ -1,0 +1,80 @@
+"""What commands of operations have in common: open, lock, show what it takes, agree, and carry out its stages."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from hardway.artifacts.store import default_store
+from hardway.cli.options import Options
+from hardway.cli.origins import refuse_unlocked
+from hardway.cli.running import changing, confirm, resolver
+from hardway.cli.site import site
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.plan import Plan
+from hardway.engine.selection import Selection
+from hardway.errors import HardwayError, UsageError
+from hardway.events import Note, RunFinished
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.operations.run import run_operation
+from hardway.operations.stage import Operation
+from hardway.state import OperationState
+
+PHASES = tuple(name for name in PHASE_NAMES if name != "smoke-test")
+
+
+def operate(options: Options, operation: Operation) -> None:
+    """Carries out an operation on all machines, from the stage at which it was cut if it was.
+
+    Raises UsageError for a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
+    """
+    here = site(options)
+    command = OperationState.command_of(operation.name, operation.arguments)
+    if not here.everywhere:
+        raise UsageError(f"{command} needs all machines", hint="leave out --limit")
+    if here.state.etcd != "initialized":
+        raise UsageError(f"there is no cluster yet for {command}", hint="hardway init")
+    refuse_unlocked(options, here.cluster)
+    started = time.monotonic()
+    selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
+    with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
+        store = default_store()
+        wanted = resolver(options, here.cluster, store, session.events)
+        agreed = _Agreement(options, operation, command, session.events)
+        by = f"{getpass.getuser()}@{socket.gethostname()}"
+        run_operation(session, here.state, operation, selection, wanted, store, by=by, review=agreed.review)
+        session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, ()))
+
+
+class _Agreement:
+    """Shows the stages once, asks once, and counts what the stages' plans change."""
+
+    def __init__(self, options: Options, operation: Operation, command: str, events: Callable[[Note], None]) -> None:
+        self._options, self._operation, self._command, self._events = options, operation, command, events
+        self._asked = options.yes
+        self.changes, self.restarts = 0, 0
+
+    def review(self, plan: Plan) -> None:
+        """Raises where nobody agrees."""
+        if not self._asked:
+            self._ask()
+            self._asked = True
+        self.changes += len(plan.changes)
+        self.restarts += sum(change.restarts for change in plan.changes)
+
+    def _ask(self) -> None:
+        stages = [f"  {stage.name:<8} {stage.why}" for stage in self._operation.stages]
+        text = "\n".join(
+            [f"{self._command} has {len(stages)} stages; the cluster serves through all of them:", *stages]
+        )
+        if self._options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise HardwayError(
+                "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
+                said=text,
+                hint=f"{self._command} --yes",
+            )
+        if not confirm(f"{text}\n\nBegin?"):
+            raise HardwayError("nothing was changed", hint="pass --yes to skip the question")

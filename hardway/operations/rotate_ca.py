@@ -1,0 +1,193 @@
+"""`certs rotate-ca`: a next generation of CAs, while everything runs.
+
+First everybody trusts both, then everything shows certificates of the next one, then nobody trusts the one before.
+Each stage is a roll of its own; after each of them anybody can talk to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+
+from hardway.declare.generations import CAS, ETCD, KUBERNETES
+from hardway.declare.phases.base import Model, Proof
+from hardway.declare.phases.paths import ETCD_PKI, KUBECTL, PKI
+from hardway.engine.session import Session
+from hardway.operations.stage import Operation, Stage
+from hardway.state import Authority, State
+
+NAME = "certs rotate-ca"
+ALL = tuple(ca.name for ca in CAS)
+SPREAD_LIMIT = 240.0
+"""Seconds until a changed trust is in every pod: kubelets look at their volumes about once a minute."""
+
+
+def operation(names: Collection[str]) -> Operation:
+    """Of the CAs of these names (`kubernetes`, `etcd`, `front-proxy`) at once: each unit restarts once for all."""
+    chosen = [name for name in ALL if name in names]
+
+    def each(change: Callable[[Authority], Authority]) -> Callable[[State], State]:
+        def edit(state: State) -> State:
+            after = {name: change(state.authority(name)) for name in chosen}
+            return replace(state, authorities={**state.authorities, **after})
+
+        return edit
+
+    def of_kubernetes(proofs: Callable[[Model], Iterator[Proof]]) -> Callable[[Model], Iterator[Proof]]:
+        return proofs if KUBERNETES.name in chosen else lambda model: iter(())
+
+    def retire(session: Session, model: Model) -> None:
+        if set(chosen) != {ETCD.name}:
+            _prune(session, model)
+
+    def sign(session: Session, model: Model) -> None:
+        if KUBERNETES.name in chosen:
+            _forget_renewed(session, model)
+
+    return Operation(
+        NAME,
+        tuple(chosen),
+        (
+            Stage("trust", each(_trusting), of_kubernetes(_spread), why="everything trusts both CAs"),
+            Stage("sign", each(_signing), _served, sign, why="everything shows certificates of the next CA"),
+            Stage("retire", each(_retired), _gone(chosen), retire, why="nothing trusts the CA before"),
+        ),
+    )
+
+
+def _trusting(authority: Authority) -> Authority:
+    if len(authority.trusted) > 1:
+        return authority
+    return replace(authority, trusted=(*authority.trusted, authority.signing + 1))
+
+
+def _signing(authority: Authority) -> Authority:
+    return replace(authority, signing=max(authority.trusted))
+
+
+def _retired(authority: Authority) -> Authority:
+    return Authority((authority.signing,), authority.signing)
+
+
+def _spread(model: Model) -> Iterator[Proof]:
+    """All that is handed to pods has the declared trust: ConfigMaps, Secrets, and the volumes of running pods."""
+    first = model.cluster.controllers[0].name
+    active = f"{KUBECTL} get namespaces --field-selector=status.phase=Active -o name"
+    configmaps = f"{KUBECTL} get configmaps -A --field-selector=metadata.name=kube-root-ca.crt"
+    yield Proof(
+        first,
+        "kube-root-ca.crt of every namespace is what is trusted",
+        f'number=$({configmaps} -o name | wc -l); [ "$number" -ge "$({active} | wc -l)" ] || exit 1\n'
+        f'wanted=$(while [ "$number" -gt 0 ]; do cat {PKI}/ca.crt; number=$((number - 1)); done | sha256sum)\n'
+        f'[ "$({configmaps} -o jsonpath=\'{{range .items[*]}}{{.data.ca\\.crt}}{{end}}\' | sha256sum)" = "$wanted" ]',
+        "pods know the API server by it",
+        within=SPREAD_LIMIT,
+    )
+    yield Proof(
+        first,
+        "ca.crt of every service-account Secret is what is trusted",
+        f"{KUBECTL} get secrets -A --field-selector=type=kubernetes.io/service-account-token "
+        "-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.data.ca\\.crt}{\"\\n\"}{end}' |\n"
+        "  while read -r namespace name text; do\n"
+        f'    [ "$text" = "$(base64 -w0 <{PKI}/ca.crt)" ] || echo "$namespace/$name"; done',
+        "who was given such a token was given the CA with it",
+        "equals",
+        "",
+        within=SPREAD_LIMIT,
+    )
+    for machine in model.cluster.workers:
+        yield Proof(
+            machine.name,
+            "ca.crt in every pod is what is trusted",
+            "find -L /var/lib/kubelet/pods/*/volumes/kubernetes.io~projected -name ca.crt -type f -not -path '*/..*' "
+            f'2>/dev/null | while read -r file; do cmp -s "$file" {PKI}/ca.crt || echo "$file"; done',
+            "a pod that does not know the next CA loses the API when its certificates are shown",
+            "equals",
+            "",
+            within=SPREAD_LIMIT,
+        )
+
+
+def _served(model: Model) -> Iterator[Proof]:
+    """What is shown on the wire is what lies on the disk, and of the CA that signs."""
+    for machine in model.cluster.controllers:
+        yield _shows(machine.name, f"{machine.ip}:6443", f"{PKI}/kube-apiserver.crt")
+        yield _shows(machine.name, f"{machine.ip}:2379", f"{ETCD_PKI}/server.crt")
+        yield _shows(machine.name, f"{machine.ip}:2380", f"{ETCD_PKI}/peer.crt")
+    for machine in model.cluster.workers:
+        yield _shows(machine.name, f"{machine.ip}:10250", f"{PKI}/kubelet.crt")
+
+
+def _shows(machine: str, address: str, certificate: str) -> Proof:
+    fingerprint = "openssl x509 -noout -fingerprint -sha256"
+    return Proof(
+        machine,
+        f"{address} shows {certificate}",
+        f'shown=$(openssl s_client -connect {address} </dev/null 2>/dev/null | {fingerprint}); echo "$shown"\n'
+        f'[ "$shown" = "$({fingerprint} -in {certificate})" ]',
+        "who trusts the next CA alone does not believe a certificate of the one before",
+        within=75,
+    )
+
+
+# The pair's own CA is not in it. Of several that are trusted, the last one signs.
+_FORGET_RENEWED = f"""\
+pair=/var/lib/kubelet/pki/kubelet-client-current.pem
+[ -e "$pair" ] || exit 0
+newest=$(mktemp)
+trap 'rm -f "$newest"' EXIT
+tac {PKI}/ca.crt | sed '/BEGIN CERTIFICATE/q' | tac >"$newest"
+openssl verify -partial_chain -CAfile "$newest" "$pair" >/dev/null 2>&1 && exit 0
+rm -f "$pair"
+systemctl restart kubelet.service
+"""
+
+
+def _forget_renewed(session: Session, model: Model) -> None:
+    """A kubelet whose certificate the cluster renewed prefers that one to its kubeconfig's for as long as it is there.
+
+    (client-go, util/certificate/certificate_store.go: Current.)
+    """
+    what = "have the kubelet show a certificate of the next CA"
+    names = [machine.name for machine in model.cluster.workers]
+    session.each(names, lambda name: session.run(name, _FORGET_RENEWED, what=what))
+
+
+_PEM_AS_JSON = "awk '{printf \"%s\\\\n\", $0}'"
+
+
+def _prune(session: Session, model: Model) -> None:
+    """API servers only add to what they tell aggregated ones: nothing leaves it until it has expired.
+
+    (pkg/controlplane/controller/clusterauthenticationtrust: combineCertLists.)
+    """
+    script = (
+        f"clients=$({_PEM_AS_JSON} {PKI}/ca.crt); proxies=$({_PEM_AS_JSON} {PKI}/front-proxy-ca.crt)\n"
+        f"{KUBECTL} patch configmap extension-apiserver-authentication -n kube-system --type=merge -p "
+        '"{\\"data\\":{\\"client-ca-file\\":\\"$clients\\",\\"requestheader-client-ca-file\\":\\"$proxies\\"}}"\n'
+    )
+    controller = model.cluster.controllers[0].name
+    session.run(controller, script, what="tell aggregated API servers whom to trust no more")
+
+
+def _gone(chosen: Collection[str]) -> Callable[[Model], Iterator[Proof]]:
+    def proofs(model: Model) -> Iterator[Proof]:
+        if KUBERNETES.name in chosen:
+            yield from _spread(model)
+        if set(chosen) != {ETCD.name}:
+            yield _told(model)
+
+    return proofs
+
+
+def _told(model: Model) -> Proof:
+    told = f"{KUBECTL} get configmap extension-apiserver-authentication -n kube-system -o jsonpath="
+    proxies = "'{.data.requestheader-client-ca-file}'"
+    return Proof(
+        model.cluster.controllers[0].name,
+        "aggregated API servers are told just what is trusted",
+        f'[ "$({told}\'{{.data.client-ca-file}}\')" = "$(cat {PKI}/ca.crt)" ] &&\n'
+        f'  [ "$({told}{proxies})" = "$(cat {PKI}/front-proxy-ca.crt)" ]',
+        "they would go on to believe certificates of the CA before",
+        within=90,
+    )
