@@ -130,7 +130,7 @@ func TestClassesConnectAsTheySayAndWaitAsTheyAreTold(t *testing.T) {
 			server.StartTLS()
 			defer server.Close()
 			config := &rest.Config{Host: server.URL, TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
-			class, err := dialTo(config, name, "default", newWrites(), ways[name])
+			class, err := dialTo(fixedAccess(config), name, "default", newWrites(), ways[name])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -153,7 +153,7 @@ func TestAReadThatMissesAnAcknowledgedWriteHasFailed(t *testing.T) {
 	}))
 	defer server.Close()
 	writes := newWrites()
-	class, err := dialTo(&rest.Config{Host: server.URL}, "http2", "default", writes, ways["http2"])
+	class, err := dialTo(fixedAccess(&rest.Config{Host: server.URL}), "http2", "default", writes, ways["http2"])
 	if err != nil {
 		t.Fatal(err)
 	}

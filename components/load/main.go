@@ -31,7 +31,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	typed "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 )
 
 const (
@@ -161,13 +160,30 @@ type way struct {
 	http1, keep bool
 }
 
-func dialTo(config *rest.Config, name, namespace string, writes *Writes, way way) (*Class, error) {
-	objects := make([]typed.ConfigMapInterface, way.clients)
+func dialTo(access *Access, name, namespace string, writes *Writes, way way) (*Class, error) {
+	made, err := madeOf(access, func(config *rest.Config) ([]typed.ConfigMapInterface, error) {
+		return way.dial(config, namespace)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return newClass(func(ctx context.Context, number int) (string, error) {
+		objects := made.get()
+		client := objects[number%len(objects)]
+		if number%2 == 0 {
+			return writes.make(ctx, client, name, number)
+		}
+		return writes.read(ctx, client, name, number%4 == 3)
+	}), nil
+}
+
+func (w way) dial(config *rest.Config, namespace string) ([]typed.ConfigMapInterface, error) {
+	objects := make([]typed.ConfigMapInterface, w.clients)
 	for number := range objects {
 		own := separate(config)
 		own.Timeout = requestTimeout
-		if way.http1 {
-			if err := useHTTP1(own, way.keep); err != nil {
+		if w.http1 {
+			if err := useHTTP1(own, w.keep); err != nil {
 				return nil, err
 			}
 		}
@@ -177,13 +193,7 @@ func dialTo(config *rest.Config, name, namespace string, writes *Writes, way way
 		}
 		objects[number] = client.CoreV1().ConfigMaps(namespace)
 	}
-	return newClass(func(ctx context.Context, number int) (string, error) {
-		client := objects[number%len(objects)]
-		if number%2 == 0 {
-			return writes.make(ctx, client, name, number)
-		}
-		return writes.read(ctx, client, name, number%4 == 3)
-	}), nil
+	return objects, nil
 }
 
 // separate makes a configuration whose clients share no connection with others: client-go shares them otherwise.
@@ -281,11 +291,13 @@ func run(given options) (*Report, error) {
 		ctx, stop = context.WithTimeout(ctx, given.duration)
 		defer stop()
 	}
-	config, err := clientcmd.BuildConfigFromFlags("", given.kubeconfig)
+	access, err := accessOf(context.Background(), given.kubeconfig)
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(separate(config))
+	client, err := madeOf(access, func(config *rest.Config) (*kubernetes.Clientset, error) {
+		return kubernetes.NewForConfig(separate(config))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -303,34 +315,35 @@ func run(given options) (*Report, error) {
 	writes := newWrites()
 	classes := map[string]*Class{}
 	for name, way := range ways {
-		if classes[name], err = dialTo(config, name, namespace, writes, way); err != nil {
+		if classes[name], err = dialTo(access, name, namespace, writes, way); err != nil {
 			return nil, err
 		}
 	}
-	return measure(ctx, given, classes, writes, client.CoreV1().ConfigMaps(namespace))
+	objects := func() typed.ConfigMapInterface { return client.get().CoreV1().ConfigMaps(namespace) }
+	return measure(ctx, given, classes, writes, objects)
 }
 
 // room is the namespace to work in, and what takes away what was made.
-func room(ctx context.Context, client *kubernetes.Clientset, name string) (string, func(context.Context) error, error) {
+func room(ctx context.Context, client *Made[*kubernetes.Clientset], name string) (string, func(context.Context) error, error) {
 	if name != "" {
 		ours := metav1.ListOptions{LabelSelector: labelKey}
 		return name, func(ctx context.Context) error {
-			return client.CoreV1().ConfigMaps(name).DeleteCollection(ctx, metav1.DeleteOptions{}, ours)
+			return client.get().CoreV1().ConfigMaps(name).DeleteCollection(ctx, metav1.DeleteOptions{}, ours)
 		}, nil
 	}
 	space := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "load-"}}
-	space, err := client.CoreV1().Namespaces().Create(ctx, space, metav1.CreateOptions{})
+	space, err := client.get().CoreV1().Namespaces().Create(ctx, space, metav1.CreateOptions{})
 	if err != nil {
 		return "", nil, err
 	}
 	return space.Name, func(ctx context.Context) error {
-		return client.CoreV1().Namespaces().Delete(ctx, space.Name, metav1.DeleteOptions{})
+		return client.get().CoreV1().Namespaces().Delete(ctx, space.Name, metav1.DeleteOptions{})
 	}, nil
 }
 
 // measure keeps all classes asking until ctx is done, and compares at the end.
 func measure(
-	ctx context.Context, given options, classes map[string]*Class, writes *Writes, client typed.ConfigMapInterface,
+	ctx context.Context, given options, classes map[string]*Class, writes *Writes, client func() typed.ConfigMapInterface,
 ) (*Report, error) {
 	always := context.Background()
 	began, watcher, watching := time.Now(), newWatch(), newClass(nil)
@@ -368,7 +381,7 @@ func measure(
 	var items *corev1.ConfigMapList
 	var err error
 	wait.PollUntilContextTimeout(always, time.Second, endTimeout, true, func(ctx context.Context) (bool, error) {
-		items, err = client.List(ctx, metav1.ListOptions{LabelSelector: labelKey})
+		items, err = client().List(ctx, metav1.ListOptions{LabelSelector: labelKey})
 		return err == nil, nil
 	})
 	if err != nil {

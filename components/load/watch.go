@@ -45,12 +45,12 @@ func newWatch() *Watch {
 
 // follow lists, watches from there on, and lists again only where that is the one way left; ctx ends it. Each
 // connection is a request of the class. `listed` is called after the first list.
-func (w *Watch) follow(ctx context.Context, client typed.ConfigMapInterface, class *Class, listed func()) {
+func (w *Watch) follow(ctx context.Context, client func() typed.ConfigMapInterface, class *Class, listed func()) {
 	source := &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
 			began := time.Now()
 			options.LabelSelector = labelKey
-			found, err := client.Watch(ctx, options)
+			found, err := client().Watch(ctx, options)
 			if ctx.Err() == nil {
 				class.count(began, "watch", err)
 			}
@@ -59,7 +59,7 @@ func (w *Watch) follow(ctx context.Context, client typed.ConfigMapInterface, cla
 	}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		began := time.Now()
-		list, err := client.List(ctx, metav1.ListOptions{LabelSelector: labelKey})
+		list, err := client().List(ctx, metav1.ListOptions{LabelSelector: labelKey})
 		if err != nil {
 			if ctx.Err() == nil {
 				class.count(began, "list", err)
