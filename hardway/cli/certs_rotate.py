@@ -13,11 +13,10 @@ from hardway.errors import UsageError
 from hardway.operations import rotate_ca, rotate_sa
 
 app = typer.Typer(add_completion=False)
-FLAGS = ("yes", *opt.EVERY, "forks", "accept_new_host_keys", *opt.GETTING)
 
 
 @app.command("rotate-sa")
-@flags(*FLAGS)
+@flags(*opt.OPERATING)
 def service_account(options: Options) -> None:
     """A next key for service-account tokens: no pod restarts, and tokens of the old key are refused at the end.
 
@@ -27,7 +26,7 @@ def service_account(options: Options) -> None:
 
 
 @app.command("rotate-ca")
-@flags(*FLAGS)
+@flags(*opt.OPERATING)
 def authorities(
     options: Options,
     names: Annotated[

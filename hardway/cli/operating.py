@@ -1,4 +1,4 @@
-"""What commands of operations have in common: open, lock, show what it takes, agree, and carry out its stages."""
+"""What commands of operations have in common: open, lock, show what it takes, agree, and execute its stages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PHASES = tuple(name for name in PHASE_NAMES if name != "smoke-test")
 
 
 def operate(options: Options, operation: Operation) -> None:
-    """Carries out an operation on all machines, from the stage at which it was cut if it was.
+    """Executes an operation on all machines, from the stage at which it was cut if it was.
 
     Raises UsageError for a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
     """
@@ -45,7 +45,17 @@ def operate(options: Options, operation: Operation) -> None:
         wanted = resolver(options, here.cluster, store, session.events)
         agreed = _Agreement(options, operation, command, session.events)
         by = f"{getpass.getuser()}@{socket.gethostname()}"
-        run_operation(session, here.state, operation, selection, wanted, store, by=by, review=agreed.review)
+        run_operation(
+            session,
+            here.state,
+            operation,
+            selection,
+            wanted,
+            store,
+            by=by,
+            take_over=options.take_over,
+            review=agreed.review,
+        )
         session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, ()))
 
 

@@ -101,6 +101,7 @@ Expect = Annotated[
 SkipUnreachable = Annotated[
     bool, typer.Option("--skip-unreachable", help="Go on without machines that do not answer; status 1 at the end")
 ]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="Go on with what another operator has started")]
 Deep = Annotated[
     bool, typer.Option("--deep", help="Read every file again: finds what a bad disk did; takes some seconds")
 ]
@@ -126,6 +127,7 @@ class Options:
     expect: Expect = None
     deep: Deep = False
     skip_unreachable: SkipUnreachable = False
+    take_over: TakeOver = False
 
     @property
     def given(self) -> str:
@@ -139,6 +141,8 @@ REACHING = ("inventory", "limit", "verbose", "output", "forks", "accept_new_host
 """The flags of a command that connects to machines."""
 GETTING = ("source", "mirror", "bundle", "require_pinned")
 """The flags of a command that may have to get binaries."""
+OPERATING = ("yes", *EVERY, "forks", "accept_new_host_keys", *GETTING, "take_over")
+"""The flags of an operation, which needs all machines."""
 CHANGING = ("yes", *REACHING, *GETTING, "adopt", "expect", "deep", "skip_unreachable")
 """The flags of a command that changes machines."""
 

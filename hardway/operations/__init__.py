@@ -1,1 +1,1 @@
-"""What changes a cluster: one file an operation, each carried out by the same engine."""
+"""What changes a cluster: one file an operation, each executed by the same engine."""

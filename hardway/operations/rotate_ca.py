@@ -77,7 +77,8 @@ def _spread(model: Model) -> Iterator[Proof]:
     yield Proof(
         first,
         "kube-root-ca.crt of every namespace is what is trusted",
-        f'number=$({configmaps} -o name | wc -l); [ "$number" -ge "$({active} | wc -l)" ] || exit 1\n'
+        f'number=$({configmaps} -o name | wc -l); [ "$number" -gt 0 ] || exit 1\n'
+        f'[ "$number" -ge "$({active} | wc -l)" ] || exit 1\n'
         f'wanted=$(while [ "$number" -gt 0 ]; do cat {PKI}/ca.crt; number=$((number - 1)); done | sha256sum)\n'
         f'[ "$({configmaps} -o jsonpath=\'{{range .items[*]}}{{.data.ca\\.crt}}{{end}}\' | sha256sum)" = "$wanted" ]',
         "pods know the API server by it",
@@ -86,8 +87,9 @@ def _spread(model: Model) -> Iterator[Proof]:
     yield Proof(
         first,
         "ca.crt of every service-account Secret is what is trusted",
-        f"{KUBECTL} get secrets -A --field-selector=type=kubernetes.io/service-account-token "
-        "-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.data.ca\\.crt}{\"\\n\"}{end}' |\n"
+        f"listed=$({KUBECTL} get secrets -A --field-selector=type=kubernetes.io/service-account-token "
+        "-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.data.ca\\.crt}{\"\\n\"}{end}') "
+        '|| exit 1\n[ -z "$listed" ] || echo "$listed" |\n'
         "  while read -r namespace name text; do\n"
         f'    [ "$text" = "$(base64 -w0 <{PKI}/ca.crt)" ] || echo "$namespace/$name"; done',
         "who was given such a token was given the CA with it",
@@ -109,7 +111,7 @@ def _spread(model: Model) -> Iterator[Proof]:
 
 
 def _served(model: Model) -> Iterator[Proof]:
-    """What is shown on the wire is what lies on the disk, and of the CA that signs."""
+    """What is shown on the wire is what is on the disk, and of the CA that signs."""
     for machine in model.cluster.controllers:
         yield _shows(machine.name, f"{machine.ip}:6443", f"{PKI}/kube-apiserver.crt")
         yield _shows(machine.name, f"{machine.ip}:2379", f"{ETCD_PKI}/server.crt")

@@ -104,7 +104,7 @@ def _signed(model: Model) -> Iterator[Proof]:
 
 
 def _renew(session: Session, model: Model) -> None:
-    """Has tokens made again wherever one of an earlier key is, and waits until programs have read them.
+    """Has tokens made again where one of an earlier key is, and waits until programs have read them.
 
     A kubelet keeps tokens in memory until 80 % of their life is over; one that starts has none, and asks for all.
     Long-lived tokens in Secrets are signed again by the controller manager once they are empty.
@@ -145,8 +145,10 @@ old_tokens() {{ # files below pods' projected volumes that hold a token of anoth
 _OLD_SECRETS = f"""\
 {_KID_OF}\
 old_secrets() {{ # NAMESPACE NAME of Secrets whose token is of another key than $1
-  {KUBECTL} get secrets -A --field-selector=type=kubernetes.io/service-account-token \\
-    -o jsonpath='{{range .items[*]}}{{.metadata.namespace}} {{.metadata.name}} {{.data.token}}{{"\\n"}}{{end}}' |
+  listed=$({KUBECTL} get secrets -A --field-selector=type=kubernetes.io/service-account-token \\
+    -o jsonpath='{{range .items[*]}}{{.metadata.namespace}} {{.metadata.name}} {{.data.token}}{{"\\n"}}{{end}}') ||
+    exit 1
+  [ -z "$listed" ] || echo "$listed" |
     while read -r namespace name token; do
       [ "$(printf %s "$token" | base64 -d | kid_of)" = "$1" ] || echo "$namespace $name"
     done

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,7 +16,8 @@ from hardway.engine.plan import Plan
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
-from hardway.errors import WorkspaceError
+from hardway.errors import HardwayError, ProofFailed, WorkspaceError
+from hardway.events import Note
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
 
@@ -32,23 +34,32 @@ def run_operation(
     store: Store,
     *,
     by: str,
+    take_over: bool = False,
     review: Callable[[Plan], None] = lambda plan: None,
 ) -> State:
     """Executes an operation, from the stage at which it was cut if it was. The session holds all locks.
 
     The stage under way is in the State of the workspace before anything acts, and in that of the machines with their
-    journals; one whose plan `review` declines was never begun. `by` says who began it; `review` sees the plan of each
-    stage, and stops the operation by raising. Raises Blocked while another operation is open, ProofFailed for a gate,
-    and what `converge` raises. Then the same command goes on.
+    journals; one whose plan `review` declines was never begun. `by` says who began it; what somebody else began goes
+    on with `take_over` only. `review` sees the plan of each stage, and stops the operation by raising. Raises Blocked
+    while another operation is open, ProofFailed for a gate, and what `converge` raises. Then the same command goes on.
     """
     underway = state.operation or OperationState(operation.name, operation.arguments, "", by, _now())
     selection = replace(selection, operation=OperationState.command_of(operation.name, operation.arguments))
     blockers.require(tuple(guards.open_operation(state, selection.operation)))
+    if underway.by != by and not take_over:
+        raise HardwayError(
+            f"{underway.command} was started by {underway.by} on {underway.since}, and stopped at {underway.stage}",
+            said="nothing was changed",
+            hint=f"ask {underway.by} whether that run has ended; then:\n    {underway.command} --take-over",
+        )
+    underway = replace(underway, by=by)
     outcome: Outcome | None = None
     for stage in _left(operation, underway):
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
         begin = _beginning(session, state, review)
-        with timed(stage.name, session.events):
+        session.events(Note(f"stage {stage.name}{f': {stage.why}' if stage.why else ''}"))
+        with timed(stage.name, session.events), _resumed_by(underway.command):
             outcome = converge(session, state, selection, resolver, store, review=begin)
             model = Model(session.cluster, outcome.state, resolver.versions)
             stage.act(session, model)
@@ -57,6 +68,16 @@ def run_operation(
     state = advanced(state, operation=None)
     commit(session, state, outcome.views if outcome else {}, set())
     return state
+
+
+@contextlib.contextmanager
+def _resumed_by(command: str) -> Iterator[None]:
+    """A gate that does not hold is passed by the operation's own command, and not by that of a chapter."""
+    try:
+        yield
+    except ProofFailed as error:
+        error.hint = f"hardway doctor looks for the cause; then this goes on:\n    {command}"
+        raise
 
 
 def _beginning(session: Session, state: State, review: Callable[[Plan], None]) -> Callable[[Plan], None]:

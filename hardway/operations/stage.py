@@ -26,7 +26,7 @@ def unchanged(state: State) -> State:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step after which the cluster serves as before; `why` is one line for whoever watches.
+    """One step after which the cluster serves as before; `why` is one line for who watches.
 
     `edit` is pure and idempotent, and `act` is idempotent: a stage that was cut is begun again. `act` does what no
     declaration can say, once the machines are as declared. Then all proofs of `gate` must hold before the next

@@ -24,6 +24,7 @@ from hardway.map import Map
 from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
+from hardway.status.encryption import EncryptionStatus
 from hardway.status.status import Status
 from hardway.verify.agreement import Agreement
 from hardway.verify.verification import Verification
@@ -45,6 +46,7 @@ DOCUMENTS = {
     "verify": Document("hardway verify", Verification),
     "agreement": Document("hardway verify --offline, --by-hand", Agreement),
     "status": Document("hardway status", Status, {"well": bool}),
+    "encryption-status": Document("hardway encryption status", EncryptionStatus, {"well": bool}),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),
     "render": Document("hardway render", Rendered),

@@ -12,7 +12,7 @@ from hardway.declare.phases.base import Model, Proof
 from hardway.engine.blockers import Blocked
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
-from hardway.errors import ProofFailed, UsageError, WorkspaceError
+from hardway.errors import HardwayError, ProofFailed, UsageError, WorkspaceError
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, Stage
@@ -33,6 +33,8 @@ class Invented:
     made: FakeCluster
     killed_at: str = ""
     gate: Proof = HOSTS
+    by: str = "ada@desk"
+    take_over: bool = False
     seen: list[str] = field(default_factory=list)
 
     def run(self) -> State:
@@ -42,7 +44,8 @@ class Invented:
         state = session.workspace.load_state()
         assert state is not None
         operation = Operation("node mark", ("hand",), (self.stage("mark", True), self.stage("clear", False)))
-        return run_operation(session, state, operation, selection, made.resolver(), made.store, by="ada@desk")
+        wanted, store = made.resolver(), made.store
+        return run_operation(session, state, operation, selection, wanted, store, by=self.by, take_over=self.take_over)
 
     def stage(self, name: str, leaving: bool) -> Stage:
         def edit(state: State) -> State:
@@ -131,6 +134,16 @@ def test_another_operation_waits_for_it_too(made: FakeCluster) -> None:
         invented.run()
     assert [one.command for one in error.value.blockers] == ["hardway upgrade apply"]
     assert invented.seen == []
+
+
+def test_what_another_operator_has_started_is_taken_over_by_name_only(made: FakeCluster) -> None:
+    with suppress(Killed):
+        Invented(made, "mark: gate").run()
+    with pytest.raises(HardwayError, match=r"was started by ada@desk on .*, and stopped at mark") as error:
+        Invented(made, by="bob@desk").run()
+    assert "hardway node mark hand --take-over" in str(error.value.hint)
+    Invented(made, by="bob@desk", take_over=True).run()
+    assert_over(made)
 
 
 def test_a_gate_that_does_not_hold_stops_it_there(made: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:

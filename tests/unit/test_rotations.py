@@ -31,10 +31,10 @@ def engine_only(operation: Operation) -> Operation:
 
 
 class Declined(Exception):
-    """Stands for whatever ends a run between two stages."""
+    """Stands for what ends a run between two stages."""
 
 
-def carry_out(made: FakeCluster, operation: Operation, *, until: str = "") -> list[set[str]]:
+def rotate(made: FakeCluster, operation: Operation, *, until: str = "") -> list[set[str]]:
     """The units that each stage restarted, the machine before each; `until` names a stage that is cut at its plan."""
     session = made.session()
     state = session.workspace.load_state()
@@ -74,7 +74,7 @@ HEAD_MANAGER = "head kube-controller-manager.service"
 def test_the_service_account_key(made: FakeCluster) -> None:
     head = made.machines["head"]
     before = head.read(f"{PKI}/sa.pub")
-    restarted = carry_out(made, rotate_sa.operation())
+    restarted = rotate(made, rotate_sa.operation())
     assert restarted == [{HEAD_API}, {HEAD_API, HEAD_MANAGER}, set(), {HEAD_API}]
     assert assert_over(made).service_account_keys.trusted == (2,)
     assert head.read(f"{PKI}/sa-2.pub") != before
@@ -84,7 +84,7 @@ def test_the_service_account_key(made: FakeCluster) -> None:
 
 
 def test_the_encryption_key(made: FakeCluster) -> None:
-    assert carry_out(made, rotate_encryption.operation()) == [set(), set(), set(), set()]
+    assert rotate(made, rotate_encryption.operation()) == [set(), set(), set(), set()]
     assert assert_over(made).encryption_keys == ("key2",)
     config = made.machines["head"].read("/etc/kubernetes/encryption-config.yaml")
     assert config.count("name: key") == 1
@@ -95,7 +95,7 @@ def test_the_encryption_key(made: FakeCluster) -> None:
 def test_all_cas(made: FakeCluster) -> None:
     head, hand = made.machines["head"], made.machines["hand"]
     before = {name: head.read(f"{PKI}/{name}") for name in ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")}
-    trust, sign, retire = carry_out(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
+    trust, sign, retire = rotate(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
     assert {HEAD_API, "head etcd.service"} <= trust
     assert {HEAD_API, "head etcd.service"} & sign == set()
     assert {HEAD_API, "head etcd.service"} <= retire
@@ -117,16 +117,16 @@ def test_all_cas(made: FakeCluster) -> None:
 def test_cut_at_any_stage_the_same_command_goes_on(made: FakeCluster, operation: Operation) -> None:
     for stage in operation.stages[1:]:
         with pytest.raises(Declined):
-            carry_out(made, operation, until=stage.name)
-    carry_out(made, operation)
+            rotate(made, operation, until=stage.name)
+    rotate(made, operation)
     assert_over(made)
 
 
 def test_a_second_rotation_follows_the_first(made: FakeCluster) -> None:
     for _ in range(2):
-        carry_out(made, rotate_sa.operation())
-        carry_out(made, rotate_encryption.operation())
-        carry_out(made, rotate_ca.operation(["etcd"]))
+        rotate(made, rotate_sa.operation())
+        rotate(made, rotate_encryption.operation())
+        rotate(made, rotate_ca.operation(["etcd"]))
     state = assert_over(made)
     assert (state.service_account_keys.trusted, state.encryption_keys) == ((3,), ("key3",))
     assert state.authority("etcd").trusted == (3,)

@@ -37,6 +37,7 @@ from hardway.preview.tree import listed, tree
 from hardway.remote.fan_out import MachineErrors
 from hardway.schemas import EVENTS, names, schema
 from hardway.schemas.derive import DOCUMENTS, schemas
+from hardway.status.encryption import EncryptionKey, EncryptionStatus
 from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
 from hardway.verify.verification import Verification
 
@@ -85,10 +86,17 @@ STATUS = Status(
     (CertificateStatus("kubernetes-ca", "operator", "pki/ca.crt", NOW, 3650),), 0, True,
 )  # fmt: skip
 CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
+ENCRYPTION = EncryptionStatus(
+    (EncryptionKey("secretbox", "key2", True, True, 12), EncryptionKey("secretbox", "key1", False, True, 3)),
+    1,
+    {"controller-0": True, "controller-1": None},
+    "hardway encryption rotate",
+)
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
     "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
     "status": lambda: STATUS.to_json(),
+    "encryption-status": lambda: ENCRYPTION.to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
     ).to_json(),
@@ -213,7 +221,7 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     from tests.unit.test_cli_flags import COMMANDS
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
-              "artifacts bundle": ["out"]}  # fmt: skip
+              "artifacts bundle": ["out"], "certs rotate-ca": ["all"]}  # fmt: skip
     needless = {"schema", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():

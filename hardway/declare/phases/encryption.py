@@ -7,10 +7,28 @@ from collections.abc import Iterator
 
 from hardway.declare.generations import encryption_key
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
-from hardway.declare.phases.paths import ENCRYPTION_CONFIG
+from hardway.declare.phases.etcd import OWN
+from hardway.declare.phases.paths import ENCRYPTION_CONFIG, KUBECTL
 from hardway.declare.render import render
 from hardway.declare.resources import File, Local, RandomKey
 from hardway.values import Placeholder
+
+PREFIX = "/registry/secrets/"
+"""Below which etcd has the Secrets."""
+COUNT = f"{OWN} get {PREFIX} --prefix --count-only --write-out=fields | sed -n 's/^\"Count\" : //p'"
+"""Prints how many there are; nothing where etcd does not answer."""
+BEGINNING = "^k8s:enc:[a-z]*:v[0-9]*:[^:]*:"
+"""What an encrypted value in etcd begins with, as grep has it: provider, version, and the key's name."""
+_METRIC = "apiserver_encryption_config_controller_last_config_info"
+LOADED = f"""\
+sha256sum {ENCRYPTION_CONFIG} | cut -d' ' -f1
+{KUBECTL} get --raw=/metrics | sed -n '/^{_METRIC}/s/.*sha256:\\([0-9a-f]*\\).*/\\1/p'"""
+"""Prints the digest of the configuration on the disk, and of that with which the API server works (its metric)."""
+
+
+def beginning(provider: str, key: str) -> str:
+    """What a value begins with that this key has encrypted (apiserver, storage/value/encrypt)."""
+    return f"k8s:enc:{provider}:v1:{key}:"
 
 
 def local(model: Model) -> Iterator[Local]:
