@@ -1,9 +1,9 @@
 """Who we are to an SSH server: keys of the agent and of files, in ssh's order, passphrases asked once."""
 
-import base64
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -12,11 +12,10 @@ from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
 from paramiko.ssh_exception import PartialAuthentication
 
 from hardway.errors import AuthenticationFailed
-from hardway.remote.known_hosts import key_fingerprint
+from hardway.remote.agent import Agent, CannotSign, HeldKey
+from hardway.remote.key_files import CertifiedKey, PassphraseNeeded, Unusable, certified, load, public_blob, public_line
 from hardway.remote.model import AskSecret
 from hardway.remote.ssh_config import Hop
-
-_DEFAULTS = ("id_rsa", "id_ecdsa", "id_ed25519")
 
 
 class Secrets:
@@ -34,27 +33,28 @@ class Secrets:
             return self._answers[prompt]
 
 
-class _Unusable(Exception):
-    """A key file that cannot be used, and why."""
-
-
 class _Key(AuthSource):
     """One key to offer; `final` once the server's answer makes any further key pointless."""
 
-    def __init__(self, user: str, words: str, load: Callable[[], paramiko.PKey]) -> None:
+    def __init__(self, user: str, words: str, load: Callable[[], paramiko.PKey], cannot_sign: set[str]) -> None:
         super().__init__(user)
         self.words = words
         self.final = False
         self._load = load
+        self._cannot_sign = cannot_sign
 
     def __repr__(self) -> str:
         return self.words
 
     def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        if self.words in self._cannot_sign:
+            raise Unusable("the agent did not sign with it")
         key = self._load()
         try:
             more = transport.auth_publickey(self.username, key)
         except (paramiko.SSHException, EOFError, OSError) as error:
+            if isinstance(error, CannotSign):
+                self._cannot_sign.add(self.words)
             self.final = isinstance(error, paramiko.BadAuthenticationType) or not transport.is_active()
             raise
         if more:  # the strategy would take an empty answer and this one alike for success
@@ -71,31 +71,31 @@ class KeyStrategy(AuthStrategy):
         self._hop = hop
 
     def get_sources(self) -> Iterator[AuthSource]:
-        with contextlib.ExitStack() as stack:
-            agent = stack.enter_context(contextlib.closing(paramiko.Agent())) if self._hop.use_agent else None
-            for key in self._keyring.keys(self._hop, agent.get_keys() if agent else ()):
+        with contextlib.closing(Agent(self._hop.agent)) as agent:
+            for key in self._keyring.keys(self._hop, agent.keys):
                 yield key
                 if key.final:
                     return
 
 
+def ended_by_agent(failure: AuthFailure) -> bool:
+    """Whether a key that does not sign ended the connection: paramiko cannot take back that it has begun."""
+    return bool(failure.result) and isinstance(failure.result[-1].result, CannotSign)
+
+
 def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFailed:
     """The error that names what was offered. Raises what is no answer of a server, but a fault of ours."""
     tried: list[str] = []
-    cause = "there is no key to offer"
+    cause = "there is no key to offer" if not failure.result else "none of the keys can be used"
     for source, result in failure.result:
         key = cast(_Key, source)
-        if isinstance(result, _Unusable):
+        if isinstance(result, Unusable):
             tried.append(f"{key.words} ({result})")
         elif isinstance(result, paramiko.SSHException | EOFError | OSError):
             tried.append(key.words)
+            cause = _cause(key, result, cause)
         elif isinstance(result, Exception):
             raise result
-        cause = "it refused all of them"
-        if isinstance(result, paramiko.BadAuthenticationType):
-            cause = f"it takes only {', '.join(result.allowed_types)}"
-        elif key.final:
-            cause = f"it hung up ({result})"
     return AuthenticationFailed(
         f"{hop.user}@{hop.host} does not let us in: {cause}",
         machine=machine,
@@ -105,6 +105,26 @@ def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFaile
     )
 
 
+def _cause(key: _Key, result: Exception, before: str) -> str:
+    if isinstance(result, PartialAuthentication):
+        return f"it took {key.words}, and asks for more than hardway can give: {', '.join(result.allowed_types)}"
+    if isinstance(result, paramiko.BadAuthenticationType):
+        return f"it takes only {', '.join(result.allowed_types)}"
+    if key.final:
+        return f"it hung up ({result})"
+    # a key that it took is the better half of the answer
+    return before if "asks for more" in before else "it took none of the keys"
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A private key that may be used: its public half as far as that is known, its name, and how to get it."""
+
+    public: bytes
+    words: str
+    get: Callable[[], paramiko.PKey]
+
+
 class Keyring:
     """The keys of this operator; each file is read, and its passphrase asked, once."""
 
@@ -112,76 +132,86 @@ class Keyring:
         self._secrets = secrets
         self._loaded: dict[Path, paramiko.PKey | None] = {}
         self._loading = threading.Lock()
+        self._cannot_sign: set[str] = set()
 
-    def keys(self, hop: Hop, in_agent: tuple[paramiko.AgentKey, ...]) -> Iterator[_Key]:
-        """As ssh: named keys that the agent holds, other keys of the agent, then files.
+    def keys(self, hop: Hop, in_agent: Sequence[HeldKey]) -> Iterator[_Key]:
+        """As ssh: certificates, named keys that the agent holds, other keys of the agent, then files.
 
         A key that the inventory names comes first, so that an agent with many keys does not use up the
         server's patience; files with a passphrase come last, so that none is asked for in vain.
         """
-        agent = {key.asbytes(): key for key in in_agent}
-        named = hop.identities or tuple(Path.home() / ".ssh" / name for name in _DEFAULTS)
-        files = [path for path in named if path.is_file() and path != hop.key]
-        if given := hop.key:
-            held = agent.pop(_public_blob(given), None)
-            yield _held(hop, held) if held else self._file(hop, given)
-        for path in list(files):
-            if held := agent.pop(_public_blob(path), None):
-                files.remove(path)
-                yield _held(hop, held)
-        if not hop.identities_only:
-            yield from (_held(hop, key) for key in agent.values())
-        for path in sorted(files, key=self._has_passphrase):
-            yield self._file(hop, path)
+        named_files = [path for path in hop.identities if path != hop.key and path.is_file()]
+        files = [*([hop.key] if hop.key else []), *named_files]
+        certificates = _certificates(hop, files)
+        ways = list(self._ways(hop, files, in_agent, set(certificates)))
+        for certificate, path in certificates.items():
+            if way := next((way for way in ways if way.public and way.public == certified(certificate)), None):
+                yield self._key(hop, f"{path} with {way.words}", _certified_key(way, certificate))
+        for way in ways:
+            yield self._key(hop, way.words, way.get)
 
-    def _file(self, hop: Hop, path: Path) -> _Key:
-        return _Key(hop.user, str(path), lambda: self._open(path))
+    def _ways(
+        self, hop: Hop, files: Sequence[Path], in_agent: Sequence[HeldKey], certificates: set[bytes]
+    ) -> Iterator[_Way]:
+        agent = {key.blob: key for key in in_agent}
+        rest = list(files)
+        if hop.key and public_blob(hop.key) not in agent:
+            yield self._file(hop.key)
+            rest.remove(hop.key)
+        for path in list(rest):
+            if held := agent.pop(public_blob(path), None):
+                rest.remove(path)
+                yield _held(held)
+        for blob, key in agent.items():
+            if not hop.identities_only or blob in certificates:
+                yield _held(key)
+        yield from (self._file(path) for path in sorted(rest, key=self._has_passphrase))
+
+    def _key(self, hop: Hop, words: str, get: Callable[[], paramiko.PKey]) -> _Key:
+        return _Key(hop.user, words, get, self._cannot_sign)
+
+    def _file(self, path: Path) -> _Way:
+        return _Way(public_blob(path), str(path), lambda: self._open(path))
 
     def _has_passphrase(self, path: Path) -> bool:
         try:
             return self._load(path) is None
-        except _Unusable:
+        except Unusable:
             return False
 
     def _open(self, path: Path) -> paramiko.PKey:
-        """The key, decrypted by its passphrase where it has one. Raises _Unusable."""
+        """The key, decrypted by its passphrase where it has one. Raises Unusable."""
         key = self._load(path)
         if key is not None:
             return key
         passphrase = self._secrets.get(f"passphrase of {path}")
         if not passphrase:
-            raise _Unusable("it has a passphrase, and none was given")
+            raise Unusable("it has a passphrase, and none was given")
         with self._loading:
-            try:
-                # annotated as str, but only bytes work
-                key = paramiko.PKey.from_path(path, passphrase.encode())  # type: ignore[arg-type]
-            except (TypeError, ValueError, paramiko.SSHException):
-                raise _Unusable("the passphrase is wrong") from None
-            self._loaded[path] = key
+            key = self._loaded[path] = load(path, passphrase)
         return key
 
     def _load(self, path: Path) -> paramiko.PKey | None:
-        """The key, or None where it needs a passphrase. Never chains a cause: it could quote the key."""
+        """The key, or None where it needs a passphrase. Raises Unusable."""
         with self._loading:
             if path not in self._loaded:
                 try:
-                    self._loaded[path] = paramiko.PKey.from_path(path)
-                except TypeError:
+                    self._loaded[path] = load(path)
+                except PassphraseNeeded:
                     self._loaded[path] = None
-                except FileNotFoundError:
-                    raise _Unusable("no such file") from None
-                except (ValueError, OSError, paramiko.SSHException):
-                    raise _Unusable("not a private key that can be read") from None
             return self._loaded[path]
 
 
-def _held(hop: Hop, key: paramiko.AgentKey) -> _Key:
-    return _Key(hop.user, f"agent key {key.comment or key_fingerprint(key.asbytes())}", lambda: key)
+def _held(key: HeldKey) -> _Way:
+    return _Way(key.blob, key.words, lambda: key)
 
 
-def _public_blob(path: Path) -> bytes:
-    """What the `.pub` file beside a key holds: enough to find the key in an agent, with no passphrase."""
-    try:
-        return base64.b64decode(Path(f"{path}.pub").read_text(encoding="utf-8").split()[1])
-    except (OSError, ValueError, IndexError):
-        return b""
+def _certified_key(way: _Way, certificate: bytes) -> Callable[[], paramiko.PKey]:
+    return lambda: CertifiedKey(way.get(), certificate)
+
+
+def _certificates(hop: Hop, files: Sequence[Path]) -> dict[bytes, Path]:
+    """User certificates, those that ssh_config names before those that lie beside keys."""
+    beside = [Path(f"{path.with_suffix('') if path.suffix == '.pub' else path}-cert.pub") for path in files]
+    read = {public_line(path): path for path in reversed((*hop.certificates, *beside))}
+    return {blob: read[blob] for blob in reversed(read) if certified(blob)}

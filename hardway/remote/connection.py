@@ -16,19 +16,22 @@ from typing import Any
 import fabric
 import paramiko
 from paramiko.auth_strategy import AuthFailure
+from paramiko.ssh_exception import IncompatiblePeer
 
 from hardway.errors import MachineError, Unreachable
-from hardway.remote.authentication import Keyring, KeyStrategy, Secrets, refused
+from hardway.remote.authentication import Keyring, KeyStrategy, Secrets, ended_by_agent, refused
 from hardway.remote.known_hosts import Entry, HostKeys, algorithms
+from hardway.remote.known_hosts_command import known_by_command
 from hardway.remote.model import Target
+from hardway.remote.proxy_command import ProxyLine
 from hardway.remote.ssh_config import Hop, SshConfig
+from hardway.remote.transport import Transport
 
 DIAL_SECONDS = 3.0
 """For the TCP handshake alone: a machine that is not up yet answers nothing for much longer."""
 IDLE_LOOK_SECONDS = 1.0
 KEEPALIVE_SECONDS, DEAD_AFTER_SECONDS = 15, 30
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 # Without a handler of its own, a broken connection prints a traceback from paramiko's thread.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
@@ -57,7 +60,8 @@ class _OurHostKeys(paramiko.MissingHostKeyPolicy):
         self._hop = hop
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        self._host_keys.check(self._machine, *self._hop.known_as, key, self._hop.known_hosts)
+        asked = functools.partial(known_by_command, self._machine, self._hop, key)
+        self._host_keys.check(self._machine, *self._hop.known_as, key, self._hop.known_hosts, asked)
 
 
 class Dialer:
@@ -93,18 +97,31 @@ class Dialer:
             return connection
 
     def _open(self, machine: str, hop: Hop, jump: fabric.Connection | None) -> fabric.Connection:
+        while True:
+            try:
+                return self._open_once(machine, hop, jump)
+            except AuthFailure as failure:
+                # the keyring does not offer that key again, so this ends
+                if not ended_by_agent(failure):
+                    raise refused(machine, hop, failure) from None
+
+    def _open_once(self, machine: str, hop: Hop, jump: fabric.Connection | None) -> fabric.Connection:
         connection = fabric.Connection(
             hop.host,
             user=hop.user,
             port=hop.port,
-            gateway=hop.proxy_command if jump is None else jump,
+            gateway=jump,
             # lazy: without fabric.yaml; with an ssh_config, which is empty: without the user's; one each,
             # since a connection merges it while it opens, and another thread would find it empty
             config=fabric.Config(lazy=True, ssh_config=paramiko.SSHConfig()),
-            connect_kwargs=self._connect_kwargs(hop),
+            connect_kwargs=self._connect_kwargs(machine, hop),
         )
         connection.client.set_missing_host_key_policy(_OurHostKeys(self._host_keys, machine, hop))
-        if connection.gateway is None:
+        proxy = None
+        if jump is None and hop.proxy_command:
+            proxy = _run_proxy(machine, hop, hop.proxy_command)
+            connection.connect_kwargs["sock"] = proxy.socket
+        elif jump is None:
             connection.connect_kwargs["sock"] = _dial(machine, hop, self._timeout)
         began = time.monotonic()
         try:
@@ -114,12 +131,14 @@ class Dialer:
             silent = time.monotonic() - began >= self._timeout
             transport = connection.client.get_transport()
             connection.client.close()
-            if isinstance(error, AuthFailure):
-                raise refused(machine, hop, error) from None
-            if not isinstance(error, paramiko.SSHException | EOFError | OSError):
+            if isinstance(error, AuthFailure) or not isinstance(error, paramiko.SSHException | EOFError | OSError):
                 raise
-            if transport is None:
+            if transport is None and jump is not None:
                 raise _no_way(machine, hop, jump, error) from error
+            if isinstance(error, IncompatiblePeer):
+                raise _unreachable(machine, hop, str(error), "allow one of those in its sshd_config") from error
+            if proxy and (said := proxy.failure()):
+                raise _proxy_failed(machine, hop, said) from error
             cause = f"nothing more within {self._timeout:g} s" if silent else str(error) or "it hung up"
             raise _unreachable(machine, hop, f"answers, but not as an SSH server should: {cause}") from error
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
@@ -127,8 +146,9 @@ class Dialer:
         connection.transport.sock.settimeout(IDLE_LOOK_SECONDS)
         return connection
 
-    def _connect_kwargs(self, hop: Hop) -> dict[str, Any]:
-        known = self._host_keys.known(*hop.known_as, hop.known_hosts)
+    def _connect_kwargs(self, machine: str, hop: Hop) -> dict[str, Any]:
+        asked = functools.partial(known_by_command, machine, hop, None)
+        known = self._host_keys.known(*hop.known_as, hop.known_hosts, asked)
         return {
             "transport_factory": functools.partial(_transport, known),
             "auth_strategy": KeyStrategy(self._keyring, hop),
@@ -138,9 +158,8 @@ class Dialer:
 
 
 def _transport(known: Sequence[Entry], line: socket.socket, **options: Any) -> paramiko.Transport:
-    transport = paramiko.Transport(line, **options)
+    transport = Transport(line, **options)
     security = transport.get_security_options()
-    security.ciphers = (*_CIPHERS, *(name for name in security.ciphers if name not in _CIPHERS))
     security.key_types = algorithms(known, tuple(security.key_types))
     return transport
 
@@ -170,18 +189,31 @@ def _not_forwarded(machine: str, host: str, port: int, error: Exception) -> Mach
     return Unreachable(f"cannot reach {host}:{port} from there: {cause}", machine=machine, tried=f"{host}:{port}")
 
 
-def _no_way(machine: str, hop: Hop, jump: fabric.Connection | None, error: Exception) -> Unreachable:
-    """What was in between did not lead to the hop at all."""
-    if jump is None:
-        return Unreachable(
-            f"the ProxyCommand for {hop.written} does not start: {error}", machine=machine, tried=hop.proxy_command
-        )
+def _no_way(machine: str, hop: Hop, jump: fabric.Connection, error: Exception) -> Unreachable:
+    """The jump host did not lead to the hop at all."""
     why = _not_forwarded(machine, hop.host, hop.port, error)
     return Unreachable(
         f"the jump host does not lead to {hop.host}:{hop.port}: {why.what}",
         machine=machine,
         tried=f"from {jump.host} to {hop.host}:{hop.port}",
         hint=why.hint or "check that the machine is up and that the jump host can resolve and reach its address",
+    )
+
+
+def _run_proxy(machine: str, hop: Hop, command: str) -> ProxyLine:
+    try:
+        return ProxyLine(command, passes_socket=hop.proxy_passes_socket)
+    except (OSError, IndexError) as error:
+        raise _proxy_failed(machine, hop, str(error)) from error
+
+
+def _proxy_failed(machine: str, hop: Hop, said: str) -> Unreachable:
+    return Unreachable(
+        f"the ProxyCommand for {hop.written} failed: {said.splitlines()[-1]}",
+        machine=machine,
+        tried=hop.proxy_command,
+        said=said,
+        hint="run that command by hand; it comes from your ssh_config",
     )
 
 
@@ -201,10 +233,15 @@ def _dial(machine: str, hop: Hop, timeout: float) -> socket.socket:
     return line
 
 
-def _unreachable(machine: str, hop: Hop, cause: str) -> Unreachable:
+def _unreachable(
+    machine: str,
+    hop: Hop,
+    cause: str,
+    hint: str = "check that the machine is up, and its address and port in the inventory",
+) -> Unreachable:
     return Unreachable(
         f"{hop.host}:{hop.port}: {cause}",
         machine=machine,
         tried=f"ssh to {hop.user}@{hop.host} port {hop.port}",
-        hint="check that the machine is up, and its address and port in the inventory",
+        hint=hint,
     )

@@ -1,18 +1,19 @@
 """Host keys: what the workspace and the user's own files know, and what to do about the rest."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import os
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import paramiko
 
-from hardway.errors import HostKeyError
+from hardway.errors import HostKeyError, WorkspaceError
 from hardway.remote import host_certificates
 
 _AUTHORITY = "@cert-authority"
@@ -30,6 +31,9 @@ class Entry:
     place: str
 
 
+AskEntries = Callable[[], list[Entry]]
+
+
 def key_fingerprint(blob: bytes) -> str:
     """As ssh prints it: `SHA256:…`."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
@@ -43,11 +47,15 @@ def lookup_name(host: str, port: int) -> str:
 def read(path: Path) -> list[Entry]:
     """The entries of one file; lines that are none are passed over, as ssh does. No file: no entries."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except (FileNotFoundError, PermissionError):
+        return entries(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
-    entries = []
-    for number, line in enumerate(lines, 1):
+
+
+def entries(text: str, source: str) -> list[Entry]:
+    """The entries of a known_hosts text; `source` names it in their places."""
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
         fields = line.split()
         marker = fields.pop(0) if fields and fields[0].startswith("@") else ""
         if len(fields) < 3 or fields[0].startswith("#"):
@@ -56,8 +64,8 @@ def read(path: Path) -> list[Entry]:
             blob = base64.b64decode(fields[2], validate=True)
         except ValueError:
             continue
-        entries.append(Entry(marker, fields[0], fields[1], blob, f"{path}:{number}"))
-    return entries
+        found.append(Entry(marker, fields[0], fields[1], blob, f"{source}:{number}"))
+    return found
 
 
 def matches(hosts: str, name: str) -> bool:
@@ -87,19 +95,25 @@ class HostKeys:
         self._accept_new = accept_new
         self._writing = threading.Lock()
 
-    def known(self, host: str, port: int, others: Sequence[Path]) -> list[Entry]:
-        """What is known of a host: the entries of the first file that knows it, the workspace's first."""
+    def known(self, host: str, port: int, others: Sequence[Path], asked: AskEntries) -> list[Entry]:
+        """What is known of a host: the entries of the first source that knows it, the workspace's file first.
+
+        `asked` is ssh_config's KnownHostsCommand.
+        """
         name = lookup_name(host, port)
-        for path in (self._workspace, *others):
-            if found := [entry for entry in read(path) if matches(entry.hosts, name)]:
+        sources: list[AskEntries] = [functools.partial(read, path) for path in (self._workspace, *others)]
+        for source in (*sources, asked):
+            if found := [entry for entry in source() if matches(entry.hosts, name)]:
                 return found
         return []
 
-    def check(self, machine: str, host: str, port: int, key: paramiko.PKey, others: Sequence[Path]) -> None:
+    def check(
+        self, machine: str, host: str, port: int, key: paramiko.PKey, others: Sequence[Path], asked: AskEntries
+    ) -> None:
         """Pass a key that is known, or new and accepted. Raises HostKeyError for any other."""
         blob, name = key.asbytes(), lookup_name(host, port)
         with self._writing:
-            entries = self.known(host, port, others)
+            entries = self.known(host, port, others, asked)
             same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
             different = [entry for entry in entries if not entry.marker]
             doubt = _doubt(key, host, entries)
@@ -115,11 +129,17 @@ class HostKeys:
 
     def _add(self, name: str, key: paramiko.PKey) -> None:
         """One append of one line: another run that adds a key at the same time loses nothing."""
-        self._workspace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        old = self._workspace.read_bytes() if self._workspace.exists() else b""
         line = f"{name} {key.get_name()} {key.get_base64()}\n".encode()
-        with open(self._workspace, "ab", opener=_private) as file:
-            file.write(line if not old or old.endswith(b"\n") else b"\n" + line)
+        try:
+            self._workspace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            old = self._workspace.read_bytes() if self._workspace.exists() else b""
+            with open(self._workspace, "ab", opener=_private) as file:
+                file.write(line if not old or old.endswith(b"\n") else b"\n" + line)
+        except OSError as error:
+            raise WorkspaceError(
+                f"{self._workspace}: the host key of {name} cannot be recorded: {error.strerror}",
+                hint="make that folder writable for you, or choose another: --workspace FOLDER",
+            ) from error
 
     def _unknown(self, machine: str, name: str, key: paramiko.PKey, doubt: str) -> HostKeyError:
         return HostKeyError(

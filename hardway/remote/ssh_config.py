@@ -1,28 +1,29 @@
-"""ssh_config as ssh reads it: the given file, the user's, the system's; the first value wins."""
+"""Where a name leads, and what counts on the way: ssh's configuration, with what the inventory says over it."""
 
 import getpass
-import glob
-import shlex
-from collections.abc import Iterator
+import os
+import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import paramiko
-
 from hardway.errors import UsageError
 from hardway.remote.model import Target
+from hardway.remote.plain_ssh_config import PlainReader
+from hardway.remote.ssh_client import NoClient, Settings, SshClient, home_moved
+from hardway.remote.tokens import expanded
 
-_MAX_DEPTH = 16
 _MAX_HOPS = 8
-SYSTEM = Path("/etc/ssh/ssh_config")
+_NONE = "none"
 
 
 @dataclass(frozen=True)
 class Hop:
     """One host on the way, with everything that ssh_config says about it.
 
-    `key` is an explicitly given key; `identities` are ssh_config's. `known_as` is the name its host key
-    is looked up by (with port 22 where it is an alias, as ssh has it).
+    `key` is an explicitly given key; `identities` are ssh_config's. `agent` is the agent's socket. `known_as` is the
+    name its host key is looked up by (with port 22 where it is an alias, as ssh has it). `tokens` are what `%h` and its
+    like stand for in what is expanded later.
     """
 
     written: str
@@ -32,103 +33,175 @@ class Hop:
     key: Path | None
     identities: tuple[Path, ...]
     identities_only: bool
-    use_agent: bool
+    certificates: tuple[Path, ...]
+    agent: Path | None
     known_as: tuple[str, int]
     known_hosts: tuple[Path, ...]
+    known_hosts_command: str | None
     proxy_command: str | None
+    proxy_passes_socket: bool
+    tokens: tuple[tuple[str, str], ...]
 
 
 class SshConfig:
     """Where a name leads."""
 
     def __init__(self, given: Path | None) -> None:
-        """Raises UsageError where a file cannot be understood, or the given one is missing."""
-        self._config = paramiko.SSHConfig()
+        """Raises UsageError where the given file is missing."""
         if given is not None and not given.is_file():
             raise UsageError(
                 f"{given}: no such ssh_config file", hint="create it, or remove ssh: {config: …} from the inventory"
             )
-        for path in (given, Path.home() / ".ssh" / "config", SYSTEM):
-            if path is not None and path.is_file():
-                self._parse(path)
-
-    def _parse(self, path: Path) -> None:
+        self._given = given
+        self._reader: SshClient | PlainReader
         try:
-            self._config.parse(_expanded(path, 0))
-        except (paramiko.SSHException, ValueError, OSError) as error:
-            raise UsageError(f"{path}: not understood as an ssh_config: {error}") from error
+            self._reader = SshClient(given)
+        except NoClient as why:
+            self._reader = PlainReader(given, str(why))
 
     def route(self, target: Target) -> tuple[Hop, ...]:
-        """The hops to a machine, first the one that is dialled directly, last the machine itself."""
-        jumps = self._jumps(target.jump if target.jump is not None else self._own_jump(target.host), 0)
-        before = [self._hop(*_parts(written), key=None) for written in jumps]
-        hop = self._hop(target.host, target.user, target.port, key=target.key, alias=target.host_key_alias)
-        return (*before, hop)
+        """The hops to a machine, first the one that is dialled directly, last the machine itself.
 
-    def _jumps(self, jump: str | None, depth: int) -> list[str]:
-        """All jump hosts in dialling order; only the first may have jump hosts of its own."""
-        if not jump or jump.lower() == "none":
-            return []
+        Raises UsageError for a configuration that cannot be read.
+        """
+        return self._route(target, 0)
+
+    def _route(self, target: Target, depth: int) -> tuple[Hop, ...]:
+        """As ssh -J: the last jump host is reached by way of those before it, the first one by its own."""
         if depth >= _MAX_HOPS:
-            raise UsageError(f"ProxyJump {jump} is circular")
-        hops = [hop.strip() for hop in jump.split(",")]
-        return [*self._jumps(self._own_jump(_parts(hops[0])[0]), depth + 1), *hops]
+            raise UsageError(f"ProxyJump {target.host} is circular")
+        if target.jump:
+            _check_ports(target.jump)
+        settings = self._settings(target.host, _options(target))
+        hop = _hop(target, settings)
+        jump = _first(settings, "proxyjump")
+        if jump is None:
+            return (hop,)
+        if target.jump is None and target.host in [_parts(written)[0] for written in jump.split(",")]:
+            return (hop,)  # `Host *` with a ProxyJump means the jump host, too
+        others, _, last = jump.rpartition(",")
+        host, user, port = _parts(last)
+        before = Target(target.name, host, user=user, port=port, jump=others or None, known_hosts=target.known_hosts)
+        return (*self._route(before, depth + 1), hop)
 
-    def _own_jump(self, host: str) -> str | None:
-        """What ssh_config says; a host that `Host *` makes its own jump host is dialled directly."""
-        jump: str | None = self._lookup(host).get("proxyjump")
-        return None if jump and _parts(jump.split(",")[0])[0] == host else jump
-
-    def _hop(self, name: str, user: str | None, port: int | None, *, key: Path | None, alias: str | None = None) -> Hop:
-        settings = self._lookup(name)
-        host = settings.get("hostname", name)
-        number = port or int(settings.get("port", 22))
-        alias = alias or settings.get("hostkeyalias")
-        user_files = settings.get("userknownhostsfile", "~/.ssh/known_hosts ~/.ssh/known_hosts2")
-        system_files = settings.get("globalknownhostsfile", "/etc/ssh/ssh_known_hosts")
-        return Hop(
-            written=name,
-            host=host,
-            port=number,
-            user=user or settings.get("user") or getpass.getuser(),
-            key=key.expanduser() if key else None,
-            identities=tuple(Path(path).expanduser() for path in settings.get("identityfile", [])),
-            identities_only=settings.get("identitiesonly", "no").lower() == "yes",
-            use_agent=settings.get("identityagent", "").lower() != "none",
-            known_as=(alias, 22) if alias else (host, number),
-            known_hosts=tuple(Path(p).expanduser() for p in shlex.split(f"{user_files} {system_files}")),
-            proxy_command=settings.get("proxycommand"),
-        )
-
-    def _lookup(self, name: str) -> paramiko.SSHConfigDict:
-        return self._config.lookup(name)
+    def _settings(self, host: str, options: Sequence[str]) -> Settings:
+        try:
+            return self._reader.settings(host, options)
+        except NoClient as why:
+            self._reader = PlainReader(self._given, str(why))
+            return self._reader.settings(host, options)
 
 
-def _expanded(path: Path, depth: int) -> Iterator[str]:
-    """The lines of a file with its Includes in place, which paramiko does not know.
+def _options(target: Target) -> list[str]:
+    """What the inventory says, as somebody would type it for ssh: it counts before any file."""
+    options = []
+    if target.user is not None:
+        options += ["-l", target.user]
+    if target.port is not None:
+        options += ["-p", str(target.port)]
+    if target.jump is not None:
+        options += ["-o", f"ProxyJump={target.jump}"]
+    if target.host_key_alias is not None:
+        options += ["-o", f"HostKeyAlias={target.host_key_alias}"]
+    return options
 
-    The Host or Match line that was in force before an Include is in force again after it.
-    """
-    if depth > _MAX_DEPTH:
-        raise ValueError("Include is circular")
-    scope = "Host *\n"
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        keyword, _, rest = line.strip().replace("=", " ", 1).partition(" ")
-        if keyword.lower() in ("host", "match"):
-            scope = line
-        if keyword.lower() != "include":
-            yield line
-            continue
-        for pattern in shlex.split(rest):
-            base = SYSTEM.parent if path.is_relative_to(SYSTEM.parent) else Path.home() / ".ssh"
-            for name in sorted(glob.glob(str(base / Path(pattern).expanduser()))):  # noqa: PTH207
-                yield from _expanded(Path(name), depth + 1)
-                yield "\n" + scope
+
+def _hop(target: Target, settings: Settings) -> Hop:
+    host, port, user = settings["hostname"][0], int(settings["port"][0]), settings["user"][0]
+    alias = _first(settings, "hostkeyalias")
+    tokens = _tokens(target.host, settings)
+    proxy = _first(settings, "proxycommand")
+    return Hop(
+        written=target.host,
+        host=host,
+        port=port,
+        user=user,
+        key=target.key.expanduser() if target.key else None,
+        identities=_files(settings, "identityfile", tokens),
+        identities_only=_first(settings, "identitiesonly") == "yes",
+        certificates=_files(settings, "certificatefile", tokens),
+        agent=_agent(_first(settings, "identityagent", "SSH_AUTH_SOCK")),
+        known_as=(alias, 22) if alias else (host, port),
+        known_hosts=(*_known_hosts(settings, "userknownhostsfile"), *_known_hosts(settings, "globalknownhostsfile")),
+        known_hosts_command=_first(settings, "knownhostscommand"),
+        # its environment is left to the shell that runs it
+        proxy_command=expanded(proxy, tokens, environment=False) if proxy else None,
+        proxy_passes_socket=_first(settings, "proxyusefdpass") == "yes",
+        tokens=tuple(tokens.items()),
+    )
+
+
+def _tokens(written: str, settings: Settings) -> dict[str, str]:
+    """ssh_config(5), TOKENS; `%C` is a digest that differs between versions, so ssh was asked for it."""
+    host, port, user = settings["hostname"][0], settings["port"][0], settings["user"][0]
+    here = socket.gethostname()
+    return {
+        "%": "%",
+        "C": settings.get("controlpath", [""])[0],
+        "d": str(Path.home()),
+        "h": host,
+        "i": str(os.getuid()),
+        "j": settings.get("proxyjump", [""])[0],
+        "k": settings.get("hostkeyalias", [written])[0],
+        "L": here.partition(".")[0],
+        "l": here,
+        "n": written,
+        "p": port,
+        "r": user,
+        "u": getpass.getuser(),
+    }
+
+
+def _first(settings: Settings, keyword: str, default: str | None = None) -> str | None:
+    """The value, or None where it is `none`."""
+    value = next(iter(settings.get(keyword, ())), default)
+    return None if value is None or value.lower() == "none" else value
+
+
+def _files(settings: Settings, keyword: str, tokens: dict[str, str]) -> tuple[Path, ...]:
+    written = [value for value in settings.get(keyword, ()) if value.lower() != "none"]
+    return tuple(Path(expanded(value, tokens, environment=True)).expanduser() for value in written)
+
+
+def _agent(written: str | None) -> Path | None:
+    """The agent's socket: a path, `SSH_AUTH_SOCK`, or the name of another variable after a `$`."""
+    if written is None:
+        return None
+    if written == "SSH_AUTH_SOCK" or written.startswith("$"):
+        socket_path = os.environ.get(written.removeprefix("$"))
+        return Path(socket_path) if socket_path else None
+    return _at_home(Path(written).expanduser())
+
+
+def _known_hosts(settings: Settings, keyword: str) -> list[Path]:
+    """The files of a line. ssh prints no quotes, so the files that exist decide whether a blank is part of a name."""
+    words, paths = settings.get(keyword, [""])[0].split(" "), []
+    while words:
+        size = next((n for n in range(len(words), 1, -1) if Path(" ".join(words[:n])).is_file()), 1)
+        name = " ".join(words[:size])
+        del words[:size]
+        if name and name.lower() != "none":
+            paths.append(_at_home(Path(name).expanduser()))
+    return paths
+
+
+def _at_home(path: Path) -> Path:
+    """ssh takes `~` from the password database, hardway from HOME."""
+    home = home_moved()
+    if home is None or not path.is_relative_to(home):
+        return path
+    moved = Path.home() / path.relative_to(home)
+    return moved if moved.exists() or not path.exists() else path
+
+
+def _check_ports(jump: str) -> None:
+    for written in jump.split(","):
+        _parts(written)
 
 
 def _parts(written: str) -> tuple[str, str | None, int | None]:
     """Host, user and port of `[user@]host[:port]`, `[v6]:port` or `ssh://…`."""
-    user, _, rest = written.removeprefix("ssh://").rpartition("@")
+    user, _, rest = written.strip().removeprefix("ssh://").rpartition("@")
     if rest.startswith("["):
         host, _, port = rest[1:].partition("]")
         port = port.removeprefix(":")

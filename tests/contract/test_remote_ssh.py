@@ -194,14 +194,15 @@ def test_a_machine_is_reached_through_two_jump_hosts_in_their_order(
 ) -> None:
     record(known_hosts, bastion)
     config = tmp_path / "ssh_config"
-    first, second = f"root@127.0.0.1:{bastion.port}", f"root@127.0.0.1:{sshd.port}"
+    # ssh refuses a machine that is its own jump host, so the second one has another name
+    first, second = f"root@127.0.0.1:{bastion.port}", f"root@localhost:{sshd.port}"
+    kind, blob = (sshd.folder / "host_key.pub").read_text().split()[:2]
+    known_hosts.write_text(known_hosts.read_text() + f"inner,[localhost]:{sshd.port} {kind} {blob}\n")
     identity = f"Host *\n  IdentityFile {sshd.folder}/id\n"
     config.write_text(identity)
     if by_config:
         inner = f"Host inner\n  HostName 127.0.0.1\n  HostKeyAlias inner\n  ProxyJump {first},{second}\n"
         config.write_text(inner + identity)
-        kind, blob = (sshd.folder / "host_key.pub").read_text().split()[:2]
-        known_hosts.write_text(known_hosts.read_text() + f"inner {kind} {blob}\n")
         machine = connect(host="inner", ssh_config=config)
     else:
         machine = connect(jump=f"{first},{second}", ssh_config=config)
@@ -235,12 +236,22 @@ def test_a_proxy_command_is_the_line(connect: Connect, sshd: Sshd, tmp_path: Pat
     assert whoami(connect(host="far", ssh_config=config)) == "root"
 
 
-def test_a_proxy_command_that_does_not_start_is_told(connect: Connect, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("/nowhere/relay %h", "/nowhere/relay"),
+        ("sh -c 'echo no way to %h >&2; exit 3'", "no way to far"),
+        ("sh -c 'exit 3'", "exit status 3"),
+    ],
+)
+def test_a_proxy_command_that_fails_is_told_in_its_own_words(
+    connect: Connect, tmp_path: Path, command: str, said: str
+) -> None:
     config = tmp_path / "ssh_config"
-    config.write_text("Host far\n  ProxyCommand /nowhere/relay %h\n")
-    with pytest.raises(Unreachable, match=r"the ProxyCommand for far does not start: .*No such file") as caught:
+    config.write_text(f"Host far\n  ProxyCommand {command}\n")
+    with pytest.raises(Unreachable, match=f"m1: the ProxyCommand for far failed: .*{said}") as caught:
         connect(host="far", ssh_config=config)
-    assert caught.value.tried == "/nowhere/relay far"
+    assert caught.value.tried == command.replace("%h", "far")
 
 
 def test_settings_of_fabric_itself_change_nothing(connect: Connect, no_habits_of_the_user: Path) -> None:
