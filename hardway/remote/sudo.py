@@ -5,6 +5,7 @@ not needed, the command behind it would read it.
 """
 
 import contextlib
+import re
 import select
 import shlex
 import time
@@ -14,7 +15,7 @@ from typing import Literal
 
 import paramiko
 
-from hardway.errors import OutputTooLarge, SudoRefused
+from hardway.errors import AuthenticationFailed, OutputTooLarge, SudoRefused
 from hardway.remote.model import ConnectionLost, last_lines
 from hardway.remote.shell import new_mark
 
@@ -24,12 +25,19 @@ AT_ONCE = 1 << 20
 MOST_BEFORE_ROOT = 1 << 20
 """Bytes that login scripts and sudo may write before the root shell is there."""
 
+_OURS = "hardway: this is our command"
+"""Its first line on standard error; a server that runs something else in its place does not write it."""
+
 _PLAIN = 'exec "$@"'
 _SUDO = """LC_ALL=C
 export LC_ALL
 command -v sudo >/dev/null || { echo 'sudo: command not found' >&2; exit 127; }
 """
 _WITHOUT_PASSWORD = f'{_SUDO}exec sudo -n -- "$@"'
+_WANTS_PASSWORD = re.compile("password|interactive authentication")
+"""As sudo and sudo-rs say it."""
+
+_CLOUD_IMAGE = re.compile(r'login as the user "?([\w.-]+)"? rather than')
 _AUTO = f'[ "$(id -u)" != 0 ] || exec "$@"\n{_WITHOUT_PASSWORD}'
 
 
@@ -119,7 +127,7 @@ class RootStarter:
             started, said = self._await(pipe, hello, prompt=None)
             if started:
                 return started
-            if "password" not in said:
+            if not any(line.startswith("sudo") and _WANTS_PASSWORD.search(line) for line in said.splitlines()):
                 raise self._refused(said)
         self._needs_password = True
         prompt = f"hardway-{new_mark()}:"
@@ -133,13 +141,19 @@ class RootStarter:
     def _execute(self, wrapper: str, argv: Sequence[str]) -> ChannelPipe:
         try:
             channel = self._transport.open_session(timeout=START_SECONDS)
-            channel.exec_command("exec " + shlex.join(["/bin/sh", "-c", wrapper, "hardway", *argv]))
+            first = f"echo {shlex.quote(_OURS)} >&2\n"
+            channel.exec_command("exec " + shlex.join(["/bin/sh", "-c", first + wrapper, "hardway", *argv]))
             return ChannelPipe(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
+            if self._transport.is_active():
+                raise self._no_shell(str(error)) from error
             raise self._lost(str(error)) from error
 
     def _await(self, pipe: ChannelPipe, hello: str, prompt: str | None) -> tuple[Started | None, str]:
-        """The started command, or what was said instead; answers the prompt once."""
+        """The started command, or what was said instead; answers the prompt once.
+
+        Raises AuthenticationFailed where the server ran something else than was asked for.
+        """
         out, err = b"", b""
         deadline = time.monotonic() + START_SECONDS
         answered = False
@@ -149,9 +163,10 @@ class RootStarter:
             except OSError as error:
                 raise self._lost(str(error)) from error
             if came is None:
-                return None, err.decode(errors="replace")
+                return None, self._after_ours(out, err)
             if time.monotonic() >= deadline:
                 pipe.close()
+                self._after_ours(out, err)
                 raise self._lost(f"no root shell within {START_SECONDS:g} s: {last_lines(err)}")
             out, err = out + came[0], err + came[1]
             if len(out) + len(err) > MOST_BEFORE_ROOT:
@@ -172,6 +187,29 @@ class RootStarter:
             elif prompts > 1:
                 pipe.close()
                 return None, "the password is wrong"
+
+    def _after_ours(self, out: bytes, err: bytes) -> str:
+        """What was written on standard error since our command began. Raises AuthenticationFailed where it did not."""
+        _, began, said = err.decode(errors="replace").partition(_OURS)
+        if not began:
+            raise self._no_shell(last_lines(out.strip() + b"\n" + err.strip()).strip())
+        return said
+
+    def _no_shell(self, said: str) -> AuthenticationFailed:
+        other = _CLOUD_IMAGE.search(said)
+        hint = (
+            f"name that user in the inventory: ssh: {{user: {other[1]}}}"
+            if other
+            else f"look at the login shell of {self._user}, at ForceCommand in sshd_config and command= in "
+            "authorized_keys there, or name another user in the inventory (ssh: {user: …})"
+        )
+        cause = said.splitlines()[0] if said else "it printed nothing"
+        return AuthenticationFailed(
+            f"{self._user} logs in, but gets no shell there: {cause}",
+            machine=self._machine,
+            said=said or None,
+            hint=hint,
+        )
 
     def _password(self) -> bytes:
         password = self._ask()

@@ -165,6 +165,31 @@ def test_a_name_without_address_is_told(connect: Connect) -> None:
         connect(host="nowhere.invalid")
 
 
+@pytest.mark.parametrize(
+    ("bastion", "missing"),
+    [
+        ("KexAlgorithms curve25519-sha256", None),
+        ("KexAlgorithms curve25519-sha256@libssh.org", None),
+        (
+            "KexAlgorithms sntrup761x25519-sha512@openssh.com",
+            "no key exchange algorithm in common; it offers sntrup761x25519-sha512@openssh.com",
+        ),
+        ("Ciphers chacha20-poly1305@openssh.com", "no cipher algorithm in common; it offers chacha20-poly1305"),
+        ("MACs umac-64@openssh.com", "no MAC algorithm in common; it offers umac-64"),
+    ],
+    indirect=["bastion"],
+)
+def test_a_missing_algorithm_is_named(connect: Connect, bastion: Sshd, known_hosts: Path, missing: str | None) -> None:
+    record(known_hosts, bastion)
+    if missing is None:
+        assert whoami(connect(port=bastion.port)) == "root"
+        return
+    with pytest.raises(Unreachable) as caught:
+        connect(port=bastion.port)
+    assert missing in caught.value.what
+    assert caught.value.hint == "allow one of those in its sshd_config"
+
+
 def test_a_port_that_never_greets_is_told(sshd: Sshd, known_hosts: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -371,6 +396,22 @@ def test_a_server_that_wants_two_keys_is_given_two(
     assert whoami(connect(port=bastion.port, ssh_config=config)) == "root"
 
 
+@pytest.mark.parametrize(
+    "bastion",
+    ["AuthenticationMethods publickey,keyboard-interactive\nKbdInteractiveAuthentication yes\nUsePAM yes"],
+    indirect=True,
+)
+def test_a_second_factor_is_told_from_a_refused_key(
+    connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path
+) -> None:
+    record(known_hosts, bastion)
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(port=bastion.port)
+    assert caught.value.what.endswith(
+        f"it took {sshd.folder}/id, and asks for more than hardway can give: keyboard-interactive"
+    )
+
+
 @pytest.mark.parametrize("bastion", ["PubkeyAuthentication no\nPasswordAuthentication yes"], indirect=True)
 def test_a_server_that_takes_no_keys_is_told_after_the_first(
     connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path, tmp_path: Path
@@ -423,6 +464,63 @@ def test_sudo_that_refuses_is_told(connect: Connect, sshd: Sshd, mode: str, answ
         connect(become="sudo", ask=Asked(sudo=answer))
     assert "hunter" not in str(caught.value)
     assert caught.value.hint
+
+
+def test_a_sudo_that_asks_in_other_words_is_given_a_password(connect: Connect, sshd: Sshd) -> None:
+    sshd.sudo("hunter2")
+    sudo = sshd.folder / "bin" / "sudo"
+    before = sudo.read_text()
+    # sudo-rs
+    other = before.replace("sudo: a password is required", "sudo: interactive authentication is required")
+    sudo.write_text(other.replace('printf %s "$prompt"', 'printf "[sudo: %s] Password: " "$prompt"'))
+    ask = Asked(sudo="hunter2")
+    try:
+        assert whoami(connect(become="sudo", ask=ask)) == "root"
+    finally:
+        sudo.write_text(before)
+    assert ask.prompts == ["sudo password of root"]
+
+
+CLOUD_IMAGE = (
+    """command="echo 'Please login as the user \\"ubuntu\\" rather than the user \\"root\\".';echo;exit 142" """
+)
+
+
+@pytest.mark.parametrize(
+    ("option", "what", "hint"),
+    [
+        (
+            CLOUD_IMAGE,
+            'root logs in, but gets no shell there: Please login as the user "ubuntu" rather than the user "root".',
+            "name that user in the inventory: ssh: {user: ubuntu}",
+        ),
+        (
+            'command="echo This account is currently not available.; exit 1" ',
+            "root logs in, but gets no shell there: This account is currently not available.",
+            "look at the login shell of root",
+        ),
+        (
+            'command="echo WARNING: Your password has expired. >&2; exit 1" ',
+            "root logs in, but gets no shell there: WARNING: Your password has expired.",
+            "look at the login shell of root",
+        ),
+        ('command="exit 0" ', "root logs in, but gets no shell there: it printed nothing", "look at the login shell"),
+    ],
+)
+def test_an_account_without_a_shell_says_what_the_server_printed(
+    connect: Connect, sshd: Sshd, tmp_path: Path, option: str, what: str, hint: str
+) -> None:
+    key = new_key(tmp_path / "forced")
+    accepted = sshd.folder / "authorized_keys"
+    before = accepted.read_text()
+    accepted.write_text(f"{before}{option}{key.with_suffix('.pub').read_text()}")
+    try:
+        with pytest.raises(AuthenticationFailed) as caught:
+            connect(key=key, become=None)
+    finally:
+        accepted.write_text(before)
+    assert caught.value.what == what
+    assert caught.value.hint and caught.value.hint.startswith(hint)
 
 
 def test_a_machine_without_sudo_is_told(connect: Connect, sshd: Sshd) -> None:
