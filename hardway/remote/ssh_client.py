@@ -60,9 +60,8 @@ class SshClient:
         """What `ssh OPTIONS HOST` goes by. Raises UsageError with ssh's own words, NoClient."""
         with self._guard:
             if self._kinds is None:
-                self._kinds = self._look(host, options)
-            kind = self._kinds.of(host)
-            answer = self._answers.setdefault((kind, *options), _Answer())
+                self._kinds = self._first(host, options)
+            answer = self._answers.setdefault((self._kinds.of(host), *options), _Answer())
         with answer.asking:
             if answer.settings is None:
                 with self._files() as files:
@@ -70,11 +69,14 @@ class SshClient:
                 answer.host = host
         return _for_host(answer.settings, answer.host, host)
 
-    def _look(self, host: str, options: Sequence[str]) -> HostKinds:
-        """How the files tell hosts apart: with -v ssh says which ones it reads."""
+    def _first(self, host: str, options: Sequence[str]) -> HostKinds:
+        """How the files tell hosts apart: with -v ssh also says which ones it reads."""
         with self._files() as files:
-            said = os.fsdecode(self._ask(host, ["-v", *files, *options]).stderr).splitlines()
-            return HostKinds(Path(line.removeprefix(_READS)) for line in said if line.startswith(_READS))
+            done = self._ask(host, ["-v", *files, *options])
+            said = os.fsdecode(done.stderr).splitlines()
+            kinds = HostKinds(Path(line.removeprefix(_READS)) for line in said if line.startswith(_READS))
+        self._answers[(kinds.of(host), *options)] = _Answer(host=host, settings=_parsed(done.stdout))
+        return kinds
 
     def _ask(self, host: str, options: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
         argv = [self._program, "-G", "-T", *options, "-o", "ControlPath=%C", "--", host]
