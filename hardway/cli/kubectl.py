@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +20,7 @@ from typer.core import TyperCommand
 from hardway.artifacts.store import default_store
 from hardway.cli.closing import offer_kubectl
 from hardway.cli.options import Options, flags
-from hardway.cli.reach import ssh_config
+from hardway.cli.reach import to_machine
 from hardway.cli.running import resolver
 from hardway.cli.site import Site, site
 from hardway.errors import HardwayError, Unreachable
@@ -93,7 +92,7 @@ def _tunnel(here: Site, host: str, port: int) -> Iterator[int]:
     """A local port that leads through a controller to the API; 127.0.0.1 is among its certificate's names."""
     names = [controller.name for controller in here.cluster.controllers]
     for name in names:
-        with _forwarding(ssh_config(here), name, host, port) as local:
+        with _forwarding(to_machine(here, name), host, port) as local:
             if local is None:
                 continue
             if not _speaks_tls(local):
@@ -119,14 +118,14 @@ def _speaks_tls(port: int) -> bool:
 
 
 @contextlib.contextmanager
-def _forwarding(ssh_config: Path, through: str, host: str, port: int) -> Iterator[int | None]:
+def _forwarding(through: list[str], host: str, port: int) -> Iterator[int | None]:
     """A local port that ssh forwards by way of one machine; None where that machine does not answer."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         local: int = free.getsockname()[1]
     options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={CONNECT_LIMIT}"]
     # That nobody listens at the far end is said by us, and said once.
-    argv = ["ssh", "-q", "-F", str(ssh_config), *options, "-L", f"127.0.0.1:{local}:{host}:{port}", through]
+    argv = ["ssh", "-q", *options, "-L", f"127.0.0.1:{local}:{host}:{port}", *through]
     process = subprocess.Popen(argv)
     try:
         deadline = time.monotonic() + TUNNEL_LIMIT

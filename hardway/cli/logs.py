@@ -9,7 +9,7 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
-from hardway.cli.reach import one_machine, ssh_config
+from hardway.cli.reach import one_machine, to_machine
 from hardway.cli.site import site
 from hardway.declare.resources import Service
 from hardway.engine.plan import declared
@@ -43,4 +43,4 @@ def logs(
     command += ["--output=json"] if options.output == "json" else []
     command += [f"--unit={one}" for one in units]
     root = [] if here.cluster.machine(name).ssh.sudo == "never" else ["sudo"]
-    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, "-F", str(ssh_config(here)), name, *root, *command])
+    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, *to_machine(here, name), *root, *command])

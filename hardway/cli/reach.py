@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hardway.cli.power import require
 from hardway.cli.site import Site
+from hardway.declare.phases.access import ssh_name
 from hardway.errors import HardwayError
 from hardway.values import ROLES
 
@@ -15,6 +16,11 @@ def one_machine(here: Site, word: str) -> str:
     machine = here.cluster.select(word)[0] if word in ROLES else here.cluster.machine(word)
     require(here.cluster, machine.name)
     return machine.name
+
+
+def to_machine(here: Site, name: str) -> list[str]:
+    """The words behind `ssh` that lead to a machine. Raises HardwayError where the workspace has no ssh_config yet."""
+    return ["-F", str(ssh_config(here)), ssh_name(here.cluster.machine(name))]
 
 
 def ssh_config(here: Site) -> Path:

@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP
 from hardway.declare.phases.kubeconfigs import of_user
 from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.resources import Local, WorkspaceFile
-from hardway.inventory.model import Machine
+from hardway.inventory.model import Cluster, Machine
 from hardway.values import Placeholder
 
 WORKSPACE = str(Placeholder("workspace/path"))
@@ -24,15 +25,46 @@ def local(model: Model) -> Iterator[Local]:
 
 
 def ssh_config(model: Model) -> str:
-    """For `ssh -F`: every machine under its name, with the host keys that this cluster is known by."""
+    """For `ssh -F`: every machine under its name, with the host keys that this cluster is known by.
+
+    It leads where hardway goes: what the operator's files say of a machine's address counts, not what they say of the
+    name that it has in the inventory. For that they are read once ssh has put the address in the name's place.
+    """
+    cluster = model.cluster
     head = f"# ssh -F {WORKSPACE}/ssh_config MACHINE\n"
-    given = sorted({str(machine.ssh.config) for machine in model.cluster.machines if machine.ssh.config})
+    hosts = "".join(_host(model, machine) for machine in cluster.machines)
+    bastions = "".join(_bastion(model, name) for name in _bastions(model))
+    # Last, since what ssh reads first counts.
+    given = sorted({str(machine.ssh.config) for machine in cluster.machines if machine.ssh.config})
+    included = "".join(_included(cluster, path, _without(cluster, path)) for path in given)
     # With -F ssh reads no other file by itself. A lab's machines are nobody's but the lab's.
-    given += [] if model.cluster.lab else ["~/.ssh/config"]
-    # Last, since what ssh reads first counts; and for all hosts, or it would belong to the last machine's block.
-    included = "".join(f'\nMatch all\nInclude "{path}"\n' for path in given)
-    hosts = "".join(_host(model, machine) for machine in model.cluster.machines)
-    return head + hosts + "".join(_bastion(model, name) for name in _bastions(model)) + included
+    own = [] if cluster.lab else ["~/.ssh/config", "/etc/ssh/ssh_config"]
+    return head + hosts + bastions + included + "".join(_included(cluster, path, []) for path in own)
+
+
+def _without(cluster: Cluster, path: str) -> list[str]:
+    """What machines are called that another ssh_config file, or none, was given for."""
+    others = [machine for machine in cluster.machines if str(machine.ssh.config) != path]
+    return sorted({name for machine in others for name in (machine.name, ssh_name(machine))})
+
+
+def _included(cluster: Cluster, path: str, without: list[str]) -> str:
+    """A file of the operator's; it is not for machines called as in `without`."""
+    addressed = [machine.name for machine in cluster.machines if _dialled(machine) and machine.name not in without]
+    others = ",".join(f"!{name}" for name in sorted({*addressed, *without}))
+    text = f'\nMatch originalhost "{others},*"\nInclude "{path}"\n' if others else f'\nMatch all\nInclude "{path}"\n'
+    if addressed:
+        text += f'\nMatch final originalhost "{",".join(addressed)}"\nInclude "{path}"\n'
+    return text
+
+
+def ssh_name(machine: Machine) -> str:
+    """What is typed for a machine behind `ssh -F`: an alias of ssh_config leads nowhere but under its own name."""
+    try:
+        ip_address(machine.ssh.host or "")
+    except ValueError:
+        return machine.ssh.host or machine.name
+    return machine.name
 
 
 def _bastions(model: Model) -> list[str]:
@@ -64,8 +96,12 @@ def _host(model: Model, machine: Machine) -> str:
         "UserKnownHostsFile": _known_hosts(model),
         "StrictHostKeyChecking": "yes",
     }
-    lines = (f"  {name} {value}\n" for name, value in options.items() if value)
-    return f"\nHost {machine.name}\n{''.join(lines)}"
+    lines = {name: f"  {name} {value}\n" for name, value in options.items() if value}
+    text = f"\nHost {machine.name}\n{''.join(lines.values())}"
+    if ssh_name(machine) == machine.name:
+        return text
+    del lines["HostName"]
+    return f"{text}\nHost {ssh_name(machine)}\n{''.join(lines.values())}"
 
 
 def _dialled(machine: Machine) -> str | None:
