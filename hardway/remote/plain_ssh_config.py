@@ -1,6 +1,7 @@
 """ssh_config where there is no ssh client to ask: what says the same to every reader, and an error for the rest."""
 
-import getpass
+import glob
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from hardway.errors import UsageError
-from hardway.remote.ssh_client import SYSTEM, Settings
+from hardway.remote.ssh_client import SYSTEM, Settings, local_user
 
 _LINE = re.compile(r"([A-Za-z]+)(?:\s*=\s*|\s+)(.*)")
 _USED = (
@@ -27,9 +28,10 @@ _USED = (
     "userknownhostsfile",
 )
 _SEVERAL = ("identityfile", "certificatefile")
+_EXPANDED_BY_SSH = ("hostkeyalias", "hostname", "identityagent", "user", "userknownhostsfile", "globalknownhostsfile")
 _WHOLE_LINE = ("proxycommand", "knownhostscommand")
 _FILES = ("userknownhostsfile", "globalknownhostsfile")
-_SSH_ONLY = ("match", "include", "canonicalizehostname", "tag")
+_SSH_ONLY = ("match", "canonicalizehostname")
 
 
 class PlainReader:
@@ -54,25 +56,24 @@ class PlainReader:
         for path, number, line in self._lines:
             if path != last:
                 matches, last = True, path
-            found = _LINE.fullmatch(line.strip())
-            if found is None or line.lstrip().startswith("#"):
+            if not line.strip() or line.lstrip().startswith("#"):
                 continue
-            keyword, rest = found[1].lower(), found[2]
+            found = _LINE.fullmatch(line.strip())
             try:
-                words = shlex.split(rest, comments=True)
-            except ValueError as error:
-                raise self._unreadable(path, number, line, str(error)) from None
-            if keyword in _SSH_ONLY and words != ["none"]:
-                raise self._unreadable(path, number, line, self._why)
+                keyword, words = (found[1].lower(), shlex.split(found[2], comments=True)) if found else ("", [])
+            except ValueError:
+                words = []
+            if found is None or not words or _for_ssh_only(path, keyword, words):
+                raise self._unreadable(path, number, line)
             if keyword == "host":
                 matches = _matches(host, words)
-            elif matches and keyword in _USED and words:
-                _add(settings, keyword, [rest] if keyword in _WHOLE_LINE else words)
+            elif matches and keyword in _USED:
+                _add(settings, keyword, [found[2]] if keyword in _WHOLE_LINE else words)
         return _defaults(settings, host)
 
-    def _unreadable(self, path: Path, number: int, line: str, why: str) -> UsageError:
+    def _unreadable(self, path: Path, number: int, line: str) -> UsageError:
         return UsageError(
-            f"{path}:{number}: {line.strip()!r} cannot be read: {why}",
+            f"{path}:{number}: {line.strip()!r} cannot be read: {self._why}",
             hint="install the OpenSSH client (openssh-client, openssh-clients), which reads it for hardway",
         )
 
@@ -88,6 +89,21 @@ def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
     return pairs
 
 
+def _for_ssh_only(path: Path, keyword: str, words: Sequence[str]) -> bool:
+    if keyword == "include":
+        return bool(_included(path, words))
+    if keyword == "port":
+        return not words[0].isdecimal() or not int(words[0])
+    expands = any("%" in word or "${" in word for word in words) and words != ["%h"]
+    return keyword in _SSH_ONLY or (keyword in _EXPANDED_BY_SSH and expands)
+
+
+def _included(path: Path, patterns: Sequence[str]) -> list[str]:
+    """The files that an Include means; a distribution's own often means none."""
+    folder = SYSTEM.parent if path == SYSTEM else Path.home() / ".ssh"
+    return [found for one in patterns for found in glob.glob(str(folder / Path(one).expanduser()))]  # noqa: PTH207
+
+
 def _matches(host: str, patterns: Sequence[str]) -> bool:
     if any(pattern.startswith("!") and fnmatchcase(host, pattern[1:]) for pattern in patterns):
         return False
@@ -95,7 +111,9 @@ def _matches(host: str, patterns: Sequence[str]) -> bool:
 
 
 def _add(settings: dict[str, list[str]], keyword: str, words: list[str]) -> None:
-    if {keyword, *settings} >= {"proxycommand", "proxyjump"}:
+    if keyword == "proxyjump" and "proxycommand" in settings:
+        return
+    if keyword == "proxycommand" and settings.get("proxyjump", ["none"]) != ["none"]:
         return
     if keyword in _SEVERAL:
         settings.setdefault(keyword, []).append(words[0])
@@ -103,10 +121,21 @@ def _add(settings: dict[str, list[str]], keyword: str, words: list[str]) -> None
         settings[keyword] = [" ".join(words) if keyword in _FILES else words[0]]
 
 
+def _own_name() -> str:
+    try:
+        return local_user()
+    except KeyError:
+        raise UsageError(
+            f"there is no user to log in as: uid {os.getuid()} has no name on this computer",
+            hint="name one in the inventory: ssh: {user: …}",
+        ) from None
+
+
 def _defaults(settings: dict[str, list[str]], host: str) -> Settings:
-    settings.setdefault("user", [getpass.getuser()])
+    if "user" not in settings:
+        settings["user"] = [_own_name()]
     settings.setdefault("port", ["22"])
-    settings["hostname"] = [name.replace("%h", host) for name in settings.get("hostname", [host])]
+    settings["hostname"] = [host if name == "%h" else name for name in settings.get("hostname", [host])]
     settings.setdefault("identityfile", [f"~/.ssh/id_{kind}" for kind in ("rsa", "ecdsa", "ed25519")])
     settings.setdefault("userknownhostsfile", ["~/.ssh/known_hosts ~/.ssh/known_hosts2"])
     settings.setdefault("globalknownhostsfile", ["/etc/ssh/ssh_known_hosts"])

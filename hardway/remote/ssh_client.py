@@ -135,6 +135,11 @@ def home_moved() -> Path | None:
     return own if own != Path.home() else None
 
 
+def local_user() -> str:
+    """Who we are here; raises KeyError for a uid without a name, as containers have."""
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
 def _parsed(printed: bytes) -> Settings:
     settings: dict[str, list[str]] = {}
     for line in os.fsdecode(printed).splitlines():

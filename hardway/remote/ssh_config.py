@@ -1,6 +1,6 @@
 """Where a name leads, and what counts on the way: ssh's configuration, with what the inventory says over it."""
 
-import getpass
+import contextlib
 import os
 import socket
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import Path
 from hardway.errors import UsageError
 from hardway.remote.model import Target
 from hardway.remote.plain_ssh_config import PlainReader
-from hardway.remote.ssh_client import NoClient, Settings, SshClient, home_moved
+from hardway.remote.ssh_client import NoClient, Settings, SshClient, home_moved, local_user
 from hardway.remote.tokens import expanded
 
 _MAX_HOPS = 8
@@ -135,7 +135,7 @@ def _tokens(written: str, settings: Settings) -> dict[str, str]:
     """ssh_config(5), TOKENS; `%C` is a digest that differs between versions, so ssh was asked for it."""
     host, port, user = settings["hostname"][0], settings["port"][0], settings["user"][0]
     here = socket.gethostname()
-    return {
+    tokens = {
         "%": "%",
         "C": settings.get("controlpath", [""])[0],
         "d": str(Path.home()),
@@ -148,8 +148,10 @@ def _tokens(written: str, settings: Settings) -> dict[str, str]:
         "n": written,
         "p": port,
         "r": user,
-        "u": getpass.getuser(),
     }
+    with contextlib.suppress(KeyError):
+        tokens["u"] = local_user()
+    return tokens
 
 
 def _first(settings: Settings, keyword: str, default: str | None = None) -> str | None:

@@ -172,6 +172,9 @@ CASES = {
     "no command": Case(
         "Host k1\n  ProxyCommand none\nHost *\n  ProxyCommand nc %h %p\n", DIRECT, says={"proxy_command": None}
     ),
+    "no jump host, but a command": Case(
+        block("ProxyJump none\nProxyCommand nc %h %p"), DIRECT, says={"proxy_command": "nc k1 22"}
+    ),
     "a command before a jump host": Case(
         block("ProxyCommand nc %h %p\nProxyJump bastion"), DIRECT, says={"proxy_command": "nc k1 22"}
     ),
@@ -335,3 +338,74 @@ def test_hosts_that_no_file_tells_apart_cost_one_question(
     # the jump host is asked for twice: ssh refuses it as its own jump host
     asked, routes = questions("Host *\n  ProxyJump bastion\n")
     assert (asked, routes[3]) == (3, f"{ME}@bastion:22 > {ME}@10.0.8.3:22")
+
+
+# where there is no ssh to ask
+
+PLAIN = [
+    "nothing", "a block", "another block", "before any block", "the first value counts", "defaults at the end",
+    "defaults at the beginning", "several patterns", "a pattern taken back", "an address by its pattern",
+    "equals signs", "quotes", "keywords in any case", "Windows line ends", "comments at line ends", "comment lines",
+    "a comment in Latin-1", "much that is not about the way", "a port of the inventory",
+    "a user of the inventory", "a host key alias", "a jump host", "jump hosts",
+    "a jump host's own jump host", "only the first one's own jump host counts", "no jump host",
+    "no jump host by the inventory", "a jump host of the inventory", "a jump host for all", "a command",
+    "a command with variables", "no command", "a command before a jump host", "a jump host before a command",
+    "included and not there", "keys", "keys of home", "no agent", "an agent by a variable", "no known hosts",
+]  # fmt: skip
+"""Cases that need no ssh to be read."""
+
+
+@pytest.fixture
+def no_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_without_a_client_hardway_lands_there_too_or_says_why_not(
+    name: str, folder: Path, no_habits_of_the_user: Path, tmp_path: Path, no_ssh: None
+) -> None:
+    case, home = CASES[name], no_habits_of_the_user
+    place(case, folder, home)
+    config = written(tmp_path / "config", case.text, folder)
+    target = replace(Target("m1", case.host, known_hosts=tmp_path / "known_hosts"), **case.target)
+    try:
+        route = SshConfig(config).route(target)
+    except UsageError:
+        assert name not in PLAIN
+        return
+    # a keyword that nobody knows is none that hardway goes by
+    assert not case.fails or name in ("an unknown keyword", "a keyword of macOS")
+    assert case.lands is None or words(route) == case.lands
+    for field_name, value in case.says.items():
+        if field_name == "identities":
+            value = tuple(Path(str(path).replace("{home}", str(home))) for path in value)
+        assert getattr(route[-1], field_name) == value, field_name
+
+
+def test_what_only_ssh_can_read_is_an_error_with_its_line(tmp_path: Path, no_ssh: None) -> None:
+    config = tmp_path / "config"
+    config.write_text("Host k1\n  User ops\nMatch final all\n  Port 2222\n")
+    with pytest.raises(UsageError) as caught:
+        SshConfig(config).route(Target("m1", "k1", known_hosts=tmp_path / "known_hosts"))
+    assert caught.value.what == f"{config}:3: 'Match final all' cannot be read: there is no ssh client on this computer"
+    assert caught.value.hint and caught.value.hint.startswith("install the OpenSSH client")
+
+
+def test_a_client_that_knows_no_user_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that runs as a uid of its own."""
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho No user exists for uid 12345 >&2\nexit 255\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("pwd.getpwuid", dict[int, str]().__getitem__)
+    config = tmp_path / "config"
+    config.write_text("Host k1\n  Port 2222\n")
+    target = Target("m1", "k1", known_hosts=tmp_path / "known_hosts")
+    with pytest.raises(UsageError, match="there is no user to log in as: uid"):
+        SshConfig(config).route(target)
+    assert words(SshConfig(config).route(replace(target, user="ops"))) == "ops@k1:2222"
+    config.write_text("Match all\n  Port 2222\n")
+    with pytest.raises(UsageError, match="cannot be read: the ssh client does not work: No user exists for uid 12345"):
+        SshConfig(config).route(replace(target, user="ops"))
