@@ -5,7 +5,11 @@
 Flags are what each binary's own `--help` says. Kubernetes hides some deprecated ones from it: their
 names come from the sources in Go's module cache, and each is held against the binary itself. Fields of
 the kubelet's and kube-proxy's configuration come from the modules that define them. A flag's value in
-the lists is null, or what is said of its deprecation; a field's is null, or the fields below it.
+the lists is null, or what is said of its deprecation. A field's is its type, the fields below it, or a list with
+what each item of it has; null where the type is not known.
+
+`types` are flags' types as pflag names them, etcd's from its source; `gates` the feature gates that each binary takes,
+with the value of those that are locked to one; `admission` the API server's admission plugins.
 """
 
 from __future__ import annotations
@@ -30,6 +34,35 @@ DEPRECATED = re.compile(r"\bDEPRECATED:? ?|\bDeprecated (?=in |and )|\bWill be d
 """Upper case is said of the flag itself; `deprecated` may be said of one of its values."""
 STRUCT = re.compile(r"^type (\w+) struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 FIELD = re.compile(r"^\t\w+\s+(\S+)\s+`json:\"(\w+)", re.MULTILINE)
+INLINE = re.compile(r"^\t(?:\w+\.)?(\w+)\s+`json:\",inline\"", re.MULTILINE)
+TEXT = re.compile(r"^type (\w+) string$", re.MULTILINE)
+ELSEWHERE = (
+    ("component-base", "logs/api/v1/types.go"),
+    ("component-base", "tracing/api/v1/types.go"),
+    ("component-base", "config/v1alpha1/types.go"),
+    ("api", "core/v1/types.go"),
+)
+"""Where the types are that configurations take from other packages."""
+NAMED = {
+    "metav1.Duration": "duration", "TimeOrMetaDuration": "duration or int", "resource.QuantityValue": "quantity",
+    "resource.Quantity": "quantity", "v1.ResourceList": "map[string]quantity", "VerbosityLevel": "uint32",
+    "metav1.Time": "string",
+}  # fmt: skip
+PLAIN = ("bool", "string", "int", "int32", "int64", "uint32", "float32", "float64")
+
+TYPED = re.compile(r"^\s{2,}(?:-\w, )?--([A-Za-z0-9][\w.-]*) (?:(\S+) )? ", re.MULTILINE)
+SAID_OTHERWISE = {
+    "version[=true]": "string", "pattern=N,...": "string", "Level": "int32", "RuntimeDefault": "bool",
+    "ProxyMode": "string", "LocalMode": "string",
+}  # fmt: skip
+"""What `--help` says in place of a type."""
+DEFINED = re.compile(r"\bf?s\.(\w+?)(?:Slice)?Var(?:P)?\(\s*(?:&|\()?[^,]+,\s*\"([a-z0-9-]+)\"")
+"""A flag's definition in Go, such as `fs.BoolVar(&s.Foo, "foo", …`."""
+NO_SPLIT = re.compile(r'NewMapStringStringNoSplit\([^"]+"([^"]+)"')
+"""Flags whose values are not divided at commas, though their type's otherwise are."""
+GATE = re.compile(r'\bFeature = "(\w+)"')
+ALL_GATES = ("AllAlpha", "AllBeta")
+PLUGINS = re.compile(r"Comma-delimited list of admission plugins: ([^.]*)\.")
 
 
 def said(*argv: str) -> str:
@@ -89,34 +122,122 @@ def module(name: str, version: str, cache: Path) -> Path:
 
 
 def fields(version: str, cache: Path) -> dict[str, Any]:
-    """The fields of each configuration by name, those of types of the same file below them."""
+    """The fields of each configuration by name, with their types or the fields below them."""
     found = {}
+    borrowed = [(module(name, version, cache) / path).read_text(encoding="utf-8") for name, path in ELSEWHERE]
     for kind, (name, path) in CONFIGURATIONS.items():
-        text = (module(name, version, cache) / path).read_text(encoding="utf-8")
-        found[kind] = tree(kind, dict(STRUCT.findall(text)))
+        text = "\n".join((*borrowed, (module(name, version, cache) / path).read_text(encoding="utf-8")))
+        found[kind] = tree(kind, dict(STRUCT.findall(text)), frozenset(TEXT.findall(text)))
     return found
 
 
-def tree(kind: str, structs: dict[str, str]) -> dict[str, Any]:
-    below: dict[str, Any] = {}
-    for of, name in FIELD.findall(structs[kind]):
-        inner = of.removeprefix("*")
-        below[name] = tree(inner, structs) if inner in structs else None
-    return below | ({"apiVersion": None, "kind": None} if "metav1.TypeMeta" in structs[kind] else {})
+def tree(kind: str, structs: dict[str, str], texts: frozenset[str]) -> dict[str, Any]:
+    body = structs[kind]
+    below: dict[str, Any] = {name: typed(of, structs, texts) for of, name in FIELD.findall(body)}
+    for embedded in INLINE.findall(body):
+        if embedded in structs:
+            below |= tree(embedded, structs, texts)
+    return below | ({"apiVersion": "string", "kind": "string"} if "metav1.TypeMeta" in body else {})
+
+
+def typed(of: str, structs: dict[str, str], texts: frozenset[str]) -> Any:
+    """A field's type: a name, `[]NAME`, `map[string]NAME`, the fields below it, or a list of what its items have."""
+    of = of.removeprefix("*")
+    bare = of.rpartition(".")[2]
+    if of.startswith("[]"):
+        item = typed(of.removeprefix("[]"), structs, texts)
+        return f"[]{item}" if isinstance(item, str) else [item]
+    if of.startswith("map[string]"):
+        item = typed(of.removeprefix("map[string]"), structs, texts)
+        return f"map[string]{item}" if isinstance(item, str) else None
+    if of in NAMED or of in PLAIN:
+        return NAMED.get(of, of)
+    if bare in structs:
+        return tree(bare, structs, texts)
+    return "string" if bare in texts else None
+
+
+def flag_types(binary: Path, names: dict[str, str | None], sources: str) -> dict[str, str]:
+    """Types by flag, as `--help` says them; of flags that it hides, as the source defines them."""
+    found: dict[str, str] = {}
+    for of, name in DEFINED.findall(sources):
+        if name in names and of not in ("", "Text"):
+            found[name] = pflag(of)
+    if binary.name in KUBERNETES:
+        for name, of in TYPED.findall(said(str(binary), "--help")):
+            found[name] = SAID_OTHERWISE.get(of, of) or "bool"
+    for name in NO_SPLIT.findall(sources):
+        if name in found:
+            found[name] = "mapStringStringNoSplit"
+    return found
+
+
+def pflag(method: str) -> str:
+    """`BoolVar` defines a bool, `StringSliceVar` strings."""
+    return method[0].lower() + method[1:]
+
+
+def source(folders: list[Path]) -> str:
+    texts: list[str] = []
+    for folder in folders:
+        for path in sorted(folder.rglob("*.go")):
+            if not path.name.endswith("_test.go"):
+                texts.append(path.read_text(encoding="utf-8"))
+    return "\n".join(texts)
+
+
+def feature_gates(binary: Path, named: set[str]) -> dict[str, bool | None]:
+    """Those of the named gates that the binary takes. It names one at a time that it refuses."""
+    found: dict[str, bool | None] = dict.fromkeys(sorted(named - {*ALL_GATES}))
+    for value in ("true", "false"):
+        while refused := _refused_gate(binary, [f"{name}={value}" for name, only in found.items() if only is None]):
+            name, only = refused
+            if only:
+                found[name] = only == "true"
+            else:
+                del found[name]
+    return found | dict.fromkeys(ALL_GATES)
+
+
+def _refused_gate(binary: Path, gates: list[str]) -> tuple[str, str] | None:
+    """The gate that ends the binary, and the value that it is locked to."""
+    # Without a configuration none of them comes to serve anything.
+    harmless = {"kubelet": ["--config=/nonexistent"], "kube-scheduler": ["--config=/nonexistent"],
+                "kube-proxy": ["--kubeconfig=/nonexistent"]}  # fmt: skip
+    answer = said(str(binary), f"--feature-gates={','.join(gates)}", *harmless.get(binary.name, []))
+    if unknown := re.search(r"unrecognized feature gate: (\w+)", answer):
+        return unknown[1], ""
+    locked = re.search(r"cannot set feature gate (\w+) to \w+, feature is locked to (\w+)", answer)
+    return (locked[1], locked[2]) if locked else None
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    cache = Path(said("go", "env", "GOMODCACHE").strip()) / "k8s.io"
+    modules = Path(said("go", "env", "GOMODCACHE").strip())
+    cache = modules / "k8s.io"
     version = release(folder / "kubelet")
+    kubernetes = [cache / f"kubernetes@v{version}" / part for part in ("cmd", "pkg")]
+    sources = source([*kubernetes, *(module(name, version, cache) for name in (*STAGING, "client-go", "kube-proxy"))])
+    gates = set(GATE.findall(sources))
     flags: dict[str, dict[str, str | None]] = {}
+    types: dict[str, dict[str, str]] = {}
     for name in (*KUBERNETES, *OTHERS):
-        beyond_help = hidden(folder / name, version, cache) if name in KUBERNETES else {}
-        flags[name] = beyond_help | listed(said(str(folder / name), "--help"))
-    versions = {name: release(folder / name) for name in flags}
-    print(
-        json.dumps({"versions": versions, "flags": flags, "fields": fields(version, cache)}, indent=1, sort_keys=True)
-    )
+        binary = folder / name
+        beyond_help = hidden(binary, version, cache) if name in KUBERNETES else {}
+        flags[name] = beyond_help | listed(said(str(binary), "--help"))
+        types[name] = flag_types(binary, flags[name], sources if name in KUBERNETES else "")
+    etcd = modules / "go.etcd.io/etcd/server" / f"v3@v{release(folder / 'etcd')}" / "embed"
+    types["etcd"] = flag_types(folder / "etcd", flags["etcd"], source([etcd]))
+    plugins = PLUGINS.search(said(str(folder / "kube-apiserver"), "--help"))
+    lists = {
+        "versions": {name: release(folder / name) for name in flags},
+        "flags": flags,
+        "types": types,
+        "fields": fields(version, cache),
+        "gates": {name: feature_gates(folder / name, gates) for name in KUBERNETES},
+        "admission": sorted(plugins[1].split(", ")) if plugins else [],
+    }
+    print(json.dumps(lists, indent=1, sort_keys=True))
 
 
 if __name__ == "__main__":
