@@ -9,7 +9,8 @@ the lists is null, or what is said of its deprecation. A field's is its type, th
 what each item of it has; null where the type is not known.
 
 `types` are flags' types as pflag names them, etcd's from its source; `gates` the feature gates that each binary takes,
-with the value of those that are locked to one; `admission` the API server's admission plugins.
+with the value of those that are locked to one; `admission` the API server's admission plugins; `containerd` the
+fields that its default configuration has.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,12 @@ SAID_OTHERWISE = {
 """What `--help` says in place of a type."""
 DEFINED = re.compile(r"\bf?s\.(\w+?)(?:Slice)?Var(?:P)?\(\s*(?:&|\()?[^,]+,\s*\"([a-z0-9-]+)\"")
 """A flag's definition in Go, such as `fs.BoolVar(&s.Foo, "foo", …`."""
-NO_SPLIT = re.compile(r'NewMapStringStringNoSplit\([^"]+"([^"]+)"')
-"""Flags whose values are not divided at commas, though their type's otherwise are."""
+NO_SPLIT = re.compile(r'NewMapStringStringNoSplit\([^)]*\), "?([\w-]+)')
+"""Flags, or the constants that name them, whose values are not divided at commas, though their type's otherwise are."""
 GATE = re.compile(r'\bFeature = "(\w+)"')
 ALL_GATES = ("AllAlpha", "AllBeta")
+FREE = ("timeouts", "stream_processors", "runtimes")
+"""Tables of containerd's configuration whose names are the operator's."""
 PLUGINS = re.compile(r"Comma-delimited list of admission plugins: ([^.]*)\.")
 
 
@@ -167,8 +171,10 @@ def flag_types(binary: Path, names: dict[str, str | None], sources: str) -> dict
         for name, of in TYPED.findall(said(str(binary), "--help")):
             found[name] = SAID_OTHERWISE.get(of, of) or "bool"
     for name in NO_SPLIT.findall(sources):
-        if name in found:
-            found[name] = "mapStringStringNoSplit"
+        constant = re.search(rf'\b{name}\s*= "([^"]+)"', sources)
+        flag = constant[1] if constant else name
+        if flag in found:
+            found[flag] = "mapStringStringNoSplit"
     return found
 
 
@@ -211,6 +217,15 @@ def _refused_gate(binary: Path, gates: list[str]) -> tuple[str, str] | None:
     return (locked[1], locked[2]) if locked else None
 
 
+def defaults(value: Any) -> Any:
+    """The fields of containerd's default configuration, with the types of their values."""
+    if isinstance(value, dict):
+        return {name: defaults(below) for name, below in value.items() if name not in FREE}
+    if isinstance(value, list):
+        return f"[]{defaults(value[0])}" if value else None
+    return {bool: "bool", int: "int64", float: "float64", str: "string"}[type(value)]
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     modules = Path(said("go", "env", "GOMODCACHE").strip())
@@ -235,6 +250,7 @@ def main() -> None:
         "types": types,
         "fields": fields(version, cache),
         "gates": {name: feature_gates(folder / name, gates) for name in KUBERNETES},
+        "containerd": defaults(tomllib.loads(said(str(folder / "containerd"), "config", "default"))),
         "admission": sorted(plugins[1].split(", ")) if plugins else [],
     }
     print(json.dumps(lists, indent=1, sort_keys=True))

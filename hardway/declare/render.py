@@ -19,11 +19,14 @@ import jinja2
 import yaml
 
 from hardway import data, yaml_text
+from hardway.accepted import REPEATED, flags_of_types
 from hardway.errors import UsageError
 
 _PLAIN_WORD = re.compile(r"[^\s\"'\\;]*")
 _PLACEHOLDER_AS_VALUE = re.compile(r"(?m)(=\s*)(⟦[^⟧]+⟧)(\s*(?:#.*)?)$")
 _BARE = "bare:"
+"""Marks a placeholder in a template that is to stand without quotes; settings are never looked at for it."""
+_OTHERWISE_IN_GO = re.compile(r"[yYnN]|[-+]?(0[oO][0-7_]+|0[bB][01_]+|(\d[\d_]*\.?\d*|\.\d+)([eE][-+]?\d+)?)")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -66,29 +69,38 @@ def _rendered(environment: jinja2.Environment, template: str, values: tuple[tupl
 def merge_flags(unit: str, component: str, settings: Mapping[str, Any]) -> str:
     """The unit with settings as flags of its ExecStart, by name: replaced where it has them, else added.
 
-    None takes a flag away, a list is joined with commas. Raises UsageError for a value that no
-    command line can hold.
+    None takes a flag away, and an entry of a mapping or a list. A list or a mapping is joined with commas, or the
+    flag is repeated, as its type wants it. Raises UsageError for a value that no command line can hold.
     """
     if not settings:
         return unit
     before, command, after = _exec_start(unit)
-    given = {name.removeprefix("--"): value for name, value in settings.items()}
+    given = {_flag_name(name): value for name, value in settings.items()}
     wanted = dict(given)
     kept = []
     for word in command[1:]:
-        name = word.removeprefix("--").partition("=")[0]
+        name = _flag_name(word.strip('"').partition("=")[0])
         if name not in given:
             kept.append(word)
-        elif (value := wanted.pop(name, None)) is not None:
-            kept.append(_flag(component, name, value))
-    kept += [_flag(component, name, value) for name, value in wanted.items() if value is not None]
+        elif name in wanted:
+            kept += _flags(component, name, wanted.pop(name))
+    for name, value in wanted.items():
+        kept += _flags(component, name, value)
     return before + " \\\n  ".join([command[0], *kept]) + after
 
 
+def _flag_name(word: str) -> str:
+    """Kubernetes takes `_` for `-`."""
+    return word.removeprefix("--").replace("_", "-")
+
+
 def flags(unit: str) -> dict[str, str]:
-    """The flags of a unit's ExecStart and their values as written."""
-    words = [word.removeprefix("--").partition("=") for word in _exec_start(unit)[1][1:]]
-    return {name: value for name, _, value in words}
+    """The flags of a unit's ExecStart and their values as written; those of a repeated one by commas."""
+    found: dict[str, str] = {}
+    for word in _exec_start(unit)[1][1:]:
+        name, _, value = word.removeprefix("--").partition("=")
+        found[name] = f"{found[name]},{value}" if name in found else value
+    return found
 
 
 def _exec_start(unit: str) -> tuple[str, list[str], str]:
@@ -104,17 +116,33 @@ def _exec_start(unit: str) -> tuple[str, list[str], str]:
     return unit[:start], lines, unit[end:]
 
 
-def _flag(component: str, name: str, value: Any) -> str:
-    if isinstance(value, bool):
-        text = "true" if value else "false"
-    elif isinstance(value, Mapping):
-        text = ",".join(f"{key}={one}" for key, one in value.items())
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        text = ",".join(map(str, value))
+def _flags(component: str, name: str, value: Any) -> list[str]:
+    """A setting as words of a command line: none where nothing is left of it."""
+    place = f"settings.{component}.{name}"
+    if value is None:
+        return []
+    if isinstance(value, Mapping):
+        texts = [f"{key}={_plain(place, one)}" for key, one in value.items() if one is not None]
+    elif isinstance(value, list | tuple):
+        texts = [_plain(place, one) for one in value if one is not None]
     else:
-        text = str(value)
+        return [_flag(name, _plain(place, value))]
+    if name in flags_of_types(REPEATED, component):
+        return [_flag(name, text) for text in texts]
+    return [_flag(name, ",".join(texts))] if texts or not value else []
+
+
+def _plain(place: str, value: Any) -> str:
+    """One value as a component reads it. Raises UsageError for what holds several."""
+    if isinstance(value, Mapping | list | tuple):
+        raise UsageError(f"{place}: a list or mapping in another has no place there; write it as the component reads it")
+    text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if "\n" in text or "\0" in text:
-        raise UsageError(f"settings.{component}.{name}: a flag cannot hold a line break")
+        raise UsageError(f"{place}: no value here can hold a line break")
+    return text
+
+
+def _flag(name: str, text: str) -> str:
     word = f"--{name}={text}".replace("%", "%%").replace("$", "$$")
     if _PLAIN_WORD.fullmatch(word):
         return word
@@ -127,7 +155,19 @@ def merge_yaml(text: str, overlay: Mapping[str, Any]) -> str:
     if not overlay:
         return text
     merged = merge(yaml_text.document(text), overlay)
-    return yaml.safe_dump(merged, sort_keys=False, allow_unicode=True, width=1000)
+    return yaml.dump(merged, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts a text into quotes where Go's reader of YAML would see a number or a truth value in it, too."""
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "'" if _OTHERWISE_IN_GO.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
 
 
 def merge_toml(text: str, overlay: Mapping[str, Any]) -> str:
@@ -135,29 +175,20 @@ def merge_toml(text: str, overlay: Mapping[str, Any]) -> str:
     if not overlay:
         return text
     quoted = _PLACEHOLDER_AS_VALUE.sub(rf'\1"{_BARE}\2"\3', text)
-    merged = merge(tomllib.loads(quoted), overlay)
+    merged = merge(_with_bare(tomllib.loads(quoted)), overlay)
     return "\n".join(_toml_table((), merged)).strip() + "\n"
 
 
-def merge_sections(text: str, overlay: Mapping[str, Any]) -> str:
-    """An HAProxy configuration with directives put into its sections: `{"defaults": {"timeout client": "2h"}}`.
+class _Bare(str):
+    """A text that stands in TOML without quotes."""
 
-    A directive replaces the lines of its section that begin with it, else it is added; None takes it away.
-    Raises UsageError for a section that is not there.
-    """
-    lines = text.split("\n")
-    for section, directives in overlay.items():
-        if section not in lines:
-            raise UsageError(f"settings.haproxy: there is no section {section!r}")
-        for name, value in directives.items():
-            start = lines.index(section) + 1
-            end = next((n for n in range(start, len(lines)) if lines[n] and lines[n][0] not in " #"), len(lines))
-            body = [line for line in lines[start:end] if not f"{line.strip()} ".startswith(f"{name} ")]
-            while body and not body[-1].strip():
-                body.pop()
-            added = [] if value is None else [f"  {name} {value}".rstrip()]
-            lines[start:end] = [*body, *added, ""]
-    return "\n".join(lines)
+
+def _with_bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_bare(one) for key, one in value.items()}
+    if isinstance(value, str) and value.startswith(_BARE):
+        return _Bare(value.removeprefix(_BARE))
+    return value
 
 
 def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,11 +229,13 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in value.items()) + " }"
+        entries = [f"{_toml_key(key)} = {_toml_value(one)}" for key, one in value.items() if one is not None]
+        return "{ " + ", ".join(entries) + " }"
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
+        # TOML has no null.
+        return "[" + ", ".join(_toml_value(one) for one in value if one is not None) + "]"
+    if isinstance(value, _Bare):
+        return str(value)
     text = str(value)
-    if text.startswith(_BARE):
-        return text.removeprefix(_BARE)
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'

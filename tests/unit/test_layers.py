@@ -11,7 +11,7 @@ import hardway
 ROOT = Path(hardway.__file__).parent
 LAYERS = (
     {"hardway", "values", "errors", "events", "platforms", "yaml_text"},
-    {"data", "debian"},
+    {"data", "debian", "accepted"},
     {"inventory", "console"},
     {"artifacts", "state", "facts", "journal", "remote"},
     {"declare", "workspace"},

@@ -6,9 +6,10 @@ the machine's, and may serve something else.
 
 from collections.abc import Iterator
 
+from hardway.declare.haproxy import merge_sections
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import HAPROXY_CFG, PKI, unit_inputs, unit_path
-from hardway.declare.render import merge_sections, render
+from hardway.declare.render import render
 from hardway.declare.resources import Check, File, Service
 from hardway.inventory.model import API_PORT, Machine
 

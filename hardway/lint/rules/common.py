@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from itertools import product
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
 from hardway.inventory.model import Cluster
+from hardway.inventory.problems import Loc, dotted
 from hardway.probe.setup.model import Certificate, Kubeconfig, MachineSetup, Setup
 from hardway.rules import Evidence, Need
+from hardway.values import ROLES
 
 SETUP: frozenset[Need] = frozenset({"setup"})
 API_SERVER_FILES = ("kubernetes", "kube-api-server", "kube-apiserver", "apiserver", "kubernetes-apiserver")
@@ -93,3 +96,22 @@ def listed(names: tuple[str, ...] | list[str], limit: int = 6) -> str:
     """Names by commas; of very many the first."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def stated(evidence: Evidence, machine: str, component: str, *path: str) -> str:
+    """`hardway.yaml:8:12: settings.kubelet.maxPods: `, where the inventory says a setting; empty where it does not.
+
+    That is the machine's own, its roles' or the cluster's, in this order.
+    """
+    cluster = evidence.cluster
+    found = cluster.by_name.get(machine)
+    if found is None or setup_of(evidence).made != "declared":
+        return ""
+    layers: list[Loc] = [("machines", machine)]
+    layers += [("roles", role) for role in reversed(ROLES) if role in found.roles]
+    for length in range(len(path), 0, -1):
+        for above, name in product((*layers, ()), (path[0], f"--{path[0]}")):
+            loc = (*above, "settings", component, name, *path[1:length])
+            if place := cluster.places.get(dotted(loc)):
+                return f"{cluster.path}:{place}: {dotted(loc)}: "
+    return ""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from functools import cache
 from typing import Any
 
-from hardway import data
-from hardway.lint.rules.common import SETUP, setup_of
+from hardway.accepted import known, nearest
+from hardway.lint.rules.common import SETUP, setup_of, stated
 from hardway.probe.setup.model import MachineSetup
 from hardway.rules import Evidence, Found, Rule
 
@@ -22,61 +19,30 @@ NEWER = {"kubectl": 1, "kube-apiserver": 1}
 GOING = re.compile(r"remov|decommission", re.IGNORECASE)
 
 
-@cache
-def known(minor: str) -> Mapping[str, Any]:
-    """What the binaries of a Kubernetes release know, such as `1.36`; empty for one without a list."""
-    try:
-        found: Mapping[str, Any] = json.loads(data.read(f"components/flags/kubernetes-{minor}.json"))
-    except FileNotFoundError:
-        return {}
-    return found
-
-
 def unknown_flags(evidence: Evidence) -> Iterator[Found]:
-    for machine, component, flags in _flag_lists(evidence):
+    for machine, component, lists in flag_lists(evidence):
+        flags = lists["flags"][component]
         for name in machine.components[component].flags:
             if name not in flags and name not in ("h", "help", "version", "v"):
-                near = get_close_matches(name, flags, 1)
+                near = nearest(name, flags)
                 version = _version(machine, component) or evidence.cluster.kubernetes
+                right = f"write --{near}, if that is meant" if near else f"take --{name} away"
                 yield Found(
                     machine.name,
                     f"{component} {version} does not know --{name}",
-                    f"write --{near[0]}, if that is meant" if near else f"take --{name} away",
+                    f"{stated(evidence, machine.name, component, name)}{right}",
                     symptom=f"{_phase(component)}: {_unknown(component, name)}",
                 )
 
 
 def deprecated_flags(evidence: Evidence) -> Iterator[Found]:
-    for machine, component, flags in _flag_lists(evidence):
+    for machine, component, lists in flag_lists(evidence):
         for name in machine.components[component].flags:
-            why = flags.get(name)
+            why = lists["flags"][component].get(name)
             if why and GOING.search(why):
                 yield Found(
                     machine.name, f"{component} --{name}: {why}", f"take --{name} away, or what it says instead"
                 )
-
-
-def unknown_fields(evidence: Evidence) -> Iterator[Found]:
-    kinds = {"kubelet": "KubeletConfiguration", "kube-proxy": "KubeProxyConfiguration"}
-    for component, kind in kinds.items():
-        for machine, one in setup_of(evidence).each(component):
-            fields = known(_minor(evidence, machine, component)).get("fields", {}).get(kind, {})
-            for path, near in _strangers(one.config, fields) if fields else ():
-                yield Found(
-                    machine.name,
-                    f"{component}'s configuration has {path}, which {kind} does not have: it is ignored",
-                    f"write {near}, if that is meant" if near else f"take {path} away",
-                )
-
-
-def _strangers(config: Mapping[str, Any], fields: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Paths that are no fields, each with the field that comes nearest."""
-    for name, value in config.items():
-        if name not in fields:
-            near = get_close_matches(str(name), fields, 1)
-            yield f"{above}{name}", f"{above}{near[0]}" if near else ""
-        elif isinstance(value, Mapping) and isinstance(fields[name], Mapping):
-            yield from _strangers(value, fields[name], f"{above}{name}.")
 
 
 def version_skew(evidence: Evidence) -> Iterator[Found]:
@@ -103,18 +69,18 @@ def _words(oldest: tuple[int, int], newest: tuple[int, int]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _flag_lists(evidence: Evidence) -> Iterator[tuple[MachineSetup, str, Mapping[str, str | None]]]:
-    """Each component with the flags that its release knows; a release without a list is left out."""
+def flag_lists(evidence: Evidence) -> Iterator[tuple[MachineSetup, str, Mapping[str, Any]]]:
+    """Each component with what its release knows; a release without a list is left out."""
     for machine in setup_of(evidence).machines.values():
         for component in machine.components:
-            lists = known(_minor(evidence, machine, component))
+            lists = known(minor(evidence, machine, component))
             version = _numbers(_version(machine, component))
             listed = _numbers(lists.get("versions", {}).get(component, ""))
             if lists and component in lists["flags"] and version in (None, listed):
-                yield machine, component, lists["flags"][component]
+                yield machine, component, lists
 
 
-def _minor(evidence: Evidence, machine: MachineSetup, component: str) -> str:
+def minor(evidence: Evidence, machine: MachineSetup, component: str) -> str:
     """The Kubernetes release whose list holds for a component there."""
     version = _numbers(_version(machine, component)) if component in KUBERNETES else None
     return ".".join(map(str, version or _numbers(evidence.cluster.kubernetes) or ()))
@@ -151,13 +117,6 @@ RULES = (
         "deprecated-flag", SETUP, deprecated_flags, "the next release may not know it, and would not start with it",
         "take the flag away", "warning", layer="control plane", detects="a flag that is going to be removed",
         symptom="after an upgrade: Error: unknown flag: --…",
-    ),
-    Rule(
-        "unknown-field", SETUP, unknown_fields,
-        "kubelet and kube-proxy say one line about it in their journal, and go on without what was meant",
-        "correct the field's name", "warning", layer="workers",
-        detects="a field that KubeletConfiguration or KubeProxyConfiguration of the release does not have",
-        symptom='workers: strict decoding error: unknown field "…"',
     ),
     Rule(
         "version-skew", SETUP, version_skew, "components of releases further apart are not made to work together",
