@@ -110,7 +110,7 @@ _READ: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "mapStringStringNoSplit": ("KEY=VALUE", lambda text: "=" in text),
     "stringToString": ("KEY=VALUE, by commas", _are_pairs),
     "int32Slice": ("whole numbers, by commas", lambda text: all(_is_whole(one, "int32") for one in text.split(","))),
-} | {kind: ("a number", _is_float) for kind in ("float", "float32", "float64")}  # fmt: skip
+} | dict.fromkeys(("float", "float32", "float64"), ("a number", _is_float))  # fmt: skip
 
 
 def _whole_number(kind: str) -> str:

@@ -135,7 +135,9 @@ def _flags(component: str, name: str, value: Any) -> list[str]:
 def _plain(place: str, value: Any) -> str:
     """One value as a component reads it. Raises UsageError for what holds several."""
     if isinstance(value, Mapping | list | tuple):
-        raise UsageError(f"{place}: a list or mapping in another has no place there; write it as the component reads it")
+        raise UsageError(
+            f"{place}: no value here can hold a list or a mapping", hint="write it as the component reads it"
+        )
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if "\n" in text or "\0" in text:
         raise UsageError(f"{place}: no value here can hold a line break")

@@ -93,10 +93,8 @@ def old_plugins(evidence: Evidence) -> Iterator[Found]:
         for name in old if isinstance(old, Mapping) else ():
             if name not in listed.get(OLD_CRI, {}):
                 where = stated(evidence, machine, "containerd", "plugins", OLD_CRI, name)
-                yield Found(
-                    machine, f"containerd's configuration has {name} below {OLD_CRI}, which version 3 does not have there",
-                    f"{where}write {_new_place(name, listed)}",
-                )  # fmt: skip
+                what = f"containerd's configuration has {name} below {OLD_CRI}, which version 3 does not have there"
+                yield Found(machine, what, f"{where}write {_new_place(name, listed)}")
 
 
 def _new_place(name: str, plugins: Mapping[str, Mapping[str, Any]]) -> str:
