@@ -59,7 +59,7 @@ def nearest(word: str, words: Iterator[str] | Sequence[str] | Mapping[str, Any])
 
 _DURATION = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
 _WHOLE = re.compile(r"[-+]?(?:0[xX][\da-fA-F_]+|0[bB][01_]+|0[oO]?[0-7_]*|[1-9][\d_]*)")
-_QUANTITY = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[KMGTPE]i|[numkMGTPE]|[eE][-+]?\d+)?")
+_QUANTITY = re.compile(r"(?=.)[-+]?\d*\.?\d*(?:[KMGTPE]i|[numkMGTPE]|[eE][-+]?\d+)?")
 _TRUTH = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")
 _LIMITS = {
     "int32": (-(2**31), 2**31 - 1), "int": (-(2**63), 2**63 - 1), "int64": (-(2**63), 2**63 - 1),
@@ -86,14 +86,16 @@ def _is_float(text: str) -> bool:
 
 def _is_address(text: str) -> bool:
     try:
-        ip_address(text.strip())
+        ip_address(text.strip() or "0.0.0.0")
     except ValueError:
         return False
     return True
 
 
 def _are_pairs(text: str) -> bool:
-    return all("=" in part for part in text.split(",") if part)
+    """With one `=` all of the text is one pair."""
+    parts = [text] if text.count("=") == 1 else text.split(",")
+    return all("=" in part for part in parts)
 
 
 def _are_truths(text: str) -> bool:
@@ -106,9 +108,9 @@ _READ: Mapping[str, tuple[str, Callable[[str], bool]]] = {
     "quantity": ("a quantity such as 500m, 200Mi or 1Gi", lambda text: bool(_QUANTITY.fullmatch(text))),
     "ip": ("an IP address", _is_address),
     "mapStringBool": ("NAME=true or NAME=false, by commas", _are_truths),
-    "mapStringString": ("KEY=VALUE, by commas", _are_pairs),
     "mapStringStringNoSplit": ("KEY=VALUE", lambda text: "=" in text),
     "stringToString": ("KEY=VALUE, by commas", _are_pairs),
+    "Level": ("a whole number, not below zero", lambda text: text.isdecimal() and int(text) < 2**31),
     "int32Slice": ("whole numbers, by commas", lambda text: all(_is_whole(one, "int32") for one in text.split(","))),
 } | dict.fromkeys(("float", "float32", "float64"), ("a number", _is_float))  # fmt: skip
 

@@ -54,7 +54,7 @@ PLAIN = ("bool", "string", "int", "int32", "int64", "uint32", "float32", "float6
 
 TYPED = re.compile(r"^\s{2,}(?:-\w, )?--([A-Za-z0-9][\w.-]*) (?:(\S+) )? ", re.MULTILINE)
 SAID_OTHERWISE = {
-    "version[=true]": "string", "pattern=N,...": "string", "Level": "int32", "RuntimeDefault": "bool",
+    "version[=true]": "string", "pattern=N,...": "string", "RuntimeDefault": "bool",
     "ProxyMode": "string", "LocalMode": "string",
 }  # fmt: skip
 """What `--help` says in place of a type."""

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hardway.declare.pki import CertificateSpec, issue, issue_ca, new_key, public_key_pem
+from hardway.declare.render import merge_flags
+from hardway.probe.setup.commands import exec_start
 
 LIMIT = 60
 _SERVER = CertificateSpec("kube-apiserver", addresses=("127.0.0.1",), usages=frozenset({"server"}))
@@ -32,6 +34,8 @@ class RealApi:
 
     def __init__(self, programs: Mapping[str, Path], folder: Path, etcd: str) -> None:
         self._program, self._folder, self._etcd = programs["kube-apiserver"], folder, etcd
+        self.settings: Mapping[str, object] = {}
+        """What is laid over its flags at its next start."""
         self._url = f"https://127.0.0.1:{free_port()}"
         self.kubeconfig = folder / "kubeconfig"
         self._make_files()
@@ -51,8 +55,10 @@ class RealApi:
             "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={at}/sa.pub",
             f"--service-account-signing-key-file={at}/sa.key",
         ]  # fmt: skip
+        unit = "[Service]\nExecStart=" + " \\\n  ".join([str(self._program), *flags]) + "\n"
+        command = exec_start(merge_flags(unit, "kube-apiserver", self.settings))
         with (at / "kube-apiserver.log").open("ab") as log:
-            self.process = subprocess.Popen([self._program, *flags], stdout=log, stderr=log, env={"HOME": str(at)})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env={"HOME": str(at)})
         deadline = time.monotonic() + LIMIT
         while not self._ready():
             assert self.process.poll() is None, (at / "kube-apiserver.log").read_text()[-2000:]
@@ -63,8 +69,21 @@ class RealApi:
         self.process.kill()
         self.process.wait()
 
-    def ask(self, path: str, method: str = "GET") -> bytes:
-        request = urllib.request.Request(self._url + path, method=method)
+    def status_with(self, token: str) -> int:
+        """What it answers to somebody who shows nothing but a token: 401 where it does not believe it."""
+        request = urllib.request.Request(f"{self._url}/version", headers={"Authorization": f"Bearer {token}"})
+        plain = ssl.create_default_context(cafile=str(self._folder / "ca.crt"))
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=plain) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            return refused.code
+
+    def ask(self, path: str, method: str = "GET", body: object = None) -> bytes:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            self._url + path, data, {"Content-Type": "application/json"} if data else {}, method=method
+        )
         with urllib.request.urlopen(request, timeout=10, context=self._tls) as answer:
             return bytes(answer.read())
 
