@@ -94,10 +94,11 @@ def fill(text: str, values: Mapping[str, bytes]) -> bytes | None:
             return ""
         if match.group(2) == "base64":
             return base64.b64encode(value).decode()
-        return value.decode()
+        # What an operator ships may be no text.
+        return value.decode(errors="surrogateescape")
 
     filled = _PLACEHOLDER.sub(put, text)
-    return None if missing else filled.encode()
+    return None if missing else filled.encode(errors="surrogateescape")
 
 
 def show(text: str, values: Mapping[str, bytes]) -> str:

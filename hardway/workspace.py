@@ -14,11 +14,11 @@ import re
 import shlex
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from hardway.errors import Locked, WorkspaceError
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import Cluster, OperatorFile
 from hardway.state import DamagedState, State
 
 _HELD = ("pki", "kubeconfigs", "secrets")
@@ -50,15 +50,18 @@ def _undamaged(path: Path, content: bytes) -> bytes:
 
 
 class Workspace:
-    """Files by their path inside the folder; nothing is written before `create`."""
+    """Files by their path inside the folder; nothing is written before `create`.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    `files` are the operator's own, beside the inventory, which machines get, too.
+    """
+
+    def __init__(self, root: Path, files: Sequence[OperatorFile] = ()) -> None:
+        self.root, self._files = root, files
 
     @classmethod
     def of(cls, cluster: Cluster, root: Path | None) -> Workspace:
         """`root`: as `--workspace` says; else beside the inventory."""
-        return cls((root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve())
+        return cls((root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve(), cluster.files)
 
     @property
     def known_hosts(self) -> Path:
@@ -86,6 +89,7 @@ class Workspace:
     def values(self) -> dict[str, bytes]:
         """All that fills placeholders, by name; also `workspace/path`. Raises WorkspaceError for a damaged key."""
         found = {"workspace/path": str(self.root).encode()}
+        found |= {file.hidden.name: file.content for file in self._files}
         for folder in _HELD:
             for path in sorted((self.root / folder).rglob("*")):
                 if path.is_file() and not path.name.startswith("."):

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
+from hardway.declare.operator_files import with_operator_files
 from hardway.declare.phases import PHASES
 from hardway.declare.phases.base import Model, Phase, Placed, Proof, placed
 from hardway.declare.resources import Local, Resource
@@ -86,6 +87,7 @@ def _declared(asked: _Asked) -> Declaration:
         everything += placed(phase, asked.model)
         for file in phase.local(asked.model):
             local.append((phase.name, file))
+    everything = with_operator_files(asked.model.cluster, everything)
     seen: dict[tuple[str, str], str] = {}
     for one in everything:
         where = (one.machine, one.resource.key)

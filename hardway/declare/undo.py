@@ -13,11 +13,10 @@ from typing import Any
 
 from hardway.declare.phases.workers import KILL_CONTAINERS, REMOVE_PODS, REMOVE_RULES
 from hardway.declare.resources import KINDS
+from hardway.inventory import owned
+from hardway.inventory.owned import BINARIES, UNITS
+from hardway.inventory.words import FOLDERS
 
-UNITS = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-apiserver-lb", "containerd", "kubelet",
-    "kube-proxy", "pod-routes", "pod-masquerade",
-)  # fmt: skip
 AFTER_STOP = {
     "containerd.service": KILL_CONTAINERS,
     "kubelet.service": REMOVE_PODS,
@@ -39,11 +38,6 @@ DATA_FOLDERS = (
     "/var/lib/cni", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/kubelet", "/var/log/kubernetes",
 )  # fmt: skip
 """Folders that go with all that is in them."""
-BINARIES = (
-    "containerd", "containerd-shim-runc-v2", "crictl", "ctr", "etcd", "etcdctl", "etcdutl", "kube-apiserver",
-    "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "runc",
-)  # fmt: skip
-"""In a folder that hardway shares with others, as the following files."""
 _SHARED = (
     "/etc/crictl.yaml", "/etc/modules-load.d/hardway.conf", "/etc/sysctl.d/10-hardway-limits.conf",
     "/etc/sysctl.d/90-hardway.conf", "/etc/systemd/networkd.conf.d/10-hardway.conf",
@@ -60,6 +54,7 @@ _OWN = f"(?:{_any_of(_OWN_FOLDERS)})"
 _FILE = rf"{_OWN}/.+|{_any_of(_SHARED)}|/etc/systemd/system/{_UNIT}\.service(?:\.d/.+)?"
 _NAMES = {
     "file": _FILE,
+    "operator-file": rf"(?:{_any_of(FOLDERS)})/.+",
     "binary": _FILE,
     "directory": rf"{_OWN}(?:/.+)?|/etc/systemd/networkd\.conf\.d|/etc/systemd/system/{_UNIT}\.service\.d",
     "service": rf"{_UNIT}\.service",
@@ -77,6 +72,8 @@ def is_ours(key: str) -> bool:
     """Whether this is something that hardway puts on machines. Kinds that it does not know are a newer hardway's."""
     kind, _, name = key.partition(":")
     if name.startswith("/") and (normpath(name) != name or "\n" in name):
+        return False
+    if kind == "operator-file" and owned.by(name):
         return False
     return re.fullmatch(_NAMES.get(kind, r"[^\n]+"), name) is not None
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
 from hardway.declare.phases.paths import BIN
+from hardway.declare.resources.files import FILE_KINDS
 from hardway.doctor.remedies import AGAIN, CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.preflight.surroundings import ports
@@ -223,7 +224,7 @@ def _brought(evidence: Evidence, machine: Machine, name: str) -> list[str]:
     """What an apply would still bring to a unit there; of images and objects nobody knows where it does not run."""
     return [
         one.path for one in drifts(evidence, machine)
-        if one.phase == PHASE[name] and one.key.startswith(("file:", "binary:"))
+        if one.phase == PHASE[name] and one.key.partition(":")[0] in FILE_KINDS
     ]  # fmt: skip
 
 

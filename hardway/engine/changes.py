@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from hardway.declare.phases.base import Placed
 from hardway.declare.resources import KINDS, Context, Difference, Present, Resource, Service
-from hardway.declare.resources.files import Binary, File
+from hardway.declare.resources.files import FILE_KINDS, Binary, File
 from hardway.declare.undo import is_ours
 from hardway.engine.observe import View
 
@@ -36,7 +36,7 @@ class Change:
     @property
     def deletes_file(self) -> bool:
         """Whether it deletes what is no longer declared, and what a process may still read or run."""
-        return self.resource is None and self.key.startswith(("file:", "binary:", "directory:"))
+        return self.resource is None and self.key.partition(":")[0] in (*FILE_KINDS, "directory")
 
     @property
     def restarts(self) -> bool:

@@ -11,7 +11,7 @@ from hardway import journal as journal_room
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import KINDS, Observed, Present, Resource, Service
 from hardway.declare.resources.base import quote
-from hardway.declare.resources.files import Stat, parse_stat, stat_probe
+from hardway.declare.resources.files import FILE_KINDS, Stat, parse_stat, stat_probe
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import MachineProgress
@@ -33,7 +33,7 @@ class View:
     """Whether digests had to be computed: the journal's index is worth rewriting."""
 
     def stat(self, path: str) -> Stat | None:
-        for kind in ("file", "binary", "directory"):
+        for kind in (*FILE_KINDS, "directory"):
             seen = self.observed.get(f"{kind}:{path}")
             if isinstance(seen, Present):
                 return seen.value if isinstance(seen.value, Stat) else None
@@ -85,7 +85,7 @@ def to_hash(view: View) -> list[str]:
     return [
         key.partition(":")[2]
         for key, seen in view.observed.items()
-        if key.startswith(("file:", "binary:"))
+        if key.partition(":")[0] in FILE_KINDS
         and isinstance(seen, Present)
         and seen.value.digest is None
         and seen.value.type.startswith("regular")
@@ -96,7 +96,7 @@ def with_digests(view: View, digests: Mapping[str, str]) -> View:
     """The view with the digests of files that were read."""
     observed = dict(view.observed)
     for path, digest in digests.items():
-        for kind in ("file", "binary"):
+        for kind in FILE_KINDS:
             seen = observed.get(f"{kind}:{path}")
             if isinstance(seen, Present):
                 observed[f"{kind}:{path}"] = Present(replace(seen.value, digest=digest))

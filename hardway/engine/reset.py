@@ -12,6 +12,7 @@ from dataclasses import replace
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import KINDS, Binary, Block, Context, Directory, File, Resource
 from hardway.declare.resources.base import quote
+from hardway.declare.resources.files import FILE_KINDS
 from hardway.declare.undo import is_ours, undo
 from hardway.engine.adopt import adopted
 from hardway.engine.observe import observe
@@ -71,7 +72,7 @@ def _refuse_what_is_not_ours(session: Session, name: str, journal: Journal) -> N
         kind, _, path = key.partition(":")
         if kind == "block":
             checks.append(f"marked {quote(path)}")
-        elif kind in ("file", "binary", "directory"):
+        elif kind in (*FILE_KINDS, "directory"):
             checks.append(f"own {quote(path if kind == 'directory' else path.rpartition('/')[0])}")
     script = "\n".join([PRELUDE, "exec 2>&1", *(f"{check} || true" for check in dict.fromkeys(checks))])
     found = session.run(name, script, what="look for what is not hardway's").text.splitlines()

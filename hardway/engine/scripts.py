@@ -64,6 +64,8 @@ marked() {{
   *) echo "$1: '# BEGIN hardway' and then '# END hardway' must stand there once each, or not at all" >&2; return 1 ;;
   esac
 }}
+# holds FILE DIGEST: whether that is its SHA-256.
+holds() {{ [ "$(sha256sum 2>/dev/null <"$1" | cut -c 1-64)" = "$2" ]; }}
 # put_block STAGED TARGET: replaces (or with /dev/null takes away) hardway's marked block.
 put_block() {{
   [ -e "$1" ] || return 0

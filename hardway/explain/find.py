@@ -71,7 +71,7 @@ def find_things(book: Book, what: str) -> list[Thing]:
 
 def _has(thing: Thing, what: str) -> bool:
     """Whether one of its resources is a file, folder, unit or image of that name."""
-    kinds = ("file", "directory", "binary", "service", "image", "block")
+    kinds = ("file", "operator-file", "directory", "binary", "service", "image", "block")
     return any(one.resource.kind in kinds and one.resource.name == what for one in thing.placed)
 
 

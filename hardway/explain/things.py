@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Model, Placed
-from hardway.declare.resources import Local
+from hardway.declare.resources import Local, OperatorFile
 from hardway.explain.prose import Entry, chapter_prose
 
 
@@ -53,7 +54,27 @@ def things(model: Model, declaration: Declaration, phase: str) -> tuple[Thing, .
         local = tuple(one for _, one in mine.local if covers(entry, one.key))
         if placed or local:
             found.append(Thing(phase, entry, placed, local))
-    return tuple(found)
+    return (*found, *_operators(phase, mine.placed))
+
+
+def _operators(phase: str, declared: Iterable[Placed]) -> Iterator[Thing]:
+    """The operator's own files: of them nothing is written beforehand."""
+    ours: dict[str, list[Placed]] = {}
+    for one in declared:
+        if isinstance(one.resource, OperatorFile):
+            ours.setdefault(one.resource.path, []).append(one)
+    for path, placed in ours.items():
+        yield Thing(phase, _own_entry(path), tuple(placed), ())
+
+
+def _own_entry(path: str) -> Entry:
+    return Entry(
+        name=path.rpartition("/")[2],
+        covers=(f"{OperatorFile.kind}:{path}",),
+        what="A file of your own: `files` in the inventory names it, and says who gets it.",
+        reader="a file of your own",
+        without="What was set to read it finds nothing there, and may not start.",
+    )
 
 
 def names_of(local: Local) -> tuple[str, ...]:

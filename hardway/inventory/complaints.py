@@ -28,6 +28,8 @@ def _problem(error: ErrorDetails, document: Document) -> Problem:
     if kind == "extra_forbidden":
         return Problem(loc, _unknown(str(loc[-1]), sorted(_known_keys(loc[:-1]))), at_key=True)
     if loc[-1:] == (_KEY,):
+        if kind == "value_error":
+            return Problem(loc[:-1], _text(kind, value, error), at_key=True)
         return Problem(loc[:-1], _unknown(str(loc[-2]), _choices(error)), at_key=True)
     if kind == "missing":
         return Problem(loc, f"is missing; {_EXAMPLES.get(str(loc[-1]), 'add it')}", at_key=True)

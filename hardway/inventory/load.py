@@ -17,12 +17,16 @@ from hardway.inventory.model import (
     LabSpec,
     Machine,
     Network,
+    OperatorFile,
     Settings,
     Ssh,
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
 from hardway.inventory.shape import ArtifactsShape, InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
 from hardway.values import sha256
+
+FILE_LIMIT = 32 << 20
+"""Bytes of a file that machines get: room for a kubelet's credential provider, and none for an image."""
 
 
 def load(path: Path) -> Cluster:
@@ -35,8 +39,9 @@ def load(path: Path) -> Cluster:
     shape, problems, unknown = _shaped(read)
     problems = read.problems + problems
     if shape is not None:
-        cluster = _cluster(shape, read, path)
-        problems += rules.check(cluster, unknown)
+        files, unreadable = _files(shape, path)
+        cluster = _cluster(shape, read, path, files)
+        problems += unreadable + rules.check(cluster, unknown)
     if problems or shape is None:
         raise report(path, read, problems)
     return cluster
@@ -92,7 +97,7 @@ def _is_short_form(value: object, loc: Loc, lost: set[Loc]) -> bool:
     return (*loc, "role") in lost and not isinstance(value, dict)
 
 
-def _cluster(shape: InventoryShape, read: Document, path: Path) -> Cluster:
+def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[OperatorFile, ...]) -> Cluster:
     machines = tuple(_machine(name, of, shape, path) for name, of in shape.machines.items())
     return Cluster(
         name=shape.cluster,
@@ -108,12 +113,40 @@ def _cluster(shape: InventoryShape, read: Document, path: Path) -> Cluster:
         proxy=shape.proxy,
         settings=_overlays(shape.settings),
         role_settings={role: _overlays(of.settings) for role, of in shape.roles.items()},
+        files=files,
         lab=LabSpec(**shape.lab.model_dump()) if shape.lab else None,
         path=path,
         hardway=shape.hardway,
         places={dotted(loc): place for loc, place in read.places.items()},
         written=_digest(read),
     )
+
+
+def _files(shape: InventoryShape, inventory: Path) -> tuple[tuple[OperatorFile, ...], list[Problem]]:
+    """The operator's files with what is in them, and those that cannot be read."""
+    files: list[OperatorFile] = []
+    problems: list[Problem] = []
+    for target, of in shape.files.items():
+        source = _beside(inventory, of.source)
+        try:
+            content = _content(source)
+        except OSError as error:
+            problems.append(Problem(("files", target, "source"), f"{source}: {error.strerror or error}"))
+            continue
+        owner, _, group = of.owner.partition(":")
+        files.append(OperatorFile(target, of.source, content, owner, group or owner, of.mode, of.machines, of.restart))
+    return tuple(files), problems
+
+
+def _content(path: Path) -> bytes:
+    """A regular file's, and no endless one's. Raises OSError."""
+    if path.exists() and not path.is_file():
+        raise OSError("is not a file")
+    with path.open("rb") as file:
+        content = file.read(FILE_LIMIT + 1)
+    if len(content) > FILE_LIMIT:
+        raise OSError(f"is larger than {FILE_LIMIT >> 20} MiB")
+    return content
 
 
 def _digest(read: Document) -> str:

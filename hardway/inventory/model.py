@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from hardway.errors import UsageError
-from hardway.values import ROLES, LabImage, Role
+from hardway.values import ROLES, LabImage, Placeholder, Role, has_placeholder_marks
 
 Component = Literal[
     "etcd",
@@ -194,6 +194,43 @@ class LabSpec:
 
 
 @dataclass(frozen=True)
+class OperatorFile:
+    """A file of the operator's that machines get: `source` as the inventory names it, with its content.
+
+    `machines` holds names and roles; empty: all machines. `restart` are the components that read it once.
+    """
+
+    path: str
+    source: str
+    content: bytes = field(repr=False)
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    machines: tuple[str, ...] = ()
+    restart: tuple[Component, ...] = ()
+
+    @property
+    def shown(self) -> str:
+        """Its text; empty where that is not for everybody on a machine, or is none."""
+        if not self.mode & 0o004 or b"PRIVATE KEY-----" in self.content:
+            return ""
+        try:
+            text = self.content.decode()
+        except UnicodeDecodeError:
+            return ""
+        return "" if has_placeholder_marks(text) else text
+
+    @property
+    def hidden(self) -> Placeholder:
+        """What stands for its content where that is not shown."""
+        path = Path(self.source).expanduser()
+        return Placeholder(str(path if path.is_absolute() else Path("inventory", path)), secret=True)
+
+    def goes_to(self, machine: Machine) -> bool:
+        return not self.machines or not {machine.name, *machine.roles}.isdisjoint(self.machines)
+
+
+@dataclass(frozen=True)
 class Cluster:
     """Everything an inventory says, with its defaults filled in."""
 
@@ -211,6 +248,8 @@ class Cluster:
     """The URL of an HTTP proxy to the outside, for this computer and the machines."""
     settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
     role_settings: Mapping[Role, Mapping[str, Settings]] = field(default_factory=dict, hash=False)
+    files: tuple[OperatorFile, ...] = ()
+    """The operator's own files, by their paths on machines."""
     lab: LabSpec | None = None
     path: Path = Path("hardway.yaml")
     hardway: str | None = None

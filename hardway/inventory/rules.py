@@ -7,9 +7,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from hardway import __version__
-from hardway.inventory import ranges, words
+from hardway.inventory import owned, ranges, words
 from hardway.inventory.model import API_PORT, Cluster, Machine, Settings
-from hardway.inventory.problems import Loc, Problem
+from hardway.inventory.problems import Loc, Problem, quoted
 from hardway.values import OPERATOR, ROLES, Role
 
 _NOT_A_NAME = {OPERATOR: "this computer", "all": "all machines", "localhost": "each machine itself"}
@@ -178,6 +178,31 @@ def _strangers(overlays: Iterable[str], roles: frozenset[Role], who: str, loc: L
             yield Problem((*loc, component), f"{component} does not run on {who}; {right}", at_key=True)
 
 
+def files(cluster: Cluster) -> Iterator[Problem]:
+    """Files of the operator's: nobody else's place, for machines that there are, read by what runs there."""
+    names = {*ROLES, *(machine.name for machine in cluster.machines)}
+    for file in cluster.files:
+        loc = ("files", file.path)
+        if why := owned.by(file.path):
+            yield Problem(loc, f"{why}; right: another path", at_key=True)
+        for word in file.machines:
+            if word not in names:
+                yield Problem((*loc, "machines"), f"no machine or role is named {quoted(word)}")
+        if b"PRIVATE KEY-----" in file.content and file.mode & 0o077:
+            yield Problem(loc, f"{file.source} holds a private key; right: mode: 0600")
+        goes_to = [machine for machine in cluster.machines if file.goes_to(machine)]
+        if "etcd" in (file.owner, file.group) and not all(machine.is_controller for machine in goes_to):
+            text = "only controllers have the user etcd; right: machines: controller"
+            yield Problem((*loc, "owner"), text)
+        for component in file.restart:
+            home = RUNS_ON.get(component)
+            if home is None:
+                yield Problem((*loc, "restart"), "coredns reads no file of a machine; right: dns.corefile")
+            elif goes_to and not any(home in machine.roles for machine in goes_to):
+                text = f"{component} runs on no machine that gets this file; right: machines: {home}"
+                yield Problem((*loc, "restart"), text)
+
+
 def certificates(cluster: Cluster) -> Iterator[Problem]:
     certs = cluster.certs
     if certs.leaf_days > certs.ca_days:
@@ -209,6 +234,7 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (ssh_targets, ()),
     (labels, (_ROLES,)),
     (settings, (_ROLES,)),
+    (files, (_ROLES,)),
     (certificates, (("certs",),)),
     (mirror, (("artifacts",),)),
     (ranges.disjoint, (_PODS, _SERVICES, _LAB)),

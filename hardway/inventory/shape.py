@@ -4,6 +4,7 @@ What concerns several values at once is in `rules`. The descriptions go into the
 editors use.
 """
 
+import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
 from typing import Annotated, Any, Literal
@@ -57,6 +58,14 @@ def _component_version(value: object) -> str:
     if isinstance(value, str | float):
         return words.version(str(value), "", "3.6.15")
     raise ValueError(not_a_text(value))
+
+
+def _mode(value: object) -> int:
+    """Octal digits as chmod takes them: `0600` is a number for YAML, and so is read by its digits."""
+    digits = str(value).removeprefix("0o") if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not re.fullmatch(r"0?[0-7]{3}", digits) or not int(digits, 8) & 0o400:
+        raise ValueError(f"{quoted(value)} is not a file's mode; right: octal and readable by its owner, such as 0600")
+    return int(digits, 8)
 
 
 def not_a_text(value: object) -> str:
@@ -174,6 +183,24 @@ class RoleShape(_Shape):
     settings: Overlay = {}
 
 
+class FileShape(_Shape):
+    """A file of your own that machines get; the key is its path there."""
+
+    source: Annotated[str, _text(words.path)] = Field(
+        description="the file on this computer; a relative path is beside the inventory"
+    )
+    owner: Annotated[str, _text(words.owner)] = Field(default="root", description="USER or USER:GROUP")
+    mode: Annotated[int, BeforeValidator(_mode), WithJsonSchema({"type": ["string", "integer"]})] = Field(
+        default=0o644, description="octal, such as 0600"
+    )
+    machines: Annotated[tuple[Annotated[str, _text(str)], ...], BeforeValidator(_as_list)] = Field(
+        default=(), min_length=1, description="roles and names of machines; all by default"
+    )
+    restart: Annotated[tuple[Component, ...], BeforeValidator(_as_list)] = Field(
+        default=(), description="the components that read it, and restart when it changes"
+    )
+
+
 class MachineShape(_Shape):
     """One machine; `NAME: ROLE` is short for `NAME: {role: ROLE}`."""
 
@@ -215,5 +242,8 @@ class InventoryShape(_Shape):
     )
     settings: Overlay = Field(default={}, description="laid over the rendered flags and files, per component")
     roles: dict[Role, RoleShape] = Field(default={}, description="settings that hold for a role only")
+    files: dict[Annotated[str, _text(words.target)], FileShape] = Field(
+        default={}, description="files of your own that machines get, by their paths there"
+    )
     lab: LabShape | None = None
     machines: dict[str, MachineShape] = Field(min_length=1, description="NAME: ROLE, or NAME: {role, …}")

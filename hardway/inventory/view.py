@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Cluster, Machine, OperatorFile
 from hardway.inventory.problems import dotted
 
 DEFAULT, DECIDED = "default", "decided"
@@ -84,6 +84,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "proxy": cluster.proxy,
         "settings": _plain(cluster.settings),
         "roles": {role: {"settings": _plain(settings)} for role, settings in cluster.role_settings.items()},
+        "files": {file.path: _file(file) for file in cluster.files},
         "lab": _plain(asdict(cluster.lab)) if cluster.lab else None,
         "machines": {machine.name: _machine(machine) for machine in cluster.machines},
     }
@@ -101,6 +102,16 @@ def _machine(machine: Machine) -> dict[str, Any]:
         "labels": dict(machine.labels),
         "settings": _plain(machine.settings),
         "image": machine.image,
+    }
+
+
+def _file(file: OperatorFile) -> dict[str, Any]:
+    return {
+        "source": file.source,
+        "owner": f"{file.owner}:{file.group}",
+        "mode": f"{file.mode:04o}",
+        "machines": list(file.machines),
+        "restart": list(file.restart),
     }
 
 

@@ -4,6 +4,7 @@ that says what is wrong and what would be right."""
 import re
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
 from pathlib import Path
+from posixpath import normpath
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -18,6 +19,9 @@ _JUMP = re.compile(r"(?:[A-Za-z0-9_.\\-]+@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9]
 _PROXY = re.compile(
     r"https?://(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)(:(?P<port>[0-9]{1,5}))?/?"
 )
+FOLDERS = ("/etc", "/opt", "/root", "/srv", "/usr/local", "/var/lib")
+"""Below which an operator's files may go: what is elsewhere is the distribution's, or gone with the next boot."""
+
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 
 
@@ -134,6 +138,22 @@ def path(text: str) -> str:
         raise ValueError(
             f"{quoted(text)} names the home of a user that does not exist here; right: ~/ or a path"
         ) from None
+    return text
+
+
+def owner(text: str) -> str:
+    """`USER` or `USER:GROUP`, as chown takes them."""
+    if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?", text):
+        raise ValueError(f"{quoted(text)} is not an owner; right: USER or USER:GROUP, such as etcd:etcd")
+    return text
+
+
+def target(text: str) -> str:
+    """The path of a file on machines, in one of the folders in which files of an operator's have a place."""
+    if not text.startswith("/") or normpath(text) != text:
+        raise ValueError(f"{quoted(text)} is not a path on machines; right: the whole path, such as /etc/ssl/corp.pem")
+    if not text.startswith(tuple(f"{folder}/" for folder in FOLDERS)):
+        raise ValueError(f"{quoted(text)} is not below one of {', '.join(FOLDERS)}; put it there")
     return text
 
 

@@ -11,7 +11,7 @@ import hardway
 from hardway.artifacts.lock import Entry
 from hardway.declare import pki
 from hardway.declare.resources import Binary, Certificate, File, Present, Service, Sysctl
-from hardway.declare.resources.files import Stat
+from hardway.declare.resources.files import FILE_KINDS, Stat
 from hardway.declare.resources.local import RENEW_WITHIN
 from hardway.declare.resources.service import Running
 from hardway.engine.changes import Change
@@ -193,7 +193,7 @@ class Teller:
         changing = [
             path
             for path in (*service.inputs, *service.reload_inputs)
-            if {(change.machine, f"file:{path}"), (change.machine, f"binary:{path}")} & self._changing
+            if any((change.machine, f"{kind}:{path}") in self._changing for kind in FILE_KINDS)
         ]
         if not changing or running.need_reload:
             evidence.append(change.difference.why)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import hardway
 from hardway.declare.declaration import digest
 from hardway.declare.resources import Present, Service
-from hardway.declare.resources.files import Stat
+from hardway.declare.resources.files import FILE_KINDS, Stat
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
 from hardway.inventory.model import Cluster
@@ -61,6 +61,6 @@ def _untouched(change: Change, view: View) -> bool:
 
 def _inputs_come(service: Service, machine: str, found: Mapping[tuple[str, str], Origin]) -> bool:
     for path in (*service.inputs, *service.reload_inputs):
-        if (machine, f"file:{path}") in found or (machine, f"binary:{path}") in found:
+        if any((machine, f"{kind}:{path}") in found for kind in FILE_KINDS):
             return True
     return False

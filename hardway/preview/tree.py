@@ -29,6 +29,11 @@ class Artifact:
     owner: str
     unknown: tuple[str, ...]
 
+    @property
+    def content(self) -> bytes:
+        """What an operator ships may be no text."""
+        return self.text.encode(errors="surrogateescape")
+
 
 @dataclass(frozen=True)
 class Rendered:
@@ -54,7 +59,7 @@ def listed(root: Path, artifacts: Sequence[Artifact]) -> Rendered:
     return Rendered(
         str(root),
         tuple(
-            Listed(one.path, one.phase, f"{one.mode:04o}", one.owner, sha256(one.text.encode()), one.unknown)
+            Listed(one.path, one.phase, f"{one.mode:04o}", one.owner, sha256(one.content), one.unknown)
             for one in artifacts
         ),
     )
@@ -97,7 +102,7 @@ def _filled(text: str, values: Mapping[str, bytes], with_secrets: bool) -> tuple
         if value is None:
             left[placeholder.name] = None
         else:
-            text = text.replace(str(placeholder), value.decode())
+            text = text.replace(str(placeholder), value.decode(errors="surrogateescape"))
     return text, tuple(left)
 
 
@@ -111,7 +116,7 @@ def write_tree(root: Path, artifacts: Sequence[Artifact]) -> None:
             path = root / one.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            path.write_text(one.text, encoding="utf-8")
+            path.write_bytes(one.content)
             path.chmod(one.mode)
     except OSError as error:
         raise UsageError(f"{root} cannot be written: {error.strerror}", hint="give another folder") from error
@@ -119,7 +124,7 @@ def write_tree(root: Path, artifacts: Sequence[Artifact]) -> None:
 
 def _line(one: Artifact) -> str:
     unknown = f"  {' '.join(one.unknown)}" if one.unknown else ""
-    return f"{one.mode:04o} {one.owner} {sha256(one.text.encode())} {one.phase} {one.path}{unknown}\n"
+    return f"{one.mode:04o} {one.owner} {sha256(one.content)} {one.phase} {one.path}{unknown}\n"
 
 
 def _clear(root: Path) -> None:

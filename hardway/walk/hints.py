@@ -65,8 +65,8 @@ def _differing(found: Verification, seen: Plan, cluster: Cluster) -> Iterator[Hi
 
 
 _KINDS = {
-    "file": "", "binary": "", "directory": "", "service": "", "certificate": "", "key": "", "workspace-file": "",
-    "public-key": "", "random": "", "objects": "objects of the API: ", "module": "kernel module ",
+    "file": "", "operator-file": "", "binary": "", "directory": "", "service": "", "certificate": "", "key": "",
+    "workspace-file": "", "public-key": "", "random": "", "objects": "objects of the API: ", "module": "kernel module ",
     "block": "a block in ",
 }  # fmt: skip
 

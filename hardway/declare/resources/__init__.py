@@ -2,7 +2,7 @@
 
 from hardway.declare.resources.base import Absent, Context, Difference, ManualStep, Observed, Present, Resource, Unknown
 from hardway.declare.resources.containers import ApiObjects, Image
-from hardway.declare.resources.files import Binary, Block, Directory, File
+from hardway.declare.resources.files import Binary, Block, Directory, File, OperatorFile
 from hardway.declare.resources.group import STANDINGS, Aside, Group
 from hardway.declare.resources.host import Hostname, Package, User
 from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
@@ -13,8 +13,8 @@ from hardway.declare.resources.service import Check, Service, stays_up
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
     for kind in (
-        Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, Binary, Routes, Service, Image,
-        ApiObjects,
+        Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, OperatorFile, Binary, Routes, Service,
+        Image, ApiObjects,
     )
 }  # fmt: skip
 
@@ -40,6 +40,7 @@ __all__ = [
     "ManualStep",
     "Module",
     "Observed",
+    "OperatorFile",
     "Package",
     "Present",
     "PublicKey",

@@ -25,7 +25,9 @@ from hardway.values import fill, is_secret, placeholders, sha256
 SHARED = (
     "/", "/bin", "/sbin", "/etc", "/opt", "/run", "/srv", "/usr", "/usr/bin", "/usr/sbin", "/usr/local",
     "/usr/local/bin", "/usr/local/sbin", "/var", "/var/lib", "/var/log", "/etc/systemd", "/etc/systemd/system",
-    "/etc/systemd/network", "/etc/sysctl.d", "/etc/modules-load.d",
+    "/etc/systemd/network", "/etc/sysctl.d", "/etc/modules-load.d", "/etc/modprobe.d", "/etc/pki", "/etc/profile.d",
+    "/etc/ssl", "/etc/ssl/certs", "/etc/ssl/private", "/root", "/usr/local/etc", "/usr/local/lib", "/usr/local/share",
+    "/usr/local/share/ca-certificates",
 )  # fmt: skip
 """Folders of the system: they are never deleted, and may be links (of a merged /usr, of an image with a fixed /)."""
 LINK = "symbolic link"
@@ -197,6 +199,18 @@ class File(OnDisk):
 
 
 @dataclass(frozen=True)
+class OperatorFile(File):
+    """A file that the inventory names, and not hardway: more is asked before it is deleted."""
+
+    kind: ClassVar[str] = "operator-file"
+
+    @classmethod
+    def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
+        """Only while it is what hardway put there: a journal alone is no reason to delete what somebody else wrote."""
+        return f"if holds {quote(name, str(entry.get('digest', '')))}; then {File.undo(name, entry)}; fi"
+
+
+@dataclass(frozen=True)
 class Directory(OnDisk):
     """A folder with its mode and owner.
 
@@ -326,6 +340,10 @@ class Binary(OnDisk):
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
         return File.undo(name, entry)
+
+
+FILE_KINDS = (File.kind, OperatorFile.kind, Binary.kind)
+"""Kinds of what has a path and a digest."""
 
 
 def binary(file: str) -> str:
