@@ -1,6 +1,7 @@
 """An inventory file to the model of the cluster that is wanted."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from hardway.inventory.model import (
     Artifacts,
     Certs,
     Cluster,
+    Dns,
     Encryption,
     Endpoint,
     Hosts,
@@ -22,7 +24,15 @@ from hardway.inventory.model import (
     Ssh,
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
-from hardway.inventory.shape import ArtifactsShape, InventoryShape, MachineShape, MachineSshShape, NetworkShape, Overlay
+from hardway.inventory.shape import (
+    ArtifactsShape,
+    DnsShape,
+    InventoryShape,
+    MachineShape,
+    MachineSshShape,
+    NetworkShape,
+    Overlay,
+)
 from hardway.values import sha256
 
 FILE_LIMIT = 32 << 20
@@ -40,8 +50,9 @@ def load(path: Path) -> Cluster:
     problems = read.problems + problems
     if shape is not None:
         files, unreadable = _files(shape, path)
-        cluster = _cluster(shape, read, path, files)
-        problems += unreadable + rules.check(cluster, unknown)
+        dns, problem = _dns(shape.dns, path)
+        cluster = _cluster(shape, read, path, files, dns)
+        problems += unreadable + problem + rules.check(cluster, unknown)
     if problems or shape is None:
         raise report(path, read, problems)
     return cluster
@@ -97,7 +108,7 @@ def _is_short_form(value: object, loc: Loc, lost: set[Loc]) -> bool:
     return (*loc, "role") in lost and not isinstance(value, dict)
 
 
-def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[OperatorFile, ...]) -> Cluster:
+def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[OperatorFile, ...], dns: Dns) -> Cluster:
     machines = tuple(_machine(name, of, shape, path) for name, of in shape.machines.items())
     return Cluster(
         name=shape.cluster,
@@ -106,6 +117,7 @@ def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[Ope
         domain=shape.domain,
         endpoint=shape.endpoint or _only_balancer(machines),
         network=_network(shape.network),
+        dns=dns,
         hosts=Hosts(**shape.hosts.model_dump()),
         certs=Certs(**shape.certs.model_dump()),
         encryption=Encryption(**shape.encryption.model_dump()),
@@ -136,6 +148,21 @@ def _files(shape: InventoryShape, inventory: Path) -> tuple[tuple[OperatorFile, 
         owner, _, group = of.owner.partition(":")
         files.append(OperatorFile(target, of.source, content, owner, group or owner, of.mode, of.machines, of.restart))
     return tuple(files), problems
+
+
+def _dns(shape: DnsShape, inventory: Path) -> tuple[Dns, list[Problem]]:
+    """With the operator's Corefile, and why that cannot be read."""
+    dns = Dns(shape.stub_domains, shape.upstream)
+    if shape.corefile is None:
+        return dns, []
+    source = _beside(inventory, shape.corefile)
+    try:
+        text = _content(source).decode("utf-8-sig")
+    except OSError as error:
+        return dns, [Problem(("dns", "corefile"), f"{source}: {error.strerror or error}")]
+    except UnicodeDecodeError:
+        return dns, [Problem(("dns", "corefile"), f"{source}: is not UTF-8; save the file in that encoding")]
+    return replace(dns, corefile=shape.corefile, text=text), []
 
 
 def _content(path: Path) -> bytes:

@@ -151,6 +151,20 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Dns:
+    """Whom CoreDNS asks about names that are not the cluster's. A server is ADDRESS or ADDRESS:PORT."""
+
+    stub_domains: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    """By domain, the servers that know it."""
+    upstream: tuple[str, ...] = ()
+    """The servers for everything else; none: as the machines' own resolvers say."""
+    corefile: str | None = None
+    """The file in place of hardway's, as the inventory names it."""
+    text: str = field(default="", repr=False)
+    """What is in that file."""
+
+
+@dataclass(frozen=True)
 class Hosts:
     """What hardway may do to a machine's own settings."""
 
@@ -240,6 +254,7 @@ class Cluster:
     domain: str = DEFAULT_DOMAIN
     endpoint: Endpoint | None = None
     network: Network = Network()
+    dns: Dns = Dns()
     hosts: Hosts = Hosts()
     certs: Certs = Certs()
     encryption: Encryption = Encryption()

@@ -1,5 +1,6 @@
 """Rules across an inventory's fields, each a function from the cluster to what is wrong with it."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 
@@ -203,6 +204,43 @@ def files(cluster: Cluster) -> Iterator[Problem]:
                 yield Problem((*loc, "restart"), text)
 
 
+def stub_domains(cluster: Cluster) -> Iterator[Problem]:
+    inner = cluster.network.cluster_domain
+    for domain in cluster.dns.stub_domains:
+        if f".{domain}".endswith(f".{inner}"):
+            text = f"is inside cluster_domain {inner}, which CoreDNS answers for itself; take it out"
+            yield Problem(("dns", "stub_domains", domain), text, at_key=True)
+
+
+_PLUGINS = {
+    "health": "the Deployment's probe asks it whether the server lives",
+    "ready": "the Deployment's probe asks it, and no pod would become ready",
+    "reload": "a later change of the file would reach no pod that runs",
+}
+"""What an operator's Corefile must have, for what hardway deploys around it."""
+
+
+def corefile(cluster: Cluster) -> Iterator[Problem]:
+    """An operator's Corefile is CoreDNS' own language; what hardway's Deployment and pods need of it is there."""
+    dns, loc = cluster.dns, ("dns", "corefile")
+    if dns.corefile is None:
+        return
+    for key, given in (("stub_domains", dns.stub_domains), ("upstream", dns.upstream)):
+        if given:
+            yield Problem(("dns", key), "goes into a Corefile of hardway's, and corefile replaces that; write it there")
+    text = re.sub(r"(?m)(^|\s)#.*", "", dns.text)
+    if text.count("{") != text.count("}"):
+        yield Problem(loc, f"{dns.corefile}: {text.count('{')} times {{ and {text.count('}')} times }}")
+        return
+    domain = cluster.network.cluster_domain
+    if not re.search(rf"(?m)^\s*kubernetes\s(?:[^{{\n]*\s)?{re.escape(domain)}\.?(?:\s|$)", text):
+        why = "no Service would have a name"
+        yield Problem(loc, f"{dns.corefile}: has no plugin kubernetes for {domain}: {why}; add kubernetes {domain}")
+    for plugin, why in _PLUGINS.items():
+        if not re.search(rf"(?m)^\s*{plugin}(?:\s|$)", text):
+            yield Problem(loc, f"{dns.corefile}: has no plugin {plugin}: {why}; add a line {plugin}")
+
+
 def certificates(cluster: Cluster) -> Iterator[Problem]:
     certs = cluster.certs
     if certs.leaf_days > certs.ca_days:
@@ -235,6 +273,8 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (labels, (_ROLES,)),
     (settings, (_ROLES,)),
     (files, (_ROLES,)),
+    (stub_domains, (("network", "cluster_domain"),)),
+    (corefile, (("network", "cluster_domain"),)),
     (certificates, (("certs",),)),
     (mirror, (("artifacts",),)),
     (ranges.disjoint, (_PODS, _SERVICES, _LAB)),

@@ -135,6 +135,25 @@ class NetworkShape(_Shape):
     mtu: int | None = Field(default=None, ge=1280, le=65535, description="of pods' interfaces; the kernel's by default")
 
 
+Servers = Annotated[
+    tuple[Annotated[str, _text(words.name_server)], ...], BeforeValidator(_as_list), Field(min_length=1)
+]
+
+
+class DnsShape(_Shape):
+    """Whom CoreDNS asks about names that are not the cluster's."""
+
+    stub_domains: dict[Annotated[str, _text(words.dns_name)], Servers] = Field(
+        default={}, description="DOMAIN: [ADDRESS[:PORT], …]: the servers that know it"
+    )
+    upstream: Annotated[tuple[Annotated[str, _text(words.name_server)], ...], BeforeValidator(_as_list)] = Field(
+        default=(), min_length=1, description="servers for everything else; by default the machines' own resolvers"
+    )
+    corefile: Annotated[str, _text(words.path)] | None = Field(
+        default=None, description="a Corefile of your own, whole; a relative path is beside the inventory"
+    )
+
+
 class HostsShape(_Shape):
     """What hardway may do to a machine's own settings."""
 
@@ -233,6 +252,7 @@ class InventoryShape(_Shape):
     )
     ssh: SshShape = SshShape()
     network: NetworkShape = NetworkShape()
+    dns: DnsShape = DnsShape()
     hosts: HostsShape = HostsShape()
     certs: CertsShape = CertsShape()
     encryption: EncryptionShape = EncryptionShape()

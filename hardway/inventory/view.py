@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hardway.inventory.model import Cluster, Machine, OperatorFile
+from hardway.inventory.model import Cluster, Dns, Machine, OperatorFile
 from hardway.inventory.problems import dotted
 
 DEFAULT, DECIDED = "default", "decided"
@@ -77,6 +77,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "domain": cluster.domain,
         "endpoint": f"{endpoint.host}:{endpoint.port}" if endpoint else None,
         "network": _plain(asdict(cluster.network)),
+        "dns": _dns(cluster.dns),
         "hosts": asdict(cluster.hosts),
         "certs": _plain(asdict(cluster.certs)),
         "encryption": asdict(cluster.encryption),
@@ -103,6 +104,10 @@ def _machine(machine: Machine) -> dict[str, Any]:
         "settings": _plain(machine.settings),
         "image": machine.image,
     }
+
+
+def _dns(dns: Dns) -> dict[str, Any]:
+    return {"stub_domains": _plain(dns.stub_domains), "upstream": [*dns.upstream], "corefile": dns.corefile}
 
 
 def _file(file: OperatorFile) -> dict[str, Any]:

@@ -141,6 +141,15 @@ def path(text: str) -> str:
     return text
 
 
+def name_server(text: str) -> str:
+    """`ADDRESS` or `ADDRESS:PORT` of a DNS server."""
+    where, colon, digits = text.partition(":")
+    if colon and not (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536):
+        raise ValueError(f"{quoted(text)} is not a name server; right: an IPv4 address, or one with a port")
+    address(where)
+    return text
+
+
 def owner(text: str) -> str:
     """`USER` or `USER:GROUP`, as chown takes them."""
     if not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}(:[a-z_][a-z0-9_-]{0,31})?", text):

@@ -81,7 +81,7 @@ WRONG = {
     "a merge key": (
         f"cluster: a\n<<: {{}}\n{ONE}",
         [
-            '2:1: "<<": unknown key; known are: artifacts, certs, cluster, domain, encryption, endpoint, '
+            '2:1: "<<": unknown key; known are: artifacts, certs, cluster, dns, domain, encryption, endpoint, '
             "hardway, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
         ],
     ),

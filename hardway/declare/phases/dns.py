@@ -1,6 +1,8 @@
 """Chapter dns: CoreDNS answers for Services, and asks the machines' own resolvers about the rest."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from textwrap import indent
 
 from hardway import yaml_text
 from hardway.artifacts.catalogue import IMAGES
@@ -8,6 +10,7 @@ from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import ADMIN_CONF, KUBECTL
 from hardway.declare.render import merge_yaml, render
 from hardway.declare.resources import ApiObjects, Image
+from hardway.inventory.model import Cluster
 
 
 def resources(model: Model) -> Iterator[Declared]:
@@ -21,15 +24,32 @@ def manifest(model: Model) -> str:
     network = model.cluster.network
     text = render(
         "manifests/coredns.yaml",
-        cluster_domain=network.cluster_domain,
+        corefile=indent(corefile(model.cluster), "    ").strip(),
         dns_address=network.dns_address,
         image=IMAGES["image/coredns"].ref,
     )
     overlay = model.overrides("coredns", model.cluster.controllers[0])
-    documents = text.split("---\n")
+    documents = re.split(r"(?m)^---\n", text)
     return "---\n".join(
         merge_yaml(one, overlay if yaml_text.document(one)["kind"] == "Deployment" else {}) for one in documents
     )
+
+
+def corefile(cluster: Cluster) -> str:
+    """What CoreDNS answers, and whom it asks: the operator's own, or hardway's with the operator's servers."""
+    dns = cluster.dns
+    if dns.corefile is not None:
+        return dns.text
+    return render(
+        "configs/Corefile",
+        cluster_domain=cluster.network.cluster_domain,
+        upstream=" ".join(dns.upstream) or "/etc/resolv.conf",
+        stub_domains="".join(_stub(domain, servers) for domain, servers in dns.stub_domains.items()),
+    )
+
+
+def _stub(domain: str, servers: Sequence[str]) -> str:
+    return f"{domain}:53 {{\n    errors\n    cache 30\n    forward . {' '.join(servers)}\n}}\n"
 
 
 def proofs(model: Model) -> Iterator[Proof]:

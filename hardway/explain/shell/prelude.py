@@ -57,7 +57,11 @@ def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[s
         "set -euo pipefail",
         "umask 077",
     ]
-    lines += [f"mkdir -p {shlex.quote(str(workspace))}", f"cd {shlex.quote(str(workspace))}", *_ssh(model.cluster)]
+    lines += [f"mkdir -p {shlex.quote(str(workspace))}", f"cd {shlex.quote(str(workspace))}"]
+    if any(not file.shown for file in model.cluster.files):
+        beside = shlex.quote(str(model.cluster.path.parent.absolute()))
+        lines.append(f"ln -sfn {beside} inventory  # where files of your own are")
+    lines += _ssh(model.cluster)
     if first:
         lines += [
             "",
