@@ -81,8 +81,8 @@ WRONG = {
     "a merge key": (
         f"cluster: a\n<<: {{}}\n{ONE}",
         [
-            '2:1: "<<": unknown key; known are: artifacts, certs, cluster, dns, domain, encryption, endpoint, '
-            "hardway, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
+            '2:1: "<<": unknown key; known are: artifacts, certs, cluster, dns, domain, encryption, '
+            "endpoint, files, hardway, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
         ],
     ),
     "a misspelt key": (
