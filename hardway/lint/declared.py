@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import cache
 from ipaddress import IPv4Network
@@ -16,7 +17,7 @@ from hardway.declare.resources import Certificate as LocalCertificate
 from hardway.inventory.model import Cluster
 from hardway.probe.setup.commands import environment, exec_start
 from hardway.probe.setup.material import Book, Command, Material, interpret, parsed
-from hardway.probe.setup.model import COMPONENTS, Certificate, Setup
+from hardway.probe.setup.model import COMPONENTS, Certificate, MachineSetup, Setup
 from hardway.values import OPERATOR, placeholders, sha256
 
 network = cache(IPv4Network)
@@ -34,13 +35,17 @@ def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[s
     """
     book = Book(*_contents(declaration, values), bundles=dict(_bundles(declaration)))
     machines = {
-        machine.name: interpret(_material(declaration, machine.name, _hostname(cluster, machine.name)), book)
+        machine.name: _declared(_material(declaration, machine.name, _hostname(cluster, machine.name)), book)
         for machine in cluster.machines
     }
     machines[OPERATOR] = interpret(Material(OPERATOR, _operators(declaration), {}), book)
     objects = [one.resource for one in declaration.placed if isinstance(one.resource, ApiObjects)]
     documents = [*chain.from_iterable(yaml_text.documents(one.manifest) for one in objects)]
     return Setup(machines, now, "declared", dns_service(documents), kubelet_users(documents))
+
+
+def _declared(material: Material, book: Book) -> MachineSetup:
+    return replace(interpret(material, book), files=material.files)
 
 
 def _operators(declaration: Declaration) -> dict[str, str]:

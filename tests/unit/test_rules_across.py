@@ -216,6 +216,40 @@ CASES = [
     ("containerd-plugin", {"containerd": {"plugins": {"io.containerd.grpc.v1.cri": {"enable_selinux": True}}}},
      "worker-0", "containerd's configuration has enable_selinux below io.containerd.grpc.v1.cri, which version 3 "
      "does not have there"),
+    ("write-path", {"etcd": {"data-dir": "/data/etcd"}}, "controller-0",
+     "etcd has --data-dir=/data/etcd; its unit, a backup and a reset have /var/lib/etcd"),
+    ("write-path", {"etcd": {"wal-dir": "/wal"}}, "controller-1",
+     "etcd has --wal-dir=/wal; its unit may write below /var/lib/etcd only"),
+    ("write-path", {"kube-apiserver": {"audit-log-path": "/var/log/audit.log"}}, "controller-0",
+     "kube-apiserver has --audit-log-path=/var/log/audit.log; its unit may write below /var/log/kubernetes only"),
+    ("balancer-bind", {"haproxy": {"frontend kube-apiserver": {"bind": "*:7443"}}}, "lb-0",
+     "HAProxy binds *:7443; kubelets and people dial the endpoint at 10.240.0.30:6443"),
+    ("balancer-bind", {"haproxy": {"frontend kube-apiserver": {"bind": "127.0.0.1:6443"}}}, "lb-0",
+     "HAProxy binds 127.0.0.1:6443; kubelets and people dial the endpoint at 10.240.0.30:6443"),
+    ("runtime-socket", {"containerd": {"grpc": {"address": "/run/other.sock"}}}, "worker-0",
+     "the kubelet's containerRuntimeEndpoint is unix:///run/containerd/containerd.sock; "
+     "containerd answers at /run/other.sock"),
+    ("runtime-socket", {"containerd": {"grpc": {"address": "/run/other.sock"}},
+                        "kubelet": {"containerRuntimeEndpoint": "unix:///run/other.sock"}}, "worker-0",
+     "crictl's runtime-endpoint is unix:///run/containerd/containerd.sock; containerd answers at /run/other.sock"),
+    ("etcd-urls", {"etcd": {"listen-peer-urls": "https://0.0.0.0:12380"}}, "controller-0",
+     "etcd has --listen-peer-urls=https://0.0.0.0:12380; other members, API servers and checks dial "
+     "https://10.240.0.10:2380"),
+    ("etcd-urls", {"etcd": {"listen-client-urls": "https://10.240.0.10:2379"}}, "controller-1",
+     "etcd has --listen-client-urls=https://10.240.0.10:2379; other members, API servers and checks dial "
+     "https://10.240.0.11:2379, https://127.0.0.1:2379"),
+    ("etcd-urls", {"etcd": {"initial-advertise-peer-urls": None}}, "controller-2",
+     "etcd has no --initial-advertise-peer-urls; other members, API servers and checks dial https://10.240.0.12:2380"),
+    ("api-port", {"kube-apiserver": {"secure-port": 8443}}, "controller-0",
+     "kube-apiserver has --secure-port=8443; balancers, components beside it and proofs dial 6443"),
+    ("missing-file", {"kube-apiserver": {"oidc-ca-file": "/etc/kubernetes/pki/oidc-ca.crt"}}, "controller-0",
+     "kube-apiserver reads /etc/kubernetes/pki/oidc-ca.crt (--oidc-ca-file), which nobody puts there"),
+    ("missing-file", {"kube-apiserver": {"tls-sni-cert-key": "/etc/kubernetes/a.crt,/etc/kubernetes/a.key:api.corp"}},
+     "controller-0", "kube-apiserver reads /etc/kubernetes/a.key (--tls-sni-cert-key), which nobody puts there"),
+    ("missing-file", {"kubelet": {"tlsCertFile": "/etc/kubernetes/pki/other.crt"}}, "worker-0",
+     "kubelet reads /etc/kubernetes/pki/other.crt (tlsCertFile), which nobody puts there"),
+    ("unshipped-file", {"kube-apiserver": {"oidc-ca-file": "/etc/ssl/corp.pem"}}, "controller-0",
+     "kube-apiserver reads /etc/ssl/corp.pem (--oidc-ca-file), which hardway does not put there"),
 ]  # fmt: skip
 
 
@@ -227,6 +261,28 @@ def test_a_setting_that_breaks_an_agreement_is_found(
     findings = found(cluster, declared_setup(cluster, declaration, {}, NOW))
     assert (rule, machine, what) in told(findings)
     assert all(one.fix and one.why and one.symptom for one in findings)
+
+
+GOOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "a member that listens everywhere": {"etcd": {
+        "listen-peer-urls": "https://0.0.0.0:2380", "listen-client-urls": "https://0.0.0.0:2379"}},
+    "a balancer that binds its own address": {"haproxy": {"frontend kube-apiserver": {"bind": "10.240.0.30:6443"}}},
+    "an audit log elsewhere in its folder": {"kube-apiserver": {"audit-log-path": "/var/log/kubernetes/a/audit.log"}},
+    "a file that is shipped": {"kube-apiserver": {"oidc-ca-file": "/etc/kubernetes/pki/oidc-ca.crt"}},
+    "a folder that a drop-in opens": {"etcd": {"wal-dir": "/wal"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", GOOD_SETTINGS.values(), ids=GOOD_SETTINGS)
+def test_settings_that_agree_with_the_model_are_no_finding(settings: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("CA\n")
+    (tmp_path / "wal.conf").write_text("[Service]\nReadWritePaths=/wal\n")
+    files = {
+        "/etc/kubernetes/pki/oidc-ca.crt": {"source": "ca.pem", "machines": "controller"},
+        "/etc/systemd/system/etcd.service.d/10-wal.conf": {"source": "wal.conf", "machines": "controller"},
+    }
+    cluster, declaration = declared(tmp_path, LAB | {"settings": settings, "files": files})
+    assert told(found(cluster, declared_setup(cluster, declaration, {}, NOW))) == []
 
 
 def test_a_worker_of_another_name_is_found(tmp_path: Path) -> None:

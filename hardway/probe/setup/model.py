@@ -107,7 +107,7 @@ class MachineSetup:
     `kubeconfigs` goes by the component that uses it. `loose` are certificates that no
     component is known to use, and `loose_kubeconfigs` likewise; `loose_keys` identifies key files by path.
     `versions` goes by binary. `unknown` says by path why something that is named could not be read. None
-    stands for what nobody looked at.
+    stands for what nobody looked at. `files` has what is declared, by path; nothing of a setup that is seen.
     """
 
     name: str
@@ -127,6 +127,7 @@ class MachineSetup:
     balanced: tuple[str, ...] = ()
     nameservers: tuple[str, ...] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
