@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 
-from hardway.declare.phases.paths import HAPROXY_CFG
+from hardway.declare.phases.paths import ETCD_PKI, HAPROXY_CFG, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
 from hardway.explain.book import Book, pattern
 from hardway.explain.chapter import Cited, Next, explain_next
@@ -15,6 +15,8 @@ from hardway.explain.facts import Fact
 from hardway.explain.prose import Known
 from hardway.explain.thing import cited, label
 from hardway.explain.vocabulary import place
+from hardway.inventory.model import API_PORT, Cluster
+from hardway.state import fixed_values
 from hardway.values import OPERATOR
 
 _COMPONENTS = {
@@ -23,6 +25,39 @@ _COMPONENTS = {
     "kube-scheduler": "kube-scheduler",
 }  # fmt: skip
 """What `settings:` of the inventory is laid over, by who says it."""
+
+
+_OTHERS = "(machines of role controller: all of them are named there)"
+_PORT = f"(endpoint, for the port that people dial; machines dial each other at {API_PORT})"
+DERIVED: Mapping[tuple[str, str], str] = {
+    ("kube-apiserver", "service-cluster-ip-range"): "network.service_cidr",
+    ("kube-apiserver", "advertise-address"): "machines.{machine}.address",
+    ("kube-apiserver", "etcd-servers"): _OTHERS,
+    ("kube-apiserver", "encryption-provider-config"): "encryption.provider",
+    ("kube-apiserver", "secure-port"): _PORT,
+    ("kube-controller-manager", "service-cluster-ip-range"): "network.service_cidr",
+    ("kube-controller-manager", "cluster-cidr"): "network.pod_cidr",
+    ("kube-controller-manager", "cluster-name"): "cluster",
+    ("etcd", "name"): "machines.{machine}",
+    ("etcd", "data-dir"): "(no setting: mount another disk at /var/lib/etcd)",
+    ("etcd", "listen-client-urls"): "machines.{machine}.address",
+    ("etcd", "advertise-client-urls"): "machines.{machine}.address",
+    ("etcd", "listen-peer-urls"): "machines.{machine}.address",
+    ("etcd", "initial-advertise-peer-urls"): "machines.{machine}.address",
+    ("haproxy", "frontend.bind"): "endpoint",
+    ("haproxy", "backend.server"): _OTHERS,
+    ("kubelet", "clusterDNS"): "network.dns_address",
+    ("kubelet", "clusterDomain"): "network.cluster_domain",
+    ("kubelet", "podCIDR"): "machines.{machine}.pod_cidr",
+    ("kubelet", "containerRuntimeEndpoint"): "(no setting: containerd and crictl have the same socket)",
+    ("kubelet", "hostname-override"): "machines.{machine}",
+    ("kubelet", "node-ip"): "machines.{machine}.address",
+    ("kube-proxy", "clusterCIDR"): "network.pod_cidr",
+    ("kube-proxy", "mode"): "network.proxy_mode",
+    ("kube-proxy", "hostnameOverride"): "machines.{machine}",
+}  # fmt: skip
+"""Settings that are made of the inventory, and of which key: others have the same value from there, and a `settings`
+override changes it in one place only."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +148,7 @@ def _stated(book: Book, asked: str) -> Iterator[Stated]:
         if fact.kind in ("flag", "directive", "key") and _is_named(fact.name, name):
             grouped.setdefault((label(fact), fact.thing, fact.value, fact.why), []).append(fact)
     for (by, thing, value, why), found in grouped.items():
-        yield Stated(by, thing, value, book.on(one.where for one in found), why, _change(found[0]))
+        yield Stated(by, thing, value, book.on(one.where for one in found), why, _change(found[0], book.model.cluster))
 
 
 def _alike(stated: Iterable[Stated]) -> Iterator[Stated]:
@@ -132,13 +167,27 @@ def _is_named(full: str, name: str) -> bool:
     return name != "" and (plain == name or plain.endswith(f".{name}"))
 
 
-def _change(fact: Fact) -> str:
-    """`settings: {kubelet: {authentication: {anonymous: {enabled: …}}}}`."""
+def _change(fact: Fact, cluster: Cluster) -> str:
+    """`settings: {kubelet: {authentication: {anonymous: {enabled: …}}}}`, or what it is derived from."""
     component = _COMPONENTS.get(fact.of)
+    if derived := DERIVED.get((component or fact.of, fact.name)):
+        return _derived(derived, fact.where, cluster)
+    if fact.value.startswith((f"{PKI}/", f"{ETCD_PKI}/")):
+        return "certs, which says how hardway makes the file that it names"
     if component is None or fact.kind == "directive" or '"' in fact.name:
         return ""
     names = [fact.name] if fact.kind == "flag" else fact.name.split(".")
     return f"settings: {{{component}: {{{': {'.join(names)}: …{'}' * (len(names) + 1)}"
+
+
+def _derived(key: str, machine: str, cluster: Cluster) -> str:
+    """The inventory's key, where that is said, and whether it may still change."""
+    key = key.format(machine=machine)
+    if key.startswith("("):
+        return key.strip("()")
+    if key in fixed_values(cluster):
+        return f"{key}, {place(cluster, key)}; fixed once the cluster exists"
+    return f"{key}, {place(cluster, key)}"
 
 
 def _uses(book: Book, value: str) -> Iterator[Use]:

@@ -117,6 +117,10 @@ def test_every_address_and_range_of_the_cluster_is_known(books: list[Book]) -> N
         assert stated - book.titles.keys() - extra == set(), book.model.cluster.name
 
 
+BELOW = {"machines": "machines.NAME.", "files": "files.PATH."}
+"""Keys of the inventory below which an operator gives names."""
+
+
 def inventory_keys() -> set[str]:
     schema = json_schema()
     keys: set[str] = set()
@@ -127,7 +131,7 @@ def inventory_keys() -> set[str]:
             found = re.search(r"#/\$defs/(\w+)", json.dumps(body)) if name not in ("roles",) else None
             below = schema["$defs"].get(found[1]) if found else None
             if isinstance(below, dict) and "properties" in below and name != "endpoint":
-                walk(below, f"{path}{name}.NAME." if name == "machines" else f"{path}{name}.")
+                walk(below, path + BELOW.get(name, f"{name}."))
             else:
                 keys.add(f"{path}{name}")
 
@@ -233,6 +237,26 @@ def test_the_first_service_address_is_told_whole() -> None:
     assert [(one.by, one.on) for one in found.uses] == [("SAN of certs/kube-apiserver", "controllers")]
     assert "lb-0 (10.240.0.30)" in found.not_used and "x509" in found.without
     assert "Service kubernetes has the first service address" in {one.name for one in found.proofs}
+
+
+DERIVED = {
+    "--service-cluster-ip-range": "network.service_cidr, lab.yaml:24:17; fixed once the cluster exists",
+    "--cluster-cidr": "network.pod_cidr, lab.yaml:26:13; fixed once the cluster exists",
+    "clusterDomain": "network.cluster_domain, not in lab.yaml: its default; fixed once the cluster exists",
+    "--encryption-provider-config": "encryption.provider, not in lab.yaml: its default; fixed once the cluster exists",
+    "clusterDNS": "network.dns_address, lab.yaml:25:16",
+    "--advertise-address": "machines.controller-0.address, lab.yaml:38:45",
+    "--listen-peer-urls": "machines.controller-0.address, lab.yaml:38:45",
+    "--etcd-servers": "machines of role controller: all of them are named there",
+    "--data-dir": "no setting: mount another disk at /var/lib/etcd",
+    "--tls-cert-file": "certs, which says how hardway makes the file that it names",
+    "frontend.bind": "endpoint, lab.yaml:20:11",
+}
+
+
+@pytest.mark.parametrize(("asked", "change"), DERIVED.items(), ids=DERIVED)
+def test_what_follows_from_the_inventory_is_changed_there_and_not_by_an_override(asked: str, change: str) -> None:
+    assert value(asked).stated[0].change == change
 
 
 def test_a_flag_has_its_value_its_why_and_how_to_change_it() -> None:
