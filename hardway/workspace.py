@@ -14,11 +14,11 @@ import re
 import shlex
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hardway.errors import Locked, WorkspaceError
-from hardway.inventory.model import Cluster, OperatorFile
+from hardway.inventory.model import GIVEN_CERTIFICATE, GIVEN_KEY, Cluster, OperatorFile
 from hardway.state import DamagedState, State
 
 _HELD = ("pki", "kubeconfigs", "secrets")
@@ -52,16 +52,23 @@ def _undamaged(path: Path, content: bytes) -> bytes:
 class Workspace:
     """Files by their path inside the folder; nothing is written before `create`.
 
-    `files` are the operator's own, beside the inventory, which machines get, too.
+    `files` are the operator's own, beside the inventory, which machines get, too. `given` are files of the operator's
+    that count as values, by the values' names.
     """
 
-    def __init__(self, root: Path, files: Sequence[OperatorFile] = ()) -> None:
-        self.root, self._files = root, files
+    def __init__(self, root: Path, files: Sequence[OperatorFile] = (), given: Mapping[str, Path] | None = None) -> None:
+        self.root, self._files, self.given = root, files, given or {}
 
     @classmethod
     def of(cls, cluster: Cluster, root: Path | None) -> Workspace:
         """`root`: as `--workspace` says; else beside the inventory."""
-        return cls((root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve(), cluster.files)
+        given: dict[str, Path] = {}
+        for name, authority in cluster.certs.authorities.items():
+            given[GIVEN_CERTIFICATE.format(name)] = authority.certificate
+            if authority.key is not None:
+                given[GIVEN_KEY.format(name)] = authority.key
+        root = (root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve()
+        return cls(root, cluster.files, given)
 
     @property
     def known_hosts(self) -> Path:
@@ -98,6 +105,15 @@ class Workspace:
             path = self.root / name
             if path.is_file():
                 found[name] = path.read_bytes()
+        for name, path in self.given.items():
+            try:
+                found[name] = path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue  # a copy in the workspace may be enough
+            except OSError as error:
+                raise WorkspaceError(
+                    f"{path} cannot be read: {error.strerror}", hint="make it readable for you"
+                ) from error
         return found
 
     def write(self, name: str, content: bytes, mode: int) -> None:

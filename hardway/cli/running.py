@@ -143,7 +143,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
     if "smoke-test" in phases and not (whole or here.everywhere):
         raise UsageError("the smoke test needs all machines", hint="leave out --limit")
     versions = {name: release.version for name, release in _releases(here.cluster).items()}
-    blockers.require(blockers_before_contact(here.cluster, here.state, selection, versions, here.workspace.values()))
+    blockers.require(blockers_before_contact(here.cluster, here.state, selection, versions, here.workspace))
     started = time.monotonic()
     again = typed(_again(options, command, phases), options.given)
     unreached: dict[str, HardwayError] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hardway.inventory.model import AuthorityName
 from hardway.state import State
 from hardway.values import Placeholder
 
@@ -17,7 +18,7 @@ from hardway.values import Placeholder
 class CA:
     """A certificate authority: its name in State, its workspace path without ending or generation, its CN."""
 
-    name: str
+    name: AuthorityName
     path: str
     common_name: str
 
@@ -46,10 +47,23 @@ class CA:
         """All certificates that are trusted, one after another: a text with a placeholder for each."""
         return "".join(str(Placeholder(path)) for path in self.trusted(state))
 
-    def bundle(self, state: State) -> str:
-        """The workspace file that holds all that is trusted, for texts in which it stands as one value (base64)."""
+    def bundle(self, state: State, *, own: bool = False) -> str:
+        """The workspace file that holds all that is trusted, for texts in which it stands as one value (base64).
+
+        `own`: the operator's CA, which has the certificates above it in there, too.
+        """
         trusted = self.trusted(state)
-        return trusted[0] if len(trusted) == 1 else f"{self.path}-bundle.crt"
+        return trusted[0] if len(trusted) == 1 and not own else f"{self.path}-bundle.crt"
+
+    @property
+    def above(self) -> str:
+        """The workspace file with the certificates above an operator's CA, up to the root."""
+        return f"{self.path}-above.crt"
+
+    @property
+    def served(self) -> str:
+        """The workspace file with what a server sends after its own certificate, where the CA is an operator's."""
+        return f"{self.path}-served.crt"
 
 
 KUBERNETES = CA("kubernetes", "pki/ca", "kubernetes-ca")

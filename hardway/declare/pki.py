@@ -96,6 +96,13 @@ def public_key_pem(key_pem: bytes) -> bytes:
     )
 
 
+def plain_key(key_pem: bytes) -> bytes:
+    """A private key in the form of `new_key`, whatever form it has. Raises PemError."""
+    return _key(key_pem).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
 def public_key_digest(public_pem: bytes) -> str:
     """SHA-256 of a public key's DER SubjectPublicKeyInfo, as `Certificate.public_key_digest`. Raises PemError."""
     try:

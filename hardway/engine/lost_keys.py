@@ -10,7 +10,7 @@ from pathlib import Path
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases.base import Model
 from hardway.declare.pki import PemError, read
-from hardway.declare.resources import Certificate, File, Key, Local, Present, PublicKey, RandomKey, Resource
+from hardway.declare.resources import Certificate, File, Key, Local, OwnKey, Present, PublicKey, RandomKey, Resource
 from hardway.engine.blockers import Blocker
 from hardway.engine.observe import View
 from hardway.state import State
@@ -64,7 +64,7 @@ def _remains(
     public = [one for _, one in declaration.local if isinstance(one, PublicKey)]
     found: dict[str, _Remains] = {}
     for key in missing:
-        if not isinstance(key, Key | RandomKey):
+        if not isinstance(key, Key | RandomKey) or (isinstance(key, OwnKey) and key.given in values):
             continue
         own = [one for one in certificates if one.key_path == key.path]
         halves = tuple(one.path for one in public if one.of == key.path)

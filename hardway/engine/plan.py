@@ -21,6 +21,7 @@ from hardway.declare.resources import Binary, Block, Context, Directory, File, L
 from hardway.declare.undo import is_ours
 from hardway.engine import guards
 from hardway.engine.adopt import inferred
+from hardway.engine.authorities import own_blockers, own_findings
 from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.changes import Change, by_machine, conflicts, differences
 from hardway.engine.lost_keys import lost_keys
@@ -173,8 +174,9 @@ def make_plan(
     for name, view in views.items():
         changes += differences(declaration.on(name), view, contexts[name], selection.has)
     findings = lint(cluster, declaration, kept.values, now)
+    missing = [one.local for one in kept.to_make]
+    blockers += tuple(own_blockers(missing, declaration, operator, resolved, session.workspace.root, now))
     if not surprises:
-        missing = [one.local for one in kept.to_make]
         model = Model(cluster, resolved, resolver.versions)
         blockers += tuple(lost_keys(missing, model, declaration, operator, views, session.workspace.root))
     if not selection.adopt:
@@ -204,6 +206,7 @@ def make_plan(
         failures=failures or {},
         findings=(
             *(one for one in findings if one.level != "error"),
+            *own_findings(declaration, operator, now),
             *open_to_others(session.workspace, declaration, operator),
             *_doubtful_journals(views),
         ),
@@ -285,16 +288,19 @@ def lint(cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes]
 
 
 def blockers_before_contact(
-    cluster: Cluster, state: State, selection: Selection, versions: Mapping[str, str], values: Mapping[str, bytes]
+    cluster: Cluster, state: State, selection: Selection, versions: Mapping[str, str], workspace: Workspace
 ) -> tuple[Blocker, ...]:
     """What speaks against a run before any machine is contacted: an address that is not the cluster's may be somebody
-    else's. `values` are the workspace's files. All of it is in the plan, too.
+    else's. All of it is in the plan, too.
     """
+    values = workspace.values()
     resolved, blockers = guards.resolve_state(cluster, state, selection)
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
-    kept = check_workspace(declaration, values, selection.phases, now).values
-    findings = lint(cluster, declaration, kept, now)
+    kept = check_workspace(declaration, values, selection.phases, now)
+    missing = [one.local for one in kept.to_make]
+    blockers += tuple(own_blockers(missing, declaration, values, resolved, workspace.root, now))
+    findings = lint(cluster, declaration, kept.values, now)
     return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))
 
 

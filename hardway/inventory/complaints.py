@@ -42,6 +42,7 @@ def _problem(error: ErrorDetails, document: Document) -> Problem:
 _EXAMPLES = {
     "cluster": "name it, such as cluster: prod",
     "machines": "add them, such as machines: {k1: controller, k2: worker}",
+    "certificate": "name the file, such as certificate: kubernetes-ca.crt",
     "role": "add one of controller, worker, load-balancer, or a list of them",
     "network": "add the lab's range, such as network: 10.240.0.0/24",
 }

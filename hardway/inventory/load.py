@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from hardway.inventory import complaints, document, rules
 from hardway.inventory.model import (
     Artifacts,
+    AuthorityName,
     Certs,
     Cluster,
     Dns,
@@ -20,12 +21,14 @@ from hardway.inventory.model import (
     Machine,
     Network,
     OperatorFile,
+    OwnAuthority,
     Settings,
     Ssh,
 )
 from hardway.inventory.problems import Document, Loc, Problem, dotted, report
 from hardway.inventory.shape import (
     ArtifactsShape,
+    CertsShape,
     DnsShape,
     InventoryShape,
     MachineShape,
@@ -119,7 +122,7 @@ def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[Ope
         network=_network(shape.network),
         dns=dns,
         hosts=Hosts(**shape.hosts.model_dump()),
-        certs=Certs(**shape.certs.model_dump()),
+        certs=_certs(shape.certs, path),
         encryption=Encryption(**shape.encryption.model_dump()),
         artifacts=_artifacts(shape.artifacts, path),
         proxy=shape.proxy,
@@ -185,6 +188,14 @@ def _digest(read: Document) -> str:
 def _network(shape: NetworkShape) -> Network:
     tenth = shape.service_cidr.network_address + 10
     return Network(**shape.model_dump(exclude={"dns_address"}), dns_address=shape.dns_address or tenth)
+
+
+def _certs(shape: CertsShape, path: Path) -> Certs:
+    authorities: dict[AuthorityName, OwnAuthority] = {}
+    for name, one in shape.authorities.items():
+        key = None if one.key is None else _beside(path, one.key)
+        authorities[name] = OwnAuthority(_beside(path, one.certificate), key)
+    return Certs(**shape.model_dump(exclude={"authorities"}), authorities=authorities)
 
 
 def _only_balancer(machines: tuple[Machine, ...]) -> Endpoint | None:

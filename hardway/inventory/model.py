@@ -173,6 +173,25 @@ class Hosts:
     firewall: Literal["check", "ignore"] = "check"
 
 
+AuthorityName = Literal["kubernetes", "etcd", "front-proxy"]
+"""The cluster's CAs, as State and the inventory call them."""
+
+
+GIVEN_CERTIFICATE, GIVEN_KEY = "given/{}.crt", "given/{}.key"
+"""What the operator's own files of a CA are called among the workspace's values."""
+
+
+@dataclass(frozen=True)
+class OwnAuthority:
+    """A CA that the operator brings. `certificate` is a file with its certificate and, after it, those above it.
+
+    `key` None: nobody here can sign; requests go out and answers come back.
+    """
+
+    certificate: Path
+    key: Path | None = None
+
+
 @dataclass(frozen=True)
 class Certs:
     key: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
@@ -180,6 +199,8 @@ class Certs:
     """More DNS names and addresses for kube-apiserver's certificate."""
     ca_days: int = 3650
     leaf_days: int = 365
+    authorities: Mapping[AuthorityName, OwnAuthority] = field(default_factory=dict, hash=False)
+    """Of the CAs, those that hardway does not make."""
 
 
 @dataclass(frozen=True)

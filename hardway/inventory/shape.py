@@ -24,6 +24,7 @@ from hardway.inventory.model import (
     DEFAULT_KUBERNETES,
     DEFAULT_POD_CIDR,
     DEFAULT_SERVICE_CIDR,
+    AuthorityName,
     Component,
     Endpoint,
     Published,
@@ -162,6 +163,17 @@ class HostsShape(_Shape):
     firewall: Literal["check", "ignore"] = Field(default="check", description="never opened for you")
 
 
+class AuthorityShape(_Shape):
+    """A CA that hardway does not make; relative paths are beside the inventory."""
+
+    certificate: Annotated[str, _text(words.path)] = Field(
+        description="PEM: the CA's certificate, then those above it up to the root"
+    )
+    key: Annotated[str, _text(words.path)] | None = Field(
+        default=None, description="PEM; without it: hardway certs csr, hardway certs import"
+    )
+
+
 class CertsShape(_Shape):
     """Keys and certificates."""
 
@@ -171,6 +183,9 @@ class CertsShape(_Shape):
     )
     ca_days: Days = 3650
     leaf_days: Days = 365
+    authorities: dict[AuthorityName, AuthorityShape] = Field(
+        default={}, description="CAs of your own; what is not here hardway makes"
+    )
 
 
 class EncryptionShape(_Shape):

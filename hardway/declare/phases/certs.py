@@ -15,10 +15,23 @@ from hardway.declare.generations import FRONT_PROXY as FRONT_PROXY_CA
 from hardway.declare.generations import KUBERNETES as KUBERNETES_CA
 from hardway.declare.phases.base import Declared, Model, Phase, Proof, pki_placeholder
 from hardway.declare.phases.paths import API_ETCD_CA, ETCD_PKI, KUBERNETES, PKI
-from hardway.declare.pki import CertificateSpec, Usage
-from hardway.declare.resources import Certificate, Directory, File, Key, Local, PublicKey, User, WorkspaceFile
-from hardway.inventory.model import Machine
+from hardway.declare.pki import CertificateSpec, KeyAlgorithm, Usage
+from hardway.declare.resources import (
+    Certificate,
+    Chain,
+    Directory,
+    File,
+    Key,
+    Local,
+    OwnCertificate,
+    OwnKey,
+    PublicKey,
+    User,
+    WorkspaceFile,
+)
+from hardway.inventory.model import GIVEN_CERTIFICATE, GIVEN_KEY, Machine, OwnAuthority
 from hardway.state import State
+from hardway.values import Placeholder
 
 TRUST = f"{PKI}/ca.crt"
 ADMINS_GROUP = "hardway:cluster-admins"
@@ -126,30 +139,80 @@ def local(model: Model) -> Iterator[Local]:
         yield Certificate(f"{one.path}.crt", one.spec, algorithm, one.ca)
 
 
+def own_authority(model: Model, ca: CA) -> OwnAuthority | None:
+    """The operator's own files of a CA; None where hardway makes it."""
+    return model.cluster.certs.authorities.get(ca.name)
+
+
+def signs(model: Model, ca: CA) -> bool:
+    """Whether the CA's key is here; without it certificates are asked for and come back."""
+    own = own_authority(model, ca)
+    return own is None or own.key is not None
+
+
+def server_trust_path(model: Model) -> str:
+    """The file on machines for what checks API servers and may have OpenSSL: pods, HAProxy."""
+    return f"{PKI}/ca-bundle.crt" if own_authority(model, KUBERNETES_CA) else TRUST
+
+
+def verify_by(model: Model, ca: CA, path: str) -> str:
+    """OpenSSL's flags to check by a file of trusted CAs: what an operator brings need not be a root."""
+    return f"-partial_chain -CAfile {path}" if own_authority(model, ca) else f"-CAfile {path}"
+
+
+def server_trust(model: Model, ca: CA) -> str:
+    """For who checks servers, OpenSSL among them, which believes nothing without the root.
+
+    Who checks clients gets the issuing CA alone (`CA.trust`): with a company's root there, anybody of whom the company
+    knows would be believed to be whatever its certificate says.
+    """
+    above = str(Placeholder(ca.above)) if own_authority(model, ca) else ""
+    return ca.trust(model.state) + above
+
+
 def _authority(model: Model, ca: CA) -> Iterator[Local]:
     algorithm = model.cluster.certs.key
+    own = own_authority(model, ca)
     for number in ca.generations(model.state):
+        if own is not None and number == 1:
+            yield from _own(ca, own, algorithm)
+            continue
         spec = CertificateSpec(ca.common_name_of(number), is_ca=True, days=model.cluster.certs.ca_days)
         yield Key(f"{ca.generation(number)}.key", algorithm)
         yield Certificate(f"{ca.generation(number)}.crt", spec, algorithm, None)
-    if len(ca.trusted(model.state)) > 1:
-        yield WorkspaceFile(ca.bundle(model.state), ca.trust(model.state), mode=0o644)
+    if own is not None or len(ca.trusted(model.state)) > 1:
+        bundle = ca.bundle(model.state, own=own is not None)
+        yield WorkspaceFile(bundle, server_trust(model, ca), mode=0o644)
+
+
+def _own(ca: CA, own: OwnAuthority, algorithm: KeyAlgorithm) -> Iterator[Local]:
+    certificate, name = str(own.certificate), ca.name
+    if own.key is not None:
+        yield OwnKey(f"{ca.path}.key", algorithm, given=GIVEN_KEY.format(name), file=str(own.key))
+    spec = CertificateSpec(f"as {own.certificate.name} says", is_ca=True)
+    given = GIVEN_CERTIFICATE.format(name)
+    yield OwnCertificate(f"{ca.path}.crt", spec, algorithm, None, given=given, file=certificate)
+    yield Chain(ca.above, given, certificate)
+    yield Chain(ca.served, given, certificate, served=True)
 
 
 def resources(model: Model) -> Iterator[Declared]:
     for machine in model.cluster.machines:
-        for resource in _on(model.state, machine):
+        for resource in _on(model, machine):
             yield machine.name, resource
 
 
-def _on(state: State, machine: Machine) -> Iterator[User | Directory | File]:
+def _on(model: Model, machine: Machine) -> Iterator[User | Directory | File]:
+    state = model.state
     if machine.is_controller:
         yield User("etcd", "/var/lib/etcd")
     yield Directory(KUBERNETES)
     yield Directory(PKI)
     yield File(f"{PKI}/ca.crt", KUBERNETES_CA.trust(state))
+    if server_trust_path(model) != TRUST and (machine.is_controller or machine.is_load_balancer):
+        yield File(server_trust_path(model), server_trust(model, KUBERNETES_CA))
     if machine.is_controller:
-        yield from _controller(state)
+        yield from _controller(model)
         yield from _etcd(state, machine)
     if machine.is_worker:
         yield from _pair(PKI, "kubelet", f"kubelet-{machine.name}")
@@ -159,12 +222,17 @@ def _on(state: State, machine: Machine) -> Iterator[User | Directory | File]:
         yield File(f"{PKI}/haproxy-health.pem", both, mode=0o600)
 
 
-def _controller(state: State) -> Iterator[Directory | File]:
-    # The controller manager takes one certificate to sign with, while ca.crt may hold several that are trusted.
-    signer = KUBERNETES_CA.signer(state).removeprefix("pki/")
-    yield File(f"{PKI}/ca-signing.crt", pki_placeholder(f"{signer}.crt"))
-    yield File(f"{PKI}/ca-signing.key", pki_placeholder(f"{signer}.key"), 0o600)
-    yield from _pair(PKI, "kube-apiserver")
+def _controller(model: Model) -> Iterator[Directory | File]:
+    state = model.state
+    if signs(model, KUBERNETES_CA):
+        # The controller manager takes one certificate to sign with, while ca.crt may hold several that are trusted.
+        signer = KUBERNETES_CA.signer(state).removeprefix("pki/")
+        yield File(f"{PKI}/ca-signing.crt", pki_placeholder(f"{signer}.crt"))
+        yield File(f"{PKI}/ca-signing.key", pki_placeholder(f"{signer}.key"), 0o600)
+    # People and programs that know the root alone dial the API server, too.
+    served = str(Placeholder(KUBERNETES_CA.served)) if own_authority(model, KUBERNETES_CA) else ""
+    yield File(f"{PKI}/kube-apiserver.crt", pki_placeholder("kube-apiserver.crt") + served)
+    yield File(f"{PKI}/kube-apiserver.key", pki_placeholder("kube-apiserver.key"), 0o600)
     yield from _pair(PKI, "apiserver-kubelet-client")
     yield from _pair(PKI, "apiserver-etcd-client")
     yield File(f"{PKI}/front-proxy-ca.crt", FRONT_PROXY_CA.trust(state))
@@ -195,23 +263,29 @@ def _pair(folder: str, name: str, source: str = "", owner: str = "root") -> Iter
 def proofs(model: Model) -> Iterator[Proof]:
     """Each certificate is asked where it is: its chain, its purpose, its key, a name that it must hold."""
     cluster = model.cluster
+    trusts = {
+        KUBERNETES_CA: _trust(model, KUBERNETES_CA, TRUST),
+        ETCD_CA: _trust(model, ETCD_CA, f"{ETCD_PKI}/ca.crt"),
+    }
     for machine in cluster.controllers:
-        yield _one_signer(machine)
+        if signs(model, KUBERNETES_CA):
+            yield _one_signer(machine)
         first = f"-verify_ip {cluster.first_service_address}"
-        yield _proof(machine, TRUST, f"{PKI}/kube-apiserver", "sslserver", first,
+        yield _proof(machine, trusts[KUBERNETES_CA], f"{PKI}/kube-apiserver", "sslserver", first,
                      "what pods dial; without that name CoreDNS is the first to fail")  # fmt: skip
         for name in ("server", "peer"):
             for purpose in ("sslserver", "sslclient"):
-                yield _proof(machine, f"{ETCD_PKI}/ca.crt", f"{ETCD_PKI}/{name}", purpose, f"-verify_ip {machine.ip}",
+                yield _proof(machine, trusts[ETCD_CA], f"{ETCD_PKI}/{name}", purpose, f"-verify_ip {machine.ip}",
                              "a member is server to some of the others and client of the rest")  # fmt: skip
         for path, ca in (
-            (f"{PKI}/apiserver-kubelet-client", TRUST), (f"{PKI}/apiserver-etcd-client", API_ETCD_CA),
-            (f"{ETCD_PKI}/healthcheck-client", f"{ETCD_PKI}/ca.crt"),
-            (f"{PKI}/front-proxy-client", f"{PKI}/front-proxy-ca.crt"),
+            (f"{PKI}/apiserver-kubelet-client", trusts[KUBERNETES_CA]),
+            (f"{PKI}/apiserver-etcd-client", _trust(model, ETCD_CA, API_ETCD_CA)),
+            (f"{ETCD_PKI}/healthcheck-client", trusts[ETCD_CA]),
+            (f"{PKI}/front-proxy-client", _trust(model, FRONT_PROXY_CA, f"{PKI}/front-proxy-ca.crt")),
         ):  # fmt: skip
             yield _proof(machine, ca, path, "sslclient", "", "who shows it must be believed")
     for machine in cluster.workers:
-        yield _proof(machine, TRUST, f"{PKI}/kubelet", "sslserver", f"-verify_ip {machine.ip}",
+        yield _proof(machine, trusts[KUBERNETES_CA], f"{PKI}/kubelet", "sslserver", f"-verify_ip {machine.ip}",
                      "the API server dials the node's address for logs and exec")  # fmt: skip
         yield Proof(
             machine.name,
@@ -233,11 +307,17 @@ def _one_signer(machine: Machine) -> Proof:
     )
 
 
+def _trust(model: Model, ca: CA, path: str) -> str:
+    """OpenSSL is strict with what hardway made; not every CA elsewhere has all that RFC 5280 asks for."""
+    strict = "" if own_authority(model, ca) else "-x509_strict "
+    return strict + verify_by(model, ca, path)
+
+
 def _proof(
-    machine: Machine, ca: str, path: str, purpose: Literal["sslserver", "sslclient"], more: str, why: str
+    machine: Machine, trust: str, path: str, purpose: Literal["sslserver", "sslclient"], more: str, why: str
 ) -> Proof:
     """`path` is the certificate's and its key's, without an ending."""
-    query = f"openssl verify -x509_strict -CAfile {ca} -purpose {purpose} {more} {path}.crt"
+    query = f"openssl verify {trust} -purpose {purpose} {more} {path}.crt"
     # Of a pair that is both, the key is compared once.
     if (path, purpose) not in ((f"{ETCD_PKI}/server", "sslclient"), (f"{ETCD_PKI}/peer", "sslclient")):
         query += f" && {_belongs(f'{path}.crt', f'{path}.key')}"

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from hardway.declare.generations import token_key
+from hardway.declare.generations import KUBERNETES, token_key
 from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
-from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER
+from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER, server_trust_path, signs
 from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
 from hardway.declare.phases.load_balancer import HEALTH
 from hardway.declare.phases.paths import (
@@ -29,6 +29,8 @@ from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.state import KeyGenerations
 
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+SIGNING = ("cluster-signing-cert-file", "cluster-signing-key-file")
+"""Of the controller manager, which then signs; without them it leaves requests to others."""
 LEASES = COMPONENTS[1:]
 """Only who holds the lease of its component acts."""
 
@@ -48,10 +50,13 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         cipher_suites=",".join(TLS_CIPHERS),
         # Else all clients stay with the server that came back first. With one server there is no other to go to.
         goaway_chance="0.001" if len(cluster.controllers) > 1 else "0",
+        root_ca=server_trust_path(model),
         token_key=f"{PKI}/{token_key(tokens.signing)}.key",
         # The flag is given once for each.
         token_keys=" \\\n  --service-account-key-file=".join(_token_verifiers(tokens)),
     )
+    if component == "kube-controller-manager" and not signs(model, KUBERNETES):
+        text = merge_flags(text, component, dict.fromkeys(SIGNING))
     return merge_flags(text, component, model.overrides(component, machine))
 
 
@@ -134,7 +139,9 @@ def _controller_manager(model: Model) -> Service:
     # --root-ca-file and the service-account key are read once (controller-manager app: certificates.go,
     # service_accounts.go); the signing pair and the CAs of clients are not (signer/ca_provider.go).
     signing = f"{PKI}/{token_key(model.state.service_account_keys.signing)}.key"
-    return _beside_it(model.cluster, "kube-controller-manager", CONTROLLER_MANAGER_CONF, f"{PKI}/ca.crt", signing)
+    return _beside_it(
+        model.cluster, "kube-controller-manager", CONTROLLER_MANAGER_CONF, server_trust_path(model), signing
+    )
 
 
 def _beside_it(cluster: Cluster, component: str, kubeconfig: str, *more: str) -> Service:

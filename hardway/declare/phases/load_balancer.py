@@ -6,8 +6,10 @@ the machine's, and may serve something else.
 
 from collections.abc import Iterator
 
+from hardway.declare.generations import KUBERNETES
 from hardway.declare.haproxy import merge_sections
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
+from hardway.declare.phases.certs import TRUST, server_trust_path, verify_by
 from hardway.declare.phases.paths import HAPROXY_CFG, PKI, unit_inputs, unit_path
 from hardway.declare.render import render
 from hardway.declare.resources import Check, File, Service
@@ -21,7 +23,8 @@ HAPROXY = "/usr/sbin/haproxy"
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:
     servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.cluster.controllers)
-    text = render("configs/haproxy.cfg", port=model.cluster.endpoint_port, servers=servers, health=HEALTH)
+    trust, port = server_trust_path(model), model.cluster.endpoint_port
+    text = render("configs/haproxy.cfg", port=port, servers=servers, health=HEALTH, trust=trust)
     return merge_sections(text, model.overrides("haproxy", machine))
 
 
@@ -34,7 +37,7 @@ def resources(model: Model) -> Iterator[Declared]:
             Service(
                 f"{UNIT}.service",
                 inputs=unit_inputs(UNIT),
-                reload_inputs=(HAPROXY_CFG, f"{PKI}/ca.crt", f"{PKI}/haproxy-health.pem"),
+                reload_inputs=(HAPROXY_CFG, server_trust_path(model), f"{PKI}/haproxy-health.pem"),
                 ready=Check("HAProxy runs", f"systemctl is-active {UNIT}.service", limit=30),
             ),
         )
@@ -47,12 +50,13 @@ def _configuration(model: Model, machine: Machine) -> File:
 
 def proofs(model: Model) -> Iterator[Proof]:
     cluster = model.cluster
+    trust = verify_by(model, KUBERNETES, TRUST)
     for machine in cluster.load_balancers:
         yield Proof(
             machine.name,
             "the endpoint answers with the cluster's certificate",
             # s_client ends with status 0 only when the chain and the name are good.
-            f"openssl s_client -connect {machine.ip}:{cluster.endpoint_port} -CAfile {PKI}/ca.crt "
+            f"openssl s_client -connect {machine.ip}:{cluster.endpoint_port} {trust} "
             f"-verify_return_error -verify_ip {machine.ip} -brief </dev/null 2>&1",
             "kubelets and people dial here; it passes TLS on unopened, so what they see is an API server's own",
             within=10,
@@ -63,7 +67,7 @@ def proofs(model: Model) -> Iterator[Proof]:
                 f"{controller.name} is ready behind it",
                 # Its own health check, made by a connection as the balancer makes it.
                 f"printf 'GET {HEALTH} HTTP/1.0\\r\\nHost: kubernetes\\r\\n\\r\\n' | openssl s_client -quiet "
-                f"-connect {controller.ip}:{API_PORT} -CAfile {PKI}/ca.crt -cert {PKI}/haproxy-health.pem "
+                f"-connect {controller.ip}:{API_PORT} {trust} -cert {PKI}/haproxy-health.pem "
                 f"-key {PKI}/haproxy-health.pem -verify_return_error -ign_eof 2>/dev/null | tail -n 1",
                 "a server that is not ready gets no connections; with one gone the others must be there",
                 "equals",

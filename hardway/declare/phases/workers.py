@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import yaml
 
 from hardway.artifacts.catalogue import IMAGES
+from hardway.declare.generations import KUBERNETES
 from hardway.declare.network import BRIDGE, CNI_CONFIG, cni_config, plugins
 from hardway.declare.network.proxy import direct
 from hardway.declare.phases.base import Declared, Model, Phase, Proof, fact_placeholder
-from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBECTL, KUBELET_CONF, PKI, PROXY_CONF, unit_inputs, unit_path
+from hardway.declare.phases.certs import TRUST, signs, verify_by
+from hardway.declare.phases.paths import ADMIN_CONF, BIN, KUBECTL, KUBELET_CONF, PROXY_CONF, unit_inputs, unit_path
 from hardway.declare.render import merge_toml, merge_yaml, render
 from hardway.declare.resources import (
     ApiObjects,
@@ -162,6 +164,9 @@ def kubelet_config(model: Model, machine: Machine) -> str:
         resolv_conf=fact_placeholder("resolv-conf"),
         pod_cidr=machine.pods,
     )
+    if not signs(model, KUBERNETES):
+        # Nobody would answer its requests; the certificate in its kubeconfig is the operator's to renew.
+        text = merge_yaml(text, {"rotateCertificates": False})
     return merge_yaml(text, model.overrides("kubelet", machine))
 
 
@@ -207,7 +212,7 @@ def proofs(model: Model) -> Iterator[Proof]:
         yield Proof(
             machine.name,
             "the kubelet serves with a certificate of this cluster",
-            f"openssl s_client -connect {machine.ip}:10250 -CAfile {PKI}/ca.crt -verify_return_error "
+            f"openssl s_client -connect {machine.ip}:10250 {verify_by(model, KUBERNETES, TRUST)} -verify_return_error "
             f"-verify_ip {machine.ip} -brief </dev/null 2>&1",
             "kubectl logs and exec end in the API server's own connection to this port",
             "contains",

@@ -1,0 +1,227 @@
+"""CAs and certificates that hardway did not make: what a run would write over, and what an operator's CA lacks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from hardway.declare import authority
+from hardway.declare.declaration import Declaration
+from hardway.declare.generations import CAS
+from hardway.declare.pki import PemError, is_issued_by, key_algorithm, read
+from hardway.declare.resources import Certificate, Key, Local, OwnCertificate, OwnKey
+from hardway.engine.blockers import Blocker
+from hardway.rules import Finding
+from hardway.state import State
+from hardway.values import OPERATOR
+
+_OURS = re.compile(rf"CN=({'|'.join(ca.common_name for ca in CAS)})(-[0-9]+)?")
+"""Issuers that hardway made, as RFC 4514 writes them."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    declaration: Declaration
+    values: Mapping[str, bytes]
+    state: State
+    root: Path
+    now: datetime
+
+
+def own_blockers(
+    to_make: Sequence[Local],
+    declaration: Declaration,
+    values: Mapping[str, bytes],
+    state: State,
+    root: Path,
+    now: datetime,
+) -> Iterator[Blocker]:
+    """What speaks against making these files of the workspace, which is at `root` and holds `values`."""
+    found = _Found(declaration, values, state, root, now)
+    own = [one for _, one in declaration.local if isinstance(one, OwnCertificate)]
+    for one in own:
+        yield from _wrong(one, found)
+    yield from _shared(own, values)
+    for local in to_make:
+        if isinstance(local, OwnCertificate) and state.etcd != "absent":
+            yield from _another_ca(local, found)
+        elif isinstance(local, Certificate) and not _is_ours(local, found):
+            yield _in_the_way(local, found)
+        elif isinstance(local, OwnKey) and not _may_go(local, found):
+            yield _key_in_the_way(local, root)
+
+
+def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> Iterator[Finding]:
+    """CAs of the operator's that end soon: hardway cannot renew them."""
+    for _, one in declaration.local:
+        if not isinstance(one, OwnCertificate):
+            continue
+        try:
+            ends = authority.ends_soon(values.get(one.given, values.get(one.path, b"")), now)
+        except PemError:
+            continue
+        if ends is not None:
+            yield Finding(
+                OPERATOR,
+                "authority-ends",
+                f"the CA in {one.file} ends on {ends:%Y-%m-%d}, and every certificate that it signed with it",
+                f"have it renewed with the same key and put the new certificate into {one.file}",
+                "warning",
+            )
+
+
+def _wrong(one: OwnCertificate, found: _Found) -> Iterator[Blocker]:
+    """The operator's file, where it is there; else the copy of it that the workspace has."""
+    text = found.values.get(one.given)
+    key = next((local for _, local in found.declaration.local if local.path == one.key_path), None)
+    if text is None and one.path not in found.values:
+        yield _authority(one.file, "is not there", f"certs.authorities names it: {_HOW}")
+    if isinstance(key, OwnKey):
+        yield from _wrong_key(key, found)
+    if text is None:
+        return
+    held = found.values.get(key.given, found.values.get(key.path)) if isinstance(key, OwnKey) else None
+    for problem in authority.problems(text, held, found.now):
+        yield _authority(one.file, problem, "put that right, then run the same command again")
+    if found.state.etcd == "absent" and not authority.problems(text, None, found.now):
+        ends = authority.ends_soon(text, found.now)
+        if ends is not None:
+            yield _authority(
+                one.file,
+                f"ends on {ends:%Y-%m-%d}, and so would every certificate of this cluster",
+                "have the CA renewed first",
+            )
+
+
+def _wrong_key(key: OwnKey, found: _Found) -> Iterator[Blocker]:
+    text = found.values.get(key.given)
+    if text is None and key.path not in found.values:
+        yield _authority(key.file, "is not there", f"certs.authorities names it: {_HOW}")
+    if text is None:
+        return
+    try:
+        key_algorithm(text)
+    except PemError as error:
+        hint = "openssl pkey -in FILE -out NEW writes it as PEM without a passphrase"
+        yield _authority(key.file, str(error), hint)
+
+
+_HOW = "right is a path beside the inventory, or an absolute one"
+
+
+def _authority(file: str, problem: str, hint: str) -> Blocker:
+    return Blocker("authority", f"{file}: {problem}", said="nothing was changed", hint=hint, subjects=(file,))
+
+
+def _shared(own: Sequence[OwnCertificate], values: Mapping[str, bytes]) -> Iterator[Blocker]:
+    """With one CA for two purposes a kubelet's certificate would open etcd, or speak for any user."""
+    seen: dict[str, OwnCertificate] = {}
+    for one in own:
+        try:
+            key = read(values[one.given]).public_key_digest
+        except (KeyError, PemError):
+            continue
+        first = seen.setdefault(key, one)
+        if first is not one:
+            yield _authority(
+                one.file,
+                f"is the CA of {first.path} and of {one.path}: who has a certificate of one would be believed by the "
+                "other, and a kubelet could read etcd",
+                "use another intermediate for each; their root may be the same",
+            )
+
+
+def _another_ca(local: OwnCertificate, found: _Found) -> Iterator[Blocker]:
+    """A running cluster keeps its CA; a new certificate of the same CA is one that was renewed."""
+    try:
+        there, wanted = found.values[local.path], found.values[local.given]
+        if authority.same_authority(there, wanted):
+            return
+        what = f"the cluster's CA is {authority.name(there)}, and {local.file} has {authority.name(wanted)}"
+    except (KeyError, PemError):
+        return  # the file itself is what is wrong, or the workspace's copy is lost
+    yield Blocker(
+        "other-ca",
+        what,
+        said="nothing was changed: with another CA nothing in a running cluster would believe anything else",
+        hint=f"put back certs.authorities as it was, or the former certificate into {local.file}",
+        subjects=(local.path,),
+    )
+
+
+def _is_ours(local: Certificate, found: _Found) -> bool:
+    """Whether hardway made the certificate that is there. One that its own CA signed it would sign again."""
+    text = found.values.get(local.path)
+    if text is None:
+        return True
+    try:
+        there = read(text)
+        if _OURS.fullmatch(there.issuer):
+            return True
+        if local.ca is None:
+            return isinstance(local, OwnCertificate) and authority.same_authority(text, found.values[local.given])
+        ca = found.values.get(f"{local.ca}.crt")
+        return ca is not None and is_issued_by(text, ca)
+    except (KeyError, PemError):
+        return local.ca is not None or local.path in found.state.fingerprints
+
+
+def _may_go(local: OwnKey, found: _Found) -> bool:
+    """Whether the key that is there was made here for a cluster that does not exist yet."""
+    certificate = f"{local.path.removesuffix('.key')}.crt"
+    text = found.values.get(certificate)
+    if local.path not in found.values:
+        return True
+    return found.state.etcd == "absent" and text is not None and bool(_OURS.fullmatch(_issuer(text)))
+
+
+def _issuer(text: bytes) -> str:
+    try:
+        return read(text).issuer
+    except PemError:
+        return ""
+
+
+def _in_the_way(local: Certificate, found: _Found) -> Blocker:
+    text, path = found.values[local.path], found.root / local.path
+    try:
+        whose = f"{read(text).common_name or 'a certificate'}, issued by {read(text).issuer}"
+    except PemError as error:
+        whose = str(error)
+    ca = next((one for one in CAS if f"{one.path}.crt" == local.path), None)
+    away = [local.path, *([local.key_path] if local.key_path in found.values else [])]
+    moves = "\n    ".join(shlex.join(["mv", str(found.root / one), _beside(one)]) for one in away)
+    if ca is None:
+        hint = f"move it away, and hardway makes its own:\n    {moves}"
+    else:
+        key = f", key: {_beside(local.key_path)}" if local.key_path in found.values else ""
+        hint = (
+            "to use it, move it beside the inventory and name it there; to do without it, move it away:\n"
+            f"    {moves}\n    certs: {{authorities: {{{ca.name}: {{certificate: {_beside(local.path)}{key}}}}}}}"
+        )
+    return Blocker(
+        "foreign-certificate",
+        f"{path} was not made by hardway ({whose}), and this run would write over it",
+        said="nothing was changed",
+        hint=hint,
+        subjects=(local.path,),
+    )
+
+
+def _beside(path: str) -> str:
+    return path.removeprefix("pki/").replace("/", "-")
+
+
+def _key_in_the_way(local: Key, root: Path) -> Blocker:
+    move = shlex.join(["mv", str(root / local.path), _beside(local.path)])
+    return Blocker(
+        "foreign-key",
+        f"{root / local.path} is another key than the one that the inventory names, and this run would write over it",
+        said="nothing was changed",
+        hint=f"if nothing needs it, move it away:\n    {move}",
+        subjects=(local.path,),
+    )
