@@ -46,7 +46,7 @@ def names(cluster: Cluster) -> Iterator[Problem]:
         try:
             words.name(machine.name)
         except ValueError as wrong:
-            yield Problem(loc, str(wrong), at_key=True)
+            yield Problem(loc, _full_name(machine.name, cluster.domain) or str(wrong), at_key=True)
             continue
         if machine.name in ROLES:
             yield Problem(loc, "is a role's name; give the machine a name of its own", at_key=True)
@@ -56,6 +56,18 @@ def names(cluster: Cluster) -> Iterator[Problem]:
         elif len(machine.name) > _NAME_LIMIT:
             text = f"is longer than {_NAME_LIMIT} characters, which is what a node's certificate can hold"
             yield Problem(loc, text, at_key=True)
+
+
+def _full_name(name: str, domain: str) -> str:
+    """What to say of a name with its domain; empty for what is none."""
+    short, dot, rest = name.partition(".")
+    try:
+        words.name(short)
+        words.dns_name(rest if dot else "")
+    except ValueError:
+        return ""
+    said = "the domain is said already" if rest == domain else f"domain: {rest}, which is that of all machines"
+    return f"is a full name; right: {short}, and {said}"
 
 
 def domains(cluster: Cluster) -> Iterator[Problem]:

@@ -178,7 +178,7 @@ class CertsShape(_Shape):
     """Keys and certificates."""
 
     key: Literal["ecdsa-p256", "rsa-2048", "rsa-3072", "rsa-4096"] = "ecdsa-p256"
-    extra_sans: Annotated[tuple[Annotated[str, _text(words.host)], ...], BeforeValidator(_as_tuple)] = Field(
+    extra_sans: Annotated[tuple[Annotated[str, _text(words.san)], ...], BeforeValidator(_as_tuple)] = Field(
         default=(), description="more names and addresses of the API"
     )
     ca_days: Days = 3650

@@ -83,6 +83,83 @@ def host(text: str) -> str:
     return dns_name(text)
 
 
+def san(text: str) -> str:
+    """A name or address that a certificate may hold beside others: also IPv6, and a wildcard for one label."""
+    bare = text.strip("[]")
+    if _is_ipv6(bare):
+        return _san_address(text, IPv6Address(bare))
+    if re.fullmatch(r"[0-9.]+", text):
+        try:
+            return _san_address(text, IPv4Address(text))
+        except AddressValueError:
+            raise ValueError(f"{quoted(text)} is not an IPv4 address; right: such as 203.0.113.7") from None
+    if (right := _instead_of(text)) is not None:
+        raise ValueError(right)
+    if text.startswith("*."):
+        if "." not in text[2:]:
+            raise ValueError(f"{quoted(text)} is a wildcard too wide for OpenSSL; right: such as *.example.net")
+        return f"*.{dns_name(text[2:])}"
+    if "*" in text:
+        right = "* for the whole first label, such as *.example.net"
+        raise ValueError(f"{quoted(text)} is no wildcard that clients know; right: {right}")
+    return dns_name(text)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _san_address(text: str, parsed: IPv4Address | IPv6Address) -> str:
+    if isinstance(parsed, IPv6Address) and parsed.scope_id:
+        raise ValueError(f"{quoted(text)} has a zone, which no certificate can hold; right: {text.partition('%')[0]}")
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
+        raise ValueError(f"{quoted(text)} is an IPv4 address for every client; right: {parsed.ipv4_mapped}")
+    if text.startswith("[") or text.endswith("]"):
+        raise ValueError(f"{quoted(text)} has brackets, which belong to URLs; right: {parsed}")
+    if parsed.is_unspecified or parsed.is_multicast:
+        raise ValueError(f"{parsed} is nothing that a client can dial; right: an address of the API")
+    return str(parsed)
+
+
+def _instead_of(text: str) -> str | None:
+    """What is wrong with a text that somebody might take for a name of the API; None where it may be one."""
+    address, slash, _ = text.partition("/")
+    host, colon, port = text.rpartition(":")
+    if "://" in text:
+        return f"{quoted(text)} is a URL; right: its host alone, such as {urlsplit(text).hostname or 'api.example.net'}"
+    if "," in text or re.search(r"\s", text.strip()):
+        return f"{quoted(text)} is several in one text; right: a list such as [api.example.net, 203.0.113.7]"
+    if text != text.strip():
+        return f"{quoted(text)} begins or ends with a space; right: {text.strip()}"
+    if slash:
+        return f"{quoted(text)} is a range or a path; right: one address or name, such as {address or '203.0.113.7'}"
+    if "@" in text:
+        return f"{quoted(text)} is an e-mail address, and nobody dials one; right: api.example.net"
+    if colon and port.isdigit():
+        return f"{quoted(text)} has a port, which no certificate holds; right: {host}"
+    if text.partition(":")[0].upper() in ("DNS", "IP", "URI") and colon:
+        return f"{quoted(text)} is in openssl's words; right: {text.partition(':')[2]}"
+    if text != text.lower():
+        return f"{quoted(text)} has upper case; right: {text.lower()}"
+    if text.endswith(".") and len(text) > 1:
+        return f"{quoted(text)} ends with a dot; right: {text.rstrip('.')}"
+    if not text.isascii():
+        return f"{quoted(text)} is not ASCII; right: {_ascii(text)}"
+    return None
+
+
+def _ascii(text: str) -> str:
+    """A name as DNS has it: `xn--…`."""
+    try:
+        return text.encode("idna").decode()
+    except UnicodeError:
+        return "its form that begins with xn--"
+
+
 def endpoint(text: str) -> Endpoint:
     """`HOST` or `HOST:PORT`."""
     if "://" in text or "/" in text:

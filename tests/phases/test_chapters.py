@@ -156,10 +156,10 @@ def test_the_first_service_address_follows_the_range() -> None:
 
 
 def test_extra_names_are_told_from_addresses() -> None:
-    of = model(replace(LAB, certs=replace(LAB.certs, extra_sans=("203.0.113.7", "api.example.net"))))
+    of = model(replace(LAB, certs=replace(LAB.certs, extra_sans=("203.0.113.7", "2001:db8::7", "*.example.net"))))
     spec = certs.api_server_spec(of)
-    assert "203.0.113.7" in spec.addresses
-    assert "api.example.net" in spec.dns_names
+    assert {"203.0.113.7", "2001:db8::7"} <= {*spec.addresses}
+    assert "*.example.net" in spec.dns_names
 
 
 def test_a_kubelet_is_named_as_its_node_and_nothing_else() -> None:

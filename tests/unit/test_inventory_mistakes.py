@@ -241,6 +241,17 @@ WRONG = {
         f"cluster: a\ncerts: {{ca_days: 30, leaf_days: 90}}\n{ONE}",
         ["2:33: certs.leaf_days: 90 days are longer than the CA's own 30; right: fewer"],
     ),
+    "a machine's full name": (
+        "cluster: a\nmachines: {k1.example.net: [controller, worker]}",
+        [
+            '2:12: machines."k1.example.net": is a full name; right: k1, and domain: example.net, which is '
+            "that of all machines"
+        ],
+    ),
+    "a machine's full name, with its domain": (
+        "cluster: a\ndomain: example.net\nmachines: {k1.example.net: [controller, worker]}",
+        ['3:12: machines."k1.example.net": is a full name; right: k1, and the domain is said already'],
+    ),
     "settings for what does not run there": (
         "cluster: a\nmachines: {k1: {role: controller, settings: {kubelet: {a: 1}}}, k2: worker}",
         [
@@ -294,6 +305,54 @@ def test_a_pin_holds_for_releases_and_for_what_lies_between_them(
     if caught:
         told = f"1:10: hardway: this is hardway {version}, and the cluster wants {wanted}; install one of those"
         assert caught.value.problems == (f"{path}:{told}",)
+
+
+SANS = {
+    "203.0.113.7": None,
+    "127.0.0.2": None,
+    "2001:db8::7": None,
+    "::1": None,
+    "api.example.net": None,
+    "*.example.net": None,
+    "*.a.example.net": None,
+    "[2001:db8::7]": "has brackets, which belong to URLs; right: 2001:db8::7",
+    "fe80::1%eth0": "has a zone, which no certificate can hold; right: fe80::1",
+    "::ffff:203.0.113.7": "is an IPv4 address for every client; right: 203.0.113.7",
+    "2001:db8::/32": "is a range or a path; right: one address or name, such as 2001:db8::",
+    "203.0.113.0/24": "is a range or a path; right: one address or name, such as 203.0.113.0",
+    "203.0.113": "is not an IPv4 address; right: such as 203.0.113.7",
+    "203.0.113.7:6443": "has a port, which no certificate holds; right: 203.0.113.7",
+    "[2001:db8::7]:6443": "has a port, which no certificate holds; right: [2001:db8::7]",
+    "api.example.net:443": "has a port, which no certificate holds; right: api.example.net",
+    "https://api.example.net:6443": "is a URL; right: its host alone, such as api.example.net",
+    "api.example.net, b.example.net": "is several in one text; right: a list such as [api.example.net, 203.0.113.7]",
+    "DNS:api.example.net": "is in openssl's words; right: api.example.net",
+    "IP:203.0.113.7": "is in openssl's words; right: 203.0.113.7",
+    "ops@example.net": "is an e-mail address, and nobody dials one; right: api.example.net",
+    "API.example.net": "has upper case; right: api.example.net",
+    "api.example.net.": "ends with a dot; right: api.example.net",
+    "bücher.example": "is not ASCII; right: xn--bcher-kva.example",
+    "*": "is no wildcard that clients know; right: * for the whole first label, such as *.example.net",
+    "*.net": "is a wildcard too wide for OpenSSL; right: such as *.example.net",
+    "a*.example.net": "is no wildcard that clients know; right: * for the whole first label, such as *.example.net",
+    "api.*.net": "is no wildcard that clients know; right: * for the whole first label, such as *.example.net",
+    "0.0.0.0": "is nothing that a client can dial; right: an address of the API",
+    "a_b.example.net": "is not a DNS name; right: a name such as example.net, in lower case",
+}
+
+
+@pytest.mark.parametrize(("text", "wrong"), SANS.items(), ids=SANS)
+def test_an_extra_name_is_taken_or_refused_with_what_would_be_right(text: str, wrong: str | None) -> None:
+    if wrong is None:
+        assert words.san(text) == text
+        return
+    with pytest.raises(ValueError) as caught:
+        words.san(text)
+    assert str(caught.value).endswith(wrong)
+
+
+def test_an_ipv6_address_is_written_in_its_one_form() -> None:
+    assert words.san("2001:0DB8:0:0:0:0:0:7") == "2001:db8::7"
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
