@@ -75,6 +75,10 @@ class PlanChanged(HardwayError):
     exit_code = DIFFERS
 
 
+class RefusedAnswers(HardwayError):
+    """Certificates from a CA elsewhere that are not what was asked for."""
+
+
 class Locked(HardwayError):
     """Somebody else is changing this cluster now."""
 

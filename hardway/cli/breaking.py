@@ -74,6 +74,8 @@ def forged(here: Site, machine: Machine, wanted: Forged) -> bytes:
     path = wanted.source.format(name=machine.name)
     [issued] = [one for one in certificates(Model(here.cluster, here.state, {})) if one.path == path]
     values = here.workspace.values()
+    if f"{issued.ca}.key" not in values:
+        raise UsageError(f"{issued.ca}.key is not in this workspace: nothing can be signed by it", hint="another fault")
     ca, ca_key = values[f"{issued.ca}.crt"], values[f"{issued.ca}.key"]
     spec, now = issued.spec, datetime.now(UTC)
     if wanted.what == "expired":

@@ -195,7 +195,7 @@ def typed(command: str, inventory: str) -> str:
     if not inventory or not command.startswith("hardway ") or command.endswith(" --help"):
         return command
     words = command.split(" ", 2)
-    if words[1] == "lab":
+    if words[1] in ("lab", "certs") and len(words) > 2 and not words[2].startswith("-"):
         group, verb, *rest = words[1], *words[2].split(" ", 1)
         return " ".join(["hardway", group, verb, "-i", inventory, *rest])
     return " ".join([*words[:2], "-i", inventory, *words[2:]])

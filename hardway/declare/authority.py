@@ -93,14 +93,14 @@ def ends_soon(text: bytes, now: datetime) -> datetime | None:
 
 def _own_problems(ca: x509.Certificate, now: datetime) -> Iterator[str]:
     named = called(ca)
-    constraints = _extension(ca, x509.BasicConstraints)
+    constraints = extension(ca, x509.BasicConstraints)
     if constraints is None or not constraints.ca:
         yield f"{named} is no CA (basicConstraints without CA:TRUE); the issuing CA's certificate comes first"
         return
-    usage = _extension(ca, x509.KeyUsage)
+    usage = extension(ca, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
         yield f"{named} may not sign certificates: its keyUsage lacks keyCertSign"
-    extended = _extension(ca, x509.ExtendedKeyUsage)
+    extended = extension(ca, x509.ExtendedKeyUsage)
     for oid, word in ((ExtendedKeyUsageOID.SERVER_AUTH, "serverAuth"), (ExtendedKeyUsageOID.CLIENT_AUTH, "clientAuth")):
         if extended is not None and not {oid, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(extended):
             yield f"{named} may not issue for {word}: its extendedKeyUsage lacks it, and that binds what it signs"
@@ -117,7 +117,7 @@ def _chain_problems(chain: Sequence[x509.Certificate], now: datetime) -> Iterato
                 instead = "the order is: the issuing CA, who issued that, …, the root"
             yield f"{called(ca)} stands after {called(below)} and did not issue it; {instead}"
             return
-        constraints = _extension(ca, x509.BasicConstraints)
+        constraints = extension(ca, x509.BasicConstraints)
         if constraints is None or not constraints.ca:
             yield f"{called(ca)} is no CA (basicConstraints without CA:TRUE)"
         elif constraints.path_length is not None and constraints.path_length < number:
@@ -138,8 +138,8 @@ def _time_problems(ca: x509.Certificate, now: datetime) -> Iterator[str]:
         yield f"{called(ca)} expired on {ca.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
     elif now < ca.not_valid_before_utc:
         yield f"{called(ca)} is not valid before {ca.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-    if ca.subject != ca.issuer and isinstance(ca.signature_hash_algorithm, _WEAK):
-        yield f"{called(ca)} is signed with {ca.signature_hash_algorithm.name.upper()}, which no component believes"
+    if ca.subject != ca.issuer and is_weak(ca):
+        yield f"{called(ca)} is signed with SHA1 or MD5, which no component believes"
 
 
 def _key_problems(ca: x509.Certificate, key: bytes | None) -> Iterator[str]:
@@ -162,12 +162,18 @@ def issued(certificate: x509.Certificate, ca: x509.Certificate) -> bool:
     return True
 
 
+def is_weak(certificate: x509.Certificate) -> bool:
+    """Whether its signature is of a kind that Go no longer believes."""
+    return isinstance(certificate.signature_hash_algorithm, _WEAK)
+
+
 def called(certificate: x509.Certificate) -> str:
     """A certificate by its subject; what has none by its serial number."""
     return certificate.subject.rfc4514_string() or f"certificate {certificate.serial_number:x}"
 
 
-def _extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+def extension(certificate: x509.Certificate, kind: type[_Extension]) -> _Extension | None:
+    """An extension of a certificate by its class; None where it has none."""
     try:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:

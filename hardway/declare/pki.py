@@ -103,6 +103,11 @@ def plain_key(key_pem: bytes) -> bytes:
     )
 
 
+def private_key(key_pem: bytes) -> PrivateKey:
+    """A private key, to sign with. Raises PemError."""
+    return _key(key_pem)
+
+
 def public_key_digest(public_pem: bytes) -> str:
     """SHA-256 of a public key's DER SubjectPublicKeyInfo, as `Certificate.public_key_digest`. Raises PemError."""
     try:
@@ -122,7 +127,7 @@ def key_algorithm(key_pem: bytes) -> str:
 def issue_ca(spec: CertificateSpec, key_pem: bytes, now: datetime) -> bytes:
     """A self-signed CA certificate for this key. Raises PemError."""
     key = _key(key_pem)
-    name = _name(spec)
+    name = subject(spec)
     builder = _builder(spec, key, now).issuer_name(name)
     builder = builder.not_valid_before(now - BACKDATING).not_valid_after(now + timedelta(days=spec.days))
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
@@ -169,6 +174,11 @@ def read(pem: bytes) -> Certificate:
         public_key_digest=sha256(_public_der(certificate.public_key())),
         fingerprint=_fingerprint(certificate),
     )
+
+
+def subject_of(pem: bytes) -> str:
+    """Whom the first certificate of a PEM text names, as RFC 4514 writes it. Raises PemError."""
+    return _certificate(pem).subject.rfc4514_string()
 
 
 def split(text: bytes) -> list[bytes]:
@@ -230,12 +240,17 @@ def _issuer_differences(cert_pem: bytes, ca_cert_pem: bytes) -> list[str]:
 
 
 def _name_differences(spec: CertificateSpec, found: Certificate) -> list[str]:
+    lines = subject_differences(spec, found)
+    lines += _set_differences("DNS name", spec.dns_names, found.dns_names)
+    return lines + _set_differences("address", _normal(spec.addresses), found.addresses)
+
+
+def subject_differences(spec: CertificateSpec, found: Certificate) -> list[str]:
+    """Where a certificate's holder is not the one specified: to Kubernetes the CN is a user, and each O a group."""
     lines = []
     if found.common_name != spec.common_name:
         lines.append(f"CN is {found.common_name or 'absent'}, should be {spec.common_name}")
-    lines += _set_differences("O", spec.organizations, found.organizations)
-    lines += _set_differences("DNS name", spec.dns_names, found.dns_names)
-    return lines + _set_differences("address", _normal(spec.addresses), found.addresses)
+    return lines + _set_differences("O", spec.organizations, found.organizations)
 
 
 def _set_differences(kind: str, wanted: Iterable[str], found: Iterable[str]) -> list[str]:
@@ -277,7 +292,8 @@ def _normal(addresses: Iterable[str]) -> tuple[str, ...]:
     return tuple(str(ipaddress.ip_address(address)) for address in addresses)
 
 
-def _name(spec: CertificateSpec) -> x509.Name:
+def subject(spec: CertificateSpec) -> x509.Name:
+    """Whom a certificate of this specification names."""
     organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, o) for o in spec.organizations]
     return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, spec.common_name)])
 
@@ -288,22 +304,25 @@ def _builder(spec: CertificateSpec, key: PrivateKey, now: datetime) -> x509.Cert
     public = key.public_key()
     builder = (
         x509.CertificateBuilder()
-        .subject_name(_name(spec))
+        .subject_name(subject(spec))
         .public_key(public)
         .serial_number(x509.random_serial_number())  # 159 bits
         .add_extension(x509.BasicConstraints(spec.is_ca, 0 if spec.is_ca else None), critical=True)
-        .add_extension(_key_usage(spec, key), critical=True)
+        .add_extension(key_usage(spec, key), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
     if spec.usages:
-        extended = x509.ExtendedKeyUsage([_EXTENDED[usage] for usage in sorted(spec.usages)])
-        builder = builder.add_extension(extended, critical=False)
+        builder = builder.add_extension(extended_usage(spec), critical=False)
     names: list[x509.GeneralName] = [x509.DNSName(name) for name in spec.dns_names]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in spec.addresses]
     return builder.add_extension(x509.SubjectAlternativeName(names), critical=False) if names else builder
 
 
-def _key_usage(spec: CertificateSpec, key: PrivateKey) -> x509.KeyUsage:
+def extended_usage(spec: CertificateSpec) -> x509.ExtendedKeyUsage:
+    return x509.ExtendedKeyUsage([_EXTENDED[usage] for usage in sorted(spec.usages)])
+
+
+def key_usage(spec: CertificateSpec, key: PrivateKey) -> x509.KeyUsage:
     return x509.KeyUsage(
         digital_signature=not spec.is_ca,
         # only TLS 1.2 without forward secrecy encrypts to a key, and only an RSA one can

@@ -13,7 +13,7 @@ from hardway.declare import authority
 from hardway.declare.declaration import Declaration
 from hardway.declare.generations import CAS
 from hardway.declare.pki import PemError, is_issued_by, key_algorithm, read
-from hardway.declare.resources import Certificate, Key, Local, OwnCertificate, OwnKey
+from hardway.declare.resources import Certificate, Key, Local, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.engine.blockers import Blocker
 from hardway.rules import Finding
 from hardway.state import State
@@ -21,6 +21,10 @@ from hardway.values import OPERATOR
 
 _OURS = re.compile(rf"CN=({'|'.join(ca.common_name for ca in CAS)})(-[0-9]+)?")
 """Issuers that hardway made, as RFC 4514 writes them."""
+
+
+Wanted = tuple[Local, tuple[str, ...]]
+"""A file of the workspace that is to be made, and why."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class _Found:
 
 
 def own_blockers(
-    to_make: Sequence[Local],
+    to_make: Sequence[Wanted],
     declaration: Declaration,
     values: Mapping[str, bytes],
     state: State,
@@ -46,7 +50,12 @@ def own_blockers(
     for one in own:
         yield from _wrong(one, found)
     yield from _shared(own, values)
-    for local in to_make:
+    unsigned = [(one, why) for one, why in to_make if isinstance(one, RequestedCertificate)]
+    if unsigned:
+        yield _unsigned(unsigned)
+    for local, _ in to_make:
+        if isinstance(local, RequestedCertificate):
+            continue
         if isinstance(local, OwnCertificate) and state.etcd != "absent":
             yield from _another_ca(local, found)
         elif isinstance(local, Certificate) and not _is_ours(local, found):
@@ -58,6 +67,14 @@ def own_blockers(
 def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> Iterator[Finding]:
     """CAs of the operator's that end soon: hardway cannot renew them."""
     for _, one in declaration.local:
+        if isinstance(one, RequestedCertificate) and (ends := _ends_soon(values.get(one.path), now)):
+            yield Finding(
+                OPERATOR,
+                "certificate-ends",
+                f"{one.path} ends on {ends:%Y-%m-%d}, and its CA's key is not here",
+                f"{CSR}, then {IMPORT}",
+                "warning",
+            )
         if not isinstance(one, OwnCertificate):
             continue
         try:
@@ -72,6 +89,29 @@ def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: dat
                 f"have it renewed with the same key and put the new certificate into {one.file}",
                 "warning",
             )
+
+
+def _ends_soon(text: bytes | None, now: datetime) -> datetime | None:
+    try:
+        return authority.ends_soon(text, now) if text else None
+    except PemError:
+        return None
+
+
+def _unsigned(unsigned: Sequence[Wanted]) -> Blocker:
+    """Certificates that are missing or no longer good, and whose CA's key is not here."""
+    lines = [f"{one.path}: {'; '.join(why)}" for one, why in unsigned]
+    return Blocker(
+        "unsigned",
+        f"{len(unsigned)} certificates are needed that nobody can sign here: the keys of their CAs are elsewhere",
+        said="\n".join([*lines, "nothing was changed"]),
+        hint=f"write the requests, have them signed, and take the answers:\n    {CSR}\n    {IMPORT}",
+        command=CSR,
+        subjects=tuple(one.path for one, _ in unsigned),
+    )
+
+
+CSR, IMPORT = "hardway certs csr requests", "hardway certs import answers"
 
 
 def _wrong(one: OwnCertificate, found: _Found) -> Iterator[Blocker]:

@@ -5,6 +5,7 @@ It is made from the inventory, State and what was observed; making it changes no
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 from collections import ChainMap
@@ -21,7 +22,7 @@ from hardway.declare.resources import Binary, Block, Context, Directory, File, L
 from hardway.declare.undo import is_ours
 from hardway.engine import guards
 from hardway.engine.adopt import inferred
-from hardway.engine.authorities import own_blockers, own_findings
+from hardway.engine.authorities import Wanted, own_blockers, own_findings
 from hardway.engine.blockers import Blocker, of_error, of_finding
 from hardway.engine.changes import Change, by_machine, conflicts, differences
 from hardway.engine.lost_keys import lost_keys
@@ -56,10 +57,17 @@ class WorkspaceChange:
 
 @dataclass(frozen=True)
 class WorkspaceFiles:
-    """The operator's side: `values` has what stays as it is, by path; what is to be made is not among them."""
+    """The operator's side: `values` has what stays as it is, by path, and copies of what the operator brings.
+
+    What else is to be made is not among them.
+    """
 
     values: Mapping[str, bytes]
     to_make: tuple[WorkspaceChange, ...]
+
+    @property
+    def wanted(self) -> list[Wanted]:
+        return [(one.local, one.why) for one in self.to_make]
 
 
 @dataclass(frozen=True)
@@ -173,10 +181,10 @@ def make_plan(
     changes: list[Change] = []
     for name, view in views.items():
         changes += differences(declaration.on(name), view, contexts[name], selection.has)
-    findings = lint(cluster, declaration, kept.values, now)
-    missing = [one.local for one in kept.to_make]
-    blockers += tuple(own_blockers(missing, declaration, operator, resolved, session.workspace.root, now))
+    blockers += tuple(own_blockers(kept.wanted, declaration, operator, resolved, session.workspace.root, now))
+    findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     if not surprises:
+        missing = [one.local for one in kept.to_make]
         model = Model(cluster, resolved, resolver.versions)
         blockers += tuple(lost_keys(missing, model, declaration, operator, views, session.workspace.root))
     if not selection.adopt:
@@ -229,6 +237,9 @@ def check_workspace(
         if why:
             to_make.append(WorkspaceChange(phase, local, tuple(why)))
             kept.pop(local.path, None)
+            with contextlib.suppress(KeyError, ValueError):  # what is wrong with it is a blocker
+                if local.copied:
+                    kept[local.path] = local.make(kept, now)
     return WorkspaceFiles(kept, tuple(to_make))
 
 
@@ -287,6 +298,13 @@ def lint(cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes]
     return tuple(examine(across.RULES, Evidence(cluster, setup=setup)))
 
 
+def _lint_of_good(
+    blockers: Sequence[Blocker], cluster: Cluster, declaration: Declaration, values: Mapping[str, bytes], now: datetime
+) -> tuple[Finding, ...]:
+    """Nothing of what follows from an operator's CA that is itself wrong: one mistake is one message."""
+    return () if any(one.kind == "authority" for one in blockers) else lint(cluster, declaration, values, now)
+
+
 def blockers_before_contact(
     cluster: Cluster, state: State, selection: Selection, versions: Mapping[str, str], workspace: Workspace
 ) -> tuple[Blocker, ...]:
@@ -298,9 +316,8 @@ def blockers_before_contact(
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
     kept = check_workspace(declaration, values, selection.phases, now)
-    missing = [one.local for one in kept.to_make]
-    blockers += tuple(own_blockers(missing, declaration, values, resolved, workspace.root, now))
-    findings = lint(cluster, declaration, kept.values, now)
+    blockers += tuple(own_blockers(kept.wanted, declaration, values, resolved, workspace.root, now))
+    findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))
 
 

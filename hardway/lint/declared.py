@@ -136,8 +136,16 @@ def _certificate(local: LocalCertificate, values: Mapping[str, bytes]) -> Certif
     spec, ca = local.spec, local.ca or local.path.removesuffix(".crt")
     return Certificate(
         local.path, spec.common_name, spec.organizations, spec.dns_names, spec.addresses, frozenset(spec.usages),
-        spec.is_ca, key=_key(local.key_path, values), signer=_key(f"{ca}.key", values), issuer=ca,
+        spec.is_ca, key=_key(local.key_path, values), signer=_signer(ca, values), issuer=ca,
     )  # fmt: skip
+
+
+def _signer(ca: str, values: Mapping[str, bytes]) -> str:
+    """The identity of a CA's key, which need not be here where its certificate is."""
+    try:
+        return pki.read(values[f"{ca}.crt"]).public_key_digest
+    except (KeyError, pki.PemError):
+        return _key(f"{ca}.key", values)
 
 
 def dns_service(documents: list[Mapping[str, object]]) -> str:

@@ -21,6 +21,7 @@ from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
+from hardway.operations.signing import Asked, Taken
 from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
@@ -55,6 +56,8 @@ DOCUMENTS = {
     "inventory-new": Document("hardway inventory new", Started),
     "inventory-check": Document("hardway inventory check", Checked),
     "inventory-show": Document("hardway inventory show", Shown),
+    "certs-csr": Document("hardway certs csr", Asked),
+    "certs-import": Document("hardway certs import", Taken),
     "lab-status": Document("hardway lab status", list[MachineStatus]),
     "lab-faults": Document("hardway lab break --list", list[FaultSummary]),
 }

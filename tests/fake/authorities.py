@@ -76,3 +76,38 @@ def company(
     if more is not None:
         builder = builder.add_extension(more, critical=True)
     return Company(builder.sign(by.key if by else own, hashes.SHA256()), own)
+
+
+def signed(
+    request: bytes,
+    by: Company,
+    *,
+    days: float = 365,
+    begins: float = -1,
+    subject: x509.Name | None = None,
+    without: tuple[type[x509.ExtensionType], ...] = (),
+    more: tuple[x509.ExtensionType, ...] = (),
+    key: PrivateKey | None = None,
+) -> x509.Certificate:
+    """What a CA answers to a request: as asked for, but for what is said otherwise."""
+    asked = x509.load_pem_x509_csr(request)
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject or asked.subject)
+        .issuer_name(by.certificate.subject)
+        .public_key(key.public_key() if key else asked.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begins * DAY)
+        .not_valid_after(now + days * DAY)
+    )
+    for one in asked.extensions:
+        if not isinstance(one.value, without):
+            builder = builder.add_extension(one.value, critical=one.critical)
+    for extension in more:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(by.key, hashes.SHA256())
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in certificates)

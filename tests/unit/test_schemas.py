@@ -31,6 +31,7 @@ from hardway.inventory.load import load
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
+from hardway.operations.signing import Answer, Asked, Request, Taken
 from hardway.preview.items import Item
 from hardway.preview.plan import Preview, Unobserved
 from hardway.preview.tree import listed, tree
@@ -86,12 +87,16 @@ STATUS = Status(
     (CertificateStatus("kubernetes-ca", "operator", "pki/ca.crt", NOW, 3650),), 0, True,
 )  # fmt: skip
 CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
+<<<<<<< HEAD
 ENCRYPTION = EncryptionStatus(
     (EncryptionKey("secretbox", "key2", True, True, 12), EncryptionKey("secretbox", "key1", False, True, 3)),
     1,
     {"controller-0": True, "controller-1": None},
     "hardway encryption rotate",
 )
+=======
+REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
+>>>>>>> 9e6ddde (certs: csr writes requests for a CA elsewhere, import takes the answers)
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
     "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
@@ -102,6 +107,8 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     ).to_json(),
     "map": lambda: drawn(CLUSTER, declaration()).to_json(),
     "render": lambda: asdict(listed(Path("out"), tree(declaration(), {}, with_secrets=False))),
+    "certs-csr": lambda: asdict(Asked("requests", (REQUEST,))),
+    "certs-import": lambda: asdict(Taken((Answer("1.cer", "pki/admin.crt", "2027-11-28"),), ("pki/kube-proxy.crt",))),
     "inventory-new": lambda: asdict(Started(None, starter("seven", "prod", Given()))),
     "inventory-check": lambda: asdict(checked(CLUSTER)),
     "inventory-show": lambda: shown(CLUSTER).to_json(),
@@ -221,7 +228,11 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     from tests.unit.test_cli_flags import COMMANDS
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
+<<<<<<< HEAD
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"]}  # fmt: skip
+=======
+              "artifacts bundle": ["out"], "certs csr": ["out"], "certs import": ["out"]}  # fmt: skip
+>>>>>>> 9e6ddde (certs: csr writes requests for a CA elsewhere, import takes the answers)
     needless = {"schema", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():

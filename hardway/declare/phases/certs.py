@@ -26,6 +26,7 @@ from hardway.declare.resources import (
     OwnCertificate,
     OwnKey,
     PublicKey,
+    RequestedCertificate,
     User,
     WorkspaceFile,
 )
@@ -136,7 +137,15 @@ def local(model: Model) -> Iterator[Local]:
         yield PublicKey(f"{path}.pub", f"{path}.key")
     for one in certificates(model):
         yield Key(f"{one.path}.key", algorithm)
-        yield Certificate(f"{one.path}.crt", one.spec, algorithm, one.ca)
+        yield _certificate(model, one)
+
+
+def _certificate(model: Model, issued: Issued) -> Certificate:
+    path, algorithm = f"{issued.path}.crt", model.cluster.certs.key
+    [ca] = [one for one in CAS if one.signer(model.state) == issued.ca]
+    if signs(model, ca):
+        return Certificate(path, issued.spec, algorithm, issued.ca)
+    return RequestedCertificate(path, issued.spec, algorithm, issued.ca)
 
 
 def own_authority(model: Model, ca: CA) -> OwnAuthority | None:

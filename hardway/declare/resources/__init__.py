@@ -7,7 +7,7 @@ from hardway.declare.resources.group import STANDINGS, Aside, Group
 from hardway.declare.resources.host import Hostname, Package, User
 from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
 from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
-from hardway.declare.resources.own import Chain, OwnCertificate, OwnKey
+from hardway.declare.resources.own import Chain, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.declare.resources.routes import Routes
 from hardway.declare.resources.service import Check, Service, stays_up
 
@@ -49,6 +49,7 @@ __all__ = [
     "Present",
     "PublicKey",
     "RandomKey",
+    "RequestedCertificate",
     "Resource",
     "Routes",
     "Service",

@@ -23,6 +23,8 @@ class Local(ABC):
     """A file of the workspace, by its path there (`pki/ca.crt`): also the name of the placeholder it fills."""
 
     kind: ClassVar[str]
+    copied: ClassVar[bool] = False
+    """Whether it is made from what the operator brings alone, so that its content is known before it is made."""
     path: str
     mode: int
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar
 
-from hardway.declare import authority, pki
+from hardway.declare import authority, openssl, pki, requests
 from hardway.declare.resources.base import ManualStep, quote
 from hardway.declare.resources.local import Certificate, Key, Local
 
@@ -21,6 +21,7 @@ from hardway.declare.resources.local import Certificate, Key, Local
 class OwnCertificate(Certificate):
     """The certificate of a CA that the operator brings. `given` names the value, `file` its path on this computer."""
 
+    copied: ClassVar[bool] = True
     given: str = ""
     file: str = ""
 
@@ -44,6 +45,7 @@ class OwnCertificate(Certificate):
 class OwnKey(Key):
     """The key of a CA that the operator brings."""
 
+    copied: ClassVar[bool] = True
     given: str = ""
     file: str = ""
 
@@ -68,6 +70,7 @@ class Chain(Local):
     """Certificates above a CA in the operator's file. `served`: what servers send, so its own, too, and no root."""
 
     kind: ClassVar[str] = "chain"
+    copied: ClassVar[bool] = True
     path: str
     given: str
     file: str
@@ -91,3 +94,30 @@ class Chain(Local):
     def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
         which = "all but the root" if self.served else "all but the first"
         return ManualStep(f"# of {self.file}, {which}:\ncat >{quote(self.path)}", "")
+
+
+@dataclass(frozen=True)
+class RequestedCertificate(Certificate):
+    """A certificate that nobody here can sign: the key of its CA is elsewhere."""
+
+    def differences(self, values: Mapping[str, bytes], now: datetime) -> list[str]:
+        """Until it ends it is good: a run that cannot renew it has no reason to stop."""
+        if self.path not in values:
+            return ["is not there"]
+        issuer, key = values.get(f"{self.ca}.crt"), values.get(self.key_path)
+        if issuer is None or key is None:
+            return ["its CA or its key is not there"]
+        return requests.shortcomings(self.spec, values[self.path], key, issuer, now)
+
+    def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
+        raise pki.PemError("its CA's key is not here")
+
+    def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
+        asked = openssl.extensions(self.spec, self.algorithm, notes)
+        settings, request = quote(f"{self.stem}.cnf"), quote(f"{self.stem}.csr")
+        lines = (
+            f"cat >{settings}",
+            f"openssl req -new -key {quote(self.key_path)} -subj {quote(openssl.subject(self.spec))} -out {request}",
+            f"# The CA signs it with what {settings} asks for; its answer is {quote(self.path)}.",
+        )
+        return ManualStep("\n".join(lines), asked)
