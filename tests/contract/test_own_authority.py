@@ -1,0 +1,275 @@
+"""A cluster of a company's intermediates, held against real programs: what each believes, and what it refuses."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from etcd_life import real_programs
+from fake.authorities import Company, company, pem, signed
+from fake.cluster import PAIR, FakeCluster, room
+from fake.machine import why_not
+from real_api import free_port
+
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.declare.pki import CertificateSpec, new_key
+from hardway.declare.requests import request
+
+ETCD, KUBERNETES = real_programs("etcd"), real_programs("kubernetes")
+HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
+LIMIT = 60
+ROOT = company("Root")
+OTHER = company("Other", ROOT)
+"""Another intermediate of the same company: nothing that it signs may open anything here."""
+MINE = {name: company(f"Issuing {name}", ROOT) for name in ("kubernetes", "etcd", "front-proxy")}
+MASTERS = CertificateSpec("somebody", ("system:masters",), usages=frozenset({"client"}))
+
+pytestmark = [
+    pytest.mark.skipif(ETCD is None or KUBERNETES is None, reason="needs binaries in the cache: hardway artifacts get"),
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+]
+
+
+@dataclass(frozen=True)
+class Real:
+    """Real servers with the files that hardway puts on a controller. `pki` is its /etc/kubernetes/pki."""
+
+    made: FakeCluster
+    pki: Path
+    etcd: str
+    api: str
+
+    def ask(self, path: str, trusted: Path, shown: tuple[Path, Path]) -> bytes:
+        """An answer of the API to a client with OpenSSL, which shows this certificate with this key."""
+        context = ssl.create_default_context(cafile=str(trusted))
+        context.load_cert_chain(*shown)
+        with urllib.request.urlopen(self.api + path, timeout=10, context=context) as answer:
+            return bytes(answer.read())
+
+    @property
+    def masters(self) -> tuple[Path, Path]:
+        root = self.made.workspace().root / "pki"
+        return root / "break-glass.crt", root / "break-glass.key"
+
+
+@contextmanager
+def running(program: Path, log: Path, *flags: str) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as out:
+        process = subprocess.Popen([program, *flags], stdout=out, stderr=out, env={"PATH": os.environ["PATH"]})
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cluster(folder: Path) -> FakeCluster:
+    authorities = []
+    for name, ca in MINE.items():
+        (folder / f"{name}.crt").write_bytes(ca.crt + ROOT.crt)
+        (folder / f"{name}.key").write_bytes(ca.pem_key)
+        authorities.append(f"{name}: {{certificate: {name}.crt, key: {name}.key}}")
+    made = FakeCluster.new(folder, f"certs: {{authorities: {{{', '.join(authorities)}}}}}\n{PAIR}")
+    made.init()
+    return made
+
+
+@pytest.fixture(scope="module")
+def real() -> Iterator[Real]:
+    assert ETCD is not None and KUBERNETES is not None
+    folder = room()
+    made = cluster(folder)
+    etc = made.machines["head"].root / "etc"
+    own, pki = etc / "etcd/pki", etc / "kubernetes/pki"
+    client, peer, port = f"https://127.0.0.1:{free_port()}", f"http://127.0.0.1:{free_port()}", free_port()
+    etcd_flags = [
+        f"--data-dir={folder}/data", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
+        f"--cert-file={own}/server.crt", f"--key-file={own}/server.key", "--client-cert-auth",
+        f"--trusted-ca-file={own}/ca.crt",
+    ]  # fmt: skip
+    api_flags = [
+        f"--etcd-servers={client}", f"--etcd-cafile={pki}/etcd/ca.crt",
+        f"--etcd-certfile={pki}/apiserver-etcd-client.crt", f"--etcd-keyfile={pki}/apiserver-etcd-client.key",
+        "--bind-address=127.0.0.1", f"--secure-port={port}", "--advertise-address=192.0.2.1",
+        "--endpoint-reconciler-type=none", "--authorization-mode=RBAC", "--service-cluster-ip-range=192.0.2.0/24",
+        f"--tls-cert-file={pki}/kube-apiserver.crt", f"--tls-private-key-file={pki}/kube-apiserver.key",
+        f"--client-ca-file={pki}/ca.crt", f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
+        f"--proxy-client-key-file={pki}/front-proxy-client.key", "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
+        "--service-account-issuer=https://kubernetes.default.svc", f"--service-account-key-file={pki}/sa.pub",
+        f"--service-account-signing-key-file={pki}/sa.key",
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        stack.enter_context(running(ETCD["etcd"], folder / "etcd.log", *etcd_flags))
+        server = stack.enter_context(running(KUBERNETES["kube-apiserver"], folder / "api.log", *api_flags))
+        found = Real(made, pki, client, f"https://127.0.0.1:{port}")
+        deadline = time.monotonic() + LIMIT
+        while not ready(found):
+            assert server.poll() is None, (folder / "api.log").read_text()[-2000:]
+            assert time.monotonic() < deadline, (folder / "api.log").read_text()[-2000:]
+            time.sleep(0.2)
+        yield found
+
+
+def ready(real: Real) -> bool:
+    try:
+        return real.ask("/readyz", real.pki / "ca-bundle.crt", real.masters) == b"ok"
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def shown(folder: Path, by: Company, spec: CertificateSpec = MASTERS) -> tuple[Path, Path]:
+    """A client's certificate with the one that issued it after it, as TLS sends both; and its key."""
+    key = new_key("ecdsa-p256")
+    crt, own = folder / "client.crt", folder / "client.key"
+    crt.write_bytes(pem(signed(request(spec, key), by), by.certificate))
+    own.write_bytes(key)
+    return crt, own
+
+
+def test_openssl_believes_the_api_server_by_the_bundle_and_by_the_root_alone(real: Real, tmp_path: Path) -> None:
+    """By the issuing CA alone it does not: that is why pods, HAProxy and kubeconfigs have the bundle."""
+    (tmp_path / "root.crt").write_bytes(ROOT.crt)
+    for trusted in (real.pki / "ca-bundle.crt", tmp_path / "root.crt"):
+        assert real.ask("/readyz", trusted, real.masters) == b"ok"
+    with pytest.raises(urllib.error.URLError, match="unable to get issuer certificate"):
+        real.ask("/readyz", real.pki / "ca.crt", real.masters)
+
+
+def test_another_intermediate_of_the_company_opens_nothing(real: Real, tmp_path: Path) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        real.ask("/api/v1/secrets", real.pki / "ca-bundle.crt", shown(tmp_path, OTHER))
+    assert caught.value.code == 401
+    # Nor does a certificate that etcd's own CA signed.
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        real.ask("/api/v1/secrets", real.pki / "ca-bundle.crt", shown(tmp_path, MINE["etcd"]))
+    assert caught.value.code == 401
+    assert json.loads(real.ask("/api/v1/secrets", real.pki / "ca-bundle.crt", shown(tmp_path, MINE["kubernetes"])))
+
+
+def etcdctl(real: Real, crt: Path, key: Path) -> subprocess.CompletedProcess[str]:
+    assert ETCD is not None
+    ca = real.pki.parents[1] / "etcd/pki/ca.crt"
+    argv = [ETCD["etcdctl"], f"--endpoints={real.etcd}", f"--cacert={ca}", f"--cert={crt}", f"--key={key}",
+            "--command-timeout=3s", "get", "/registry", "--prefix", "--keys-only", "--limit=1"]  # fmt: skip
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("by", [OTHER, MINE["kubernetes"]], ids=["of the company", "of the cluster"])
+def test_no_other_certificate_reads_etcd(real: Real, tmp_path: Path, by: Company) -> None:
+    refused = etcdctl(real, *shown(tmp_path, by))
+    assert refused.returncode != 0 and refused.stdout == ""
+
+
+def test_etcds_own_clients_do(real: Real) -> None:
+    own = real.pki.parents[1] / "etcd/pki"
+    assert etcdctl(real, own / "healthcheck-client.crt", own / "healthcheck-client.key").stdout.startswith("/registry")
+
+
+def test_pods_get_the_bundle(real: Real, tmp_path: Path) -> None:
+    """A real controller manager, which needs no CA's key to start."""
+    assert KUBERNETES is not None
+    crt, key = (base64.b64encode(path.read_bytes()).decode() for path in real.masters)
+    authority = base64.b64encode((real.pki / "ca-bundle.crt").read_bytes()).decode()
+    config = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "real",
+        "contexts": [{"name": "real", "context": {"cluster": "real", "user": "masters"}}],
+        "clusters": [{"name": "real", "cluster": {"server": real.api, "certificate-authority-data": authority}}],
+        "users": [{"name": "masters", "user": {"client-certificate-data": crt, "client-key-data": key}}],
+    }  # fmt: skip
+    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    flags = [
+        f"--kubeconfig={tmp_path}/kubeconfig", f"--root-ca-file={real.pki}/ca-bundle.crt", "--leader-elect=false",
+        "--bind-address=127.0.0.1", f"--secure-port={free_port()}",
+        "--controllers=root-ca-certificate-publisher-controller,certificatesigningrequest-signing-controller",
+    ]  # fmt: skip
+    log = tmp_path / "manager.log"
+    with running(KUBERNETES["kube-controller-manager"], log, *flags) as manager:
+        deadline = time.monotonic() + LIMIT
+        while (published := _published(real)) is None:
+            assert manager.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
+            time.sleep(0.2)
+    assert published == (ISSUING + ROOT.crt).decode()
+    assert "Skipping CSR signer controller because no csr cert/key was specified" in log.read_text()
+
+
+ISSUING = MINE["kubernetes"].crt
+
+
+def _published(real: Real) -> str | None:
+    path = "/api/v1/namespaces/default/configmaps/kube-root-ca.crt"
+    try:
+        found: Mapping[str, dict[str, str]] = json.loads(real.ask(path, real.pki / "ca-bundle.crt", real.masters))
+    except urllib.error.HTTPError:
+        return None
+    return found["data"]["ca.crt"]
+
+
+def test_every_proof_of_the_chapter_holds(real: Real) -> None:
+    """The very commands that hardway asks on machines, typed to the real openssl."""
+    made = real.made
+    model = Model(made.cluster, made.state(), made.resolver().versions)
+    proofs = declare(model).of("certs").proofs
+    assert len(proofs) > 10
+    for _, proof in proofs:
+        query = proof.query.replace("/etc/", f"{made.machines[proof.machine].root}/etc/")
+        answer = subprocess.run(["sh", "-c", query], capture_output=True, text=True, check=False)
+        assert proof.holds(answer.returncode, answer.stdout), f"{proof.name}: {query}: {answer.stdout}{answer.stderr}"
+
+
+@pytest.mark.skipif(HAPROXY is None, reason="needs haproxy")
+@pytest.mark.parametrize(("trusted", "state"), [("ca-bundle.crt", "UP"), ("ca.crt", "DOWN")])
+def test_haproxy_takes_the_api_server_by_the_bundle(real: Real, tmp_path: Path, trusted: str, state: str) -> None:
+    assert HAPROXY is not None
+    certificate, key = real.masters
+    (tmp_path / "client.pem").write_bytes(certificate.read_bytes() + key.read_bytes())
+    (tmp_path / "haproxy.cfg").write_text(
+        f"global\n  stats socket {tmp_path}/admin.sock level admin\n"
+        "defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\n"
+        f"frontend f\n  bind 127.0.0.1:{free_port()}\n  default_backend b\n"
+        "backend b\n  option httpchk\n  http-check send meth GET uri /readyz ver HTTP/1.1 hdr Host kubernetes\n"
+        f"  server s {real.api.removeprefix('https://')} check check-ssl check-alpn http/1.1 inter 200ms fall 1 rise 1"
+        f" verify required ca-file {real.pki}/{trusted} crt {tmp_path}/client.pem verifyhost kubernetes\n"
+    )
+    with running(Path(HAPROXY), tmp_path / "haproxy.log", "-db", "-f", f"{tmp_path}/haproxy.cfg"):
+        deadline = time.monotonic() + LIMIT
+        while True:
+            checked = _haproxy(tmp_path / "admin.sock")
+            if checked in (state, f"{state} 1/1") and checked:
+                break
+            assert time.monotonic() < deadline, checked
+            time.sleep(0.2)
+
+
+def _haproxy(admin: Path) -> str:
+    """The state of the server, once it was checked."""
+    with socket.socket(socket.AF_UNIX) as talk:
+        try:
+            talk.connect(str(admin))
+        except OSError:
+            return ""
+        talk.sendall(b"show stat\n")
+        lines = talk.makefile().read().splitlines()
+    head = lines[0].removeprefix("# ").split(",")
+    for line in lines[1:]:
+        row = dict(zip(head, line.split(","), strict=False))
+        if row.get("svname") == "s" and row.get("check_status", "").lstrip("* ") not in ("", "INI"):
+            return row["status"]
+    return ""
