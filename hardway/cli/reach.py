@@ -6,9 +6,10 @@ from pathlib import Path
 
 from hardway.cli.power import require
 from hardway.cli.site import Site
+from hardway.declare.phases import access
 from hardway.declare.phases.access import ssh_name
-from hardway.errors import HardwayError
-from hardway.values import ROLES
+from hardway.declare.phases.base import Model
+from hardway.values import ROLES, fill
 
 
 def one_machine(here: Site, word: str) -> str:
@@ -19,14 +20,19 @@ def one_machine(here: Site, word: str) -> str:
 
 
 def to_machine(here: Site, name: str) -> list[str]:
-    """The words behind `ssh` that lead to a machine. Raises HardwayError where the workspace has no ssh_config yet."""
+    """The words behind `ssh` that lead to a machine."""
     return ["-F", str(ssh_config(here)), ssh_name(here.cluster.machine(name))]
 
 
 def ssh_config(here: Site) -> Path:
-    path = here.workspace.root / "ssh_config"
-    if not path.exists():
-        raise HardwayError("there is no ssh_config yet", hint="hardway access")
+    """The workspace's ssh_config as the inventory has it now: there is one before the first chapter, too."""
+    path = here.workspace.root / access.SSH_CONFIG
+    text = access.ssh_config(Model(here.cluster, here.state, {}))
+    # Only the folder's place: a damaged key keeps nobody from looking at a machine.
+    wanted = fill(text, {"workspace/path": str(here.workspace.root).encode()})
+    if wanted is not None and not (path.exists() and path.read_bytes() == wanted):
+        here.workspace.create()
+        here.workspace.write(access.SSH_CONFIG, wanted, 0o600)
     return path
 
 

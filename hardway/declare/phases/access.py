@@ -14,6 +14,7 @@ from hardway.declare.resources import Local, WorkspaceFile
 from hardway.inventory.model import Cluster, Machine
 from hardway.values import Placeholder
 
+SSH_CONFIG = "ssh_config"
 WORKSPACE = str(Placeholder("workspace/path"))
 
 
@@ -21,7 +22,7 @@ def local(model: Model) -> Iterator[Local]:
     cluster = model.cluster
     yield WorkspaceFile(".gitignore", "# Keys and credentials: never to be committed.\n*\n")
     yield WorkspaceFile("kubeconfig", of_user(model, cluster.api_url, ADMIN_USER, "admin", cluster.name))
-    yield WorkspaceFile("ssh_config", ssh_config(model))
+    yield WorkspaceFile(SSH_CONFIG, ssh_config(model))
 
 
 def ssh_config(model: Model) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from hardway.declare.phases.access import ssh_config
+from hardway.declare.phases.access import SSH_CONFIG, ssh_config
 from hardway.declare.phases.base import Model
 from hardway.explain.shell.words import Who, document
 from hardway.inventory.model import Cluster
@@ -48,7 +48,7 @@ TOOLS = (
 
 
 def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[str]:
-    """`first`: nothing was typed yet, so the way to the machines is written down, too."""
+    """`first`: nothing was typed yet, so the way to the machines is written in any case, and their keys are asked for."""
     lines = [
         "#!/usr/bin/env bash",
         f"# {title}",
@@ -62,14 +62,14 @@ def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[s
         beside = shlex.quote(str(model.cluster.path.parent.absolute()))
         lines.append(f"ln -sfn {beside} inventory  # where files of your own are")
     lines += _ssh(model.cluster)
-    if first:
-        lines += [
-            "",
-            "# How ssh finds the machines, and whom it believes to be them",
-            "cat >ssh_config " + _config(model),
-        ]
-        lines += _known_hosts(model.cluster)
-    return lines
+    # A chapter may be typed before any other: the way to the machines is written where there is none.
+    written = "" if first else f"[ -e {SSH_CONFIG} ] || "
+    lines += [
+        "",
+        "# How ssh finds the machines, and whom it believes to be them",
+        f"{written}cat >{SSH_CONFIG} {_config(model)}",
+    ]
+    return [*lines, *_known_hosts(model.cluster)] if first else lines
 
 
 def _config(model: Model) -> str:
