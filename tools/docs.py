@@ -1,7 +1,8 @@
 """Writes what `hardway explain` prints into the documentation: `python -m tools.docs`.
 
 The text between `<!-- explain NAME -->` and `<!-- end -->` is made; all around it is by hand. A chapter's name gives
-its page for inventories/lab.yaml, `words` the glossary. `--check` writes nothing and fails where something is old.
+its page for inventories/lab.yaml, `words` the glossary, `errors` the error messages, `absent` what is not there.
+`--check` writes nothing and fails where something is old.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases.base import Model
 from hardway.explain import Book, chapter_page
-from hardway.explain.markdown import chapter_markdown, glossary_markdown
+from hardway.explain.markdown import absent_markdown, chapter_markdown, errors_markdown, glossary_markdown
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = re.compile(r"(?s)(<!-- explain (\S+) -->\n).*?(<!-- end -->)")
+
+
+WHOLE = {"words": glossary_markdown, "errors": errors_markdown, "absent": absent_markdown}
+"""What is not of one chapter."""
 
 
 def declared() -> tuple[Model, Declaration]:
@@ -43,8 +48,8 @@ def made(page: str, model: Model, declaration: Declaration) -> str:
 
     def put(match: re.Match[str]) -> str:
         name = match[2]
-        if name == "words":
-            lines = glossary_markdown(Book(model, declaration))
+        if name in WHOLE:
+            lines = WHOLE[name](Book(model, declaration))
         else:
             lines = chapter_markdown(chapter_page(model, declaration, name))
         return f"{match[1]}\n{chr(10).join(lines)}\n\n{match[3]}"

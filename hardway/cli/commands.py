@@ -36,7 +36,7 @@ COMMANDS: dict[str, Command] = {
     "explain": Command(
         "explain",
         SEE,
-        "Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine.",
+        "Why is it there, who reads it, what breaks without it? A chapter, thing, value or error. Asks no machine.",
     ),
     "init": Command(
         "init",

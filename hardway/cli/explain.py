@@ -60,18 +60,20 @@ def declared(options: Options) -> tuple[Model, Declaration]:
 @flags("inventory", "workspace", "verbose")
 def explain(
     options: Options,
-    what: Annotated[
-        str | None,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="[WHAT]",
-            help="A chapter, a thing (certs/kube-apiserver, a path, a unit), any flag, address, port or name",
+            help="A chapter, a thing (certs/kube-apiserver, a path, a unit), any flag, address, port or name; "
+            "or an error message",
             autocompletion=complete_what,
         ),
     ] = None,
     form: Annotated[Form, typer.Option("-o", "--output", help="shell: what a person would type for it")] = "text",
     everything: Annotated[bool, typer.Option("--all", help="With -o shell: the whole cluster, as one script")] = False,
 ) -> None:
-    """Why is it there, who reads it, what breaks without it? A chapter, a thing, or any value. Asks no machine."""
+    """Why is it there, who reads it, what breaks without it? A chapter, thing, value or error. Asks no machine."""
+    what = " ".join(words) if words else None
     if everything and what is not None:
         raise UsageError(
             f"{what} and --all exclude each other", hint=f"hardway explain {what} -o shell, or --all -o shell alone"

@@ -13,7 +13,7 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model, Proof
 from hardway.declare.resources import Service
 from hardway.explain.facts import Fact, facts
-from hardway.explain.prose import Known, Term, known_values, terms
+from hardway.explain.prose import Known, Message, Term, absent, known_values, messages, terms
 from hardway.explain.things import Thing, things
 from hardway.explain.vocabulary import who
 from hardway.values import OPERATOR
@@ -59,6 +59,14 @@ class Book:
     @cached_property
     def terms(self) -> tuple[Term, ...]:
         return terms(self.model)
+
+    @cached_property
+    def absent(self) -> tuple[Term, ...]:
+        return absent(self.model)
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        return messages(self.model)
 
     def there(self, asked: Iterable[str]) -> list[str]:
         """Of further questions those that this cluster has an answer to: not each has a balancer or routes."""

@@ -143,6 +143,7 @@ def contents(model: Model) -> Contents:
             Next("hardway explain /etc/kubernetes/admin.conf", "by its path, unit or user"),
             Next(f"hardway explain {cluster.first_service_address}", "any value, port or name"),
             Next("hardway explain anonymous-auth", "any flag or setting"),
+            Next("hardway explain 'connection refused'", "an error message, as it was printed"),
         ),
     )
 

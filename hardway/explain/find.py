@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -10,10 +11,11 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.errors import UsageError
 from hardway.explain.book import Book
 from hardway.explain.chapter import ChapterPage, Contents, Next, chapter_page, contents, explain_next
+from hardway.explain.message import MessagePage, is_message, message_page
 from hardway.explain.prose import Term
 from hardway.explain.thing import ThingPage, instance_of, thing_page
 from hardway.explain.things import Thing
-from hardway.explain.value import ValuePage, setting_names, value_page
+from hardway.explain.value import ValuePage, find_known, setting_names, value_page
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class TermPage:
     more: tuple[Next, ...]
 
 
-Page = Contents | ChapterPage | ThingPage | ValuePage | TermPage
+Page = Contents | ChapterPage | ThingPage | ValuePage | TermPage | MessagePage
 
 
 def answer(book: Book, what: str | None) -> Page:
@@ -36,16 +38,41 @@ def answer(book: Book, what: str | None) -> Page:
     what = bare(what)
     if not what.strip():
         raise UsageError("nothing to explain: the name is empty", hint="hardway explain lists what can be asked")
+    readings = tuple(dict.fromkeys(_readings(what)))
+    for asked in readings:
+        if page := _named(book, asked):
+            return page
+    if term := _written(book, what):
+        return term
+    for asked in readings:
+        if found := _said(book, asked):
+            return found
+    raise _unknown(book, what)
+
+
+def _named(book: Book, what: str) -> Page | None:
+    """A chapter or a thing of that name."""
     if what in PHASE_NAMES:
         return chapter_page(book.model, book.declaration, what)
-    found = find_things(book, what)
-    if found:
+    if found := find_things(book, what):
         others = [thing.name for thing in found[1:]]
         return thing_page(book, found[0], instance_of(found[0], what.removeprefix("certs/")), others)
-    page = _written(book, what) or value_page(book, what)
-    if page is None:
-        raise _unknown(book, what)
-    return page
+    return None
+
+
+def _said(book: Book, what: str) -> Page | None:
+    """A value or an error message; the message where it is called so, and for several words, which may hold a value."""
+    if " " in what or (is_message(book.messages, what) and not book.has_value(what)):
+        return message_page(book, what) or value_page(book, what)
+    return value_page(book, what) or message_page(book, what)
+
+
+def _readings(what: str) -> Iterator[str]:
+    """The same name as others write it: `kube proxy` for kube-proxy, `pod-cidr` for pod_cidr, `nodes` for node."""
+    for word in (what, _singular(what)):
+        yield word
+        yield word.casefold().replace(" ", "-").replace("_", "-")
+        yield word.casefold().replace(" ", "_").replace("-", "_")
 
 
 def bare(what: str) -> str:
@@ -84,19 +111,40 @@ def _names(thing: Thing) -> Iterator[str]:
 
 
 def _written(book: Book, what: str) -> TermPage | None:
-    """A word of the glossary, unless something of the cluster is called so."""
-    term = find_term(book, what)
-    if term is None or book.has_value(what):
+    """A word of the glossary, unless something of the cluster is called so; or what this cluster does not have."""
+    if book.has_value(what):
         return None
-    return TermPage(term.word, term.text, term.also, explain_next(book.there(term.see)))
+    term = find_term(book.terms, what, str.casefold)
+    if term is None and not find_known(book, what):
+        term = find_term(book.terms, what, _bare_word)
+    if term:
+        return TermPage(term.word, term.text, term.also, explain_next(book.there(term.see)))
+    if term := find_term(book.absent, what, _bare_word):
+        # Without the others, which have nothing in common but that they are not there.
+        return TermPage(what, term.text, (), explain_next(book.there(term.see)))
+    return None
 
 
-def find_term(book: Book, what: str) -> Term | None:
-    word = what.casefold()
-    for term in book.terms:
-        if word in map(str.casefold, (term.word, *term.also)):
+def find_term(known: Iterable[Term], what: str, plain: Callable[[str], str]) -> Term | None:
+    """The one that is called so, or also; `plain` says what makes two names the same."""
+    for term in known:
+        if plain(what) in map(plain, (term.word, *term.also)):
             return term
     return None
+
+
+def _bare_word(text: str) -> str:
+    """The same for `service accounts`, `service-account` and `ServiceAccount`."""
+    return _singular(re.sub(r"[\s_-]+", "", text.casefold()))
+
+
+def _singular(word: str) -> str:
+    """By the rules of English, which suffice for comparing."""
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    if word.endswith(("sses", "xes", "ches")):
+        return word[:-2]
+    return word.removesuffix("s") if not word.endswith(("ss", "us", "is")) else word
 
 
 def names(book: Book) -> Iterator[str]:
@@ -111,7 +159,7 @@ def names(book: Book) -> Iterator[str]:
     yield from setting_names(book)
     for known in book.known:
         yield from filter(None, (known.value, known.key, known.key.rpartition(".")[2], *known.keys))
-    for term in book.terms:
+    for term in (*book.terms, *book.absent):
         yield from (term.word, *term.also)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from hardway.explain import Book, ChapterPage, Contents, Page, TermPage, ThingPage, ValuePage
+from hardway.explain import Book, ChapterPage, Contents, MessagePage, Page, TermPage, ThingPage, ValuePage
 from hardway.explain.chapter import Cited, Next, Row, Wrong
+from hardway.explain.message import message_page
 from hardway.explain.thing import Field, Place
 
 
@@ -115,9 +116,42 @@ def markdown(page: Page) -> list[str]:
             return [f"# {page.name}", "", *chapter_markdown(page)]
         case ThingPage():
             return thing_markdown(page)
+        case MessagePage():
+            return [f"# {page.message}", "", *message_markdown(page)]
         case TermPage():
             return [f"# {page.asked}", "", page.text, "", *(f"- `{one.command}`" for one in page.more)]
     return value_markdown(page)
+
+
+def message_markdown(page: MessagePage) -> list[str]:
+    """Everything that is said of an error message; no title."""
+    chapters = ", ".join(f"`{name}`" for name in page.phases)
+    lines = [page.text, "", f"Printed by: {page.by}. Chapters: {chapters}.", ""]
+    for number, one in enumerate(page.causes, 1):
+        lines.append(f"{number}. {one.cause} `{one.ask}`: {one.shows}")
+    asks = ", ".join(f"`{one.command}`" for one in page.more)
+    return [*lines, *(["", f"More: {asks}."] if asks else [])]
+
+
+def errors_markdown(book: Book) -> list[str]:
+    """Every error message that is known, each below a heading of its own."""
+    lines: list[str] = []
+    for one in book.messages:
+        page = message_page(book, one.message)
+        if page is not None:
+            lines += [f"### {_literal(one.message)}", "", *message_markdown(page), ""]
+    return lines[:-1]
+
+
+def _literal(text: str) -> str:
+    """A heading in which nothing is a tag."""
+    return text.replace("<", "&lt;")
+
+
+def absent_markdown(book: Book) -> list[str]:
+    """What this cluster does not have, as a table."""
+    names = [(", ".join((one.word, *one.also)), one.text) for one in book.absent]
+    return table(("asked for", "answer"), names)
 
 
 def glossary_markdown(book: Book) -> list[str]:

@@ -7,13 +7,13 @@ from dataclasses import asdict, replace
 from typing import Literal
 
 from hardway.console.words import typed
-from hardway.explain import ChapterPage, Contents, Page, TermPage, ThingPage
+from hardway.explain import ChapterPage, Contents, MessagePage, Page, TermPage, ThingPage
 from hardway.explain.markdown import markdown
 from hardway.explain.page import chapter_lines, contents_lines
-from hardway.explain.things_page import term_lines, thing_lines, value_lines
+from hardway.explain.things_page import message_lines, term_lines, thing_lines, value_lines
 
 KINDS = {"Contents": "contents", "ChapterPage": "chapter", "ThingPage": "thing", "ValuePage": "value",
-          "TermPage": "term"}  # fmt: skip
+          "TermPage": "term", "MessagePage": "message"}  # fmt: skip
 
 
 def told(
@@ -24,6 +24,8 @@ def told(
     `inventory` is what `-i` was given: the commands that lead on repeat it.
     """
     page = replace(page, more=tuple(replace(one, command=typed(one.command, inventory)) for one in page.more))
+    if isinstance(page, MessagePage):
+        page = replace(page, causes=tuple(replace(one, ask=typed(one.ask, inventory)) for one in page.causes))
     if form == "json":
         kind = KINDS[type(page).__name__]
         return json.dumps({"kind": kind, **asdict(page)}, indent=1, ensure_ascii=False).splitlines()
@@ -40,4 +42,6 @@ def _text(page: Page, width: int, verbose: bool, inventory: str) -> list[str]:
             return thing_lines(page, width, verbose, inventory)
         case TermPage():
             return term_lines(page, width)
+        case MessagePage():
+            return message_lines(page, width)
     return value_lines(page, width, verbose, inventory)

@@ -7,7 +7,7 @@ words, and what it is false for is left out. Nothing here says what is declared:
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -103,6 +103,29 @@ class Term:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """What may be behind an error message; `ask` is a command that shows whether it is, `shows` what to look for."""
+
+    cause: str
+    ask: str
+    shows: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """An error message; `prints` are texts that components' programs hold, `also` further ways to ask for it."""
+
+    message: str
+    by: str
+    text: str
+    chapters: tuple[str, ...]
+    causes: tuple[Cause, ...]
+    prints: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+    see: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Gain:
     """What a chapter made possible, and commands that show it."""
 
@@ -112,7 +135,7 @@ class Gain:
     when: str = ""
 
 
-_Kind = TypeVar("_Kind", Entry, Pitfall, Ask, Known, Term, Gain)
+_Kind = TypeVar("_Kind", Entry, Pitfall, Ask, Known, Term, Gain, Cause, Message)
 
 
 def chapter_prose(model: Model, name: str) -> ChapterProse:
@@ -159,6 +182,23 @@ def terms(model: Model) -> tuple[Term, ...]:
     """The glossary."""
     words = vocabulary(model)
     return tuple(_made(Term, one, words) for one in _raw("templates/prose/words.yaml"))
+
+
+def absent(model: Model) -> tuple[Term, ...]:
+    """Words of the field for what this cluster does not have."""
+    words = vocabulary(model)
+    return tuple(_made(Term, one, words) for one in _raw("templates/prose/absent.yaml"))
+
+
+def messages(model: Model) -> tuple[Message, ...]:
+    """Error messages, the particular ones first."""
+    words = vocabulary(model)
+    return tuple(_message(raw, words) for raw in _raw("templates/prose/errors.yaml"))
+
+
+def _message(raw: Mapping[str, Any], words: Mapping[str, Any]) -> Message:
+    causes = tuple(_made(Cause, one, words) for one in raw["causes"])
+    return replace(_made(Message, {**raw, "causes": []}, words), causes=causes)
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hardway.console.words import counted, hanging, typed
 from hardway.explain.chapter import Cited, Next
 from hardway.explain.find import TermPage
+from hardway.explain.message import MessagePage
 from hardway.explain.page import aligned, following, pitfall
 from hardway.explain.thing import Field, Place, Reader, ThingPage
 from hardway.explain.value import Stated, Use, ValuePage
@@ -62,6 +63,17 @@ def term_lines(page: TermPage, width: int = 80) -> list[str]:
     """A word and what it means here."""
     also = f"   ({', '.join(page.also)})" if page.also else ""
     return [f"{page.asked}{also}", *hanging("  ", page.text, width), *_asks(page.more)]
+
+
+def message_lines(page: MessagePage, width: int = 80) -> list[str]:
+    """An error message: what it means, then each cause with the command that shows whether it is this one."""
+    lines = [*hanging("", page.message, width), *hanging("  ", page.text, width)]
+    lines += ["", *hanging(f"{'Printed by':<{_HEAD}}", page.by, width)]
+    lines += [f"{'Chapters':<{_HEAD}}{', '.join(page.phases)}", ""]
+    for number, one in enumerate(page.causes, 1):
+        lines += hanging(f"  {number} ", one.cause, width)
+        lines += [f"      {one.ask}", *hanging("        -> ", one.shows, width)]
+    return [*lines, "", *_asks(page.more)]
 
 
 _HEAD = 14

@@ -1,67 +1,24 @@
 """Every command that `walk` proposes to try, at its own station: what it needs is there by then."""
 
-import shlex
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from phase_models import model
+from proposed import missing
 from shapes import every_shape
 
 from hardway.cli import reach
-from hardway.cli.commands import COMMANDS
 from hardway.cli.site import Site
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases import PHASE_NAMES
-from hardway.declare.resources import Binary, Package, Service
-from hardway.explain import Book, answer
+from hardway.explain import Book
 from hardway.explain.prose import gains
 from hardway.explain.shell import of_chapter, script
-from hardway.inventory.model import Cluster
 from hardway.state import State
 from hardway.walk import STATIONS
 from hardway.workspace import Workspace
-
-EVERYWHERE = {"uname", "getent", "ip", "journalctl"}
-"""Programs of every distribution that hardway supports."""
-
-
-def missing(cluster: Cluster, book: Book, behind: tuple[str, ...], command: str) -> Iterator[str]:
-    """What a command needs and does not have after these chapters."""
-    hardway, name, *words = shlex.split(command)
-    declared = [one for phase in behind for one in book.declaration.of(phase).placed]
-    if (hardway, name in COMMANDS) != ("hardway", True):
-        yield command
-    elif name == "explain":
-        answer(book, words[0])
-    elif name == "kubectl":
-        if "kubeconfig" not in {local.path for phase in behind for _, local in book.declaration.of(phase).local}:
-            yield "kubeconfig"
-    elif name == "logs":
-        units = {one.resource.unit for one in declared if isinstance(one.resource, Service)}
-        if f"{words[-1]}.service" not in units:
-            yield words[-1]
-    elif name == "ssh":
-        machine, _, *remote = words
-        here = [one.resource for one in declared if one.machine == cluster.machine(machine).name]
-        programs = {one.command for one in here if isinstance(one, Package)}
-        programs |= {one.name.rpartition("/")[2] for one in here if isinstance(one, Binary)}
-        units = {one.unit.removesuffix(".service") for one in here if isinstance(one, Service)}
-        names = {one.name for one in here}
-        if remote[0] not in programs | EVERYWHERE:
-            yield remote[0]
-        for flag, unit in pairwise(remote):
-            if flag == "-u" and unit not in units:
-                yield unit
-        for word in remote[1:]:
-            path = word.partition("=")[2] or word
-            if path.startswith("/etc/") and path not in names:
-                yield path
-    elif name not in behind:
-        yield name
 
 
 def test_what_a_walk_proposes_to_try_can_be_typed_at_its_station(tmp_path: Path) -> None:
@@ -72,7 +29,7 @@ def test_what_a_walk_proposes_to_try_can_be_typed_at_its_station(tmp_path: Path)
         for gain in gains(wanted):
             behind = STATIONS[1 : STATIONS.index(gain.phase) + 1]
             for command in gain.commands:
-                assert list(missing(cluster, book, behind, command)) == [], f"{cluster.name}: {gain.phase}: {command}"
+                assert list(missing(book, behind, command)) == [], f"{cluster.name}: {gain.phase}: {command}"
                 tried.add(gain.phase)
     assert tried == set(STATIONS)
 

@@ -48,7 +48,7 @@ TOOLS = (
 
 
 def prelude(model: Model, title: str, workspace: Path, *, first: bool) -> list[str]:
-    """`first`: nothing was typed yet, so the way to the machines is written in any case, and their keys are asked for."""
+    """`first`: nothing was typed yet, so the way to the machines is always written, and their keys are asked for."""
     lines = [
         "#!/usr/bin/env bash",
         f"# {title}",
