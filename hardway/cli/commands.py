@@ -80,7 +80,7 @@ COMMANDS: dict[str, Command] = {
     "logs": Command(
         "logs",
         REACH,
-        "The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it.",
+        "The journal of a component on a machine, or on all that run it; -o json: as journalctl has it.",
     ),
     "schema": Command(
         "schema", START, "The JSON Schema of what -o json prints: `events` of any run, else the document of a command."

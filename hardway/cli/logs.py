@@ -1,19 +1,25 @@
-"""`logs`: the journal of a component."""
+"""`logs`: the journal of a component, on one machine or on all that run it."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.journals import SORTABLE, Journals
 from hardway.cli.options import Options, flags
+from hardway.cli.power import require, switched_off
 from hardway.cli.reach import one_machine, to_machine
-from hardway.cli.site import site
+from hardway.cli.site import Site, site
+from hardway.console.printing import print_text
 from hardway.declare.resources import Service
 from hardway.engine.plan import declared
 from hardway.errors import UsageError
+from hardway.values import ROLES
 
 app = typer.Typer(add_completion=False)
 
@@ -22,25 +28,72 @@ app = typer.Typer(add_completion=False)
 @flags(*opt.EVERY)
 def logs(
     options: Options,
-    machine: Annotated[str, typer.Argument(metavar="MACHINE|ROLE", autocompletion=opt.complete_machines)],
+    machine: Annotated[str, typer.Argument(metavar="MACHINE|ROLE|UNIT", autocompletion=opt.complete_machines)],
     unit: Annotated[
         str | None, typer.Argument(help="A unit such as etcd; default: all that hardway runs there")
     ] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow")] = False,
-    lines: Annotated[int, typer.Option("-n", "--lines")] = 50,
+    lines: Annotated[int, typer.Option("-n", "--lines", help="Of each machine")] = 50,
 ) -> None:
-    """The journal of a component on a machine, or on the first of a role; -o json: as journalctl has it."""
+    """The journal of a component on a machine, or on all that run it; -o json: as journalctl has it.
+
+    Of a role its first machine. hardway logs kube-apiserver shows all API servers: each line after its machine's name,
+    in the order of time; in JSON the name is MACHINE.
+    """
     here = site(options)
-    name = one_machine(here, machine)
-    placed = declared(here.cluster, here.state)[1].on(name)
-    units = [one.resource.unit for one in placed if isinstance(one.resource, Service)]
-    if unit:
-        wanted = unit if "." in unit else f"{unit}.service"
-        if wanted not in units:
-            raise UsageError(f"{name} has no unit {wanted} of hardway's", hint=f"one of: {', '.join(units)}")
-        units = [wanted]
+    units = _units(here)
     command = ["journalctl", "--no-pager", f"--lines={lines}", *(["-f"] if follow else [])]
     command += ["--output=json"] if options.output == "json" else []
-    command += [f"--unit={one}" for one in units]
+    running = [name for name, known in units.items() if _unit(machine) in known]
+    if unit is None and running and not _is_machine(here, machine):
+        asked = [*command, *(SORTABLE if options.output != "json" else ()), f"--unit={_unit(machine)}"]
+        commands = {name: _ssh(options, here, name, asked) for name in _switched_on(here, running)}
+        journals = Journals(commands, is_json=options.output == "json", follow=follow)
+        raise typer.Exit(journals.show(options.forks))
+    name = one_machine(here, machine)
+    if unit and _unit(unit) not in units[name]:
+        raise UsageError(f"{name} has no unit {_unit(unit)} of hardway's", hint=_instead(units, name, _unit(unit)))
+    shown = [_unit(unit)] if unit else units[name]
+    os.execvp("ssh", _ssh(options, here, name, [*command, *(f"--unit={one}" for one in shown)]))
+
+
+def _units(here: Site) -> dict[str, list[str]]:
+    """The units that hardway runs, by machine."""
+    declaration = declared(here.cluster, here.state)[1]
+    found: dict[str, list[str]] = {}
+    for machine in here.cluster.machines:
+        services = (one.resource for one in declaration.on(machine.name) if isinstance(one.resource, Service))
+        found[machine.name] = [service.unit for service in services]
+    return found
+
+
+def _unit(word: str) -> str:
+    return word if "." in word else f"{word}.service"
+
+
+def _is_machine(here: Site, word: str) -> bool:
+    return word in ROLES or any(machine.name == word for machine in here.cluster.machines)
+
+
+def _instead(units: dict[str, list[str]], name: str, wanted: str) -> str:
+    elsewhere = [other for other, known in units.items() if wanted in known]
+    if elsewhere:
+        return f"it runs on {', '.join(elsewhere)}: hardway logs {wanted.removesuffix('.service')}"
+    return f"one of: {', '.join(units[name])}"
+
+
+def _switched_on(here: Site, names: Sequence[str]) -> list[str]:
+    """Those of a lab that are on; the others are named. Raises Unreachable where there is none."""
+    off = switched_off(here.cluster)
+    on = [name for name in names if name not in off]
+    if not on:
+        require(here.cluster, names[0])
+    for name in names:
+        if name in off:
+            print_text(f"{name} is switched off", stream=sys.stderr)
+    return on
+
+
+def _ssh(options: Options, here: Site, name: str, command: Sequence[str]) -> list[str]:
     root = [] if here.cluster.machine(name).ssh.sudo == "never" else ["sudo"]
-    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, *to_machine(here, name), *root, *command])
+    return ["ssh", *["-v"] * options.verbose, *to_machine(here, name), *root, *command]
