@@ -27,6 +27,8 @@ PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 CA_DAYS, LEAF_DAYS = 3650, 365
 BACKDATING = timedelta(minutes=5)
 """How far NotBefore is in the past: machines' clocks may be that much behind the operator's."""
+RENEW_AT_MOST = timedelta(days=30)
+"""What is left at most of a certificate's life when it is due for renewal; of a shorter life it is a third."""
 
 _EXTENDED = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}
 _USAGES = {oid: usage for usage, oid in _EXTENDED.items()}
@@ -196,19 +198,23 @@ def fingerprint(pem: bytes) -> str:
     return _fingerprint(_certificate(pem))
 
 
+def renewal_margin(not_before: datetime | None, not_after: datetime) -> timedelta:
+    """How long before its end a certificate is due for renewal; of one whose beginning is unknown the longest."""
+    return min((not_after - not_before) / 3, RENEW_AT_MOST) if not_before else RENEW_AT_MOST
+
+
 def differences(
     spec: CertificateSpec,
     algorithm: KeyAlgorithm,
     cert_pem: bytes,
     key_pem: bytes,
     ca_cert_pem: bytes,
-    now: datetime,
-    renew_within: timedelta,
+    now: datetime | None,
 ) -> list[str]:
     """What is not as specified, one phrase each; empty when all of it is. Raises PemError.
 
     A CA is compared with itself as `ca_cert_pem`. A leaf that lives as long as its CA is not called
-    due for renewal before it has expired: a new one would end on the same day.
+    due for renewal before it has expired: a new one would end on the same day. Without `now` its dates do not count.
     """
     found = read(cert_pem)
     return [
@@ -216,7 +222,7 @@ def differences(
         *_issuer_differences(cert_pem, ca_cert_pem),
         *_name_differences(spec, found),
         *_usage_differences(spec, cert_pem, found),
-        *_time_differences(found, read(ca_cert_pem).not_after, now, renew_within),
+        *(_time_differences(found, read(ca_cert_pem).not_after, now) if now else ()),
     ]
 
 
@@ -272,16 +278,21 @@ def _usage_differences(spec: CertificateSpec, cert_pem: bytes, found: Certificat
     return lines
 
 
-def _time_differences(found: Certificate, ca_not_after: datetime, now: datetime, renew_within: timedelta) -> list[str]:
+def _time_differences(found: Certificate, ca_not_after: datetime, now: datetime) -> list[str]:
     if now < found.not_before:
         return [f"not valid before {found.not_before:%Y-%m-%d %H:%M} UTC"]
     left = found.not_after - now
     if left <= timedelta(0):
         return [f"expired on {found.not_after:%Y-%m-%d %H:%M} UTC"]
     as_long_as_possible = not found.is_ca and found.not_after >= ca_not_after
-    if left <= renew_within and not as_long_as_possible:
-        return [f"expires in {left.days} days, on {found.not_after:%Y-%m-%d}"]
+    if left <= renewal_margin(found.not_before, found.not_after) and not as_long_as_possible:
+        return [f"expires in {in_time(left)}, on {found.not_after:%Y-%m-%d}"]
     return []
+
+
+def in_time(left: timedelta) -> str:
+    """`12 days`; of less than two days `30 hours`."""
+    return f"{left.days} days" if left.days > 1 else f"{left // timedelta(hours=1)} hours"
 
 
 def _words(usages: Iterable[str]) -> str:

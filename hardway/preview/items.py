@@ -12,7 +12,6 @@ from hardway.artifacts.lock import Entry
 from hardway.declare import pki
 from hardway.declare.resources import Binary, Certificate, File, Present, Service, Sysctl
 from hardway.declare.resources.files import FILE_KINDS, Stat
-from hardway.declare.resources.local import RENEW_WITHIN
 from hardway.declare.resources.service import Running
 from hardway.engine.changes import Change
 from hardway.engine.plan import Plan, WorkspaceChange
@@ -160,7 +159,7 @@ class Teller:
         if issuer is None or key is None:
             return ["its CA or its key is to be made"]
         try:
-            words = pki.differences(local.spec, local.algorithm, found, key, issuer, self._found.now, RENEW_WITHIN)
+            words = pki.differences(local.spec, local.algorithm, found, key, issuer, self._found.now)
             return words or [f"another certificate of the same kind, {pki.read(found).not_after:until %Y-%m-%d}"]
         except pki.PemError as error:
             return [str(error)]

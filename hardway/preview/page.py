@@ -10,6 +10,7 @@ from dataclasses import replace
 from hardway.console.words import counted, duration, machines, typed, wrapped
 from hardway.engine.blockers import Blocker
 from hardway.engine.plan import SHORT
+from hardway.lint.rules.times import is_pending
 from hardway.preview.alike import MANY, Block, alike, each, runs, without_own
 from hardway.preview.items import Item
 from hardway.preview.origin import Origin
@@ -222,7 +223,8 @@ def _warnings(plan: Preview, width: int) -> list[str]:
     lines: list[str] = []
     for one, names in alike.items():
         who = machines(names, (*plan.machines, OPERATOR))
-        lines += _wrapped(f"{one.level:<9}", f"{who}: {one.what} ({one.rule})", width, " " * 9)
+        head = "pending" if is_pending(replace(one, machine=names[0])) else one.level
+        lines += _wrapped(f"{head:<9}", f"{who}: {one.what} ({one.rule})", width, " " * 9)
         lines += _wrapped(" " * 9, one.fix, width, " " * 9)
     return lines
 

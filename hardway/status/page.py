@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hardway.console.tables import table
-from hardway.console.words import counted, duration, uptime
+from hardway.console.words import counted, duration, uptime, wrapped
 from hardway.status.status import Etcd, EtcdMember, MachineStatus, Status
 from hardway.values import OPERATOR
 
@@ -21,6 +21,8 @@ def status_page(found: Status, *, seconds: float, width: int = 80) -> list[str]:
         first = found.certificates[0]
         where = first.path if first.machine == OPERATOR else f"{first.path} on {first.machine}"
         lines.append(f"certificates  the next to expire is {where}, in {counted(first.days_left, 'day')}")
+    for one in found.pending:
+        lines += wrapped("pending       ", f"{one.what}: {one.command}", width, " " * 14)
     seen = sum(machine.reachable for machine in found.machines)
     drift = "as declared" if not found.differing else f"{counted(found.differing, 'difference')}: hardway plan"
     lines.append(f"drift         {drift} ({seen} of {counted(len(found.machines), 'machine')}, {duration(seconds)})")

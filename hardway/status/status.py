@@ -15,6 +15,7 @@ from hardway.engine.observe import View
 from hardway.engine.plan import Plan
 from hardway.engine.session import Session
 from hardway.inventory.model import Cluster, Machine
+from hardway.lint.rules.times import is_pending
 from hardway.preview.plan import Preview
 from hardway.probe import certificates, control
 from hardway.probe.control import Member, MemberStatus, Node
@@ -58,6 +59,14 @@ class CertificateStatus:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """Something that no ordinary run does, and the command that does it."""
+
+    what: str
+    command: str
+
+
+@dataclass(frozen=True)
 class MachineStatus:
     """`api` and `node` are empty where the machine has none of it; `up` is in seconds.
 
@@ -81,7 +90,8 @@ class MachineStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """`certificates` are ordered by the ends of their lives; `differing` counts what is not as declared."""
+    """`certificates` are ordered by the ends of their lives; `differing` counts what is not as declared. `pending` are
+    CAs near their ends."""
 
     cluster: str
     endpoint: str
@@ -91,6 +101,7 @@ class Status:
     certificates: tuple[CertificateStatus, ...]
     differing: int
     complete: bool
+    pending: tuple[Waiting, ...] = ()
 
     @property
     def well(self) -> bool:
@@ -122,6 +133,7 @@ def status(session: Session, plan: Plan, shown: Preview) -> Status:
         certificates=_certificates(plan, answers),
         differing=len(shown.items),
         complete=not shown.unobserved,
+        pending=tuple(Waiting(one.what, one.fix) for one in plan.findings if is_pending(one)),
     )
 
 

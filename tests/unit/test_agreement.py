@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -87,13 +87,13 @@ def test_what_a_run_would_issue_again_does_not_stop_it(inventory: Path) -> None:
     workspace = Workspace.of(here.cluster, None)
     workspace.create()
     key = pki.new_key("ecdsa-p256")
-    ca = pki.issue_ca(pki.CertificateSpec("kubernetes-ca", is_ca=True), key, NOW)
+    ca = pki.issue_ca(pki.CertificateSpec("kubernetes-ca", is_ca=True), key, NOW - timedelta(days=7))
     short = pki.CertificateSpec("system:kube-scheduler", usages=frozenset({"client"}), days=9)
     for name, content in {
         "ca.key": key,
         "ca.crt": ca,
         "kube-scheduler.key": key,
-        "kube-scheduler.crt": pki.issue(short, key, ca, key, NOW),
+        "kube-scheduler.crt": pki.issue(short, key, ca, key, NOW - timedelta(days=7)),
     }.items():
         workspace.write(f"pki/{name}", content, 0o600)
     assert offline(here.cluster, here.state, here.workspace.values(), renewing=True).findings == ()

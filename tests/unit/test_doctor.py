@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -163,7 +163,7 @@ def test_a_forged_certificate_is_wrong_in_one_thing_only(site: Site, what: Forge
     pem = forged(site, three, Forged(path, "/somewhere", what))
     values = site.workspace.values()
     wrong = pki.differences(
-        wanted.spec, "ecdsa-p256", pem, values[f"{path}.key"], values["pki/ca.crt"], datetime.now(UTC), timedelta(0)
+        wanted.spec, "ecdsa-p256", pem, values[f"{path}.key"], values["pki/ca.crt"], datetime.now(UTC)
     )
     dropped = {"without-service-address": "10.32.0.1", "without-own-address": "10.249.0.12"}
     expected = {

@@ -12,7 +12,6 @@ from hardway.declare import pki
 from hardway.declare.pki import CertificateSpec
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
-MONTH = timedelta(days=30)
 CA = CertificateSpec("kubernetes", is_ca=True, days=pki.CA_DAYS)
 SERVER = CertificateSpec(
     "kube-apiserver",
@@ -67,7 +66,7 @@ def compare(
     now: datetime = NOW,
     algorithm: pki.KeyAlgorithm = EC,
 ) -> list[str]:
-    return pki.differences(spec, algorithm, cert, key, ca, now, MONTH)
+    return pki.differences(spec, algorithm, cert, key, ca, now)
 
 
 @pytest.mark.parametrize("spec", LEAVES, ids=lambda spec: spec.common_name)
@@ -158,11 +157,34 @@ def test_a_ca_is_compared_with_itself(authority: Authority) -> None:
             replace(SERVER, usages=frozenset({"server", "client"})),
             "is for client and server, should be for server",
         ),
-        (replace(SERVER, days=20), "expires in 20 days, on 2026-12-11"),
     ],
 )
 def test_one_thing_wrong_is_one_phrase(made: CertificateSpec, said: str, authority: Authority, key: bytes) -> None:
     assert compare(SERVER, authority.issue(made, key), key, authority.cert) == [said]
+
+
+@pytest.mark.parametrize(
+    ("days", "left", "said"),
+    [
+        (365, timedelta(days=30, minutes=1), []),
+        (365, timedelta(days=30), ["expires in 30 days, on 2027-11-21"]),
+        # Its life began five minutes earlier.
+        (30, timedelta(days=30), []),
+        (30, timedelta(days=10, minutes=2), []),
+        (30, timedelta(days=10, minutes=1), ["expires in 10 days, on 2026-12-21"]),
+        (1, timedelta(hours=23), []),
+        (1, timedelta(hours=8), ["expires in 8 hours, on 2026-11-22"]),
+    ],
+)
+def test_a_certificate_is_due_with_a_third_of_its_life_left_and_at_most_a_month(
+    days: int, left: timedelta, said: list[str], authority: Authority, key: bytes
+) -> None:
+    spec = replace(SERVER, days=days)
+    now = NOW + timedelta(days=days) - left
+    assert compare(spec, authority.issue(spec, key), key, authority.cert, now) == said
+    short = Authority(spec=replace(CA, days=days))
+    assert compare(CA, short.cert, short.key, short.cert, now) == said
+    assert pki.differences(CA, EC, short.cert, short.key, short.cert, None) == []
 
 
 def test_another_ca_of_the_same_name_is_told_apart(authority: Authority, key: bytes) -> None:

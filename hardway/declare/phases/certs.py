@@ -188,7 +188,9 @@ def _authority(model: Model, ca: CA) -> Iterator[Local]:
             continue
         spec = CertificateSpec(ca.common_name_of(number), is_ca=True, days=model.cluster.certs.ca_days)
         yield Key(f"{ca.generation(number)}.key", algorithm)
-        yield Certificate(f"{ca.generation(number)}.crt", spec, algorithm, None)
+        # A new certificate for a CA restarts all that trusts it: in a running cluster, a command of its own does that.
+        lasting = model.state.etcd != "absent"
+        yield Certificate(f"{ca.generation(number)}.crt", spec, algorithm, None, lasting)
     if own is not None or len(ca.trusted(model.state)) > 1:
         bundle = ca.bundle(model.state, own=own is not None)
         yield WorkspaceFile(bundle, server_trust(model, ca), mode=0o644)

@@ -9,14 +9,12 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import ClassVar
 
 from hardway.declare import openssl, pki
 from hardway.declare.resources.base import ManualStep, quote
 from hardway.values import fill, sha256
-
-RENEW_WITHIN = timedelta(days=30)
 
 
 class Local(ABC):
@@ -103,13 +101,17 @@ class PublicKey(Local):
 
 @dataclass(frozen=True)
 class Certificate(Local):
-    """A certificate for `key_path`, signed by the CA at `ca` (a path without its ending; None: self-signed)."""
+    """A certificate for `key_path`, signed by the CA at `ca` (a path without its ending; None: self-signed).
+
+    `lasting`: it is not issued again because of its age.
+    """
 
     kind: ClassVar[str] = "certificate"
     path: str
     spec: pki.CertificateSpec
     algorithm: pki.KeyAlgorithm
     ca: str | None
+    lasting: bool = False
     mode: int = 0o644
 
     @property
@@ -128,7 +130,8 @@ class Certificate(Local):
         key = values.get(self.key_path)
         if issuer is None or key is None:
             return ["its CA or its key is to be made"]
-        return pki.differences(self.spec, self.algorithm, values[self.path], key, issuer, now, RENEW_WITHIN)
+        when = None if self.lasting else now
+        return pki.differences(self.spec, self.algorithm, values[self.path], key, issuer, when)
 
     def make(self, values: Mapping[str, bytes], now: datetime) -> bytes:
         key = values[self.key_path]

@@ -133,13 +133,14 @@ class MachineSetup:
 @dataclass(frozen=True)
 class Setup:
     """All machines by name, at a time. `dns_service` is the cluster IP of the DNS Service, empty where unknown;
-    `kubelet_users` who may use kubelets' API, None where nobody asked."""
+    `kubelet_users` who may use kubelets' API, None where nobody asked; `authorities` the operator's own CAs."""
 
     machines: Mapping[str, MachineSetup]
     now: datetime
     made: Literal["declared", "by hand"] = "declared"
     dns_service: str = ""
     kubelet_users: frozenset[str] | None = None
+    authorities: tuple[Certificate, ...] = ()
 
     def each(self, component: str) -> Iterator[tuple[MachineSetup, Component]]:
         """The machines that have a component."""
