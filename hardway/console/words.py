@@ -190,12 +190,14 @@ def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
     ]
 
 
+_GROUPS = ("lab", "certs", "encryption", "etcd")
+
+
 def typed(command: str, inventory: str) -> str:
     """A command of hardway's for the inventory that the user named: `-i` where it was given, and not for help."""
     if not inventory or not command.startswith("hardway ") or command.endswith(" --help"):
         return command
-    words = command.split(" ", 2)
-    if words[1] in ("lab", "certs") and len(words) > 2 and not words[2].startswith("-"):
-        group, verb, *rest = words[1], *words[2].split(" ", 1)
-        return " ".join(["hardway", group, verb, "-i", inventory, *rest])
-    return " ".join([*words[:2], "-i", inventory, *words[2:]])
+    words = command.split(" ")
+    # A group is followed by the command that is meant; called bare it is one itself.
+    place = 3 if words[1] in _GROUPS and len(words) > 2 and not words[2].startswith("-") else 2
+    return " ".join([*words[:place], "-i", inventory, *words[place:]])

@@ -75,6 +75,7 @@ class Certificate:
     authority_key_id: str | None
     public_key_digest: str
     fingerprint: str
+    subject: str = ""
 
 
 def new_key(algorithm: KeyAlgorithm) -> bytes:
@@ -175,6 +176,7 @@ def read(pem: bytes) -> Certificate:
         authority_key_id=authority.key_identifier.hex() if authority and authority.key_identifier else None,
         public_key_digest=sha256(_public_der(certificate.public_key())),
         fingerprint=_fingerprint(certificate),
+        subject=certificate.subject.rfc4514_string(),
     )
 
 

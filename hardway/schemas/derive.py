@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from hardway import events
 from hardway.artifacts.stock import Stock
+from hardway.certificates.check import Certificates
 from hardway.declare.network.flows import Flow
 from hardway.doctor.doctor import Diagnosis
 from hardway.explain import Page
@@ -48,6 +49,7 @@ DOCUMENTS = {
     "agreement": Document("hardway verify --offline, --by-hand", Agreement),
     "status": Document("hardway status", Status, {"well": bool}),
     "encryption-status": Document("hardway encryption status", EncryptionStatus, {"well": bool}),
+    "certs-check": Document("hardway certs check", Certificates),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),
     "render": Document("hardway render", Rendered),

@@ -195,7 +195,43 @@ for module; do
 done
 """
 
+OPENSSL = r"""#!/bin/sh
+# What a process shows on a port is the file that it reads, unless there is another one in /fake/served.
+[ "$1" = s_client ] || exec /usr/bin/openssl "$@"
+unit= file=
+port=$(printf '%s ' "$@" | sed -n 's/.*-connect [^ ]*:\([0-9]*\).*/\1/p')
+case $port in
+6443) unit=kube-apiserver file=/etc/kubernetes/pki/kube-apiserver.crt ;;
+2379) unit=etcd file=/etc/etcd/pki/server.crt ;;
+2380) unit=etcd file=/etc/etcd/pki/peer.crt ;;
+10250) unit=kubelet file=/etc/kubernetes/pki/kubelet.crt ;;
+10257) unit=kube-controller-manager file=/fake/own.crt ;;
+10259) unit=kube-scheduler file=/fake/own.crt ;;
+esac
+[ ! -e "/fake/served/$port" ] || { cat "/fake/served/$port"; exit; }
+[ -e "/fake/units/$unit.service" ] || { echo "Connection refused" >&2; exit 1; }
+[ -e /fake/own.crt ] || printf '[req]\ndistinguished_name = none\n[none]\n' |
+  /usr/bin/openssl req -config /dev/stdin -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+    -keyout /fake/own.key -out /fake/own.crt -days 365 -subj /CN=own 2>/dev/null
+cat "$file"
+"""
+
+PERL = r"""#!/bin/sh
+# HAProxy says of a certificate what it has loaded.
+case "$*" in
+*"show ssl cert"*) ;;
+*) exec /usr/bin/perl "$@" ;;
+esac
+for word; do :; done
+pair=${word##* }
+[ -e "$pair" ] || exit 1
+/usr/bin/openssl x509 -in "$pair" -noout -serial -dates -subject -issuer |
+  sed 's/^serial=/Serial: /; s/^not\(.*\)=/not\1: /; s/^subject=/Subject: /; s/^issuer=/Issuer: /'
+"""
+
 COMMANDS = {
+    "openssl": OPENSSL,
+    "perl": PERL,
     "systemctl": SYSTEMCTL,
     "ip": IP,
     "sysctl": SYSCTL,

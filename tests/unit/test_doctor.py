@@ -123,6 +123,9 @@ def test_commands_repeat_the_inventory_as_it_was_typed() -> None:
     assert typed("hardway ssh two -- swapoff -a", "x.yaml") == "hardway ssh -i x.yaml two -- swapoff -a"
     assert typed("hardway lab power-on two", "x.yaml") == "hardway lab power-on -i x.yaml two"
     assert typed("hardway apply certs -l two", "x.yaml") == "hardway apply -i x.yaml certs -l two"
+    assert typed("hardway certs renew ca", "x.yaml") == "hardway certs renew -i x.yaml ca"
+    assert typed("hardway certs -l two", "x.yaml") == "hardway certs -i x.yaml -l two"
+    assert typed("hardway certs", "x.yaml") == "hardway certs -i x.yaml"
     assert typed("hardway doctor", "") == "hardway doctor"
 
 

@@ -21,7 +21,7 @@ LAYERS = (
     {"engine"},
     {"preflight", "smoke", "preview"},
     {"operations"},
-    {"verify", "doctor", "status"},
+    {"verify", "doctor", "status", "certificates"},
     {"explain", "map", "lab"},
     {"walk"},
     {"schemas"},

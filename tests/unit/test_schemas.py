@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from hardway import events
 from hardway.artifacts.catalogue import releases_for
+from hardway.certificates.check import Certificates, Description, OnDisk, Served, Unread
 from hardway.console import json_error
 from hardway.console.jsonl import line
 from hardway.declare.declaration import declare
@@ -86,22 +87,28 @@ STATUS = Status(
     (MachineStatus("lb-0", ("worker",), True, versions={"kubelet": "1"}),),
     (CertificateStatus("kubernetes-ca", "operator", "pki/ca.crt", NOW, 3650),), 0, True,
 )  # fmt: skip
+SAYS = Description(
+    "CN=head", "CN=etcd-ca", "etcd", 1, False, ("head",), ("192.0.2.2",), NOW, NOW, 0, "A1", "ending"
+)  # fmt: skip
+CERTIFICATES = Certificates(
+    "lab", NOW, (OnDisk("c0", "/etc/etcd/pki/server.crt", "etcd/server-c0", SAYS),),
+    (Served("c0", "etcd", "192.0.2.2:2379", "/etc/etcd/pki/server.crt", SAYS, True),
+     Served("c0", "kube-scheduler", "127.0.0.1:10259", "", None, None)), (Unread("lb-0", "gone"),),
+)  # fmt: skip
 CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
-<<<<<<< HEAD
 ENCRYPTION = EncryptionStatus(
     (EncryptionKey("secretbox", "key2", True, True, 12), EncryptionKey("secretbox", "key1", False, True, 3)),
     1,
     {"controller-0": True, "controller-1": None},
     "hardway encryption rotate",
 )
-=======
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
->>>>>>> 9e6ddde (certs: csr writes requests for a CA elsewhere, import takes the answers)
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
     "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
     "status": lambda: STATUS.to_json(),
     "encryption-status": lambda: ENCRYPTION.to_json(),
+    "certs-check": lambda: CERTIFICATES.to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
     ).to_json(),
@@ -228,11 +235,8 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     from tests.unit.test_cli_flags import COMMANDS
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
-<<<<<<< HEAD
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"]}  # fmt: skip
-=======
               "artifacts bundle": ["out"], "certs csr": ["out"], "certs import": ["out"]}  # fmt: skip
->>>>>>> 9e6ddde (certs: csr writes requests for a CA elsewhere, import takes the answers)
     needless = {"schema", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():

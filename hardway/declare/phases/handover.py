@@ -95,6 +95,11 @@ release() {
 """.replace("KUBECTL", KUBECTL)
 
 
+def tell(words: str) -> str:
+    """Prints what HAProxy answers to a command."""
+    return f"{_TELL}tell {quote(words)}\n"
+
+
 def frozen(machines: Sequence[str]) -> Aside:
     """API servers hold still while etcd's leader changes: it would drop what they write in that moment, unanswered."""
     return Aside(tuple(machines), _FREEZE, _THAW)

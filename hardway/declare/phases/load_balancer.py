@@ -19,6 +19,8 @@ UNIT = "kube-apiserver-lb"
 HEALTH = "/readyz?exclude=etcd&exclude=etcd-readiness"
 """What HAProxy asks each server: itself, and not the etcd that all of them share."""
 HAPROXY = "/usr/sbin/haproxy"
+HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
+"""The client certificate of its health checks, and the key: HAProxy reads both from one file."""
 
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:
@@ -37,7 +39,7 @@ def resources(model: Model) -> Iterator[Declared]:
             Service(
                 f"{UNIT}.service",
                 inputs=unit_inputs(UNIT),
-                reload_inputs=(HAPROXY_CFG, server_trust_path(model), f"{PKI}/haproxy-health.pem"),
+                reload_inputs=(HAPROXY_CFG, server_trust_path(model), HEALTH_PAIR),
                 ready=Check("HAProxy runs", f"systemctl is-active {UNIT}.service", limit=30),
             ),
         )
