@@ -28,8 +28,10 @@ def operation(names: Collection[str]) -> Operation:
 
     def each(change: Callable[[Authority], Authority]) -> Callable[[State], State]:
         def edit(state: State) -> State:
-            after = {name: change(state.authority(name)) for name in chosen}
-            return replace(state, authorities={**state.authorities, **after})
+            after = dict(state.authorities)
+            for name in chosen:
+                after[name] = change(state.authority(name))
+            return replace(state, authorities=after)
 
         return edit
 

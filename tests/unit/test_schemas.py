@@ -235,8 +235,8 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     from tests.unit.test_cli_flags import COMMANDS
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
-              "artifacts bundle": ["out"], "certs rotate-ca": ["all"]}  # fmt: skip
-              "artifacts bundle": ["out"], "certs csr": ["out"], "certs import": ["out"]}  # fmt: skip
+              "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
+              "certs import": ["out"]}  # fmt: skip
     needless = {"schema", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():
