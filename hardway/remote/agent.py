@@ -79,6 +79,7 @@ class HeldKey(paramiko.PKey):
     """A key of an agent, offered as it stands there: a certificate is one, and no kind must be known here."""
 
     def __init__(self, agent: Agent, blob: bytes, comment: str) -> None:
+        self.public_blob = None
         self.blob = blob
         self.words = f"agent key {comment or key_fingerprint(blob)}"
         self._agent = agent

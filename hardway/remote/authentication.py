@@ -14,7 +14,7 @@ from paramiko.ssh_exception import PartialAuthentication
 from hardway.errors import AuthenticationFailed
 from hardway.remote.agent import Agent, CannotSign, HeldKey
 from hardway.remote.key_files import CertifiedKey, PassphraseNeeded, Unusable, certified, load, public_blob, public_line
-from hardway.remote.model import AskSecret
+from hardway.remote.model import AskSecret, last_lines
 from hardway.remote.ssh_config import Hop
 
 
@@ -40,6 +40,7 @@ class _Key(AuthSource):
         super().__init__(user)
         self.words = words
         self.final = False
+        self.printed = b""
         self._load = load
         self._cannot_sign = cannot_sign
 
@@ -50,16 +51,28 @@ class _Key(AuthSource):
         if self.words in self._cannot_sign:
             raise Unusable("the agent did not sign with it")
         key = self._load()
+        if not server_takes(transport, key):
+            raise Unusable("the server takes no RSA signatures")
         try:
             more = transport.auth_publickey(self.username, key)
         except (paramiko.SSHException, EOFError, OSError) as error:
             if isinstance(error, CannotSign):
                 self._cannot_sign.add(self.words)
+            # each attempt has a handler of its own; get_banner knows none once the server has hung up
+            self.printed = getattr(transport.auth_handler, "banner", None) or b""
             self.final = isinstance(error, paramiko.BadAuthenticationType) or not transport.is_active()
             raise
         if more:  # the strategy would take an empty answer and this one alike for success
             raise PartialAuthentication(more)
         return []
+
+
+def server_takes(transport: paramiko.Transport, key: paramiko.PKey) -> bool:
+    """Paramiko would close the connection over an RSA key that the server has no algorithm for."""
+    kind = key.public_blob.key_type if key.public_blob else key.get_name()
+    extensions: dict[str, bytes] = getattr(transport, "server_extensions", {})
+    algorithms = extensions.get("server-sig-algs", b"")
+    return "rsa" not in kind or not algorithms or b"rsa-sha2-" in algorithms
 
 
 class KeyStrategy(AuthStrategy):
@@ -84,11 +97,16 @@ def ended_by_agent(failure: AuthFailure) -> bool:
 
 
 def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFailed:
-    """The error that names what was offered. Raises what is no answer of a server, but a fault of ours."""
+    """The error that names what was offered, and what the server printed before it refused.
+
+    Raises what is no answer of a server, but a fault of ours.
+    """
     tried: list[str] = []
+    printed = b""
     cause = "there is no key to offer" if not failure.result else "none of the keys can be used"
     for source, result in failure.result:
         key = cast(_Key, source)
+        printed = printed or key.printed
         if isinstance(result, Unusable):
             tried.append(f"{key.words} ({result})")
         elif isinstance(result, paramiko.SSHException | EOFError | OSError):
@@ -100,6 +118,7 @@ def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFaile
         f"{hop.user}@{hop.host} does not let us in: {cause}",
         machine=machine,
         tried=", ".join(tried) or None,
+        said=last_lines(printed) or None,
         hint="name the right user and key in the inventory (ssh: {user: …, key: …}) or ssh_config, or "
         "load the key into the agent: ssh-add",
     )

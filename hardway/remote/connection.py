@@ -98,12 +98,9 @@ class Dialer:
 
     def _open(self, machine: str, hop: Hop, jump: fabric.Connection | None) -> fabric.Connection:
         while True:
-            try:
+            # the keyring does not offer a key again that ended a connection, so this ends
+            with contextlib.suppress(AuthFailure):
                 return self._open_once(machine, hop, jump)
-            except AuthFailure as failure:
-                # the keyring does not offer that key again, so this ends
-                if not ended_by_agent(failure):
-                    raise refused(machine, hop, failure) from None
 
     def _open_once(self, machine: str, hop: Hop, jump: fabric.Connection | None) -> fabric.Connection:
         connection = fabric.Connection(
@@ -131,6 +128,8 @@ class Dialer:
             silent = time.monotonic() - began >= self._timeout
             transport = connection.client.get_transport()
             connection.client.close()
+            if isinstance(error, AuthFailure) and not ended_by_agent(error):
+                raise refused(machine, hop, error) from None
             if isinstance(error, AuthFailure) or not isinstance(error, paramiko.SSHException | EOFError | OSError):
                 raise
             if transport is None and jump is not None:

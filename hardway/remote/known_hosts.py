@@ -113,7 +113,12 @@ class HostKeys:
         """Pass a key that is known, or new and accepted. Raises HostKeyError for any other."""
         blob, name = key.asbytes(), lookup_name(host, port)
         with self._writing:
-            entries = self.known(host, port, others, asked)
+            entries = self.known(host, port, others, asked) or [
+                # as ssh: a line without the port counts, too, where it has this key
+                entry
+                for entry in self.known(host, 22, others, asked)
+                if entry.blob == blob
+            ]
             same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
             different = [entry for entry in entries if not entry.marker]
             doubt = _doubt(key, host, entries)

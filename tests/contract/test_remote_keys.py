@@ -14,7 +14,9 @@ from conftest import Asked, Connect, Sshd, certify, new_key
 
 from hardway.errors import AuthenticationFailed, HostKeyError, WorkspaceError
 from hardway.remote import Machine
+from hardway.remote.authentication import server_takes
 from hardway.remote.key_files import Unusable, certified, load, public_blob, public_line
+from hardway.remote.transport import Transport
 
 pytestmark = pytest.mark.contract
 
@@ -228,6 +230,26 @@ def test_the_public_half_is_found_without_a_passphrase(tmp_path: Path, kind: str
     with pytest.raises(Unusable, match="the passphrase is wrong"):
         load(key, "wrong")
     assert load(key, "open sesame").asbytes() == blob
+
+
+@pytest.mark.parametrize(
+    ("kind", "algorithms", "answer"),
+    [
+        ("rsa", b"", True),
+        ("rsa", b"ssh-ed25519,rsa-sha2-512", True),
+        ("rsa", b"ssh-ed25519,ssh-rsa", False),
+        ("ed25519", b"rsa-sha2-512", True),
+    ],
+)
+def test_an_rsa_key_is_kept_from_a_server_that_says_it_takes_none(
+    tmp_path: Path, kind: str, algorithms: bytes, answer: bool
+) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", tmp_path / "key"], check=True)
+    near, far = socket.socketpair()
+    with near, far:
+        transport = Transport(near)
+        transport.server_extensions = {"server-sig-algs": algorithms}  # type: ignore[attr-defined]
+        assert server_takes(transport, load(tmp_path / "key")) is answer
 
 
 # certificates

@@ -118,6 +118,24 @@ def test_the_workspace_comes_before_the_users_own_file(
     assert whoami(connect()) == "root"
 
 
+@pytest.mark.parametrize("marker", ["", "@revoked "])
+def test_a_line_without_the_port_counts_where_it_has_the_key(
+    connect: Connect, sshd: Sshd, known_hosts: Path, other_key: str, marker: str
+) -> None:
+    line = known_hosts.read_text()
+    plain = line.replace(f"[127.0.0.1]:{sshd.port}", "127.0.0.1")
+    known_hosts.write_text(f"127.0.0.1 {other_key}\n{marker}{plain}")
+    if marker:
+        with pytest.raises(HostKeyError, match="is revoked"):
+            connect(accept=True)
+    else:
+        assert whoami(connect()) == "root"
+    # another key there is another server's
+    known_hosts.write_text(f"127.0.0.1 {other_key}\n")
+    with pytest.raises(HostKeyError, match="is unknown"):
+        connect()
+
+
 def test_a_revoked_host_key_is_refused(connect: Connect, known_hosts: Path) -> None:
     line = known_hosts.read_text()
     known_hosts.write_text(line + "@revoked " + line)
@@ -410,6 +428,27 @@ def test_a_second_factor_is_told_from_a_refused_key(
     assert caught.value.what.endswith(
         f"it took {sshd.folder}/id, and asks for more than hardway can give: keyboard-interactive"
     )
+
+
+@pytest.mark.parametrize("bastion", ["Banner {folder}/banner\nAllowUsers somebody-else"], indirect=True)
+def test_what_the_server_prints_before_it_refuses_is_shown(connect: Connect, bastion: Sshd, known_hosts: Path) -> None:
+    record(known_hosts, bastion)
+    (bastion.folder / "banner").write_text("Authorized persons only: ask the help desk\n")
+    with pytest.raises(AuthenticationFailed, match="it took none of the keys") as caught:
+        connect(port=bastion.port)
+    assert caught.value.said == "Authorized persons only: ask the help desk"
+
+
+@pytest.mark.parametrize("bastion", ["PubkeyAcceptedAlgorithms ssh-ed25519"], indirect=True)
+def test_a_server_without_rsa_is_offered_the_next_key(
+    connect: Connect, sshd: Sshd, bastion: Sshd, known_hosts: Path, tmp_path: Path
+) -> None:
+    record(known_hosts, bastion)
+    rsa = tmp_path / "rsa"
+    subprocess.run(["ssh-keygen", "-q", "-t", "rsa", "-N", "", "-f", rsa], check=True)
+    config = tmp_path / "ssh_config"
+    config.write_text(f"IdentityFile {rsa}\nIdentityFile {sshd.folder}/id\n")
+    assert whoami(connect(port=bastion.port, key=None, ssh_config=config)) == "root"
 
 
 @pytest.mark.parametrize("bastion", ["PubkeyAuthentication no\nPasswordAuthentication yes"], indirect=True)
