@@ -5,6 +5,7 @@ about OpenSSH fails as well. A case without an expectation leads where the insta
 """
 
 import os
+import pwd
 import shlex
 import subprocess
 from dataclasses import dataclass, field, replace
@@ -409,3 +410,16 @@ def test_a_client_that_knows_no_user_is_none(tmp_path: Path, monkeypatch: pytest
     config.write_text("Match all\n  Port 2222\n")
     with pytest.raises(UsageError, match="cannot be read: the ssh client does not work: No user exists for uid 12345"):
         SshConfig(config).route(replace(target, user="ops"))
+
+
+def test_the_home_of_the_password_database_is_left_to_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this computer's own files say: without another HOME ssh is asked as anybody would ask it."""
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    done = subprocess.run(["ssh", "-T", "-G", "k1"], capture_output=True, check=True)
+    said = dict(line.split(" ", 1) for line in os.fsdecode(done.stdout).splitlines() if " " in line)
+    hop = SshConfig(None).route(Target("m1", "k1", known_hosts=tmp_path / "known_hosts"))[-1]
+    assert (hop.host, str(hop.port), hop.user) == (said["hostname"], said["port"], said["user"])
+    assert (
+        " ".join(str(path) for path in hop.known_hosts)
+        == f"{said['userknownhostsfile']} {said['globalknownhostsfile']}"
+    )
