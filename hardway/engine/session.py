@@ -146,7 +146,7 @@ def _orphan(locked_by: str) -> bool:
 
 
 def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Access) -> Target:
-    """Where and as whom a machine is dialled. A lab's machines are dialled with the lab's own key."""
+    """Where and as whom a machine is dialled. For a lab's the user's ssh_config does not count, as in the lab's own."""
     key = machine.ssh.key
     if key is None and cluster.lab is not None:
         key = workspace.root / "lab" / "id_ed25519"
@@ -160,6 +160,7 @@ def target(machine: Machine, cluster: Cluster, workspace: Workspace, access: Acc
         become=machine.ssh.become,
         known_hosts=workspace.known_hosts,
         ssh_config=machine.ssh.config or access.ssh_config,
+        own_config=cluster.lab is None,
     )
 
 

@@ -166,7 +166,7 @@ def _transport(known: Sequence[Entry], line: socket.socket, **options: Any) -> p
 def new_dialer(target: Target, *, accept_new_host_keys: bool, secrets: Secrets, timeout: float) -> Dialer:
     """A dialer for all machines with this target's known_hosts and ssh_config files."""
     host_keys = HostKeys(target.known_hosts, accept_new=accept_new_host_keys)
-    return Dialer(host_keys, SshConfig(target.ssh_config), secrets, timeout)
+    return Dialer(host_keys, SshConfig(target.ssh_config, own=target.own_config), secrets, timeout)
 
 
 def forward(transport: paramiko.Transport, machine: str, host: str, port: int, timeout: float) -> paramiko.Channel:

@@ -173,7 +173,7 @@ class Fleet:
         self._accept_new = accept_new_host_keys
         self._secrets = Secrets(ask_secret)
         self._timeout = timeout
-        self._dialers: dict[tuple[Path, Path | None], Dialer] = {}
+        self._dialers: dict[tuple[Path, Path | None, bool], Dialer] = {}
         self._machines: list[Machine] = []
         self._guard = threading.Lock()
 
@@ -201,7 +201,7 @@ class Fleet:
 
     def _dialer(self, target: Target) -> Dialer:
         with self._guard:
-            files = (target.known_hosts, target.ssh_config)
+            files = (target.known_hosts, target.ssh_config, target.own_config)
             if files not in self._dialers:
                 self._dialers[files] = new_dialer(
                     target,

@@ -27,7 +27,7 @@ class Target:
 
     `jump` is written as ssh's ProxyJump (`[user@]host[:port]`, several by commas, `none`). `become`
     None uses sudo where the user is not root. `known_hosts` is the workspace's, where accepted host
-    keys are recorded; `ssh_config` is read before the user's own.
+    keys are recorded; `ssh_config` is read before the user's own, which counts only with `own_config`.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Target:
     jump: str | None = None
     become: Literal["sudo", "none"] | None = None
     ssh_config: Path | None = None
+    own_config: bool = True
     host_key_alias: str | None = None
 
 

@@ -37,12 +37,12 @@ _SSH_ONLY = ("match", "canonicalizehostname")
 class PlainReader:
     """Reads `Host` blocks of plain values as ssh does: the first value counts, but IdentityFile adds up."""
 
-    def __init__(self, given: Path | None, why: str) -> None:
+    def __init__(self, given: Path | None, own: bool, why: str) -> None:
         """`why` ssh cannot be asked."""
         self._why = why
         self._lines = [
             (path, number, line)
-            for path in (given, Path.home() / ".ssh" / "config", SYSTEM)
+            for path in (given, *([Path.home() / ".ssh" / "config", SYSTEM] if own else []))
             if path is not None and path.is_file()
             for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
         ]

@@ -45,13 +45,13 @@ class _Answer:
 class SshClient:
     """Asks ssh; may be used by several threads, each of which asks for another host."""
 
-    def __init__(self, given: Path | None) -> None:
-        """Raises NoClient. `given` is read before the user's own file."""
+    def __init__(self, given: Path | None, *, own: bool) -> None:
+        """Raises NoClient. `given` is read before the user's file and the system's, which count only with `own`."""
         program = shutil.which("ssh")
         if program is None:
             raise NoClient("there is no ssh client on this computer")
         self._program = program
-        self._given = given
+        self._given, self._own = given, own
         self._answers: dict[tuple[object, ...], _Answer] = {}
         self._kinds: HostKinds | None = None
         self._guard = threading.Lock()
@@ -111,13 +111,13 @@ class SshClient:
         folder from the password database; where HOME is another, HOME counts here.
         """
         home, moved = Path.home(), home_moved()
-        if self._given is None and not moved:
+        if self._given is None and self._own and not moved:
             yield []
             return
         with tempfile.NamedTemporaryFile(prefix="hardway-ssh-") as file:
             if self._given is not None:
                 file.write(self._given.read_bytes())
-            for path in (home / ".ssh" / "config", SYSTEM):
+            for path in (home / ".ssh" / "config", SYSTEM) if self._own else ():
                 file.write(os.fsencode(f'\nMatch all\nInclude "{path}"\n'))
             if moved:
                 known = f'"{home}/.ssh/known_hosts" "{home}/.ssh/known_hosts2"'

@@ -46,18 +46,18 @@ class Hop:
 class SshConfig:
     """Where a name leads."""
 
-    def __init__(self, given: Path | None) -> None:
-        """Raises UsageError where the given file is missing."""
+    def __init__(self, given: Path | None, *, own: bool = True) -> None:
+        """`own`: the user's and the system's files count, too. Raises UsageError where the given one is missing."""
         if given is not None and not given.is_file():
             raise UsageError(
                 f"{given}: no such ssh_config file", hint="create it, or remove ssh: {config: …} from the inventory"
             )
-        self._given = given
+        self._given, self._own = given, own
         self._reader: SshClient | PlainReader
         try:
-            self._reader = SshClient(given)
+            self._reader = SshClient(given, own=own)
         except NoClient as why:
-            self._reader = PlainReader(given, str(why))
+            self._reader = PlainReader(given, own, str(why))
 
     def route(self, target: Target) -> tuple[Hop, ...]:
         """The hops to a machine, first the one that is dialled directly, last the machine itself.
@@ -88,7 +88,7 @@ class SshConfig:
         try:
             return self._reader.settings(host, options)
         except NoClient as why:
-            self._reader = PlainReader(self._given, str(why))
+            self._reader = PlainReader(self._given, self._own, str(why))
             return self._reader.settings(host, options)
 
 

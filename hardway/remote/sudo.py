@@ -141,7 +141,7 @@ class RootStarter:
     def _execute(self, wrapper: str, argv: Sequence[str]) -> ChannelPipe:
         try:
             channel = self._transport.open_session(timeout=START_SECONDS)
-            first = f"echo {shlex.quote(_OURS)} >&2\n"
+            first = f"echo {shlex.quote(_OURS)} >&2; "
             channel.exec_command("exec " + shlex.join(["/bin/sh", "-c", first + wrapper, "hardway", *argv]))
             return ChannelPipe(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
