@@ -47,8 +47,7 @@ def said(program: str, *argv: str) -> str:
 
 TEXTS = (
     "true", "no", "yes", "T", "1", "0", "-1", "010", "0x1F", "1_000", "2147483648", "4000.5", "1e3", "lots", "30s",
-    "1h30m", "1d",
-    "-5m", ".5s", "30", "10.0.0.1", "::1", "10.0.0", "a=b", "a=b,c", "a=true", "a=maybe", "1,2", "1,x",
+    "1h30m", "1d", "-5m", ".5s", "30", "10.0.0.1", "::1", "10.0.0", "a=b", "a=b,c", "a=true", "a=maybe", "1,2", "1,x",
     "200Mi", "5%", "",
 )  # fmt: skip
 
@@ -91,7 +90,8 @@ UNIT = "[Service]\nExecStart=/usr/local/bin/kube-apiserver \\\n  --service-accou
     [
         ({"service-account-issuer": ["https://new", "https://old"]},
          '--service-account-issuer="[https://new,https://old]"'),
-        ({"service-account-key-file": ["/a.pub", "/b,c.pub"]}, '--service-account-key-file="[/a.pub,\\"/b,c.pub\\"]"'),
+        ({"service-account-key-file": ["/a.pub", "/b,c.pub"]},
+         '--service-account-key-file="[/a.pub,\\"/b,c.pub\\"]"'),
         ({"oidc-required-claim": {"group": "a,b", "hd": "example.com"}},
          '--oidc-required-claim="group=a,b,hd=example.com"'),
         ({"tls-sni-cert-key": ["/a.crt,/a.key", "/b.crt,/b.key:*.x"]},

@@ -16,17 +16,16 @@ pytestmark = pytest.mark.lab
 
 BAD = {
     "tls-version": {"kube-apiserver": {"tls-min-version": "VersionTLS99"}},
-    "feature-gate": {"kube-apiserver": {"feature-gates": "NoSuchGateAtAll=true"}},
-    "no-number": {"kube-apiserver": {"audit-log-maxage": "thirty"}},
+    "token-expiration": {"kube-apiserver": {"service-account-max-token-expiration": "10s"}},
+    "negative": {"kube-apiserver": {"audit-log-maxage": -3}},
     "heartbeat": {"etcd": {"heartbeat-interval": 9000}},
-    "quota": {"etcd": {"quota-backend-bytes": "plenty"}},
-    "duration": {"kube-controller-manager": {"node-monitor-period": "often"}},
+    "compaction": {"etcd": {"auto-compaction-mode": "sometimes"}},
     "controllers": {"kube-controller-manager": {"controllers": "no-such-controller"}},
     "lease": {"kube-scheduler": {"leader-elect-renew-deadline": "90s"}},
     "eviction": {"kubelet": {"evictionHard": {"memory.available": "lots"}}},
     "cgroups": {"kubelet": {"cgroupDriver": "magic"}},
     "proxy-mode": {"kube-proxy": {"mode": "magic"}},
-    "containerd": {"containerd": {"oom_score": "lots"}},
+    "containerd": {"containerd": {"required_plugins": ["io.containerd.nosuch.v1.x"]}},
     "haproxy": {"haproxy": {"defaults": {"balance": "by-taste"}}},
 }
 TRIED = BAD if os.environ.get("HARDWAY_SETTINGS") == "all" else ("tls-version", "lease", "proxy-mode", "haproxy")

@@ -67,7 +67,7 @@ def test_offline_tells_each_finding_and_ends_with_status_3(inventory: Path) -> N
     told = json.loads(hardway("verify", "--offline", "-o", "json").output)
     assert [(one["rule"], one["level"], one["machine"]) for one in told["findings"]] == [
         ("cluster-dns", "error", "hand"),
-        ("unknown-field", "warning", "hand"),
+        ("unknown-field", "error", "hand"),
     ]
 
 
@@ -78,7 +78,7 @@ def test_a_run_refuses_to_begin_and_contacts_nobody(inventory: Path, monkeypatch
     assert isinstance(ran.exception, HardwayError)
     assert "clusterDNS 10.99.0.10" in str(ran.exception)
     assert isinstance(ran.exception, Blocked)
-    assert [one.kind for one in ran.exception.blockers] == ["lint:cluster-dns"]
+    assert [one.kind for one in ran.exception.blockers] == ["lint:cluster-dns", "lint:unknown-field"]
     assert list(inventory.parent.iterdir()) == [inventory]
 
 

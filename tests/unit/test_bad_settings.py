@@ -34,17 +34,18 @@ BAD: dict[str, tuple[str, Mapping[str, Any], str, str]] = {
         "kube-apiserver", {"tls-min-version": "VersionTLS99"}, "tls-min-version=VersionTLS99",
         'E1127 21:40:02.519 1 run.go:72] "command failed" err="unknown TLS version \\"VersionTLS99\\""',
     ),
-    "feature-gate": (
-        "kube-apiserver", {"feature-gates": "NoSuchGateAtAll=true"}, "NoSuchGateAtAll",
-        'Error: invalid argument "NoSuchGateAtAll=true" for "--feature-gates" flag: unrecognized feature gate',
+    "token-expiration": (
+        "kube-apiserver", {"service-account-max-token-expiration": "10s"}, "max-token-expiration=10s",
+        'E1127 run.go:72] "command failed" err="the service-account-max-token-expiration must be between 1 hour and '
+        '2^32 seconds"',
     ),
-    "no-number": (
-        "kube-apiserver", {"audit-log-maxage": "thirty"}, "audit-log-maxage=thirty",
-        'Error: invalid argument "thirty" for "--audit-log-maxage" flag: strconv.ParseInt: invalid syntax',
+    "negative": (
+        "kube-apiserver", {"audit-log-maxage": -3}, "audit-log-maxage=-3",
+        'E1127 run.go:72] "command failed" err="--audit-log-maxage -3 can\'t be a negative number"',
     ),
-    "quota": (
-        "etcd", {"quota-backend-bytes": "plenty"}, "quota-backend-bytes=plenty",
-        'invalid value "plenty" for flag -quota-backend-bytes: parse error',
+    "compaction": (
+        "etcd", {"auto-compaction-mode": "sometimes"}, "auto-compaction-mode=sometimes",
+        '{"level":"warn","msg":"failed to verify flags","error":"unknown auto-compaction-mode \\"sometimes\\""}',
     ),
     "heartbeat": (
         "etcd", {"heartbeat-interval": 9000}, "heartbeat-interval=9000",
@@ -52,8 +53,8 @@ BAD: dict[str, tuple[str, Mapping[str, Any], str, str]] = {
         'times as --heartbeat-interval[9000ms]"}',
     ),
     "controllers": (
-        "kube-controller-manager", {"node-monitor-period": "often"}, "node-monitor-period=often",
-        'Error: invalid argument "often" for "--node-monitor-period" flag: time: invalid duration "often"',
+        "kube-controller-manager", {"controllers": "no-such-controller"}, "controllers=no-such-controller",
+        'E1127 run.go:72] "command failed" err="\\"no-such-controller\\" is not in the list of known controllers"',
     ),
     "lease": (
         "kube-scheduler", {"leader-elect-renew-deadline": "90s"}, "renew-deadline=90s",
@@ -68,8 +69,9 @@ BAD: dict[str, tuple[str, Mapping[str, Any], str, str]] = {
         'E1127 run.go:72] "command failed" err="KubeProxyConfiguration.Mode: Invalid value: \\"magic\\""',
     ),
     "containerd": (
-        "containerd", {"oom_score": "lots"}, 'oom_score = "lots"',
-        "containerd: failed to load TOML: cannot decode string into config.Config.OOMScore of type int",
+        "containerd", {"required_plugins": ["io.containerd.nosuch.v1.x"]},
+        "io.containerd.nosuch.v1.x",
+        "containerd: required plugin [io.containerd.nosuch.v1.x] not included",
     ),
 }  # fmt: skip
 """Component, its settings, which text of its files it refuses, and what it then says."""
