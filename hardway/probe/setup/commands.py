@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 
-REPEATED = frozenset(("service-account-key-file",))
-"""Flags that may be given several times and add up; their values are joined with commas."""
+from hardway.accepted import ADDING_UP, flags_of_types
+
 _COMMAND = re.compile(r"^ExecStart=(?!\s*$)((?:[^\\\n]|\\\n|\\.)*)", re.MULTILINE)
 _SETTING = re.compile(r"^Environment=(.*)$", re.MULTILINE)
 _FILE = re.compile(r"^EnvironmentFile=-?(.*)$", re.MULTILINE)
@@ -39,7 +39,7 @@ def environment(unit: str, files: Mapping[str, str]) -> dict[str, str]:
 def flags(argv: Sequence[str]) -> dict[str, str]:
     """Flags by name, `_` as `-`; one without a value is `true`.
 
-    Of several of one name the last holds, but for REPEATED.
+    Of several of one name the last holds, but of a type that adds up: there they are joined with commas.
     """
     found: dict[str, str] = {}
     for number, word in enumerate(argv):
@@ -50,7 +50,8 @@ def flags(argv: Sequence[str]) -> dict[str, str]:
             following = argv[number + 1] if number + 1 < len(argv) else "-"
             value = "true" if following.startswith("-") else following
         name = name.replace("_", "-")
-        found[name] = f"{found[name]},{value}" if name in REPEATED and name in found else value
+        adds_up = name in found and name in flags_of_types(ADDING_UP)
+        found[name] = f"{found[name]},{value}" if adds_up else value
     return found
 
 
