@@ -16,9 +16,11 @@ from hardway.cli.site import inventory, site
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import counted
 from hardway.errors import UsageError
+from hardway.inventory.allot import refuse
 from hardway.inventory.find import DEFAULT
 from hardway.inventory.load import load
 from hardway.inventory.schema import json_schema
+from hardway.inventory.settings import settings_problems
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown, shown_lines
 
@@ -32,6 +34,7 @@ _ADDRESS = "[NAME=]ADDRESS"
 def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
     cluster = inventory(options)
+    refuse(cluster, settings_problems(cluster))
     if options.output == "json":
         print_json(asdict(checked(cluster)))
         return

@@ -31,7 +31,7 @@ def resolve(cluster: Cluster, pinned: Mapping[str, IPv4Address], lookup: Lookup)
     resolved = replace(cluster, machines=tuple(machines))
     for rule in (ranges.unique_addresses, ranges.addresses_apart, rules.endpoint_machine):
         problems += rule(resolved)
-    _refuse(cluster, problems)
+    refuse(cluster, problems)
     return resolved
 
 
@@ -80,7 +80,7 @@ def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, IPv4Network]) -> Cluste
             machine = replace(machine, pod_cidr=share)
         machines.append(machine)
     allotted = replace(cluster, machines=tuple(machines))
-    _refuse(cluster, [*problems, *ranges.pod_shares(allotted)])
+    refuse(cluster, [*problems, *ranges.pod_shares(allotted)])
     return allotted
 
 
@@ -90,7 +90,7 @@ def _free(shares: Iterable[IPv4Network], taken: Sequence[IPv4Network]) -> Iterat
             yield share
 
 
-def _refuse(cluster: Cluster, problems: Iterable[Problem]) -> None:
+def refuse(cluster: Cluster, problems: Iterable[Problem]) -> None:
     """Raise InventoryError if there are problems, at the places the model remembers."""
     found = sorted((_place(cluster, problem), dotted(problem.loc), problem.text) for problem in problems)
     if found:

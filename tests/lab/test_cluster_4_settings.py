@@ -25,7 +25,7 @@ BAD = {
     "eviction": {"kubelet": {"evictionHard": {"memory.available": "lots"}}},
     "cgroups": {"kubelet": {"cgroupDriver": "magic"}},
     "proxy-mode": {"kube-proxy": {"mode": "magic"}},
-    "containerd": {"containerd": {"required_plugins": ["io.containerd.nosuch.v1.x"]}},
+    "containerd": {"containerd": {"root": "/run/containerd"}},
     "haproxy": {"haproxy": {"defaults": {"balance": "by-taste"}}},
 }
 TRIED = BAD if os.environ.get("HARDWAY_SETTINGS") == "all" else ("tls-version", "lease", "proxy-mode", "haproxy")

@@ -69,9 +69,8 @@ BAD: dict[str, tuple[str, Mapping[str, Any], str, str]] = {
         'E1127 run.go:72] "command failed" err="KubeProxyConfiguration.Mode: Invalid value: \\"magic\\""',
     ),
     "containerd": (
-        "containerd", {"required_plugins": ["io.containerd.nosuch.v1.x"]},
-        "io.containerd.nosuch.v1.x",
-        "containerd: required plugin [io.containerd.nosuch.v1.x] not included",
+        "containerd", {"root": "/run/containerd"}, 'root = "/run/containerd"',
+        "containerd: root and state must be different paths",
     ),
 }  # fmt: skip
 """Component, its settings, which text of its files it refuses, and what it then says."""
