@@ -224,6 +224,31 @@ def _is_int(value: Any) -> bool:
     return _is_number(value) and float(value).is_integer()
 
 
+OLD_CRI = "io.containerd.grpc.v1.cri"
+IMAGES, RUNTIME = "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"
+"""The plugins that a version-3 configuration of containerd has in place of the old one."""
+
+
+def containerd_mistakes(config: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Wrong types, and what is of version 2. An unknown field may be one that the default configuration leaves out."""
+    yield from (one for one in mistakes(config, fields) if not one.unknown)
+    plugins = config.get("plugins")
+    old = plugins.get(OLD_CRI) if isinstance(plugins, Mapping) else None
+    listed = fields.get("plugins", {})
+    for name, value in old.items() if isinstance(old, Mapping) else ():
+        if value is not None and name not in listed.get(OLD_CRI, {}):
+            yield Mistake(("plugins", OLD_CRI, str(name)), "is not there in version 3", _new_place(name, listed), True)
+
+
+def _new_place(name: str, plugins: Mapping[str, Mapping[str, Any]]) -> str:
+    if name == "sandbox_image":
+        return f"write it as pinned_images: {{sandbox: IMAGE}} below {IMAGES}"
+    for new in (IMAGES, RUNTIME):
+        if name in plugins.get(new, {}):
+            return f"write it below {new}"
+    return f"write it below {IMAGES} or {RUNTIME}, as `containerd config default` has it"
+
+
 # Names in values.
 
 

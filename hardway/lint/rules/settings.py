@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-from hardway.accepted import Mistake, known, mistakes, nearest, refused_gate, refused_text
+from hardway.accepted import Mistake, containerd_mistakes, known, mistakes, nearest, refused_gate, refused_text
 from hardway.inventory.rules import RUNS_ON
+from hardway.inventory.settings import KINDS
 from hardway.lint.rules.common import SETUP, setup_of, stated
 from hardway.lint.rules.releases import flag_lists, minor
 from hardway.probe.setup.model import MachineSetup
 from hardway.rules import Evidence, Found, Rule
 from hardway.values import has_placeholder_marks
-
-KINDS = {"kubelet": "KubeletConfiguration", "kube-proxy": "KubeProxyConfiguration"}
-OLD_CRI = "io.containerd.grpc.v1.cri"
-IMAGES, RUNTIME = "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"
-"""The plugins that a version-3 configuration has in place of the old one."""
 
 
 def wrong_flags(evidence: Evidence) -> Iterator[Found]:
@@ -64,46 +59,34 @@ def _mistakes(evidence: Evidence) -> Iterator[tuple[MachineSetup, str, Mistake]]
 
 
 def _wrong_in_containerd(evidence: Evidence) -> Iterator[Found]:
-    """A field that the list does not have may be one that the default configuration leaves out."""
-    for machine, chosen, fields in _containerd_settings(evidence):
-        for one in mistakes(chosen, fields):
-            if not one.unknown:
-                yield Found(
-                    machine, f"containerd's configuration has a wrong type: {'.'.join(one.path)} {one.what}",
-                    f"{stated(evidence, machine, 'containerd', *one.path)}{one.right}",
-                    symptom="workers: containerd: failed to load TOML",
-                )  # fmt: skip
+    for machine, one in _containerd_mistakes(evidence):
+        if not one.unknown:
+            yield Found(
+                machine, f"containerd's configuration has a wrong type: {'.'.join(one.path)} {one.what}",
+                f"{stated(evidence, machine, 'containerd', *one.path)}{one.right}",
+                symptom="workers: containerd: failed to load TOML",
+            )  # fmt: skip
 
 
-def _containerd_settings(evidence: Evidence) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """By machine, what an inventory lays over containerd's configuration, and the fields of that."""
+def old_plugins(evidence: Evidence) -> Iterator[Found]:
+    for machine, one in _containerd_mistakes(evidence):
+        if one.unknown:
+            what = f"containerd's configuration has {one.path[-1]} below {one.path[-2]}"
+            yield Found(
+                machine,
+                f"{what}, which version 3 does not have there",
+                f"{stated(evidence, machine, 'containerd', *one.path)}{one.right}",
+            )
+
+
+def _containerd_mistakes(evidence: Evidence) -> Iterator[tuple[str, Mistake]]:
+    """In what an inventory lays over containerd's configuration, by machine."""
     cluster = evidence.cluster
     fields = known(".".join(cluster.kubernetes.split(".")[:2])).get("containerd", {})
     for machine in cluster.machines if setup_of(evidence).made == "declared" else ():
         chosen = cluster.settings_for("containerd", machine) if RUNS_ON["containerd"] in machine.roles else {}
-        if chosen:
-            yield machine.name, chosen, fields
-
-
-def old_plugins(evidence: Evidence) -> Iterator[Found]:
-    for machine, chosen, fields in _containerd_settings(evidence):
-        plugins = chosen.get("plugins")
-        old = plugins.get(OLD_CRI) if isinstance(plugins, Mapping) else None
-        listed = fields.get("plugins", {})
-        for name in old if isinstance(old, Mapping) else ():
-            if name not in listed.get(OLD_CRI, {}):
-                where = stated(evidence, machine, "containerd", "plugins", OLD_CRI, name)
-                what = f"containerd's configuration has {name} below {OLD_CRI}, which version 3 does not have there"
-                yield Found(machine, what, f"{where}write {_new_place(name, listed)}")
-
-
-def _new_place(name: str, plugins: Mapping[str, Mapping[str, Any]]) -> str:
-    if name == "sandbox_image":
-        return f"it as pinned_images: {{sandbox: IMAGE}} below {IMAGES}"
-    for new in (IMAGES, RUNTIME):
-        if name in plugins.get(new, {}):
-            return f"it below {new}"
-    return f"it below {IMAGES} or {RUNTIME}, as `containerd config default` has it"
+        for one in containerd_mistakes(chosen, fields):
+            yield machine.name, one
 
 
 def unknown_gates(evidence: Evidence) -> Iterator[Found]:
