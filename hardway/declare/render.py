@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
@@ -101,6 +102,12 @@ def flags(unit: str) -> dict[str, str]:
         name, _, value = word.removeprefix("--").partition("=")
         found[name] = f"{found[name]},{value}" if name in found else value
     return found
+
+
+def command(unit: str) -> list[str]:
+    """The words of a unit's ExecStart, as the process gets them."""
+    words = shlex.split(" ".join(_exec_start(unit)[1]).removeprefix("ExecStart="))
+    return [word.replace("%%", "%").replace("$$", "$") for word in words]
 
 
 def _exec_start(unit: str) -> tuple[str, list[str], str]:

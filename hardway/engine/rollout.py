@@ -18,6 +18,7 @@ from hardway.engine.observe import View, hash_command, parse_hashes
 from hardway.engine.rolls import RolledGroup, rolls_of
 from hardway.engine.scripts import activation_script
 from hardway.engine.session import Session, lock_each
+from hardway.engine.trials import try_first
 from hardway.errors import CommandFailed, HardwayError, Locked, NotSettled
 from hardway.events import Changed, MachineProgress, Note
 from hardway.remote.model import Result, last_lines
@@ -86,6 +87,7 @@ def activate(
     done: list[str] = []
     left = _that_may_serve(session, rolls, views)
     session.each([name for name in mine if name not in left], carry_out)
+    tried: set[str] = set()
     while left:
         name = _next(session, left, rolls)
         left.remove(name)
@@ -93,6 +95,9 @@ def activate(
         for roll in own:
             _refuse_same_fault(session, roll, name, declaration)
             _require_others(session, roll, name, views)
+            if roll.name not in tried:
+                try_first(session, name, roll.members[name], mine[name], contexts[name], _untouched(rolls, done, name))
+        tried.update(roll.name for roll in own)
         # A member that does not come back raises here: the others stay as they are, and serve.
         with _away(session, name, [roll.group(name) for roll in own]):
             carry_out(name)

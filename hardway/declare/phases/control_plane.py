@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from hardway.declare import trials
 from hardway.declare.generations import KUBERNETES, token_key
 from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
@@ -23,7 +24,18 @@ from hardway.declare.phases.paths import (
     unit_path,
 )
 from hardway.declare.render import merge_flags, render
-from hardway.declare.resources import ApiObjects, Binary, Check, Directory, File, Group, Resource, Service, stays_up
+from hardway.declare.resources import (
+    ApiObjects,
+    Binary,
+    Check,
+    Directory,
+    File,
+    Group,
+    Resource,
+    Service,
+    Trial,
+    stays_up,
+)
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.state import KeyGenerations
@@ -80,8 +92,9 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     for component in COMPONENTS:
         yield File(unit_path(component), unit(model, machine, component), mode=0o600)
     yield _api_server(model, machine)
-    yield _controller_manager(model)
-    yield _beside_it(model.cluster, "kube-scheduler", SCHEDULER_CONF)
+    yield _controller_manager(model, machine)
+    trial = trials.scheduler(unit(model, machine, "kube-scheduler"))
+    yield _beside_it(model.cluster, "kube-scheduler", trial, SCHEDULER_CONF)
 
 
 def _token_verifiers(tokens: KeyGenerations) -> list[str]:
@@ -99,6 +112,7 @@ def _api_server(model: Model, machine: Machine) -> Service:
     return Service(
         "kube-apiserver.service",
         inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
+        trial=trials.api_server(unit(model, machine, "kube-apiserver")),
         group=_api_servers(model.cluster, machine),
         ready=Check("/readyz answers ok", f"{KUBECTL} get --raw=/readyz 2>&1", limit=120, every=0.5),
     )
@@ -135,25 +149,26 @@ ask() {{
 """
 
 
-def _controller_manager(model: Model) -> Service:
+def _controller_manager(model: Model, machine: Machine) -> Service:
     # --root-ca-file and the service-account key are read once (controller-manager app: certificates.go,
     # service_accounts.go); the signing pair and the CAs of clients are not (signer/ca_provider.go).
     signing = f"{PKI}/{token_key(model.state.service_account_keys.signing)}.key"
-    return _beside_it(
-        model.cluster, "kube-controller-manager", CONTROLLER_MANAGER_CONF, server_trust_path(model), signing
-    )
+    trial = trials.controller_manager(unit(model, machine, "kube-controller-manager"))
+    read = (CONTROLLER_MANAGER_CONF, server_trust_path(model), signing)
+    return _beside_it(model.cluster, "kube-controller-manager", trial, *read)
 
 
-def _beside_it(cluster: Cluster, component: str, kubeconfig: str, *more: str) -> Service:
+def _beside_it(cluster: Cluster, component: str, trial: Trial, *read: str) -> Service:
     """A kubeconfig is read once where certificates stand in it (client-go transport.go: only files are read again)."""
     group = Group(component)
     if len(cluster.controllers) > 1:
         group = Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component]))
     return Service(
         f"{component}.service",
-        inputs=unit_inputs(component, f"{BIN}/{component}", kubeconfig, *more),
+        inputs=unit_inputs(component, f"{BIN}/{component}", *read),
         group=group,
         ready=stays_up(f"{component}.service"),
+        trial=trial,
     )
 
 

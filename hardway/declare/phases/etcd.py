@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from hardway.declare import trials
 from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import BIN, ETCD_PKI, TLS_CIPHERS, unit_inputs, unit_path
@@ -118,6 +119,7 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
         # Server and peer certificates are read again at each handshake; a CA only at the start.
         inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
         group=group(model.cluster),
+        trial=trials.etcd(unit(model, machine)),
         ready=Check("this member answers with what a majority agreed to", READY, limit=90, every=0.5),
     )
 

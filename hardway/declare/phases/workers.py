@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import yaml
 
 from hardway.artifacts.catalogue import IMAGES
+from hardway.declare import trials
 from hardway.declare.generations import KUBERNETES
 from hardway.declare.network import BRIDGE, CNI_CONFIG, cni_config, plugins
 from hardway.declare.network.proxy import direct
@@ -68,7 +69,7 @@ def resources(model: Model) -> Iterator[Declared]:
         for part in (_runtime, _network, _kubelet, _proxy):
             for resource in part(model, machine):
                 yield machine.name, resource
-        for resource in _services(model):
+        for resource in _services(model, machine):
             yield machine.name, resource
     if labels := node_labels(model):
         yield model.cluster.controllers[0].name, ApiObjects("node-labels", labels, ADMIN_CONF)
@@ -105,8 +106,11 @@ def _kubelet(model: Model, machine: Machine) -> Iterator[Resource]:
     yield Binary(f"{BIN}/kubelet", "kubelet", model.versions["kubernetes"])
     yield Directory("/var/lib/kubelet", 0o700, data=True)
     yield File(KUBELET_CONFIG, kubelet_config(model, machine), mode=0o600)
-    unit = render("units/kubelet.service", name=machine.name, address=machine.ip)
-    yield File(unit_path("kubelet"), unit, mode=0o600)
+    yield File(unit_path("kubelet"), _kubelet_unit(machine), mode=0o600)
+
+
+def _kubelet_unit(machine: Machine) -> str:
+    return render("units/kubelet.service", name=machine.name, address=machine.ip)
 
 
 def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
@@ -116,7 +120,7 @@ def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
     yield File(unit_path("kube-proxy"), render("units/kube-proxy.service"), mode=0o600)
 
 
-def _services(model: Model) -> Iterator[Service | Image]:
+def _services(model: Model, machine: Machine) -> Iterator[Service | Image]:
     # containerd watches for network configurations that are written or removed, and overlooks one that is
     # renamed into place.
     network = (CNI_CONFIG,) if model.cluster.network.plugin == "bridge" else ()
@@ -125,6 +129,7 @@ def _services(model: Model) -> Iterator[Service | Image]:
         "containerd.service",
         inputs=unit_inputs("containerd", f"{BIN}/containerd", CONTAINERD_CONFIG, *network, *proxy),
         group=Group("containerd"),
+        trial=trials.containerd(CONTAINERD_CONFIG),
         ready=Check("containerd answers", "[ -S /run/containerd/containerd.sock ]", limit=60),
     )
     yield Image(IMAGES["image/pause"].ref, "image/pause", model.versions["pause"])
@@ -133,12 +138,14 @@ def _services(model: Model) -> Iterator[Service | Image]:
         # The serving certificate is read again when it changes.
         inputs=unit_inputs("kubelet", f"{BIN}/kubelet", KUBELET_CONFIG, KUBELET_CONF),
         group=Group("kubelet"),
+        trial=trials.kubelet(_kubelet_unit(machine)),
         ready=Check("the kubelet runs", "systemctl is-active kubelet.service", limit=60),
     )
     yield Service(
         "kube-proxy.service",
         inputs=unit_inputs("kube-proxy", f"{BIN}/kube-proxy", PROXY_CONFIG, PROXY_CONF),
         group=Group("kube-proxy"),
+        trial=trials.proxy(render("units/kube-proxy.service")),
         ready=stays_up("kube-proxy.service"),
     )
 

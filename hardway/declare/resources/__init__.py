@@ -9,7 +9,7 @@ from hardway.declare.resources.kernel import Module, SwapOff, Sysctl
 from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, RandomKey, WorkspaceFile
 from hardway.declare.resources.own import Chain, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.declare.resources.routes import Routes
-from hardway.declare.resources.service import Check, Service, stays_up
+from hardway.declare.resources.service import Check, Service, Trial, stays_up
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
@@ -55,6 +55,7 @@ __all__ = [
     "Service",
     "SwapOff",
     "Sysctl",
+    "Trial",
     "Unknown",
     "User",
     "WorkspaceFile",

@@ -53,6 +53,19 @@ def stays_up(unit: str) -> Check:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """How a program tries what it is to be started with: `argv` has it read all of that, and serve nobody.
+
+    It took all of it where it ends with status 0, or with an error that says `ends`, or where it goes on after it
+    said `reaches`. Both are words of its output.
+    """
+
+    argv: tuple[str, ...]
+    ends: str = ""
+    reaches: str = ""
+
+
+@dataclass(frozen=True)
 class Running:
     """What `systemctl show` says of a unit. Times are seconds since the epoch, 0 when never."""
 
@@ -76,6 +89,7 @@ class Service(Resource):
     `inputs` are the paths whose change needs a restart (the unit file, its drop-in folder, its
     binary, configuration, certificates it does not read again); `reload_inputs` those that a reload
     takes up. Members of a `group` that serve are restarted one by one. `ready` must hold after a start.
+    The first member of a group that is restarted makes its `trial` before.
     """
 
     kind: ClassVar[str] = "service"
@@ -84,6 +98,7 @@ class Service(Resource):
     reload_inputs: tuple[str, ...] = ()
     group: Group | None = None
     ready: Check | None = None
+    trial: Trial | None = None
 
     @property
     def name(self) -> str:
