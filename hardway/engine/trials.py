@@ -44,6 +44,7 @@ complain() {{
     s/.*"command failed" err="\(.*\)"$/\1/p
     s/^Error: //p
     s/^panic: //p
+    s/^containerd: //p
     /^invalid \(boolean \)*value \|^flag provided but not defined/p
     s/.*"level":"\(fatal\|warn\)".*"error":"\(\([^"\\]\|\\.\)*\)".*/\2/p
   ' "$said" | tail -n 1 | sed 's/\\"/"/g')
