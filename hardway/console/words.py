@@ -20,6 +20,7 @@ _PAST = {
 }
 _KINDS = {
     "directory": ("folder", "folders"),
+    "operator-file": ("file", "files"),
     "binary": ("binary", "binaries"),
     "objects": ("set of API objects", "sets of API objects"),
     "module": ("kernel module", "kernel modules"),
@@ -145,7 +146,7 @@ def _key(what: str) -> tuple[str, str]:
 def thing(what: str) -> str:
     """What a key is about: its name, with the kind where the name alone says too little."""
     kind, name = _key(what)
-    return name if kind in ("", "file", "directory", "binary", "service", name) else f"{kind} {name}"
+    return name if kind in ("", "file", "operator-file", "directory", "binary", "service", name) else f"{kind} {name}"
 
 
 def kind(what: str) -> str:

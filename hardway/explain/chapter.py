@@ -173,10 +173,10 @@ def _row(cluster: Cluster, thing: Thing) -> Row:
 _PLURAL = {
     "binary": "binaries", "directory": "folders", "objects": "sets of API objects", "module": "kernel modules",
     "sysctl": "sysctls", "workspace-file": "workspace files", "block": "blocks in files", "random": "random keys",
-    "public-key": "public keys", "hostname": "host names", "CA": "CAs",
+    "operator-file": "files of your own", "public-key": "public keys", "hostname": "host names", "CA": "CAs",
 }  # fmt: skip
-_COUNTED = ("CA", "certificate", "key", "random", "package", "sysctl", "binary", "file", "workspace-file", "route",
-            "service", "image", "objects")  # fmt: skip
+_COUNTED = ("CA", "certificate", "key", "random", "package", "sysctl", "binary", "file", "operator-file",
+            "workspace-file", "route", "service", "image", "objects")  # fmt: skip
 _MANY = 4
 """So many counts stand in a heading."""
 

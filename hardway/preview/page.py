@@ -20,7 +20,7 @@ from hardway.values import OPERATOR
 
 _SIGNS = {"create": "+", "update": "~", "delete": "-"}
 _DEEP = " " * 6
-_PATHS = ("file", "binary", "directory")
+_PATHS = ("file", "operator-file", "binary", "directory")
 _KINDS = {"objects": "API objects", "module": "kernel modules", "swap": "swap", "random": "key"}
 _MANY_CHAPTERS = 3
 """Named in a command up to this many; `init` does all of them."""

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from hardway import yaml_text
 from hardway.inventory.model import API_PORT
+from hardway.inventory.rules import RUNS_ON
 from hardway.lint.rules.common import SETUP, setup_of
 from hardway.probe.setup.model import Component, MachineSetup
 from hardway.rules import Evidence, Found, Rule
@@ -165,23 +166,24 @@ def api_port(evidence: Evidence) -> Iterator[Found]:
 
 
 def missing_files(evidence: Evidence) -> Iterator[Found]:
-    for machine, said, path in _unshipped(evidence):
+    for machine, component, said, path in _unshipped(evidence):
         if path.startswith(OWN_FOLDERS):
-            yield Found(machine, f"{said}, which nobody puts there", _ship(path))
+            yield Found(machine, f"{said}, which nobody puts there", _ship(path, component))
 
 
 def strange_files(evidence: Evidence) -> Iterator[Found]:
-    for machine, said, path in _unshipped(evidence):
+    for machine, component, said, path in _unshipped(evidence):
         if not path.startswith(OWN_FOLDERS):
-            yield Found(machine, f"{said}, which hardway does not put there", _ship(path))
+            yield Found(machine, f"{said}, which hardway does not put there", _ship(path, component))
 
 
-def _ship(path: str) -> str:
-    return f"ship it with the inventory: files: {{{path}: {{source: {path.rpartition('/')[2]}}}}}"
+def _ship(path: str, component: str) -> str:
+    source = path.rpartition("/")[2]
+    return f"ship it: files: {{{path}: {{source: {source}, machines: {RUNS_ON[component]}, restart: {component}}}}}"
 
 
-def _unshipped(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
-    """Machine, who names it, and path of each file that a component is told to read and that is not declared."""
+def _unshipped(evidence: Evidence) -> Iterator[tuple[str, str, str, str]]:
+    """Machine, component, who names it, and path of each file that is to be read and that nobody declares."""
     for machine in setup_of(evidence).machines.values():
         if not machine.files:
             continue
@@ -191,7 +193,7 @@ def _unshipped(evidence: Evidence) -> Iterator[tuple[str, str, str]]:
             for what, value in named:
                 for path in _paths(value):
                     if path not in machine.files:
-                        yield machine.name, f"{name} reads {path} ({what})", path
+                        yield machine.name, name, f"{name} reads {path} ({what})", path
 
 
 def _is_read(flag: str) -> bool:
