@@ -157,7 +157,7 @@ def _checked(entry: Mapping[str, Any]) -> Entry:
         match name:
             case "before":  # mode, owner and group
                 right = value is None or (_is_words(value) and len(value) == 3)
-            case "routes" | "units":
+            case "routes" | "units" | "taints":
                 right = _is_words(value)
             case "previous":
                 right = value is None or isinstance(value, str)

@@ -64,6 +64,7 @@ _NAMES = {
     "swap": r"off",
     "hostname": r"hostname",
     "routes": r"pods",
+    "taints": r"nodes",
 }
 """By kind, what a name must be; of the other kinds nothing is undone (packages, modules, images, objects)."""
 

@@ -46,9 +46,9 @@ class Book:
 
     def about(self, setting: str) -> str:
         """What is written about a setting that no template has: one that the operator added."""
-        name = setting.rpartition(".")[2]
+        names = {setting.partition(".")[0], setting.rpartition(".")[2]}
         for one in self.known:
-            if name in one.keys:
+            if names & {*one.keys}:
                 return f"{one.title}. {one.text}"
         return ""
 

@@ -211,6 +211,7 @@ def _machine(name: str, shape: MachineShape, whole: InventoryShape, path: Path) 
         ssh=_ssh(shape.ssh, whole, path),
         pod_cidr=shape.pod_cidr,
         labels=dict(shape.labels),
+        taints=shape.taints,
         settings=_overlays(shape.settings),
         image=shape.image,
     )

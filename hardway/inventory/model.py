@@ -94,6 +94,8 @@ class Machine:
     pod_cidr: IPv4Network | None = None
     """None for what is no worker, and for a worker until `allot.allot_pod_cidrs`."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    taints: tuple[str, ...] = ()
+    """Of the Node, each as `key=value:Effect`, or `key=:Effect` without a value."""
     settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
     image: LabImage | None = None
     """What the lab boots it from; None: as the lab's other machines."""

@@ -159,6 +159,27 @@ def labels(cluster: Cluster) -> Iterator[Problem]:
                 yield Problem((*loc, key), str(wrong), at_key=True)
 
 
+def taints(cluster: Cluster) -> Iterator[Problem]:
+    for machine in cluster.machines:
+        loc = ("machines", machine.name, "taints")
+        if machine.taints and not machine.is_worker:
+            text = f"{machine.name} is no worker and so no node that could have taints; take them out"
+            yield Problem(loc, text, at_key=True)
+        seen: set[tuple[str, str]] = set()
+        for number, one in enumerate(machine.taints):
+            place = (one.partition("=")[0], one.rpartition(":")[2])
+            if place in seen:
+                yield Problem((*loc, number), f"{place[0]} is given again for {place[1]}; keep one of them")
+            seen.add(place)
+    if cluster.workers and all(map(_keeps_pods_away, cluster.workers)):
+        text = "no worker takes ordinary pods: CoreDNS and the smoke test would find no node; leave one without"
+        yield Problem(("machines", cluster.workers[0].name, "taints"), text, at_key=True)
+
+
+def _keeps_pods_away(machine: Machine) -> bool:
+    return any(not one.endswith(":PreferNoSchedule") for one in machine.taints)
+
+
 FIRST_START = ("initial-cluster", "initial-cluster-state", "initial-cluster-token")
 """etcd's flags that hardway gives it as variables, at a member's first start only; etcd refuses to be given both."""
 
@@ -283,6 +304,7 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (endpoint_port, (_ROLES, _ENDPOINT)),
     (ssh_targets, ()),
     (labels, (_ROLES,)),
+    (taints, (_ROLES,)),
     (settings, (_ROLES,)),
     (files, (_ROLES,)),
     (stub_domains, (("network", "cluster_domain"),)),

@@ -243,6 +243,9 @@ class MachineShape(_Shape):
     ssh: MachineSshShape = MachineSshShape()
     pod_cidr: Cidr | None = Field(default=None, description="a worker's share; by default the next free one")
     labels: dict[str, Annotated[str, _text(words.node_label_value)]] = {}
+    taints: Annotated[tuple[Annotated[str, _text(words.taint)], ...], BeforeValidator(_as_tuple)] = Field(
+        default=(), description="key=value:NoSchedule, PreferNoSchedule or NoExecute, as for kubectl taint"
+    )
     settings: Overlay = {}
     image: LabImage | None = Field(default=None, description="a lab machine's root file system; by default lab.image")
 

@@ -284,6 +284,31 @@ def node_label_key(text: str) -> str:
     return text
 
 
+EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
+
+def taint(text: str) -> str:
+    """`key[=value]:Effect`, as `kubectl taint` takes it; without a value it becomes `key=:Effect`."""
+    pair, colon, effect = text.rpartition(":")
+    right = "key=value:Effect, such as dedicated=gpu:NoSchedule"
+    if text.endswith("-"):
+        raise ValueError(f"{quoted(text)} takes a taint away; right: leave it out here, and hardway takes it away")
+    if not colon:
+        raise ValueError(f"{quoted(text)} has no effect; right: {right}")
+    if effect not in EFFECTS:
+        near = next((one for one in EFFECTS if one.lower() == effect.lower()), "")
+        meant = f"; did you mean {near}?" if near else ""
+        raise ValueError(f"{quoted(effect)} is no effect of a taint; right: {', '.join(EFFECTS)}{meant}")
+    key, _, value = pair.partition("=")
+    node_label_key(key)
+    node_label_value(value)
+    if key.startswith("node.kubernetes.io/"):
+        raise ValueError(
+            f"{quoted(key)} is a taint that Kubernetes sets and takes away itself; right: a key of your own"
+        )
+    return f"{key}={value}:{effect}"
+
+
 def node_label_value(text: str) -> str:
     if text and not _LABEL_NAME.fullmatch(text):
         right = "up to 63 of letters, digits, -, _ and ., a letter or digit at both ends"

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from etcd_life import real_programs
@@ -28,6 +29,7 @@ from hardway.declare.declaration import declare
 from hardway.declare.phases.base import Model
 from hardway.declare.pki import CertificateSpec, new_key
 from hardway.declare.requests import request
+from hardway.declare.resources import Context, NodeTaints, Observed, Present, taints
 
 ETCD, KUBERNETES = real_programs("etcd"), real_programs("kubernetes")
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/bin")
@@ -273,3 +275,47 @@ def _haproxy(admin: Path) -> str:
         if row.get("svname") == "s" and row.get("check_status", "").lstrip("* ") not in ("", "INI"):
             return row["status"]
     return ""
+
+
+def test_taints_are_put_on_and_taken_away_and_kubernetes_own_stay(real: Real, tmp_path: Path) -> None:
+    """The very scripts, typed to a real kubectl and API server."""
+    assert KUBERNETES is not None
+    kubectl = _kubectl(real, tmp_path)
+    node = '{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "w1"}, "spec": {"taints": [%s]}}'
+    own = '{"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}'
+    subprocess.run([*kubectl, "apply", "-f", "-"], input=node % own, text=True, check=True, capture_output=True)
+
+    def run(script: str) -> str:
+        place = " ".join(map(str, kubectl))
+        script = script.replace(f"[ -x {taints.KUBECTL} ] && [ -s {taints.KUBECONFIG} ]", "true")
+        script = script.replace(f"{taints.KUBECTL} --kubeconfig={taints.KUBECONFIG}", place)
+        return subprocess.run(["sh", "-euc", script], text=True, check=True, capture_output=True).stdout
+
+    def seen(wanted: NodeTaints) -> Observed:
+        return NodeTaints.parse([wanted], run(NodeTaints.probe([wanted])))[wanted.key]
+
+    ready = "node.kubernetes.io/not-ready=:NoSchedule"
+    first = NodeTaints((("w1", ("dedicated=db:NoSchedule", "spot=:PreferNoSchedule")), ("w2", ("a=b:NoExecute",))))
+    second = NodeTaints((("w1", ("dedicated=gpu:NoSchedule",)),))
+    noted: dict[str, Any] = {}
+    for wanted, found in ((first, first.nodes[0][1]), (second, second.nodes[0][1])):
+        context = Context("head", noted=noted)
+        difference = wanted.diff(seen(wanted), context)
+        assert difference is not None
+        noted = {wanted.key: wanted.entry(seen(wanted), context)}
+        for _ in range(2):
+            run(wanted.steps(difference, context))
+        assert seen(wanted) == Present({"w1": frozenset({ready, *found})})
+        assert wanted.diff(seen(wanted), Context("head", noted=noted)) is None
+    run(NodeTaints.undo("nodes", noted[second.key]))
+    assert seen(second) == Present({"w1": frozenset({ready})})
+
+
+def _kubectl(real: Real, folder: Path) -> list[str | Path]:
+    """Whom the API server believes, without the files of a controller."""
+    assert KUBERNETES is not None
+    certificate, key = real.masters
+    return [
+        KUBERNETES["kubectl"], f"--server={real.api}", f"--certificate-authority={real.pki}/ca-bundle.crt",
+        f"--client-certificate={certificate}", f"--client-key={key}", f"--cache-dir={folder}/cache",
+    ]  # fmt: skip

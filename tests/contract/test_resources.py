@@ -32,6 +32,7 @@ from hardway.declare.resources import (
     Hostname,
     Image,
     Module,
+    NodeTaints,
     Package,
     Present,
     Resource,
@@ -481,6 +482,11 @@ PLAYED: list[tuple[Resource, str, bool]] = [
     (SERVICE, "systemctl stop kube-scheduler.service", True),
     (Image("registry.example/tool:1", "image/tool", "1"), "true", False),
     (OBJECTS, "true", False),
+    (
+        NodeTaints((("solo", ("dedicated=db:NoSchedule", "spot=:PreferNoSchedule")),)),
+        "mkdir -p /fake/cluster/nodes; echo node.kubernetes.io/not-ready=:NoSchedule >/fake/cluster/nodes/solo",
+        True,
+    ),
 ]
 """A resource, what a hand does to the machine before, and whether a reset gives that back."""
 

@@ -273,7 +273,7 @@ KUBECTL = (
     "#!/bin/sh\n"
     + MEMBERS
     + r"""
-kubeconfig= server= verb= dry=no file=-
+kubeconfig= server= verb= dry=no file=- node= taints=
 while [ $# -gt 0 ]; do
   case $1 in
   --kubeconfig=*) kubeconfig=${1#*=} ;;
@@ -282,7 +282,10 @@ while [ $# -gt 0 ]; do
   -f) file=$2; shift ;;
   --raw=/readyz*) verb=readyz ;;
   lease) verb=lease name_of=$2 ;;
-  get|apply|auth|patch) verb=$1 ;;
+  get|apply|auth|patch|taint) verb=$1 ;;
+  nodes) verb=nodes ;;
+  node) [ "$verb" = taint ] || verb=node; node=/fake/cluster/nodes/$2; shift ;;
+  *:*Schedule|*:*Schedule-|*:NoExecute|*:NoExecute-) taints="$taints $1" ;;
   esac
   shift
 done
@@ -296,6 +299,21 @@ case $verb in
 readyz) echo ok; exit ;;
 auth) exit ;;
 lease) printf '%s_1' "$(cat "/fake/cluster/lease-$name_of" 2>/dev/null)"; exit ;;
+node) [ -e "$node" ]; exit ;;
+nodes)
+  for node in /fake/cluster/nodes/*; do
+    [ ! -e "$node" ] || printf '%s\t%s\n' "${node##*/}" "$(tr '\n' ' ' <"$node")"
+  done
+  exit ;;
+taint)
+  [ -e "$node" ] || exit 1
+  for taint in $taints; do
+    new=$taint taint=${taint%-}
+    grep -v "^${taint%%[=:]*}=.*:${taint##*:}\$" "$node" >"$node.new" || true
+    [ "$new" != "$taint" ] || echo "$taint" >>"$node.new"
+    mv "$node.new" "$node"
+  done
+  exit ;;
 esac
 may() { grep -q break-glass "$kubeconfig" || [ -n "$(ls /fake/cluster/objects)" ]; }
 may || { echo "Error from server (Forbidden): no rights yet" >&2; exit 1; }

@@ -17,12 +17,15 @@ domain: example.net
 endpoint: api.example.net:8443
 hosts: {hostname: keep, resolve: dns}
 encryption: {provider: aescbc}
-certs: {key: rsa-2048, extra_sans: [203.0.113.7, kube.example.net]}
+certs:
+  key: rsa-2048
+  extra_sans: [203.0.113.7, "2001:db8::7", kube.example.net, "*.kube.example.net"]
+  authorities: {kubernetes: {certificate: ca.crt, key: ca.key}, etcd: {certificate: etcd.crt}}
 network: {service_cidr: 10.96.0.0/16, pod_cidr: 10.100.0.0/16, proxy_mode: iptables, cluster_domain: k8s.example.net}
 settings: {kubelet: {maxPods: 60}, haproxy: {}}
 machines:
   k1: {role: [controller, worker], address: 10.0.8.11, labels: {disk: ssd}}
-  k2: {role: [controller, worker], address: 10.0.8.12}
+  k2: {role: [controller, worker], address: 10.0.8.12, taints: ["dedicated=db:NoSchedule", "spot:PreferNoSchedule"]}
   k3: {role: [controller, worker], address: 10.0.8.13}
 """
 OWN_NETWORK = """\

@@ -12,7 +12,7 @@ from shapes import every_shape
 from hardway import data
 from hardway.declare.declaration import declare
 from hardway.declare.phases import PHASE_NAMES
-from hardway.declare.resources import Certificate
+from hardway.declare.resources import Certificate, OwnCertificate
 from hardway.errors import UsageError
 from hardway.explain.book import Book, pattern
 from hardway.explain.chapter import Next, chapter_page
@@ -98,7 +98,7 @@ def test_every_name_in_a_certificate_has_its_reason(books: list[Book]) -> None:
         named = {
             name
             for _, local in book.declaration.local
-            if isinstance(local, Certificate)
+            if isinstance(local, Certificate) and not isinstance(local, OwnCertificate)
             for name in (
                 local.spec.common_name,
                 *local.spec.organizations,
@@ -128,7 +128,7 @@ def inventory_keys() -> set[str]:
     def walk(node: dict[str, object], path: str) -> None:
         properties = node.get("properties")
         for name, body in (properties if isinstance(properties, dict) else {}).items():
-            found = re.search(r"#/\$defs/(\w+)", json.dumps(body)) if name not in ("roles",) else None
+            found = re.search(r"#/\$defs/(\w+)", json.dumps(body)) if name not in ("roles", "authorities") else None
             below = schema["$defs"].get(found[1]) if found else None
             if isinstance(below, dict) and "properties" in below and name != "endpoint":
                 walk(below, path + BELOW.get(name, f"{name}."))

@@ -351,6 +351,52 @@ def test_an_extra_name_is_taken_or_refused_with_what_would_be_right(text: str, w
     assert str(caught.value).endswith(wrong)
 
 
+TAINTS = {
+    "dedicated=gpu:NoSchedule": "dedicated=gpu:NoSchedule",
+    "example.net/spot:PreferNoSchedule": "example.net/spot=:PreferNoSchedule",
+    "spot=:NoExecute": "spot=:NoExecute",
+}
+NO_TAINTS = {
+    "dedicated=gpu": '"dedicated=gpu" has no effect; right: key=value:Effect, such as dedicated=gpu:NoSchedule',
+    "a=b:NoSched": '"NoSched" is no effect of a taint; right: NoSchedule, PreferNoSchedule, NoExecute',
+    "a=b:noexecute": (
+        '"noexecute" is no effect of a taint; right: NoSchedule, PreferNoSchedule, NoExecute; did you mean NoExecute?'
+    ),
+    "a=b:NoSchedule-": '"a=b:NoSchedule-" takes a taint away; right: leave it out here, and hardway takes it away',
+    "a b=c:NoSchedule": '"a b" is not a label; right: [prefix/]name, such as disk or example.net/disk',
+    "a=b c:NoSchedule": (
+        '"b c" is not a label value; right: up to 63 of letters, digits, -, _ and ., a letter or digit at both ends'
+    ),
+    "node.kubernetes.io/unschedulable:NoSchedule": (
+        '"node.kubernetes.io/unschedulable" is a taint that Kubernetes sets and takes away itself; '
+        "right: a key of your own"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "taint"), TAINTS.items(), ids=TAINTS)
+def test_a_taint_is_taken_as_kubectl_takes_it(text: str, taint: str) -> None:
+    assert words.taint(text) == taint
+
+
+@pytest.mark.parametrize(("text", "wrong"), NO_TAINTS.items(), ids=NO_TAINTS)
+def test_what_is_no_taint_is_refused(text: str, wrong: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        words.taint(text)
+    assert str(caught.value) == wrong
+
+
+def test_taints_that_leave_no_node_or_contradict_each_other(tmp_path: Path) -> None:
+    one = (
+        "cluster: a\nmachines:\n  k1: controller\n  k2: {role: worker, taints: ['a=b:NoSchedule', 'a=c:NoSchedule']}\n"
+    )
+    assert mistakes(tmp_path, one) == [
+        "4:22: machines.k2.taints: no worker takes ordinary pods: CoreDNS and the smoke test would find no node; "
+        "leave one without",
+        "4:49: machines.k2.taints.1: a is given again for NoSchedule; keep one of them",
+    ]
+
+
 def test_an_ipv6_address_is_written_in_its_one_form() -> None:
     assert words.san("2001:0DB8:0:0:0:0:0:7") == "2001:db8::7"
 

@@ -161,6 +161,10 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
         {"c3": "{role: controller, pod_cidr: 10.200.1.0/24}"},
         "7:36: machines.c3.pod_cidr: c3 is no worker and runs no pods; take it out",
     ),
+    "taints on what is no node": (
+        {"c3": "{role: controller, taints: ['a=b:NoSchedule']}"},
+        "7:26: machines.c3.taints: c3 is no worker and so no node that could have taints; take them out",
+    ),
     "labels on what is no node": (
         {"c3": "{role: controller, labels: {disk: ssd}}"},
         "7:26: machines.c3.labels: c3 is no worker and so no node that could have labels; take them out",

@@ -21,6 +21,7 @@ from hardway.declare.resources import (
     File,
     Group,
     Image,
+    NodeTaints,
     Resource,
     Service,
     stays_up,
@@ -73,6 +74,9 @@ def resources(model: Model) -> Iterator[Declared]:
             yield machine.name, resource
     if labels := node_labels(model):
         yield model.cluster.controllers[0].name, ApiObjects("node-labels", labels, ADMIN_CONF)
+    if any(machine.taints for machine in model.cluster.workers):
+        nodes = tuple((machine.name, machine.taints) for machine in model.cluster.workers if machine.taints)
+        yield model.cluster.controllers[0].name, NodeTaints(nodes)
 
 
 def _runtime(model: Model, machine: Machine) -> Iterator[Resource]:
@@ -171,10 +175,20 @@ def kubelet_config(model: Model, machine: Machine) -> str:
         resolv_conf=fact_placeholder("resolv-conf"),
         pod_cidr=machine.pods,
     )
+    if machine.taints:
+        # From its first moment, before any pod could go there; on a node that is there already it changes nothing.
+        text = merge_yaml(text, {"registerWithTaints": [_taint(one) for one in machine.taints]})
     if not signs(model, KUBERNETES):
         # Nobody would answer its requests; the certificate in its kubeconfig is the operator's to renew.
         text = merge_yaml(text, {"rotateCertificates": False})
     return merge_yaml(text, model.overrides("kubelet", machine))
+
+
+def _taint(text: str) -> dict[str, str]:
+    """As the kubelet's configuration has it."""
+    pair, _, effect = text.rpartition(":")
+    key, _, value = pair.partition("=")
+    return {"key": key, **({"value": value} if value else {}), "effect": effect}
 
 
 def node_labels(model: Model) -> str:

@@ -10,12 +10,13 @@ from hardway.declare.resources.local import Certificate, Key, Local, PublicKey, 
 from hardway.declare.resources.own import Chain, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.declare.resources.routes import Routes
 from hardway.declare.resources.service import Check, Service, Trial, stays_up
+from hardway.declare.resources.taints import NodeTaints
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind: kind
     for kind in (
         Package, User, Module, Sysctl, SwapOff, Hostname, Block, Directory, File, OperatorFile, Binary, Routes, Service,
-        Image, ApiObjects,
+        Image, ApiObjects, NodeTaints,
     )
 }  # fmt: skip
 
@@ -41,6 +42,7 @@ __all__ = [
     "Local",
     "ManualStep",
     "Module",
+    "NodeTaints",
     "Observed",
     "OperatorFile",
     "OwnCertificate",
