@@ -1,7 +1,8 @@
 """Writes what `hardway explain` prints into the documentation: `python -m tools.docs`.
 
 The text between `<!-- explain NAME -->` and `<!-- end -->` is made; all around it is by hand. A chapter's name gives
-its page for inventories/lab.yaml, `words` the glossary, `errors` the error messages, `absent` what is not there.
+its page for inventories/lab.yaml, `words` the glossary, `errors` the error messages, `absent` what is not there,
+`kubeadm-map` the map of that name.
 `--check` writes nothing and fails where something is old.
 """
 
@@ -17,6 +18,7 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.declare.declaration import Declaration, declare
 from hardway.declare.phases.base import Model
 from hardway.explain import Book, chapter_page
+from hardway.explain.kubeadm import counterpart_markdown, counterparts
 from hardway.explain.markdown import absent_markdown, chapter_markdown, errors_markdown, glossary_markdown
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
@@ -50,6 +52,8 @@ def made(page: str, model: Model, declaration: Declaration) -> str:
         name = match[2]
         if name in WHOLE:
             lines = WHOLE[name](Book(model, declaration))
+        elif name == "kubeadm-map":
+            lines = counterpart_markdown(counterparts())
         else:
             lines = chapter_markdown(chapter_page(model, declaration, name))
         return f"{match[1]}\n{chr(10).join(lines)}\n\n{match[3]}"

@@ -11,6 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from hardway import __version__
 from hardway.cli.commands import COMMANDS
+from hardway.cli.pointers import point
 from hardway.errors import Interrupted
 
 
@@ -25,6 +26,16 @@ class LazyGroup(TyperGroup):
         }
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] == "version":
+            print(__version__)
+            ctx.exit()
+        if args[0] == "help":
+            args = [*args[1:], "--help"]
+        if args == ["--help"]:
+            print(ctx.get_help())
+            ctx.exit()
+        if args[0] not in COMMANDS and (error := point(args[0])):
+            raise error
         name, listed, rest = super().resolve_command(ctx, args)
         return name, load(listed.name) if listed and listed.name else None, rest
 

@@ -38,6 +38,11 @@ COMMANDS: dict[str, Command] = {
         SEE,
         "Why is it there, who reads it, what breaks without it? A chapter, thing, value or error. Asks no machine.",
     ),
+    "kubeadm-map": Command(
+        "kubeadm_map",
+        SEE,
+        "For people who know kubeadm: which command, phase and file of it corresponds to which of ours.",
+    ),
     "init": Command(
         "init",
         DO,

@@ -15,6 +15,7 @@ from hardway.certificates.check import Certificates
 from hardway.declare.network.flows import Flow
 from hardway.doctor.doctor import Diagnosis
 from hardway.explain import Page
+from hardway.explain.kubeadm import Counterpart
 from hardway.explain.pages import KINDS
 from hardway.inventory.schema import json_schema
 from hardway.inventory.starter import Started
@@ -53,6 +54,7 @@ DOCUMENTS = {
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),
     "render": Document("hardway render", Rendered),
+    "kubeadm-map": Document("hardway kubeadm-map", list[Counterpart]),
     "ports": Document("hardway preflight --ports", list[Flow]),
     "artifacts": Document("hardway artifacts", list[Stock]),
     "inventory-new": Document("hardway inventory new", Started),

@@ -123,6 +123,7 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
 ASKED = {
     "agreement": ("verify", "--offline"),
     "artifacts": ("artifacts",),
+    "kubeadm-map": ("kubeadm-map",),
     "ports": ("preflight", "--ports", "table"),
     "lab-status": ("lab", "status"),
     "lab-faults": ("lab", "break", "--list"),
@@ -237,7 +238,7 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
               "certs import": ["out"]}  # fmt: skip
-    needless = {"schema", "inventory new", "inventory schema"}
+    needless = {"schema", "kubeadm-map", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():
         if name in needless or not any("-o" in one.opts for one in command.params):
