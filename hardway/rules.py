@@ -15,7 +15,7 @@ from hardway.probe.symptoms import Snapshot
 
 Level = Literal["error", "warning"]
 Need = Literal["facts", "hosts", "setup", "symptoms"]
-Layer = Literal["machine", "network", "trust", "etcd", "control plane", "workers", "add-ons"]
+Layer = Literal["inventory", "machine", "network", "trust", "etcd", "control plane", "workers", "add-ons"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)
 """What stands on what, lowest first: where several things are wrong, the lower one is fixed first."""
 
@@ -78,7 +78,8 @@ class Rule:
     """One thing that goes wrong. `needs` says what of the Evidence `find` looks at; an error stops a run.
 
     `explains` names rules whose findings on the same machine follow from this one, `reaches` those whose
-    findings on any machine do. `detects` is what it looks for, and `symptom` how one would notice that otherwise: a
+    findings on any machine do. `refuses`: no run begins while this is found, so what a run would fix waits for it.
+    `detects` is what it looks for, and `symptom` how one would notice that otherwise: a
     chapter, a colon, and what is said there.
     """
 
@@ -91,6 +92,7 @@ class Rule:
     layer: Layer = "machine"
     explains: frozenset[str] = frozenset()
     reaches: frozenset[str] = frozenset()
+    refuses: bool = False
     detects: str = ""
     symptom: str = ""
 

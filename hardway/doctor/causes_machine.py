@@ -29,6 +29,11 @@ NEEDED = 64 * 1024
 """KiB that must be free: etcd makes its next log of 64 MB before it needs it."""
 
 
+def inventory(evidence: Evidence) -> Iterator[Found]:
+    for one in snapshot(evidence).mismatches:
+        yield Found(one.machine or "inventory", one.what, f"{one.fix}\nhardway plan", (one.seen,))
+
+
 def unreachable(evidence: Evidence) -> Iterator[Found]:
     for name, said in snapshot(evidence).unreached.items():
         if name in snapshot(evidence).off:
@@ -139,6 +144,11 @@ def drift(evidence: Evidence) -> Iterator[Found]:
 
 
 RULES = (
+    Rule(
+        "inventory-differs", SYMPTOMS, inventory,
+        "hardway refuses every run until the inventory is what the cluster is, or a command made it so", "",
+        layer="inventory", refuses=True,
+    ),
     Rule(
         "machine-unreachable", SYMPTOMS, unreachable,
         "what runs there is lost to the cluster until it is back, and nobody can look at it", "",

@@ -69,10 +69,15 @@ def _root(number: int, findings: Sequence[Finding], rules: Mapping[str, Rule]) -
         trail.append(before)
 
 
+_RUN = "hardway apply "
+
+
 def _explains(one: Finding, other: Finding, rules: Mapping[str, Rule]) -> bool:
     rule = rules[one.rule]
     if one.rule == other.rule:
         return False
+    if rule.refuses and all(line.startswith(_RUN) for line in other.fix.splitlines()):
+        return True
     return other.rule in rule.reaches or (other.rule in rule.explains and one.machine == other.machine)
 
 

@@ -15,6 +15,7 @@ from hardway.declare.resources.files import Stat
 from hardway.doctor.diagnosis import Cause, diagnose
 from hardway.doctor.effects import RULES as EFFECTS
 from hardway.doctor.registry import RULES
+from hardway.engine.pending import in_inventory, in_words, pending
 from hardway.engine.plan import Plan
 from hardway.engine.prove import prove
 from hardway.engine.session import Session
@@ -23,7 +24,7 @@ from hardway.events import Proved
 from hardway.inventory.model import Cluster
 from hardway.preview.plan import Preview
 from hardway.probe.script import understood
-from hardway.probe.symptoms import Drift, Objects, Snapshot, Symptoms
+from hardway.probe.symptoms import Drift, Mismatch, Objects, Snapshot, Symptoms
 from hardway.probe.symptoms_answer import objects, parse
 from hardway.probe.symptoms_probe import OBJECTS, questions
 from hardway.rules import Evidence, examine
@@ -92,8 +93,25 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
         drift=tuple(_drift(found, plan)),
         objects=_objects(session, cluster, machines),
         trusted=_trusted(found.operator, found.state),
+        mismatches=tuple(_mismatches(cluster, found.state)),
         now=median([view.facts.clock for view in found.views.values()] or [found.now.timestamp()]),
     )
+
+
+def _mismatches(cluster: Cluster, state: State) -> Iterator[Mismatch]:
+    """What waits in the inventory, as something to edit there."""
+    where = cluster.path
+    for one in pending(cluster, state):
+        what, back = in_words(one)
+        fix = f"edit {where}: {back[0].lower()}{back[1:].rstrip('.')}"
+        if one.kind == "removed":
+            node = state.nodes[one.subject]
+            fix = (
+                f"edit {where}: put it back below machines, as {one.subject}: "
+                f"{{role: [{', '.join(node.roles)}], address: {node.address}}}"
+            )
+        seen = f"{one.subject}: {one.have or 'nothing'} in the running cluster, {one.want or 'nothing'} in {where.name}"
+        yield Mismatch("" if in_inventory(one) else one.subject, what, seen, fix)
 
 
 def _ask(session: Session, cluster: Cluster, name: str, dials: Sequence[tuple[str, int]]) -> Symptoms | HardwayError:

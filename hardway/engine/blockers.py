@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from hardway.engine.pending import Pending, in_words
+from hardway.engine.pending import Pending, in_inventory, in_words
 from hardway.errors import HardwayError
 from hardway.inventory.model import Machine
 from hardway.rules import Finding
@@ -72,7 +72,7 @@ def of_error(kind: str, error: HardwayError) -> Blocker:
 def of_pending(one: Pending, inventory: str) -> Blocker:
     """`inventory` is its path: most wishes are taken back there."""
     what, back = in_words(one)
-    machine = one.subject if one.kind not in ("fixed", "upgrade", "downgrade") else ""
+    machine = "" if in_inventory(one) else one.subject
     hint = f"Run: {one.command}" if one.command else f"{back} ({inventory})"
     return Blocker(f"pending:{one.kind}", what, machine, hint=hint, command=one.command)
 

@@ -75,6 +75,11 @@ def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
         yield Pending("pod-cidr", machine.name, node.pod_cidr, str(machine.pod_cidr))
 
 
+def in_inventory(one: Pending) -> bool:
+    """Whether the subject is a key of the inventory, and no machine."""
+    return one.kind in ("fixed", "upgrade", "downgrade")
+
+
 def _is_older(want: str, have: str) -> bool:
     try:
         return Version(want) < Version(have)

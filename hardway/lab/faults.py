@@ -304,6 +304,7 @@ ADD_ONS = (
 )  # fmt: skip
 
 NOT_IN_A_LAB = {
+    "inventory-differs": "the inventory makes it, and no machine",
     "bad-setting": "the inventory makes it, and no machine",
     "clock": "the machines of a lab have this computer's clock",
     "swap-on": "the machines of a lab have this computer's swap",

@@ -127,12 +127,25 @@ class Drift:
 
 
 @dataclass(frozen=True)
+class Mismatch:
+    """What the inventory wants of the running cluster and no run does: runs are refused until `fix` is done.
+
+    `machine` is empty where it is about none alone; `seen` has both sides.
+    """
+
+    machine: str
+    what: str
+    seen: str
+    fix: str
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """A cluster that does not work: its machines that answered, what those that did not said, and the API's view.
 
     `objects` is None where no API server answered. `trusted` are the workspace's CAs, all generations of each, by the
     name under which they are in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are
-    switched off. `now` is the machines' own time, in seconds since the epoch.
+    switched off. `now` is the machines' own time, in seconds since the epoch. `mismatches` are those of the inventory.
     """
 
     machines: Mapping[str, Symptoms]
@@ -142,3 +155,4 @@ class Snapshot:
     objects: Objects | None = None
     trusted: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
     now: float = 0
+    mismatches: tuple[Mismatch, ...] = ()

@@ -19,7 +19,7 @@ from hardway.lab.faults import FAULTS, NOT_IN_A_LAB
 from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.probe.control import MemberStatus
 from hardway.probe.network import Listener, Route
-from hardway.probe.symptoms import Chain, Drift, Filter, Snapshot, Space
+from hardway.probe.symptoms import Chain, Drift, Filter, Mismatch, Snapshot, Space
 from hardway.rules import examine
 
 CAUSES = [rule for rule in RULES if "symptoms" in rule.needs and rule not in EFFECTS]
@@ -106,7 +106,14 @@ def _bad_setting(case: Snapshot) -> Snapshot:
     return replace(case, drift=tuple(drift))
 
 
+REMOVED = Mismatch(
+    "three", "is part of the running cluster (controller) and not in the inventory", "three: controller, nothing",
+    "edit dr.yaml: put it back below machines, as three: {role: [controller], address: 10.249.0.12}",
+)  # fmt: skip
+
+
 WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
+    "inventory-differs": lambda case: replace(case, mismatches=(REMOVED,)),
     "machine-unreachable": lambda case: replace(case, unreached={"three": "no answer"}, off=frozenset({"three"})),
     "disk-full": _full,
     "swap-on": lambda case: on(case, "three", swap=("/swapfile file 1048572 0 -2",)),
@@ -243,6 +250,16 @@ def test_a_fix_for_something_else_takes_no_member_that_serves_while_a_peer_is_do
     case = on(case, "two", swap=case.machines["three"].swap)
     [swap] = [cause for cause in diagnose(examine(RULES, played.evidence(case)), RULES) if cause.id == "swap-on"]
     assert "hardway apply hosts -l two" in swap.fix
+
+
+def test_what_a_run_would_fix_waits_for_an_inventory_that_matches() -> None:
+    """And nothing else does: what is typed on the machine can be fixed at once."""
+    case = certificate(_changed(UNIT)(healthy()), "two", f"{PKI}/kubelet.crt", not_after=YESTERDAY)
+    case = replace(case, mismatches=(REMOVED,), unreached={"one": "no answer"}, off=frozenset({"one"}))
+    found = diagnose(examine(RULES, played.evidence(case)), RULES)
+    assert [one.id for one in found] == ["inventory-differs", "machine-unreachable"]
+    assert found[0].fix == (REMOVED.fix, "hardway plan")
+    assert {one.id for one in found[0].follows} >= {"drift", "certificate-expired"}
 
 
 def test_a_difference_that_is_the_inventorys_is_nobodys_doing() -> None:
