@@ -9,7 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
-from hardway.cli.power import switched_off
+from hardway.cli.power import never_made, switched_off
 from hardway.console.printing import print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.console.words import typed
@@ -26,7 +26,8 @@ def doctor(options: Options) -> None:
     """Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong."""
     with looking(options, None) as look:
         survey, plan = observed(look)
-        found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))
+        cluster = look.here.cluster
+        found = diagnosed(look.session, survey, plan, switched_off(cluster), never_made(cluster))
     if options.output == "json":
         told = found.to_json()
         for cause in told["causes"]:

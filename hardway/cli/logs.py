@@ -90,7 +90,7 @@ def _switched_on(here: Site, names: Sequence[str]) -> list[str]:
         require(here.cluster, names[0])
     for name in names:
         if name in off:
-            print_text(f"{name} is switched off", stream=sys.stderr)
+            print_text(f"{name} does not run", stream=sys.stderr)
     return on
 
 

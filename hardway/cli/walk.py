@@ -18,7 +18,7 @@ from hardway.cli.explain import declared, page, typed
 from hardway.cli.lab import lab_of
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
-from hardway.cli.power import switched_off
+from hardway.cli.power import never_made, switched_off
 from hardway.cli.preflight import look
 from hardway.cli.running import run, span
 from hardway.cli.site import site
@@ -144,5 +144,6 @@ class Real:
     def doctor(self) -> tuple[bool, list[str]]:
         with looking(self.options, list(SUMMARIES)) as look:
             survey, plan = observed(look)
-            found = diagnosed(look.session, survey, plan, switched_off(look.here.cluster))
+            cluster = look.here.cluster
+            found = diagnosed(look.session, survey, plan, switched_off(cluster), never_made(cluster))
             return found.found, doctor_page(found, seconds=look.seconds, width=page_width(), inventory=self.inventory)

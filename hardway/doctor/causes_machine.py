@@ -36,7 +36,9 @@ def inventory(evidence: Evidence) -> Iterator[Found]:
 
 def unreachable(evidence: Evidence) -> Iterator[Found]:
     for name, said in snapshot(evidence).unreached.items():
-        if name in snapshot(evidence).off:
+        if name in snapshot(evidence).absent:
+            yield Found(name, "the lab never made this machine", "hardway lab up", lines(said))
+        elif name in snapshot(evidence).off:
             yield Found(name, "the machine is switched off", f"hardway lab power-on {name}", lines(said))
         else:
             yield Found(name, "the machine cannot be reached", f"hardway preflight -l {name}", lines(said))

@@ -51,16 +51,16 @@ class Diagnosis:
         return asdict(self)
 
 
-def diagnosed(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> Diagnosis:
+def diagnosed(session: Session, found: Plan, plan: Preview, off: Collection[str], absent: Collection[str]) -> Diagnosis:
     """Looks at every machine once more, and at the API through one server that is ready.
 
-    `off` are machines of a lab that are switched off.
+    `off` are machines of a lab that do not run, `absent` those of them that were never made.
     """
     evidence = Evidence(
         session.cluster,
         facts={name: view.facts for name, view in found.views.items()},
         clock=found.now.timestamp(),
-        snapshot=look(session, found, plan, off),
+        snapshot=look(session, found, plan, off, absent),
     )
     findings = [one for one in examine(RULES, evidence) if one.level == "error"]
     causes = diagnose(findings, RULES)
@@ -79,7 +79,7 @@ def diagnosed(session: Session, found: Plan, plan: Preview, off: Collection[str]
     )
 
 
-def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> Snapshot:
+def look(session: Session, found: Plan, plan: Preview, off: Collection[str], absent: Collection[str]) -> Snapshot:
     """All symptoms, of the machines that were seen."""
     cluster = session.cluster
     dials = flows.dials(cluster)
@@ -90,6 +90,7 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str]) -> 
         machines=machines,
         unreached={name: _said(error) for name, error in {**found.failures, **lost}.items()},
         off=frozenset(off),
+        absent=frozenset(absent),
         drift=tuple(_drift(found, plan)),
         objects=_objects(session, cluster, machines),
         trusted=_trusted(found.operator, found.state),

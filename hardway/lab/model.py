@@ -50,7 +50,7 @@ class Lab:
 
     def disk(self, name: str) -> Path:
         """The folder that holds one machine's file system."""
-        return self.state / "machines" / name
+        return disk_of(self.cluster, name)
 
     @property
     def private_key(self) -> Path:
@@ -62,6 +62,11 @@ class Lab:
 
     def machine(self, name: str) -> LabMachine | None:
         return next((machine for machine in self.machines if machine.name == name), None)
+
+
+def disk_of(cluster: str, machine: str) -> Path:
+    """Where a machine's file system is, once `lab up` has made it."""
+    return STATE / cluster / "machines" / machine
 
 
 def _digest(cluster: str, length: int) -> str:

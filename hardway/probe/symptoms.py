@@ -145,12 +145,14 @@ class Snapshot:
 
     `objects` is None where no API server answered. `trusted` are the workspace's CAs, all generations of each, by the
     name under which they are in /etc/kubernetes/pki (`ca.crt`, `etcd/ca.crt` …). `off` are machines of a lab that are
-    switched off. `now` is the machines' own time, in seconds since the epoch. `mismatches` are those of the inventory.
+    switched off, `absent` those of them that were never made. `now` is the machines' own time, in seconds since the
+    epoch. `mismatches` are those of the inventory.
     """
 
     machines: Mapping[str, Symptoms]
     unreached: Mapping[str, str] = field(default_factory=dict)
     off: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
     drift: tuple[Drift, ...] = ()
     objects: Objects | None = None
     trusted: Mapping[str, tuple[Certificate, ...]] = field(default_factory=dict)
