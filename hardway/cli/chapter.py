@@ -13,7 +13,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.running import run
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "certs": ("certs_check", "certs_external", "certs_rotate"),
+    "certs": ("certs_check", "certs_external", "certs_renew", "certs_rotate"),
     "encryption": ("encryption",),
     "etcd": (),
 }

@@ -161,7 +161,7 @@ def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -
             wanted,
             store,
             skipped=unreached if options.skip_unreachable else None,
-            confirm=_asks(options, session, names, wanted),
+            confirm=asks(options, session, names, wanted),
         )
         everywhere = here.everywhere and not outcome.skipped
         # A cluster that was proved as it stands needs no second proof; a run for one chapter asks always.
@@ -190,7 +190,7 @@ def _releases(cluster: Cluster) -> Mapping[str, Release]:
     return releases_for(cluster.kubernetes, cluster.artifacts.versions)
 
 
-def _asks(options: Options, session: Session, names: Sequence[str], wanted: Resolver) -> Confirm | None:
+def asks(options: Options, session: Session, names: Sequence[str], wanted: Resolver) -> Confirm | None:
     """Shows the plan with its diffs on a terminal, and asks; None where there is none."""
     if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None

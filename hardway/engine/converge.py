@@ -77,7 +77,7 @@ def converge(
     blockers.require(plan.blockers)
     review(plan)
     outcome = Outcome(plan.state, dict(views), plan.declaration, skipped=failures)
-    plan = _prepared(session, plan, resolver, outcome)
+    plan, selection = _prepared(session, plan, resolver, outcome), selection.settled
     before: dict[tuple[str, str], Change] = {}
     for _ in range(ROUNDS):
         if not plan.changes:
@@ -124,7 +124,7 @@ def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome
     outcome.made = [one.local.path for one in plan.to_make]
     if state is plan.state and not (plan.to_make or plan.to_get):
         return plan
-    prepared = make_plan(session, state, plan.selection, resolver, plan.views, plan.failures)
+    prepared = make_plan(session, state, plan.selection.settled, resolver, plan.views, plan.failures)
     blockers.require(prepared.blockers)
     return prepared
 

@@ -9,7 +9,7 @@ import contextlib
 import json
 import shlex
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -176,7 +176,7 @@ def make_plan(
     declaration = declare(Model(cluster, resolved, resolver.versions))
     operator = session.workspace.values()
     now = datetime.now(UTC)
-    kept = check_workspace(declaration, operator, selection.phases, now)
+    kept = check_workspace(declaration, operator, selection.phases, now, selection.again)
     contexts = make_contexts(kept.values, views, resolver)
     changes: list[Change] = []
     for name, view in views.items():
@@ -184,7 +184,7 @@ def make_plan(
     blockers += tuple(own_blockers(kept.wanted, declaration, operator, resolved, session.workspace.root, now))
     findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     if not surprises:
-        missing = [one.local for one in kept.to_make]
+        missing = [one.local for one in kept.to_make if one.local.path not in selection.again]
         model = Model(cluster, resolved, resolver.versions)
         blockers += tuple(lost_keys(missing, model, declaration, operator, views, session.workspace.root))
     if not selection.adopt:
@@ -222,9 +222,13 @@ def make_plan(
 
 
 def check_workspace(
-    declaration: Declaration, values: Mapping[str, bytes], phases: Sequence[str], now: datetime
+    declaration: Declaration,
+    values: Mapping[str, bytes],
+    phases: Sequence[str],
+    now: datetime,
+    again: Collection[str] = frozenset(),
 ) -> WorkspaceFiles:
-    """Holds the workspace against the declaration, dependencies first."""
+    """Holds the workspace against the declaration, dependencies first. What is named in `again` is made in any case."""
     kept = dict(values)
     to_make: list[WorkspaceChange] = []
     for phase, local in declaration.local:
@@ -234,6 +238,8 @@ def check_workspace(
             why = local.differences(kept, now)
         except ValueError as error:
             why = [str(error)]
+        if local.path in again:
+            why = why or ["is to be made again"]
         if why:
             to_make.append(WorkspaceChange(phase, local, tuple(why)))
             kept.pop(local.path, None)
@@ -315,7 +321,7 @@ def blockers_before_contact(
     resolved, blockers = guards.resolve_state(cluster, state, selection)
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
-    kept = check_workspace(declaration, values, selection.phases, now)
+    kept = check_workspace(declaration, values, selection.phases, now, selection.again)
     blockers += tuple(own_blockers(kept.wanted, declaration, values, resolved, workspace.root, now))
     findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))

@@ -31,7 +31,7 @@ STANDING_LIMIT = 15.0
 """Seconds in which a group may make up its mind, before a member without a leader, or without an answer, is one."""
 STANDING_PAUSE = 0.5
 
-_BEST = ("serves", "learner", "leaderless", "down", "unknown")
+_BEST = ("serves", "learner", "leaderless", "expired", "down", "unknown")
 """Of what several machines say of one member, what counts."""
 
 
@@ -108,7 +108,8 @@ def _that_may_serve(session: Session, rolls: Sequence[RolledGroup], views: Mappi
     names: list[str] = []
     for roll in rolls:
         standings = _standings(session, roll, views)
-        dead = all(one in ("down", "leaderless", "learner") for one in standings.values())
+        # Where all of them let nobody in, one that was restarted alone would not be let in by the others either.
+        dead = all(one in ("down", "leaderless", "learner", "expired") for one in standings.values())
         for name in roll.restarted:
             if standings[name] not in ("down", "learner") and not dead and name not in names:
                 names.append(name)
@@ -125,7 +126,7 @@ def _standings(session: Session, roll: RolledGroup, views: Mapping[str, View]) -
     deadline = time.monotonic() + STANDING_LIMIT
     while True:
         standings = _asked(session, roll)
-        certain = all(one in ("serves", "learner", "down") for one in standings.values())
+        certain = all(one in ("serves", "learner", "expired", "down") for one in standings.values())
         if certain or time.monotonic() > deadline:
             return standings
         time.sleep(STANDING_PAUSE)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hardway.declare.declaration import Declaration
+from hardway.declare.resources import File, Service
 from hardway.engine.blockers import Blocker
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
 from hardway.inventory.model import Cluster
 from hardway.state import State
+from hardway.values import placeholders
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,16 @@ class Bootstrap:
 
 
 @dataclass(frozen=True)
+class Renewal:
+    """A run that takes certificates to where they are used, and nothing else that may differ there.
+
+    `paths` are files of the workspace that it makes again though they are as declared.
+    """
+
+    paths: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Selection:
     """What of a run was asked for: changes are filtered by it, declarations never.
 
@@ -39,6 +51,26 @@ class Selection:
     bootstrap: Bootstrap
     adopt: bool = False
     operation: str = ""
+    renewal: Renewal | None = None
+
+    @property
+    def again(self) -> frozenset[str]:
+        """Files of the workspace that are made though they are as declared."""
+        return self.renewal.paths if self.renewal else frozenset()
+
+    @property
+    def settled(self) -> Selection:
+        """What is left of it once all files of the workspace are made."""
+        return replace(self, renewal=Renewal()) if self.renewal else self
 
     def has(self, change: Change) -> bool:
-        return change.phase in self.phases and change.machine in self.machines
+        chosen = change.phase in self.phases and change.machine in self.machines
+        return chosen and (self.renewal is None or _carries_certificates(change))
+
+
+def _carries_certificates(change: Change) -> bool:
+    """Whether it brings a file with a certificate or its key, or has a process take up what it reads."""
+    if isinstance(change.resource, Service):
+        return change.restarts
+    file = change.resource
+    return isinstance(file, File) and any(one.name.startswith("pki/") for one in placeholders(file.text))

@@ -21,7 +21,7 @@ from hardway.engine.converge import Outcome, converge
 from hardway.engine.guards import first_state
 from hardway.engine.plan import Plan, declared, observe_and_plan
 from hardway.engine.resolver import Resolver
-from hardway.engine.selection import Selection
+from hardway.engine.selection import Renewal, Selection
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, Unreachable
 from hardway.events import Event, Sink, discard
@@ -147,12 +147,13 @@ class FakeCluster:
         events: Sink = discard,
         review: Callable[[Plan], None] = lambda plan: None,
         skipped: Mapping[str, HardwayError] | None = None,
+        renewal: Renewal | None = None,
     ) -> Outcome:
         """What `hardway init` does between connecting and proving."""
         self.workspace().create()
         session = self.session(events, names)
         state = session.workspace.load_state() or first_state(session.cluster)
-        selection = Selection(tuple(phases), frozenset(session.machines), BOOTSTRAP, adopt)
+        selection = Selection(tuple(phases), frozenset(session.machines), BOOTSTRAP, adopt, renewal=renewal)
         return converge(session, state, selection, self.resolver(), self.store, review=review, skipped=skipped)
 
     def plan(

@@ -294,6 +294,14 @@ case $server in
 ""|*127.0.0.1*) asked=$name ;;
 *) asked=$(awk -v url="$server" 'index(url, $1) { print $2 }' /fake/cluster/addresses) ;;
 esac
+sed -n 's/^ *client-certificate-data: //p' "$kubeconfig" | base64 -d >/fake/client.crt 2>/dev/null || :
+if expired /etc/kubernetes/pki/kube-apiserver.crt; then
+  echo "Unable to connect to the server: tls: failed to verify certificate: x509: certificate has expired" >&2
+  exit 1
+elif expired /fake/client.crt; then
+  echo "error: You must be logged in to the server (Unauthorized)" >&2
+  exit 1
+fi
 [ -e "/fake/cluster/api-$asked" ] && quorum || { echo "The connection to the server was refused" >&2; exit 1; }
 case $verb in
 readyz) echo ok; exit ;;

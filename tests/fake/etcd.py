@@ -8,7 +8,13 @@ what real members say, and a test compares.
 MEMBERS = r"""
 name=$(cat /fake/name)
 members=/fake/cluster/members
-is_up() { [ -e "/fake/cluster/etcd-$1" ]; }
+# expired FILE: at the time that is played, which may be later than the clock's.
+expired() {
+  [ -e /fake/cluster/later ] && [ -s "$1" ] || return 1
+  ! /usr/bin/openssl x509 -noout -checkend "$(cat /fake/cluster/later)" -in "$1" >/dev/null
+}
+# A member trusts the CA that it read when it started; once that has expired nobody is let in.
+is_up() { [ -e "/fake/cluster/etcd-$1" ] && ! expired "/fake/cluster/etcd-$1"; }
 active_voters() {
   voters=0 active=0
   while read -r id member peer client learner; do
@@ -69,7 +75,7 @@ start_etcd() (
   fi
   awk -v name="$name" -v peer="$own_peer" -v client="$client" \
     '$3 == peer { $2 = name; $4 = client } { print }' "$members" | save
-  : >"/fake/cluster/etcd-$name"
+  cat /etc/etcd/pki/ca.crt >"/fake/cluster/etcd-$name" 2>/dev/null || :
 )
 """
 )
@@ -78,7 +84,7 @@ ETCDCTL = (
     "#!/bin/sh\nset -eu\n"
     + START
     + r"""
-endpoints= format=plain as_learner=no peers= words= consistency=
+endpoints= format=plain as_learner=no peers= words= consistency= cert=
 while [ $# -gt 0 ]; do
   case $1 in
   --endpoints=*) endpoints=$(echo "${1#*=}" | tr , ' ') ;;
@@ -86,7 +92,8 @@ while [ $# -gt 0 ]; do
   --learner) as_learner=yes ;;
   --peer-urls=*) peers=${1#*=} ;;
   --consistency=s) consistency=s ;;
-  --cacert=*|--cert=*|--key=*|--command-timeout=*) ;;
+  --cert=*) cert=${1#*=} ;;
+  --cacert=*|--key=*|--command-timeout=*) ;;
   -*) echo "etcdctl: what is $1?" >&2; exit 64 ;;
   *) words="$words $1" ;;
   esac
@@ -95,6 +102,7 @@ done
 set -- $words
 fail() { echo "Error: $1" >&2; exit "${2:-1}"; }
 late() { fail "context deadline exceeded"; }
+refused='{"level":"warn","error":"error reading server preface: remote error: tls: expired certificate"}'
 number() { printf '%u' "0x$1"; }
 parsed() {
   case $1 in ''|*[!0-9a-f]*) wrong="strconv.ParseUint: parsing \"$1\": invalid syntax"; return 1 ;; esac
@@ -189,7 +197,11 @@ status() {
   missed=0 between=
   printf '[' >/fake/status
   for endpoint in $endpoints; do
-    if ! at "$endpoint"; then
+    if ! at "$endpoint" && [ -n "$me" ] && [ -e "/fake/cluster/etcd-$me" ]; then
+      echo "$refused" >&2
+      missed=1
+      continue
+    elif ! at "$endpoint"; then
       echo '{"level":"warn","error":"transport: Error while dialing: dial tcp: connect: connection refused"}' >&2
       echo "Failed to get the status of endpoint $endpoint (context deadline exceeded)" >&2
       missed=1
@@ -286,6 +298,10 @@ change() {
 exec 7>/fake/cluster/lock
 flock 7
 [ -e "$members" ] || late
+if expired "$cert"; then
+  echo "$refused" >&2
+  late
+fi
 cluster=$(sha256sum /fake/cluster/token | head -c 16 | sed 's/^0*//')
 elect
 case $1,${2:-} in

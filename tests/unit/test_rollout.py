@@ -111,6 +111,15 @@ def test_a_member_that_cannot_be_dialled_is_seen_through_the_others(three: FakeC
     assert sorted(asked) == ["c0 etcd", "c1 etcd"]
 
 
+def test_a_member_that_refuses_connections_is_down_though_nobody_can_look_there(three: FakeCluster) -> None:
+    sh(three.machines["c2"], "systemctl stop etcd.service")
+    three.off.add("c2")
+    change(three, ETCD_FLAG)
+    with pytest.raises(NotSettled) as caught:
+        three.init(["etcd"], names=["c0", "c1"])
+    assert caught.value.said == "c2: down"
+
+
 def test_an_alarm_takes_no_member_down(three: FakeCluster) -> None:
     """`endpoint health` calls every member unhealthy then, though all of them serve what they may."""
     share(three, "alarms", f"{three.member('c1')} NOSPACE\n")

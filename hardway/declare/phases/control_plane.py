@@ -139,7 +139,7 @@ def _api_servers(cluster: Cluster, machine: Machine) -> Group:
 # A connection that is refused says that nobody listens there. A server that answers otherwise may serve in a moment.
 _ASK = f"""\
 ask() {{
-  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='{HEALTH}' 2>&1)
+  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='{HEALTH}' 2>&1) || :
   case $said in
   ok) echo "$1 serves" ;;
   *'was refused'*) echo "$1 down" ;;

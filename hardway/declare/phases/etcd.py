@@ -75,12 +75,16 @@ def group(cluster: Cluster) -> Group:
 # A connection that is refused says that nobody listens there.
 _ASK = f"""\
 ask() {{
-  said=$({ETCDCTL} --endpoints="$2" --command-timeout=3s endpoint status -w json 2>&1)
+  said=$({ETCDCTL} --endpoints="$2" --command-timeout=3s endpoint status -w json 2>&1) || :
   case $said in
   *'"isLearner":true'*) echo "$1 learner" ;;
   *'"leader":'[1-9]*) echo "$1 serves" ;;
   *'"member_id":'*) echo "$1 leaderless" ;;
   *'connection refused'*) echo "$1 down" ;;
+  # Of the asker's own certificate the same would be said.
+  *'tls: expired certificate'*)
+    if openssl x509 -noout -checkend 0 -in {ETCD_PKI}/healthcheck-client.crt >/dev/null 2>&1; then echo "$1 expired"
+    else echo "$1 unknown"; fi ;;
   *) echo "$1 unknown" ;;
   esac
 }}

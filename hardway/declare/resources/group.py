@@ -17,8 +17,9 @@ class Aside:
     after: str
 
 
-STANDINGS = ("serves", "learner", "leaderless", "down", "unknown")
-"""Of a member of a group. `down` is certain: no process of it serves anybody; all that is not certain is `unknown`."""
+STANDINGS = ("serves", "learner", "leaderless", "expired", "down", "unknown")
+"""Of a member of a group. `expired`: the CA that it trusts has, so it lets nobody in before it is restarted. `down` is
+certain: no process of it serves anybody; all that is not certain is `unknown`."""
 
 
 @dataclass(frozen=True)
