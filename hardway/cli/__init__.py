@@ -6,30 +6,40 @@ import sys
 
 def main() -> None:
     """The `hardway` command."""
-    from hardway.cli.app import app
-    from hardway.errors import FAILED, INTERRUPTED, HardwayError
+    from hardway.console import error as show
+    from hardway.console.streams import finish, prepare
+    from hardway.errors import FAILED, OK
 
+    prepare()
+    code = _run()
+    if (lost := finish()) and code == OK:
+        show(lost, sys.stderr)
+        code = FAILED
+    sys.exit(code)
+
+
+def _run() -> int:
+    """The exit code of the command, whose errors are printed."""
+    from hardway.cli.app import app
+    from hardway.cli.computer import complete_environment
+    from hardway.cli.failing import InternalError, as_error, end_as_interrupted
+    from hardway.errors import FAILED
+
+    end_as_interrupted()
+    complete_environment()
     try:
         app()
-    except HardwayError as error:
-        from hardway.console import error as show
-
-        show(error, sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
     except BrokenPipeError:
         # The reader of our output is gone (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FAILED)
-    except Exception as error:
-        if os.environ.get("HARDWAY_DEBUG"):
-            raise
-        from hardway.console.printing import print_text
+        return FAILED
+    except BaseException as error:
+        from hardway.console import error as show
 
-        print_text(
-            f"hardway met something it does not know: {type(error).__name__}: {error}\n"
-            "  next:  run it again with HARDWAY_DEBUG=1 and report what it prints",
-            stream=sys.stderr,
-        )
-        sys.exit(FAILED)
+        told = as_error(error)
+        if isinstance(told, InternalError) and os.environ.get("HARDWAY_DEBUG"):
+            raise
+        show(told, sys.stderr)
+        return told.exit_code
+    return 0

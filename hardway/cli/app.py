@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -11,8 +12,10 @@ from typer.core import TyperCommand, TyperGroup
 
 from hardway import __version__
 from hardway.cli.commands import COMMANDS
+from hardway.cli.failing import as_error
 from hardway.cli.pointers import point
-from hardway.errors import Interrupted
+from hardway.console.printing import print_text
+from hardway.console.terminal import UNWRAPPED
 
 
 class LazyGroup(TyperGroup):
@@ -24,15 +27,27 @@ class LazyGroup(TyperGroup):
             name: TyperCommand(name, help=command.summary, rich_help_panel=command.panel)
             for name, command in COMMANDS.items()
         }
+        if not sys.stdout.isatty():
+            _unframe(self)
+            self.context_settings = {**self.context_settings, "terminal_width": UNWRAPPED}
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """As on a terminal, each in its panel; only without frames."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name, command in COMMANDS.items():
+            panels.setdefault(command.panel, []).append((name, command.summary))
+        for panel, rows in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] == "version":
-            print(__version__)
+            print_text(__version__)
             ctx.exit()
         if args[0] == "help":
             args = [*args[1:], "--help"]
         if args == ["--help"]:
-            print(ctx.get_help())
+            print_text(ctx.get_help())
             ctx.exit()
         if args[0] not in COMMANDS and (error := point(args[0])):
             raise error
@@ -44,7 +59,7 @@ class LazyGroup(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt as error:
             # Left alone, Typer ends the process without a word.
-            raise Interrupted("interrupted", hint="run the same command again; finished steps are skipped") from error
+            raise as_error(error) from error
 
 
 def load(name: str) -> Any:
@@ -55,7 +70,16 @@ def load(name: str) -> Any:
     command.name = name
     if isinstance(command, TyperGroup):
         command.help = entry.summary
+    if not sys.stdout.isatty():
+        _unframe(command)
     return command
+
+
+def _unframe(command: Any) -> None:
+    """Help in plain lines: frames are as wide as a terminal, and where there is none a sentence stays on its line."""
+    command.rich_markup_mode = None
+    for below in getattr(command, "commands", {}).values():
+        _unframe(below)
 
 
 app = typer.Typer(
@@ -71,5 +95,5 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _top(version: Annotated[bool, typer.Option("--version", help="Print the version")] = False) -> None:
     if version:
-        print(__version__)
+        print_text(__version__)
         raise typer.Exit

@@ -12,7 +12,7 @@ from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
-from hardway.console.printing import print_text
+from hardway.console.printing import print_document, print_text
 from hardway.console.terminal import page_width
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Model
@@ -79,11 +79,12 @@ def explain(
             f"{what} and --all exclude each other", hint=f"hardway explain {what} -o shell, or --all -o shell alone"
         )
     if form == "shell":
-        print_text(typed(options, what, everything), end="")
+        print_document(typed(options, what, everything), end="")
         return
     if everything:
         raise UsageError("--all goes with -o shell", hint="hardway explain --all -o shell")
-    print_text("\n".join(page(options, what, form, width=page_width())))
+    show = print_text if form == "text" else print_document
+    show("\n".join(page(options, what, form, width=page_width())))
 
 
 def page(

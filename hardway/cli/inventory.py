@@ -13,7 +13,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
 from hardway.cli.site import inventory, site
-from hardway.console.printing import print_json, print_text
+from hardway.console.printing import print_document, print_json, print_text
 from hardway.console.words import counted
 from hardway.errors import UsageError
 from hardway.inventory.allot import refuse
@@ -53,7 +53,7 @@ def show(options: Options) -> None:
     if options.output == "json":
         print_json(found.to_json())
     else:
-        print_text("\n".join(shown_lines(found, origins=options.verbose > 0)))
+        print_document("\n".join(shown_lines(found, origins=options.verbose > 0)))
 
 
 @app.command()
@@ -81,7 +81,7 @@ def new(
         if options.output == "json":
             print_json(asdict(Started(None, text)), indent=None)
         else:
-            print_text(text.rstrip("\n"))
+            print_document(text.rstrip("\n"))
         return
     try:
         with file.open("x", encoding="utf-8") as out:

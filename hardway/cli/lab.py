@@ -13,17 +13,18 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.breaking import any_fault, break_it, chosen
+from hardway.cli.computer import inventory_path
 from hardway.cli.options import Options, flags
 from hardway.cli.reach import split_flags
 from hardway.cli.running import shown
 from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
 from hardway.console.tables import table
+from hardway.console.terminal import page_width
 from hardway.console.words import counted
 from hardway.doctor.page import faults_page
 from hardway.errors import LabError, UsageError
 from hardway.events import Note
-from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.lab.faults import FAULTS, fault
 from hardway.lab.lab import down as take_down
@@ -46,7 +47,7 @@ def _complete_faults(incomplete: str) -> list[str]:
 
 def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | None = None) -> Lab:
     """The lab that an inventory describes; `image` for the machines that name none of their own."""
-    cluster = load(find(str(inventory) if inventory else None, os.environ, Path.cwd()))
+    cluster = load(inventory_path(inventory))
     if cluster.lab is None:
         raise LabError(f"{cluster.path} describes no lab", hint="hardway inventory new lab.yaml --shape lab")
     usual = image or cluster.lab.image
@@ -162,7 +163,8 @@ def break_(
         print_json([asdict(FaultSummary(one.name, one.role, one.summary)) for one in FAULTS])
         return
     if listed:
-        print_text("\n".join(faults_page([(one.name, one.role, one.summary) for one in FAULTS])))
+        faults = [(one.name, one.role, one.summary) for one in FAULTS]
+        print_text("\n".join(faults_page(faults, page_width())))
         return
     named = fault(name) if name else None
     here = site(options)

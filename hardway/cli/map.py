@@ -12,7 +12,7 @@ from hardway.cli import options as opt
 from hardway.cli.looking import looking, observed
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
-from hardway.console.printing import print_json, print_text
+from hardway.console.printing import print_document, print_json, print_text
 from hardway.engine.plan import declared
 from hardway.errors import UsageError
 from hardway.map import Map, coloured, drawn
@@ -50,7 +50,7 @@ def map_(
     if options.output == "json":
         print_json(found.to_json())
     elif file is None:
-        print_text(map_svg(found, seen=seen), end="")
+        print_document(map_svg(found, seen=seen), end="")
     else:
         print_text(f"{found.cluster}: {len(found.connections)} connections of {len(_numbers(found))} kinds in {file}")
 

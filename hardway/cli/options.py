@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 import typer
 
 from hardway.cli.chapters import SUMMARIES
+from hardway.cli.computer import inventory_path
+from hardway.cli.failing import InternalError, as_error
 from hardway.console import json_error
-from hardway.errors import HardwayError, Interrupted
-from hardway.inventory.find import find
+from hardway.errors import HardwayError
 from hardway.inventory.load import load
 from hardway.values import ROLES
 
@@ -38,9 +39,8 @@ def complete_one_machine(context: typer.Context, incomplete: str) -> Iterator[st
 
 
 def _machines(context: typer.Context) -> Iterator[str]:
-    given = str(named) if (named := context.params.get("inventory")) else None
     with contextlib.suppress(HardwayError):
-        yield from (machine.name for machine in load(find(given, os.environ, Path.cwd())).machines)
+        yield from (machine.name for machine in load(inventory_path(context.params.get("inventory"))).machines)
 
 
 def complete_phases(incomplete: str) -> Iterator[str]:
@@ -152,11 +152,14 @@ def _told(form: str) -> Iterator[None]:
     """Who asked for JSON gets errors as JSON, too, on standard output like all the rest."""
     try:
         yield
-    except (HardwayError, KeyboardInterrupt) as error:
-        if form != "json":
+    except (Exception, KeyboardInterrupt) as error:
+        # Of a reader that is gone, and of a mistake that is looked for, the boundary knows more.
+        if form != "json" or isinstance(error, BrokenPipeError | typer.Exit | typer.Abort):
             raise
-        told = error if isinstance(error, HardwayError) else Interrupted("interrupted")
+        told = as_error(error)
         json_error(told, sys.stdout)
+        if isinstance(told, InternalError) and os.environ.get("HARDWAY_DEBUG"):
+            raise
         sys.exit(told.exit_code)
 
 

@@ -14,7 +14,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.power import hinting
 from hardway.cli.running import access, resolver, shown
 from hardway.cli.site import Site, site
-from hardway.console.printing import print_json, print_text
+from hardway.console.printing import print_document, print_json, print_text
 from hardway.console.terminal import page_width
 from hardway.console.words import counted
 from hardway.declare.declaration import declare
@@ -71,7 +71,7 @@ def _ports(options: Options, form: PortsForm) -> None:
     elif form == "table":
         print_text("\n".join(ports_page(here.cluster, here.chosen, page_width())))
     else:
-        print_text("\n".join(commands_page(here.cluster, here.chosen, form)))
+        print_document("\n".join(commands_page(here.cluster, here.chosen, form)))
 
 
 def look(options: Options) -> tuple[Site, list[Finding]]:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from hardway.artifacts.catalogue import releases_for
+from hardway.cli.computer import inventory_path
 from hardway.cli.options import Options
 from hardway.engine.guards import first_state
 from hardway.errors import ArtifactError, InventoryError, LabError
 from hardway.inventory.allot import allot_pod_cidrs, resolve
-from hardway.inventory.find import find
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
 from hardway.lab.marker import running
@@ -38,7 +36,7 @@ class Site:
 
 def inventory(options: Options) -> Cluster:
     """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
-    cluster = load(find(str(options.inventory) if options.inventory else None, os.environ, Path.cwd()))
+    cluster = load(inventory_path(options.inventory))
     try:
         releases_for(cluster.kubernetes, cluster.artifacts.versions)
     except ArtifactError as error:

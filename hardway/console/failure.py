@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
 from hardway.console import jsonl
+from hardway.console.terminal import page_width
 from hardway.console.visible import visible
 from hardway.console.words import counted, machines
 from hardway.console.writer import Writer
@@ -22,13 +22,13 @@ _RED, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1m", "\x1b[0m"
 
 
 def error(failure: HardwayError, stream: TextIO, width: int | None = None) -> None:
-    """Prints an error within the width (default: the terminal's, or 80).
+    """Prints an error within the width (default: the terminal's; unbroken where it goes to a file or a program).
 
     Mistakes in an inventory are one line each, unbroken, so that editors find their places. Machines that
     failed alike share a block.
     """
     colour = stream.isatty() and "NO_COLOR" not in os.environ
-    columns = width or (shutil.get_terminal_size((80, 24)).columns if stream.isatty() else 80)
+    columns = width or page_width(stream)
     writer = Writer(stream, keep_colours=colour)
     for row in map(visible, _lines(failure, max(columns, 40))):
         writer.line(_coloured(row) if colour else row)

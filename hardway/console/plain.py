@@ -11,6 +11,7 @@ from typing import TextIO
 
 from hardway.console.lines import dated, spoken
 from hardway.console.tally import Sent, Summary, Tally
+from hardway.console.terminal import UNWRAPPED
 from hardway.console.words import counted, duration, grouped, machines, ranges, size
 from hardway.console.writer import Writer
 from hardway.events import (
@@ -29,8 +30,6 @@ from hardway.events import (
 
 SILENCE = 15.0
 """Seconds without a line after which a log says what is being waited for."""
-
-_SUMMARY_WIDTH = 100
 
 
 class Plain:
@@ -128,7 +127,7 @@ class Plain:
                 self._say(phase, line)
 
     def _summarise(self, summary: Summary) -> None:
-        self._write("\n" + "\n".join(summary.lines(_SUMMARY_WIDTH)))
+        self._write("\n" + "\n".join(summary.lines(UNWRAPPED)))
 
     def _say(self, step: str, text: str) -> None:
         self._write(dated(self._now(), step, text))

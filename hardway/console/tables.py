@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import textwrap
 from collections.abc import Sequence
 
+from hardway.console.terminal import page_width
 from hardway.console.visible import visible
 
 _GAP = 2
@@ -18,10 +18,10 @@ _NUMBER = re.compile(r"-|[\d.,]+( ?(B|kB|MB|GB|%|s|ms))?")
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Head and rows in aligned columns; numbers to the right.
 
-    Within `width` (default: the terminal's, or 80) the last column is wrapped below itself where it is text, and
+    Within `width` (default: the page's) the last column is wrapped below itself where it is text, and
     then the widest ones are cut; a path or a name that is cut ends in an ellipsis.
     """
-    columns = width or shutil.get_terminal_size((80, 24)).columns
+    columns = width or page_width()
     cells = [list(map(_one_line, row)) for row in (head, *rows)]
     numeric = list(map(_is_numeric, zip(*cells, strict=True)))
     widths = _widths(cells, columns)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from typing import TextIO
 
+from hardway.console.streams import OutputLost, encodable
 from hardway.console.visible import visible
 
 
 class Writer:
     """Writes whole lines, flushed.
 
-    Characters that the stream's encoding lacks are replaced. When the reader has gone (`| head`), or
+    Characters that the stream's encoding lacks are spelled with others. When the reader has gone (`| head`), or
     the disk behind it is full, nothing more is written: a run is not given up for that.
     """
 
@@ -23,12 +24,12 @@ class Writer:
     def line(self, text: str = "") -> None:
         """One or more lines, in one piece."""
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        printable = self._visible(text).encode(encoding, errors="replace").decode(encoding)
+        printable = encodable(self._visible(text), encoding)
         with self._lock:
             if self._gone:
                 return
             try:
                 self._stream.write(printable + "\n")
                 self._stream.flush()
-            except (OSError, ValueError):
+            except (OSError, ValueError, OutputLost):
                 self._gone = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hardway.console.terminal import UNWRAPPED
 from hardway.console.words import counted, hanging, typed
 from hardway.explain.chapter import Cited, Next
 from hardway.explain.find import TermPage
@@ -81,6 +82,8 @@ _HEAD = 14
 
 def _heading(page: ValuePage, width: int) -> list[str]:
     head = f"{page.asked}   {page.title}".rstrip()
+    if width == UNWRAPPED:
+        return [f"{head}   {page.place}".rstrip()]
     if len(head) + len(page.place) + 3 <= width:
         return [f"{head}{page.place:>{width - len(head)}}" if page.place else head]
     return [*hanging("", head, width), *([f"{page.place:>{width}}"] if page.place else [])]

@@ -63,7 +63,6 @@ def test_offline_tells_each_finding_and_ends_with_status_3(inventory: Path) -> N
     ran = hardway("verify", "--offline")
     assert ran.exit_code == DIFFERS
     assert "error    cluster-dns  hand" in ran.output
-    assert max(map(len, ran.output.splitlines())) <= 80
     told = json.loads(hardway("verify", "--offline", "-o", "json").output)
     assert [(one["rule"], one["level"], one["machine"]) for one in told["findings"]] == [
         ("cluster-dns", "error", "hand"),

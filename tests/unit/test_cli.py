@@ -1,5 +1,6 @@
 """The command line as a user meets it: what it lists, how it refuses, with which status it ends."""
 
+import json
 import re
 import subprocess
 import sys
@@ -231,3 +232,17 @@ def test_completion_knows_the_names_that_make_sense(hardway: Run, here: Path, wo
              "COMP_WORDS": words},
     )  # fmt: skip
     assert asked.stdout.split() == offered
+
+
+@pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("name"), OSError(28, "No space left on device")])
+def test_a_program_that_asked_for_json_gets_every_failure_as_json(
+    hardway: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*words: object, **flags: object) -> None:
+        raise error
+
+    monkeypatch.setattr("hardway.cli.init.run", fail)
+    ran = hardway("init", "-o", "json")
+    failed = json.loads(ran.stdout)
+    assert (ran.returncode, failed["event"], failed["code"], ran.stderr) == (1, "Failed", 1, "")
+    assert str(error.args[-1]) in failed["what"]

@@ -33,8 +33,7 @@ def test_an_error_says_where_what_was_tried_what_came_back_and_the_next_move():
         "tried  systemctl restart etcd.service\n"
         "said   etcd: member has already been bootstrapped\n"
         "         in /var/lib/etcd\n"
-        "next   mend the cause, then run the same command again: it goes on from here\n"
-        "       (one chapter: hardway etcd)\n"
+        "next   mend the cause, then run the same command again: it goes on from here (one chapter: hardway etcd)\n"
     )
 
 

@@ -189,8 +189,8 @@ def test_what_machines_say_has_one_way_to_the_terminal() -> None:
                     ("stdout.write", "stderr.write", "stdout.buffer.write")
                 ):
                     found.append(module)
-    # The version is printed before anything is loaded; the lab's supervisor is a program of its own with a log.
-    assert set(found) == {"hardway.console.printing", "hardway.cli.app", "hardway.lab.supervisor"}
+    # The lab's supervisor is a program of its own with a log.
+    assert set(found) == {"hardway.console.printing", "hardway.lab.supervisor"}
 
 
 def test_every_room_has_its_layer() -> None:
