@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -105,7 +106,9 @@ def write(
             os.fchmod(file.fileno(), 0o644)
         fresh.replace(path)
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be written: {error.strerror}", hint=f"see `df -h {path.parent}`") from error
+        raise ArtifactError(
+            f"{path} cannot be written: {error.strerror}", hint=f"see `{shlex.join(['df', '-h', str(path.parent)])}`"
+        ) from error
     finally:
         fresh.unlink(missing_ok=True)
     return digest.hexdigest()

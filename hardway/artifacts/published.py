@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import shlex
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
@@ -120,7 +121,7 @@ def _fetch_checked(wanted: Wanted, publisher: Publisher, expected: str, store: S
         except OSError as error:
             raise ArtifactError(
                 f"{wanted.name} could not be written to {store.root}: {error.strerror}",
-                hint=f"see `df -h {store.root}`; what has come so far is kept",
+                hint=f"see `{shlex.join(['df', '-h', str(store.root)])}`; what has come so far is kept",
             ) from error
         digest, size = file_digest(path), path.stat().st_size
         if digest == expected:

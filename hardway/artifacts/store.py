@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 import time
@@ -108,7 +109,7 @@ class Store:
             temporary.unlink(missing_ok=True)
             raise ArtifactError(
                 f"the cache {self.root} could not take a file: {error.strerror}",
-                hint=f"see `df -h {self.root}`",
+                hint=f"see `{shlex.join(['df', '-h', str(self.root)])}`",
             ) from error
         except BaseException:
             temporary.unlink(missing_ok=True)

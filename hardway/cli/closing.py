@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -73,8 +74,8 @@ def next_lines(workspace: Workspace, wanted: Resolver, store: Store) -> tuple[st
     folder = offer_kubectl(workspace, wanted, store)
     found = shutil.which("kubectl")
     if folder and (found is None or Path(found).parent == folder):
-        lines.append(f"export PATH={folder}:$PATH")
-    return (*lines, f"export KUBECONFIG={workspace.kubeconfig}", "kubectl get nodes -o wide")
+        lines.append(f"export PATH={shlex.quote(str(folder))}:$PATH")
+    return (*lines, f"export KUBECONFIG={shlex.quote(str(workspace.kubeconfig))}", "kubectl get nodes -o wide")
 
 
 def offer_kubectl(workspace: Workspace, wanted: Resolver, store: Store) -> Path | None:

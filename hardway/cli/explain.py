@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -76,7 +77,8 @@ def explain(
     what = " ".join(words) if words else None
     if everything and what is not None:
         raise UsageError(
-            f"{what} and --all exclude each other", hint=f"hardway explain {what} -o shell, or --all -o shell alone"
+            f"{what} and --all exclude each other",
+            hint=f"hardway explain {shlex.quote(what)} -o shell, or --all -o shell alone",
         )
     if form == "shell":
         print_document(typed(options, what, everything), end="")

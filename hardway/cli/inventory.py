@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -76,7 +77,7 @@ def new(
     text = starter(shape, cluster, Given(controllers or (), workers or (), balancers or ()), user)
     if file is not None:
         # Complete ones come from a clone, where they are called otherwise.
-        text = re.sub(r"\binventories/[a-z-]+\.yaml\b", str(file), text)
+        text = re.sub(r"\binventories/[a-z-]+\.yaml\b", lambda _: shlex.quote(str(file)), text)
     if file is None:
         if options.output == "json":
             print_json(asdict(Started(None, text)), indent=None)
@@ -98,7 +99,7 @@ def new(
 
 
 def _named(file: Path) -> str:
-    return "" if file == Path(DEFAULT) and "HARDWAY_INVENTORY" not in os.environ else f" -i {file}"
+    return "" if file == Path(DEFAULT) and "HARDWAY_INVENTORY" not in os.environ else f" -i {shlex.quote(str(file))}"
 
 
 @app.command()

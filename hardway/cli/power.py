@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Iterable, Iterator
 
 from hardway.errors import HardwayError, Unreachable
@@ -51,6 +52,7 @@ def hinting(cluster: Cluster) -> Iterator[None]:
 
 
 def _hint(cluster: Cluster, name: str) -> str:
+    inventory = shlex.quote(str(cluster.path))
     if name in never_made(cluster):
-        return f"hardway lab up -i {cluster.path}"
-    return f"hardway lab power-on {name} -i {cluster.path}"
+        return f"hardway lab up -i {inventory}"
+    return f"hardway lab power-on {name} -i {inventory}"

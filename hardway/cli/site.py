@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from dataclasses import dataclass
 from ipaddress import IPv4Address
@@ -62,7 +63,8 @@ def require_lab(cluster: Cluster) -> None:
     """With the lab down its addresses would lead somewhere else."""
     if not running(cluster.name):
         raise LabError(
-            f"the lab {cluster.name} is not up; no address was contacted", hint=f"hardway lab up -i {cluster.path}"
+            f"the lab {cluster.name} is not up; no address was contacted",
+            hint=f"hardway lab up -i {shlex.quote(str(cluster.path))}",
         )
 
 

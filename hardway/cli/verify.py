@@ -67,7 +67,9 @@ def _fitting(phases: Sequence[str] | None, by_hand: bool, folder: Path | None) -
     for name in phases or ():
         span(name, name)
     if folder is not None and not by_hand:
-        raise UsageError("--folder goes with --by-hand", hint=f"hardway verify --by-hand --folder {folder}")
+        raise UsageError(
+            "--folder goes with --by-hand", hint=f"hardway verify --by-hand --folder {shlex.quote(str(folder))}"
+        )
 
 
 def _agreement(options: Options) -> NoReturn:

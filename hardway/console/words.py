@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -195,10 +196,13 @@ _GROUPS = ("lab", "certs", "encryption", "etcd")
 
 
 def typed(command: str, inventory: str) -> str:
-    """A command of hardway's for the inventory that the user named: `-i` where it was given, and not for help."""
+    """A command of hardway's for the inventory that the user named: `-i` where it was given, and not for help.
+
+    It is quoted, to be pasted into a shell.
+    """
     if not inventory or not command.startswith("hardway ") or command.endswith(" --help"):
         return command
     words = command.split(" ")
     # A group is followed by the command that is meant; called bare it is one itself.
     place = 3 if words[1] in _GROUPS and len(words) > 2 and not words[2].startswith("-") else 2
-    return " ".join([*words[:place], "-i", inventory, *words[place:]])
+    return " ".join([*words[:place], "-i", shlex.quote(inventory), *words[place:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from hardway.doctor.remedies import (
@@ -51,7 +52,8 @@ def full_disks(evidence: Evidence) -> Iterator[Found]:
         for one in full:
             if one.path == "/" or one.size not in root_size:
                 holder = one.holder[0] if one.holder else ""
-                remove = on(machine, f"rm {holder}") if holder else on(machine, f"du -xah {one.path} | sort -h | tail")
+                script = f"rm {shlex.quote(holder)}" if holder else f"du -xah {shlex.quote(one.path)} | sort -h | tail"
+                remove = on(machine, script)
                 states = {unit: there.units.get(unit, UnitState()) for unit in units(machine)}
                 again = [unit for unit, state in states.items() if not state.runs]
                 restart = [on(machine, f"systemctl restart {' '.join(f'{unit}.service' for unit in again)}")]

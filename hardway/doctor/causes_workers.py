@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from hardway.artifacts.catalogue import IMAGES
@@ -80,7 +81,7 @@ def pod_network(evidence: Evidence) -> Iterator[Found]:
         if first and wanted in there.cni:
             what, fix = (
                 "another network configuration comes before hardway's",
-                on(machine, f"rm /etc/cni/net.d/{first}"),
+                on(machine, f"rm {shlex.quote(f'/etc/cni/net.d/{first}')}"),
             )
         else:
             what, fix = "it has no network configuration for its pods", apply(evidence, machine, "workers")

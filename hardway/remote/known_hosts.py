@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import os
 import re
+import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -161,7 +162,8 @@ class HostKeys:
             f"the host key of {name} is not the one that is known; nothing was sent",
             machine=machine,
             said=f"{recorded}\noffered {_words(key.get_name(), key.asbytes())}",
-            hint=f"another machine may be answering. If this one was reinstalled: ssh-keygen -R '{name}' -f {path}",
+            hint="another machine may be answering. If this one was reinstalled: "
+            f"{shlex.join(['ssh-keygen', '-R', name, '-f', path])}",
         )
 
     def _revoked(self, machine: str, name: str, blob: bytes, entry: Entry) -> HostKeyError:

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -168,3 +169,27 @@ def test_what_nohup_ignores_stays_ignored(here: Path) -> None:
 def test_an_interrupt_names_the_signal() -> None:
     error = as_error(KeyboardInterrupt("SIGTERM"))
     assert (type(error), error.what, error.exit_code) == (Interrupted, "interrupted by SIGTERM", INTERRUPTED)
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        ("plan", "my cluster.yaml"),
+        ("doctor", "it's.yaml"),
+        ("verify", "a$b;c.yaml"),
+        ("explain etcd", "my cluster.yaml"),
+    ],
+)
+def test_a_command_that_is_proposed_can_be_pasted_into_a_shell(here: Path, words: str, file: str) -> None:
+    (here / file).write_text(INVENTORY)
+    ran = shell(here, f'$hardway {words} -i "$FILE"', FILE=file)
+    proposed = [line[line.index("hardway ") :] for line in ran.stdout.decode().splitlines() if "hardway " in line]
+    given = [shlex.split(line)[shlex.split(line).index("-i") + 1] for line in proposed if " -i " in line]
+    assert given
+    assert set(given) == {file}
+
+
+def test_a_new_inventory_names_itself_so_that_it_can_be_pasted(here: Path) -> None:
+    ran = shell(here, '$hardway inventory new "my lab.yaml" --shape lab')
+    assert ran.stdout.decode().endswith("hardway inventory check -i 'my lab.yaml'\n")
+    assert "hardway lab up -i 'my lab.yaml' " in (here / "my lab.yaml").read_text()
