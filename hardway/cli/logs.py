@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +13,7 @@ from hardway.cli.journals import SORTABLE, Journals
 from hardway.cli.options import Options, flags
 from hardway.cli.power import require, switched_off
 from hardway.cli.reach import one_machine, to_machine
+from hardway.cli.relay import relay
 from hardway.cli.site import Site, site
 from hardway.console.printing import print_text
 from hardway.declare.resources import Service
@@ -54,7 +54,9 @@ def logs(
     if unit and _unit(unit) not in units[name]:
         raise UsageError(f"{name} has no unit {_unit(unit)} of hardway's", hint=_instead(units, name, _unit(unit)))
     shown = [_unit(unit)] if unit else units[name]
-    os.execvp("ssh", _ssh(options, here, name, [*command, *(f"--unit={one}" for one in shown)]))
+    # What a machine wrote into its journal is shown, never obeyed by the terminal.
+    words = _ssh(options, here, name, [*command, *(f"--unit={one}" for one in shown)])
+    raise typer.Exit(relay(words, options.output))
 
 
 def _units(here: Site) -> dict[str, list[str]]:
