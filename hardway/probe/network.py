@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
 from typing import Literal, cast
 
 from hardway.probe.script import Answers, Question
@@ -125,6 +125,20 @@ echo "$answers" | while read -r host port word; do
   fi
   echo "$host $port $word"
 done"""
+
+
+def only_by_ipv6(nameservers: Sequence[str]) -> bool:
+    """Whether none of them has an IPv4 address, and one is another machine's."""
+    families: set[int] = set()
+    for server in nameservers:
+        try:
+            # A link-local one has its interface behind it.
+            address = ip_address(server.partition("%")[0])
+        except ValueError:
+            return False
+        if not address.is_loopback:
+            families.add(address.version)
+    return families == {6}
 
 
 def dial(dials: Sequence[tuple[str, int]]) -> Question:

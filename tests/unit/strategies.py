@@ -91,7 +91,8 @@ def inventories(draw: st.DrawFn, addressed: bool = True) -> str:
     blocks = draw(st.lists(st.integers(0, 255), min_size=3, max_size=3, unique=True))
     service_block, pod_block, machine_block = (IPv4Network(f"10.{second}.0.0/16") for second in blocks)
     service = IPv4Network((service_block.network_address, draw(st.integers(16, 28))))
-    pod_prefix = draw(st.integers(20, 28))
+    # Of a smaller share a kubelet takes more pods than it has addresses for.
+    pod_prefix = draw(st.integers(20, 24))
     network: dict[str, Any] = {
         "service_cidr": str(service),
         "pod_cidr": str(pod_block),

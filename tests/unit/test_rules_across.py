@@ -83,6 +83,8 @@ def test_nothing_is_found_in_any_good_inventory(tmp_path_factory: pytest.TempPat
 
 
 CASES = [
+    ("pod-addresses", {"kubelet": {"maxPods": 254}}, "worker-0",
+     "its kubelet takes 254 pods, and its 10.200.0.0/24 has addresses for 253"),
     ("service-range", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"}}, "controller-0",
      "kube-controller-manager has --service-cluster-ip-range=10.32.0.0/24, kube-apiserver has 10.96.0.0/16"),
     ("service-range", {"kube-apiserver": {"service-cluster-ip-range": "10.96.0.0/16"},
@@ -358,6 +360,8 @@ ALTERED: list[tuple[str, str, Callable[[MachineSetup], MachineSetup], str]] = [
      "HAProxy passes connections to 10.240.0.13:6443, where no API server listens"),
     ("balanced-servers", "lb-0", lambda one: replace(one, balanced=one.balanced[:2]),
      "HAProxy passes no connection to 10.240.0.12"),
+    ("resolver-family", "worker-0", lambda one: replace(one, nameservers=("2001:db8::53", "fe80::1%eth0", "::1")),
+     "pods' names go to 2001:db8::53, fe80::1%eth0, ::1, and pods have no IPv6"),
     ("resolver-loop", "worker-0", lambda one: replace(one, nameservers=("127.0.0.53",)),
      "pods' names go to 127.0.0.53, which is CoreDNS itself once it is in a pod"),
     ("version-skew", "worker-0", lambda one: replace(one, versions={**one.versions, "kubelet": "1.32.9"}),
@@ -393,6 +397,20 @@ def test_token_issuers_that_differ_are_found(tmp_path: Path) -> None:
         ("token-issuer", "controller-1", "its API server issues tokens as https://elsewhere, controller-0 as "
          "https://kubernetes.default.svc.cluster.local")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prefix", "usable"), [(28, 13), (27, 29), (26, 61), (25, None)])
+def test_a_share_is_measured_against_the_pods_that_a_kubelet_takes(
+    prefix: int, usable: int | None, tmp_path: Path
+) -> None:
+    machines = {"one": {"role": ["controller", "worker"], "address": "192.0.2.10"}}
+    small = {"cluster": "small", "network": {"pod_prefix": prefix}, "machines": machines}
+    cluster, declaration = declared(tmp_path, small)
+    ids = {one.rule for one in found(cluster, declared_setup(cluster, declaration, {}, NOW))}
+    assert ids == ({"pod-addresses"} if usable else set())
+    right = small | {"settings": {"kubelet": {"maxPods": usable or 110}}}
+    cluster, declaration = declared(tmp_path, right)
+    assert found(cluster, declared_setup(cluster, declaration, {}, NOW)) == []
 
 
 def test_every_rule_has_a_test_in_which_it_finds_something() -> None:

@@ -6,11 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from itertools import pairwise
 
-from hardway.lint.rules.common import SETUP, address, dialled_name, host, network, service_range, setup_of
+from hardway.lint.rules.common import (
+    SETUP,
+    address,
+    dialled_name,
+    host,
+    network,
+    service_range,
+    setup_of,
+)
+from hardway.probe.network import only_by_ipv6
 from hardway.probe.setup.model import Component, Setup
 from hardway.rules import Evidence, Found, Rule
 
 RANGE = "service-cluster-ip-range"
+DEFAULT_MAX_PODS = 110
+"""The kubelet's own, where maxPods is not said."""
 
 
 def service_ranges(evidence: Evidence) -> Iterator[Found]:
@@ -108,6 +119,22 @@ def _pod_ranges(setup: Setup) -> dict[str, dict[str, IPv4Network]]:
         ranges = {"kubelet": given, "bridge": machine.pod_range}
         found[machine.name] = {who: one for who, one in ranges.items() if one}
     return found
+
+
+def pod_addresses(evidence: Evidence) -> Iterator[Found]:
+    setup = setup_of(evidence)
+    for name, ranges in _pod_ranges(setup).items():
+        own = ranges.get("bridge")
+        kubelet = setup.machines[name].components["kubelet"]
+        given = str(kubelet.flags.get("max-pods") or kubelet.config.get("maxPods") or DEFAULT_MAX_PODS)
+        if own is None or not given.isdecimal():
+            continue
+        # The first address is the network's, the second the bridge's, the last the broadcast's.
+        usable = max(own.num_addresses - 3, 0)
+        if int(given) > usable:
+            yield Found(name, f"its kubelet takes {given} pods, and its {own} has addresses for {usable}",
+                        f"settings: {{kubelet: {{maxPods: {usable}}}}}; or, before the first init, a smaller "
+                        "network.pod_prefix: 24 is a share for 253 pods")  # fmt: skip
 
 
 def pod_routes(evidence: Evidence) -> Iterator[Found]:
@@ -252,6 +279,13 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
             )
 
 
+def resolver_families(evidence: Evidence) -> Iterator[Found]:
+    for machine in setup_of(evidence).machines.values():
+        given = machine.nameservers or ()
+        if only_by_ipv6(given):
+            yield Found(machine.name, f"pods' names go to {', '.join(given)}, and pods have no IPv6")
+
+
 RULES = (
     Rule(
         "service-range", SETUP, service_ranges,
@@ -277,6 +311,13 @@ RULES = (
         "a range of its own for each worker", layer="network",
         detects="pod ranges that overlap, are outside of the cluster's, or differ between kubelet, CNI and inventory",
         symptom="routes: pods of one worker do not answer those of another",
+    ),
+    Rule(
+        "pod-addresses", SETUP, pod_addresses,
+        "the scheduler counts pods, not addresses: a pod without one never starts",
+        "fewer pods, or a larger range for each worker", layer="network",
+        detects="a kubelet that takes more pods than its range has addresses for",
+        symptom="smoke-test: Failed to create pod sandbox: no IP addresses available in range set",
     ),
     Rule(
         "pod-routes", SETUP, pod_routes, "a packet to a pod finds its machine by these routes alone", "set the routes",
@@ -305,6 +346,13 @@ RULES = (
         "one server line for each controller", layer="control plane",
         detects="a balancer that passes connections to no API server, or leaves one out",
         symptom="load-balancer: Server … is DOWN",
+    ),
+    Rule(
+        "resolver-family", SETUP, resolver_families,
+        "CoreDNS inherits the file, and runs in a pod, which has an IPv4 address alone",
+        "a nameserver with an IPv4 address", layer="add-ons",
+        detects="a kubelet's resolvConf whose nameservers only IPv6 reaches",
+        symptom="dns: read udp: network is unreachable; outside names are not found",
     ),
     Rule(
         "resolver-loop", SETUP, resolvers,
