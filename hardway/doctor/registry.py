@@ -2,12 +2,13 @@
 
 from hardway.doctor import causes_control, causes_machine, causes_network, causes_trust, causes_workers, effects
 from hardway.lint import rules as across
-from hardway.preflight import firewalls, machines, surroundings
+from hardway.preflight import firewalls, machines, surroundings, system
 from hardway.rules import Rule
 
 RULES: tuple[Rule, ...] = (
     *machines.RULES,
     *surroundings.RULES,
+    *system.RULES,
     *firewalls.RULES,
     *across.RULES,
     *causes_machine.RULES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from statistics import median
 
 from hardway.facts import Facts
@@ -101,13 +101,28 @@ def memory(evidence: Evidence) -> Iterator[Found]:
 def disk(evidence: Evidence) -> Iterator[Found]:
     """Only where nothing was installed yet: afterwards the space is taken by what it was needed for."""
     for machine, facts in evidence.seen():
-        needed = (CONTROLLER_DISK if machine.is_controller else 0) + (WORKER_DISK if machine.is_worker else 0)
-        needed = needed or OTHER_DISK
-        if machine.name in evidence.hosts and facts.free_kib < needed:
-            yield Found(
-                machine.name,
-                f"/var/lib has {_size(facts.free_kib)} free; a {_role(machine)} needs {_size(needed)}",
-            )
+        if machine.name not in evidence.hosts:
+            continue
+        disks = evidence.hosts[machine.name].disks
+        free = {"/var/lib": facts.free_kib, **disks}
+        for folder, needed in _needed(machine, disks).items():
+            if free[folder] < needed:
+                text = f"{folder} has {_size(free[folder])} free; a {_role(machine)} needs {_size(needed)}"
+                yield Found(machine.name, text)
+
+
+def _needed(machine: Machine, disks: Collection[str]) -> dict[str, int]:
+    """KiB by folder; data that has a disk of its own needs none of /var/lib."""
+    needed = {"/var/lib": 0}
+    for folder, size, holds in (
+        ("/var/lib/etcd", CONTROLLER_DISK, machine.is_controller),
+        ("/var/lib/containerd", WORKER_DISK, machine.is_worker),
+    ):
+        if holds:
+            place = folder if folder in disks else "/var/lib"
+            needed[place] = needed.get(place, 0) + size
+    needed["/var/lib"] = max(needed["/var/lib"], OTHER_DISK)
+    return needed
 
 
 def clocks(evidence: Evidence) -> Iterator[Found]:

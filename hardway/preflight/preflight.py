@@ -16,7 +16,7 @@ from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.journal import FOLDER
-from hardway.preflight import firewalls, machines, surroundings
+from hardway.preflight import firewalls, machines, surroundings, system
 from hardway.probe import host as host_room
 from hardway.probe import network
 from hardway.probe.host import Host
@@ -24,7 +24,7 @@ from hardway.probe.network import Reached
 from hardway.probe.script import understood
 from hardway.rules import Evidence, Finding, examine
 
-RULES = (*machines.RULES, *surroundings.RULES, *firewalls.RULES)
+RULES = (*machines.RULES, *surroundings.RULES, *system.RULES, *firewalls.RULES)
 
 NFTABLES = "nft list tables >/dev/null 2>&1 || ! command -v nft >/dev/null"
 """Built in, nf_tables leaves no trace: where nft is not installed yet, nobody can tell."""

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from hardway.inventory.model import API_PORT, PLAIN_MTU, Cluster, Machine
 from hardway.platforms import platform
 from hardway.probe.host import Host
-from hardway.probe.network import Listener
+from hardway.probe.network import Listener, only_by_ipv6
 from hardway.rules import Evidence, Found, Need, Rule
 
 HOSTS: frozenset[Need] = frozenset({"hosts"})
@@ -159,6 +159,13 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
                 machine.name,
                 f"its only nameserver is its own ({', '.join(host.nameservers)}): CoreDNS would ask itself in a loop",
                 "name a resolver that pods can reach in /etc/resolv.conf, or use systemd-resolved",
+            )
+        elif only_by_ipv6(host.nameservers):
+            yield Found(
+                machine.name,
+                f"its nameservers ({', '.join(host.nameservers)}) are reached over IPv6 only, and pods, CoreDNS among "
+                "them, have IPv4 addresses alone",
+                "put a nameserver with an IPv4 address into /etc/resolv.conf, or into systemd-resolved's DNS=",
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
 from typing import Literal, cast
 
@@ -18,7 +18,7 @@ from hardway.probe.units import UnitState
 UNITS = (
     "kubelet", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-proxy", "etcd",
     "containerd", "docker", "crio", "k3s", "k3s-agent", "rke2-server", "rke2-agent", "k0scontroller", "k0sworker",
-    "snap.microk8s.daemon-kubelite", "firewalld",
+    "snap.microk8s.daemon-kubelite", "firewalld", "NetworkManager",
 )  # fmt: skip
 TRACES = (
     "/etc/kubernetes/admin.conf", "/etc/kubernetes/kubelet.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml",
@@ -28,7 +28,21 @@ TRACES = (
 """What other ways to a cluster leave on a machine."""
 
 
+FOLDERS = ("/usr/local/bin", "/etc", "/opt/cni/bin", "/var/lib", "/var/lib/kubelet")
+"""Where hardway and the components write."""
+DISKS = ("/var/lib/etcd", "/var/lib/containerd")
+"""What may have a disk of its own."""
+
 Hook = Literal["input", "forward"]
+
+
+@dataclass(frozen=True)
+class CloudInit:
+    """What cloud-init does at each boot, and the file that says so; empty where nobody does."""
+
+    manage_etc_hosts: str = ""
+    hosts_file: str = ""
+    preserve_hostname: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,24 @@ class Host:
     nameservers: tuple[str, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
     """Addresses by name, of those it was asked to resolve; empty for one it does not know."""
+    cloud_init: CloudInit | None = None
+    """None where it is not there, or does nothing any more."""
+    left_alone: str = ""
+    """What NetworkManager was told to leave alone (`unmanaged-devices`, devices with `managed=0`)."""
+    nm_cloud_setup: bool = False
+    mounts: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """The options of the mount on which each of FOLDERS is, or will be."""
+    disks: Mapping[str, int] = field(default_factory=dict)
+    """Free KiB of those of DISKS that are mounts of their own."""
+
+
+_CLOUD_INIT = """command -v cloud-init >/dev/null || exit 0
+[ ! -e /etc/cloud/cloud-init.disabled ] && ! grep -qs cloud-init=disabled /proc/cmdline || exit 0
+echo on
+for f in /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg /var/lib/cloud/instance/cloud-config.txt; do
+  grep -HsE '^(manage_etc_hosts|preserve_hostname):' $f
+done"""
+"""In the order in which it reads them: what comes later counts, user data last."""
 
 
 def questions(
@@ -90,6 +122,13 @@ def questions(
         "cgroups": "if [ -f /sys/fs/cgroup/cgroup.controllers ]; then cat /sys/fs/cgroup/cgroup.controllers\n"
         "else while read -r name h n on; do [ $on != 1 ] || echo $name; done </proc/cgroups; fi",
         "features": f"modules=/lib/modules/$(uname -r)\n{checks}",
+        "cloud-init": _CLOUD_INIT,
+        "left-alone": "for d in /usr/lib /run /etc; do d=$d/NetworkManager\n"
+        "grep -hsE '^(unmanaged-devices|match-device)' $d/NetworkManager.conf $d/conf.d/*.conf\ndone",
+        "nm-cloud-setup": "systemctl is-enabled nm-cloud-setup.service nm-cloud-setup.timer 2>/dev/null",
+        "mounts": f"for d in {shlex.join(FOLDERS)}; do p=$d; while [ ! -d $p ]; do p=${{p%/*}}; p=${{p:-/}}; done\n"
+        'echo "$d $(findmnt -no OPTIONS -T $p 2>/dev/null | tail -n 1)"; done',
+        "disks": f"df -Pk {shlex.join(DISKS)} 2>/dev/null | while read -r f s u free c at; do echo $at $free; done",
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
     }
     yield from (network.ADDRESSES, network.ROUTES, network.LISTENERS, network.resolve(names))
@@ -125,7 +164,43 @@ def parse(answers: Answers) -> Host:
             words[1] for line in lines("resolver") if (words := line.split())[0] == "nameserver" and words[1:]
         ),
         names=network.resolved(answers),
+        cloud_init=_cloud_init(lines("cloud-init")),
+        left_alone="\n".join(lines("left-alone")),
+        nm_cloud_setup="enabled" in lines("nm-cloud-setup"),
+        mounts=_mounts(lines("mounts")),
+        disks=_disks(lines("disks")),
     )
+
+
+def _cloud_init(lines: Sequence[str]) -> CloudInit | None:
+    if "on" not in lines:
+        return None
+    found = CloudInit()
+    for line in lines:
+        match = re.match(r"([^:]+):(manage_etc_hosts|preserve_hostname):\s*['\"]?(\w+)", line)
+        if match and match[2] == "manage_etc_hosts":
+            found = replace(found, manage_etc_hosts=match[3].lower(), hosts_file=match[1])
+        elif match:
+            found = replace(found, preserve_hostname=match[3].lower())
+    return found
+
+
+def _mounts(lines: Sequence[str]) -> dict[str, frozenset[str]]:
+    found = {}
+    for line in lines:
+        folder, _, options = line.partition(" ")
+        if options:
+            found[folder] = frozenset(options.split(","))
+    return found
+
+
+def _disks(lines: Sequence[str]) -> dict[str, int]:
+    found = {}
+    for line in lines:
+        folder, _, free = line.partition(" ")
+        if folder in DISKS and free.isdecimal():
+            found[folder] = int(free)
+    return found
 
 
 def _mtus(links: Sequence[str], addresses: Mapping[IPv4Address, str]) -> dict[IPv4Address, int]:

@@ -11,7 +11,7 @@ from hardway.doctor.registry import RULES
 from hardway.facts import Facts
 from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
 from hardway.preflight.machines import GIB, MIB
-from hardway.probe.host import Filter, Host
+from hardway.probe.host import CloudInit, Filter, Host
 from hardway.probe.network import Listener, Route
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Finding, Found, Rule, examine
@@ -206,6 +206,48 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
             "its only nameserver is its own (127.0.0.53, ::1): CoreDNS would ask itself in a loop",
         ),
         (
+            "resolver",
+            {"nameservers": ("2001:db8::53", "::1", "fe80::1%eth0")},
+            "its nameservers (2001:db8::53, ::1, fe80::1%eth0) are reached over IPv6 only, and pods, CoreDNS among "
+            "them, have IPv4 addresses alone",
+        ),
+        (
+            "cloud-init-hosts",
+            {"cloud_init": CloudInit("true", "/etc/cloud/cloud.cfg.d/5.cfg")},
+            "cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: true in /etc/cloud/cloud.cfg.d/5.cfg): "
+            "the machines' names would be gone",
+        ),
+        (
+            "network-manager",
+            {"units": {"NetworkManager": unit()}, "left_alone": "unmanaged-devices=interface-name:cni1;mac:52:54:0"},
+            "NetworkManager runs, and was not told to leave the pods' bridge cni0 alone",
+        ),
+        (
+            "nm-cloud-setup",
+            {"nm_cloud_setup": True},
+            "nm-cloud-setup is enabled: its routing rules go before the routes to pods",
+        ),
+        (
+            "read-only",
+            {"mounts": {"/usr/local/bin": frozenset({"ro", "relatime"}), "/etc": frozenset({"ro"})}},
+            "it is mounted read-only where hardway puts binaries (/usr/local/bin) and units and configuration (/etc)",
+        ),
+        (
+            "noexec",
+            {"mounts": {"/opt/cni/bin": frozenset({"rw", "noexec"})}},
+            "/opt/cni/bin is mounted noexec: network plugins could not be executed there",
+        ),
+        (
+            "noexec-volumes",
+            {"mounts": {"/var/lib": frozenset({"noexec"}), "/var/lib/kubelet": frozenset({"noexec"})}},
+            "/var/lib/kubelet is mounted noexec: no pod can execute what is in its volumes",
+        ),
+        (
+            "disk",
+            {"disks": {"/var/lib/containerd": 2 * GIB, "/var/lib/etcd": MIB}},
+            "/var/lib/containerd has 2.0 GiB free; a worker needs 3.0 GiB",
+        ),
+        (
             "names",
             {
                 "names": {
@@ -231,6 +273,14 @@ def test_what_is_in_the_way_on_a_machine_is_found(rule: str, changes: Mapping[st
         {"nameservers": ("127.0.0.53", "192.0.2.1")},
         {"mtus": {IPv4Address("192.0.2.20"): 9000, IPv4Address("198.51.100.1"): 1280}},
         {"routes": (Route(IPv4Network("0.0.0.0/0"), "0.0.0.0/0 dev eth0"),)},
+        {"nameservers": ("2001:db8::53", "192.0.2.1")},
+        {"cloud_init": CloudInit("localhost", "/etc/cloud/cloud.cfg")},
+        {"cloud_init": CloudInit("false", "/etc/cloud/cloud.cfg", "false")},
+        {"units": {"NetworkManager": unit("inactive")}},
+        {"units": {"NetworkManager": unit()}, "left_alone": "unmanaged-devices=mac:5;interface-name:cni0;mac:7"},
+        {"units": {"NetworkManager": unit()}, "left_alone": "unmanaged-devices+=interface-name:cni*"},
+        {"units": {"NetworkManager": unit()}, "left_alone": "match-device=interface-name:eth0\nunmanaged-devices=*"},
+        {"mounts": {"/usr/local/bin": frozenset({"rw", "nosuid", "nodev"}), "/var/lib": frozenset({"noexec"})}},
     ],
 )
 def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str, Any]) -> None:
@@ -248,6 +298,38 @@ def test_what_does_not_concern_a_worker_is_not_found_there(changes: Mapping[str,
 )
 def test_what_only_workers_need_is_not_missed_elsewhere(changes: Mapping[str, Any]) -> None:
     assert found(evidence(there={"c0": changes, "lb": changes})) == []
+
+
+def test_data_on_disks_of_their_own_needs_none_of_the_system_s() -> None:
+    both = replace(C0, roles=frozenset({"controller", "worker"}), pod_cidr=IPv4Network("10.200.10.0/24"))
+    cluster = Cluster("test", (both,))
+    small = {"c0": {"free_kib": GIB}}
+    assert [(one.rule, one.what) for one in examine(RULES, evidence(cluster, seen=small))] == [
+        ("disk", "/var/lib has 1.0 GiB free; a controller and worker needs 5.0 GiB")
+    ]
+    own = {"c0": {"disks": {"/var/lib/etcd": 2 * GIB, "/var/lib/containerd": 3 * GIB}}}
+    assert examine(RULES, evidence(cluster, seen=small, there=own)) == []
+
+
+@pytest.mark.parametrize(
+    ("cloud", "name", "level"),
+    [
+        (CloudInit(), "ip-10-0-0-7", "warning"),
+        (CloudInit(preserve_hostname="false"), "ip-10-0-0-7", "warning"),
+        (CloudInit(preserve_hostname="true"), "ip-10-0-0-7", None),
+        (CloudInit(), "w0", None),
+        (None, "ip-10-0-0-7", None),
+    ],
+)
+def test_a_name_that_cloud_init_takes_back_is_warned_of(cloud: CloudInit | None, name: str, level: str | None) -> None:
+    findings = examine(RULES, evidence(seen={"w0": {"hostname": name}}, there={"w0": {"cloud_init": cloud}}))
+    assert [(one.rule, one.level) for one in findings] == ([("cloud-init-hostname", level)] if level else [])
+
+
+def test_user_data_goes_before_a_file_that_says_otherwise() -> None:
+    cloud = CloudInit("true", "/var/lib/cloud/instance/cloud-config.txt")
+    [finding] = examine(RULES, evidence(there={"w0": {"cloud_init": cloud}}))
+    assert finding.fix.startswith("touch /etc/cloud/cloud-init.disabled")
 
 
 def test_a_balancer_under_selinux_wants_its_policy_told() -> None:

@@ -5,7 +5,7 @@ import subprocess
 from ipaddress import IPv4Address, IPv4Network
 
 from hardway.probe import host
-from hardway.probe.host import Filter
+from hardway.probe.host import CloudInit, Filter
 from hardway.probe.network import Listener, Route
 from hardway.probe.script import answers, script
 from hardway.probe.units import UnitState
@@ -80,6 +80,28 @@ nameserver 192.0.2.1
 nameserver
 search example.net
 
+NONCE cloud-init
+on
+/etc/cloud/cloud.cfg:preserve_hostname: false
+/etc/cloud/cloud.cfg.d/50-site.cfg:manage_etc_hosts: "localhost"
+/var/lib/cloud/instance/cloud-config.txt:manage_etc_hosts: True
+
+NONCE left-alone
+unmanaged-devices=interface-name:cni*
+
+NONCE nm-cloud-setup
+disabled
+enabled
+
+NONCE mounts
+/usr/local/bin rw,relatime
+/var/lib rw,nosuid,noexec
+
+NONCE disks
+on Available
+/var 4
+/var/lib/etcd 8388608
+
 NONCE names
 c0.example.net 192.0.2.10
 w0.example.net
@@ -115,6 +137,11 @@ def test_an_answer_is_read() -> None:
         missing_features=("br_netfilter",),
         nameservers=("192.0.2.1",),
         names={"c0.example.net": "192.0.2.10", "w0.example.net": ""},
+        cloud_init=CloudInit("true", "/var/lib/cloud/instance/cloud-config.txt", "false"),
+        left_alone="unmanaged-devices=interface-name:cni*",
+        nm_cloud_setup=True,
+        mounts={"/usr/local/bin": frozenset({"rw", "relatime"}), "/var/lib": frozenset({"rw", "nosuid", "noexec"})},
+        disks={"/var/lib/etcd": 8388608},
     )
 
 
@@ -133,6 +160,7 @@ def test_the_script_runs_as_the_root_shell_runs_it_and_finds_what_is_missing() -
     assert seen.reached == {opened: "open", closed: "refused"}
     assert (seen.missing_features, seen.names["localhost"]) == (("missing_one",), "127.0.0.1")
     assert seen.names["no-such-host.invalid"] == ""
+    assert {folder for folder, options in seen.mounts.items() if "rw" in options} == set(host.FOLDERS)
     assert done.stderr == ""
 
 
