@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -91,10 +92,10 @@ def _answers(bind: str, address: str, port: int) -> bool:
 
 def runtime_sockets(evidence: Evidence) -> Iterator[Found]:
     for machine, kubelet in setup_of(evidence).each("kubelet"):
-        served = _containerd_socket(machine)
+        served = _containerd_socket(machine.files.get("/etc/containerd/config.toml", ""))
         asked = {
             "the kubelet's containerRuntimeEndpoint": kubelet.config.get("containerRuntimeEndpoint"),
-            "crictl's runtime-endpoint": _document(machine, "/etc/crictl.yaml").get("runtime-endpoint"),
+            "crictl's runtime-endpoint": _crictl_endpoint(machine.files.get("/etc/crictl.yaml", "")),
         }
         for what, endpoint in asked.items():
             if served and endpoint and str(endpoint).removeprefix("unix://") != served:
@@ -105,8 +106,9 @@ def runtime_sockets(evidence: Evidence) -> Iterator[Found]:
                 )
 
 
-def _containerd_socket(machine: MachineSetup) -> str:
-    text = machine.files.get("/etc/containerd/config.toml", "")
+@lru_cache(maxsize=64)
+def _containerd_socket(text: str) -> str:
+    """Of a configuration that many machines share."""
     try:
         # A placeholder stands where a truth value is meant.
         found: Any = tomllib.loads(re.sub(r"⟦[^⟧]*⟧", "true", text))
@@ -116,8 +118,9 @@ def _containerd_socket(machine: MachineSetup) -> str:
     return str(grpc.get("address", "")) if isinstance(grpc, dict) else ""
 
 
-def _document(machine: MachineSetup, path: str) -> Mapping[str, Any]:
-    return yaml_text.document(machine.files[path]) if path in machine.files else {}
+@lru_cache(maxsize=64)
+def _crictl_endpoint(text: str) -> str:
+    return str(yaml_text.document(text).get("runtime-endpoint", "")) if text else ""
 
 
 def etcd_urls(evidence: Evidence) -> Iterator[Found]:
