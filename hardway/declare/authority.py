@@ -5,8 +5,9 @@ A file holds the CA's own certificate first, and after it those above it, up to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from itertools import pairwise
 from typing import TypeVar
 
@@ -83,6 +84,45 @@ def problems(text: bytes, key: bytes | None, now: datetime) -> list[str]:
     found = list(_own_problems(chain[0], now))
     found += _chain_problems(chain, now)
     return found + list(_key_problems(chain[0], key))
+
+
+def forbidden(text: bytes, dns_names: Iterable[str], addresses: Iterable[str]) -> list[str]:
+    """Of these names and addresses, those that the name constraints of a CA in this file do not allow, with that CA.
+
+    Nobody believes a certificate that has one of them. Raises PemError.
+    """
+    found = []
+    for ca in certificates(text):
+        limits = extension(ca, x509.NameConstraints)
+        if limits is None:
+            continue
+        permitted, excluded = (_subtrees(some) for some in (limits.permitted_subtrees, limits.excluded_subtrees))
+        for kind, names in (("dns", dns_names), ("ip", addresses)):
+            for one in names:
+                outside = permitted[kind] and not any(_inside(one, tree) for tree in permitted[kind])
+                if outside or any(_inside(one, tree) for tree in excluded[kind]):
+                    found.append(f"{called(ca)} allows no certificate for {one} (name constraints)")
+    return found
+
+
+Network = IPv4Network | IPv6Network
+
+
+def _subtrees(names: Iterable[x509.GeneralName] | None) -> dict[str, list[str | Network]]:
+    found: dict[str, list[str | Network]] = {"dns": [], "ip": []}
+    for one in names or ():
+        if isinstance(one, x509.DNSName):
+            found["dns"].append(one.value.lower())
+        elif isinstance(one, x509.IPAddress) and isinstance(one.value, IPv4Network | IPv6Network):
+            found["ip"].append(one.value)
+    return found
+
+
+def _inside(name: str, tree: str | Network) -> bool:
+    """RFC 5280, 4.2.1.10: a domain and all below it; with a dot before it only what is below."""
+    if isinstance(tree, str):
+        return name == tree or name.endswith(tree if tree.startswith(".") else f".{tree}") or not tree
+    return ip_address(name) in tree
 
 
 def ends_soon(text: bytes, now: datetime) -> datetime | None:

@@ -125,7 +125,8 @@ def _wrong(one: OwnCertificate, found: _Found) -> Iterator[Blocker]:
     if text is None:
         return
     held = found.values.get(key.given, found.values.get(key.path)) if isinstance(key, OwnKey) else None
-    for problem in authority.problems(text, held, found.now):
+    problems = authority.problems(text, held, found.now) or _forbidden(one, text, found.declaration)
+    for problem in problems:
         yield _authority(one.file, problem, "put that right, then run the same command again")
     if found.state.etcd == "absent" and not authority.problems(text, None, found.now):
         ends = authority.ends_soon(text, found.now)
@@ -135,6 +136,16 @@ def _wrong(one: OwnCertificate, found: _Found) -> Iterator[Blocker]:
                 f"ends on {ends:%Y-%m-%d}, and so would every certificate of this cluster",
                 "have the CA renewed first",
             )
+
+
+def _forbidden(ca: OwnCertificate, text: bytes, declaration: Declaration) -> list[str]:
+    dns_names: dict[str, None] = {}
+    addresses: dict[str, None] = {}
+    for _, one in declaration.local:
+        if isinstance(one, Certificate) and one.ca == ca.stem:
+            dns_names.update(dict.fromkeys(one.spec.dns_names))
+            addresses.update(dict.fromkeys(one.spec.addresses))
+    return authority.forbidden(text, dns_names, addresses)
 
 
 def _wrong_key(key: OwnKey, found: _Found) -> Iterator[Blocker]:

@@ -184,7 +184,12 @@ def make_plan(
     blockers += tuple(own_blockers(kept.wanted, declaration, operator, resolved, session.workspace.root, now))
     findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     if not surprises:
-        missing = [one.local for one in kept.to_make if one.local.path not in selection.again]
+        told = {path for one in blockers if one.kind == "foreign-certificate" for path in one.subjects}
+        missing = [
+            one.local
+            for one in kept.to_make
+            if one.local.path not in selection.again and f"{one.local.path.removesuffix('.key')}.crt" not in told
+        ]
         model = Model(cluster, resolved, resolver.versions)
         blockers += tuple(lost_keys(missing, model, declaration, operator, views, session.workspace.root))
     if not selection.adopt:

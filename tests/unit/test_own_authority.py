@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from fake.authorities import Company, company
@@ -98,6 +100,26 @@ def test_expired_not_yet_valid_and_of_another_key() -> None:
     assert "expired on" in authority.problems(SOLD.crt, None, NOW)[0]
     assert "is not valid before" in authority.problems(COMING.crt, None, NOW)[0]
     assert authority.problems(ROOT.crt, STRANGER.pem_key, NOW) == ["its key is not the key of CN=Root,O=Corp"]
+
+
+CONSTRAINED = company(
+    "Constrained",
+    ROOT,
+    more=x509.NameConstraints([x509.DNSName("corp.example"), x509.IPAddress(IPv4Network("10.0.0.0/8"))], None),
+)
+EXCLUDING = company("Excluding", more=x509.NameConstraints(None, [x509.DNSName(".cluster.local")]))
+
+
+def test_names_that_a_ca_may_not_issue_for_are_found() -> None:
+    names, addresses = ["api.corp.example", "kubernetes.default.svc.cluster.local"], ["10.32.0.1", "127.0.0.1"]
+    assert authority.forbidden(ISSUING.crt, names, addresses) == []
+    assert authority.forbidden(CONSTRAINED.crt + ROOT.crt, names, addresses) == [
+        "CN=Constrained,O=Corp allows no certificate for kubernetes.default.svc.cluster.local (name constraints)",
+        "CN=Constrained,O=Corp allows no certificate for 127.0.0.1 (name constraints)",
+    ]
+    assert authority.forbidden(EXCLUDING.crt, names, addresses) == [
+        "CN=Excluding,O=Corp allows no certificate for kubernetes.default.svc.cluster.local (name constraints)"
+    ]
 
 
 # -- runs ---------------------------------------------------------------------
@@ -212,6 +234,22 @@ def test_a_key_with_a_passphrase_is_said_of_its_file(own: Site) -> None:
     assert (
         error.what == f"{own.made.root}/keys/my.key: the private key has a passphrase; components need it without one"
     )
+
+
+def test_a_ca_that_may_not_issue_for_this_cluster_is_refused(own: Site) -> None:
+    own.put("my.crt", CONSTRAINED.crt + ROOT.crt)
+    own.put("keys/my.key", CONSTRAINED.pem_key)
+    error = refused(own.made)
+    assert {one.kind for one in error.blockers} == {"authority"}
+    assert "allows no certificate for kubernetes.default.svc (name constraints)" in (error.said or "")
+
+
+def test_a_ca_without_its_key_in_the_workspace_is_named_with_what_to_write(bare: Site) -> None:
+    """As kubeadm has it for a CA whose key is elsewhere."""
+    bare.put(".hardway/pair/pki/ca.crt", ROOT.crt)
+    error = refused(bare.made)
+    assert kinds(error) == [("foreign-certificate", "")]
+    assert "certs: {authorities: {kubernetes: {certificate: ca.crt}}}" in (error.hint or "")
 
 
 def test_files_that_are_not_there_are_named(own: Site) -> None:
