@@ -15,16 +15,21 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from etcd_life import real_programs
 from fake.authorities import Company, company, pem, signed
 from fake.cluster import PAIR, FakeCluster, room
 from fake.machine import why_not
 from real_api import free_port
 
+from hardway.declare import authority
 from hardway.declare.declaration import declare
 from hardway.declare.phases.base import Model
 from hardway.declare.pki import CertificateSpec, new_key
@@ -319,3 +324,79 @@ def _kubectl(real: Real, folder: Path) -> list[str | Path]:
         KUBERNETES["kubectl"], f"--server={real.api}", f"--certificate-authority={real.pki}/ca-bundle.crt",
         f"--client-certificate={certificate}", f"--client-key={key}", f"--cache-dir={folder}/cache",
     ]  # fmt: skip
+
+
+def dns(*names: str) -> list[x509.GeneralName]:
+    return [x509.DNSName(name) for name in names]
+
+
+def networks(*ranges: str) -> list[x509.GeneralName]:
+    return [x509.IPAddress(ip_network(one)) for one in ranges]
+
+
+LIMITS = {
+    "a domain": x509.NameConstraints(dns("corp.example"), None),
+    "below a domain": x509.NameConstraints(dns(".corp.example"), None),
+    "two domains": x509.NameConstraints(dns("corp.example", "svc"), None),
+    "all but a domain": x509.NameConstraints(None, dns("corp.example")),
+    "a range": x509.NameConstraints(networks("10.0.0.0/8"), None),
+    "a domain and a range": x509.NameConstraints([*dns("corp.example"), *networks("10.0.0.0/8")], None),
+    "all but a range": x509.NameConstraints(None, networks("10.32.0.0/16")),
+    "an IPv6 range": x509.NameConstraints(networks("2001:db8::/32"), None),
+}
+NAMES = ("corp.example", "api.corp.example", "xcorp.example", "kubernetes.default.svc", "*.corp.example")
+ADDRESSES = ("10.32.0.1", "127.0.0.1", "2001:db8::7")
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+def test_openssl_refuses_the_names_that_are_said_to_be_forbidden(limits: x509.NameConstraints, tmp_path: Path) -> None:
+    ca = company("Limited", ROOT, more=limits)
+    (tmp_path / "root.crt").write_bytes(ROOT.crt)
+    (tmp_path / "ca.crt").write_bytes(ca.crt)
+    key = new_key("ecdsa-p256")
+    for one in (*NAMES, *ADDRESSES):
+        is_name = one in NAMES
+        names, addresses = ((one,), ()) if is_name else ((), (one,))
+        spec = CertificateSpec("x", dns_names=names, addresses=addresses, usages=frozenset({"server"}))
+        (tmp_path / "leaf.crt").write_bytes(pem(signed(request(spec, key), ca)))
+        argv = ["openssl", "verify", "-CAfile", "root.crt", "-untrusted", "ca.crt", "leaf.crt"]
+        believed = subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+        assert (authority.forbidden(ca.crt, names, addresses) == []) == believed, one
+
+
+CHAINS = {
+    "two": (ISSUING + ROOT.crt, MINE["kubernetes"]),
+    "no CA": ((LEAF := company("Leaf", ROOT, is_ca=False, signs=False)).crt + ROOT.crt, LEAF),
+    "may not sign": ((QUIET := company("Quiet", ROOT, signs=False)).crt + ROOT.crt, QUIET),
+    "a short root": (
+        (BELOW := company("Below", NARROW := company("Narrow", pathlen=0))).crt + NARROW.crt,
+        BELOW,
+    ),
+    "long enough": ((DEEP := company("Deep", WIDE := company("Wide", pathlen=1))).crt + WIDE.crt, DEEP),
+    "three, short": (
+        (THIRD := company("Third", SECOND := company("Second", ROOT, pathlen=0))).crt + SECOND.crt + ROOT.crt,
+        THIRD,
+    ),
+    "expired": ((SOLD := company("Sold", ROOT, days=-0.5, begins=-3)).crt + ROOT.crt, SOLD),
+    "for servers only": (
+        (ONLY := company("Only", ROOT, usages=(ExtendedKeyUsageOID.SERVER_AUTH,))).crt + ROOT.crt,
+        ONLY,
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "ca"), CHAINS.values(), ids=CHAINS)
+def test_openssl_believes_what_is_signed_by_a_ca_with_which_nothing_is_wrong(
+    text: bytes, ca: Company, tmp_path: Path
+) -> None:
+    """And by no other."""
+    certificates = authority.certificates(text)
+    (tmp_path / "root.crt").write_bytes(pem(certificates[-1]))
+    (tmp_path / "above.crt").write_bytes(pem(*certificates[:-1]))
+    spec = CertificateSpec("x", ("o",), ("x",), usages=frozenset({"client", "server"}))
+    (tmp_path / "leaf.crt").write_bytes(pem(signed(request(spec, new_key("ecdsa-p256")), ca)))
+    believed = True
+    for purpose in ("sslclient", "sslserver"):
+        argv = ["openssl", "verify", "-purpose", purpose, "-CAfile", "root.crt", "-untrusted", "above.crt", "leaf.crt"]
+        believed &= subprocess.run(argv, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    assert (authority.problems(text, None, datetime.now(UTC)) == []) == believed
