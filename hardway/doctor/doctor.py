@@ -94,15 +94,17 @@ def look(session: Session, found: Plan, plan: Preview, off: Collection[str], abs
         drift=tuple(_drift(found, plan)),
         objects=_objects(session, cluster, machines),
         trusted=_trusted(found.operator, found.state),
-        mismatches=tuple(_mismatches(cluster, found.state)),
+        mismatches=tuple(_mismatches(session)),
         now=median([view.facts.clock for view in found.views.values()] or [found.now.timestamp()]),
     )
 
 
-def _mismatches(cluster: Cluster, state: State) -> Iterator[Mismatch]:
+def _mismatches(session: Session) -> Iterator[Mismatch]:
     """What waits in the inventory, as something to edit there."""
-    where = cluster.path
-    for one in pending(cluster, state):
+    where = session.cluster.path
+    # As the last run wrote it: a plan's State has no nodes but those of the inventory.
+    state = session.workspace.load_state()
+    for one in pending(session.cluster, state) if state else ():
         what, back = in_words(one)
         fix = f"edit {where}: {back[0].lower()}{back[1:].rstrip('.')}"
         if one.kind == "removed":
