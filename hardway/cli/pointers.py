@@ -80,4 +80,6 @@ POINTERS: dict[str, Pointer] = {
 def point(word: str) -> UsageError | None:
     """The error that leads on; None for a word of which nothing is known."""
     pointer = POINTERS.get(word)
-    return pointer and UsageError(f"hardway has no command {word}: {pointer.what}", hint=pointer.next)
+    if pointer is None:
+        return None
+    return UsageError(f"hardway has no command {word}: {pointer.what}", hint=pointer.next)

@@ -104,7 +104,9 @@ def _mismatches(session: Session) -> Iterator[Mismatch]:
     where = session.cluster.path
     # As the last run wrote it: a plan's State has no nodes but those of the inventory.
     state = session.workspace.load_state()
-    for one in pending(session.cluster, state) if state else ():
+    if state is None:
+        return
+    for one in pending(session.cluster, state):
         what, back = in_words(one)
         fix = f"edit {where}: {back[0].lower()}{back[1:].rstrip('.')}"
         if one.kind == "removed":
