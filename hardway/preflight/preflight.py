@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from hardway.declare.network import flows
 from hardway.declare.phases.hosts import MODULES
-from hardway.declare.resources import Module, Present
+from hardway.declare.resources import Directory, Module, Present, Unknown
+from hardway.declare.resources.files import LINK
 from hardway.engine.adopt import HINT, is_of
 from hardway.engine.observe import View
 from hardway.engine.session import Session
@@ -48,6 +50,8 @@ def preflight(
     reached = {name: host.reached for name, host in hosts.items()} | _dialled(session, cluster, set(views), set(bare))
     facts = {name: view.facts for name, view in views.items()}
     findings = examine(RULES, Evidence(cluster, facts, hosts, clock=clock, reached=reached))
+    for name, view in views.items():
+        findings = [*_links(name, view), *findings]
     if adopting:
         return findings
     lost = [_lost(one.name) for one in cluster.machines if one.name in ours and _runs(views[one.name])]
@@ -56,6 +60,25 @@ def preflight(
 
 def _runs(view: View) -> bool:
     return any(isinstance(seen, Present) and key.startswith("service:") for key, seen in view.observed.items())
+
+
+def _links(name: str, view: View) -> Iterator[Finding]:
+    """Folders of hardway's that are links. A data disk that is mounted there is welcome."""
+    found: set[str] = set()
+    for key, seen in view.observed.items():
+        if key.startswith(f"{Directory.kind}:") and isinstance(seen, Unknown):
+            found.add(seen.why.removesuffix(f" is a {LINK}"))
+    for path in sorted(found):
+        word = shlex.quote(path)
+        yield Finding(
+            name,
+            "link",
+            f"{path} is a {LINK}, and hardway goes through none: owner and mode of what it points to would change",
+            f'disk=$(readlink -f {word}) && rm {word} && mkdir {word} && mount --bind "$disk" {word} && '
+            f'echo "$disk {path} none bind 0 0" >>/etc/fstab',
+            "error",
+            "data on another disk is mounted where it belongs, not linked",
+        )
 
 
 def _lost(name: str) -> Finding:
