@@ -133,6 +133,13 @@ class Workspace:
                 temporary.unlink()
             raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error
 
+    def retire(self, name: str) -> None:
+        """Moves a file to `retired/`, where nothing reads it any more; one that is not there is left to itself."""
+        path, kept = self.root / name, self.root / "retired" / name
+        if path.is_file():
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.replace(kept)
+
     def mode(self, name: str) -> int | None:
         """The permissions of a file; None where it is not there."""
         try:

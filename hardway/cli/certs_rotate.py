@@ -9,6 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.operating import operate
 from hardway.cli.options import Options, flags
+from hardway.cli.site import inventory
 from hardway.errors import UsageError
 from hardway.operations import rotate_ca, rotate_sa
 
@@ -40,4 +41,11 @@ def authorities(
     unknown = [name for name in names if name not in (*rotate_ca.ALL, "all")]
     if unknown:
         raise UsageError(f"no CA is named {unknown[0]!r}", hint=f"one of: {', '.join(rotate_ca.ALL)}, all")
-    operate(options, rotate_ca.operation(rotate_ca.ALL if "all" in names else names))
+    chosen = rotate_ca.ALL if "all" in names else tuple(names)
+    for name in inventory(options).certs.authorities:
+        if name in chosen:
+            raise UsageError(
+                f"the CA {name} is your own (certs.authorities.{name} in the inventory), and hardway makes no next one",
+                hint=f"leave {name} out",
+            )
+    operate(options, rotate_ca.operation(chosen))

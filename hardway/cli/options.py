@@ -101,7 +101,7 @@ Expect = Annotated[
 SkipUnreachable = Annotated[
     bool, typer.Option("--skip-unreachable", help="Go on without machines that do not answer; status 1 at the end")
 ]
-TakeOver = Annotated[bool, typer.Option("--take-over", help="Go on with what another operator has started")]
+OfAnother = Annotated[bool, typer.Option("--take-over", help="Go on with what another operator has started")]
 Deep = Annotated[
     bool, typer.Option("--deep", help="Read every file again: finds what a bad disk did; takes some seconds")
 ]
@@ -127,7 +127,7 @@ class Options:
     expect: Expect = None
     deep: Deep = False
     skip_unreachable: SkipUnreachable = False
-    take_over: TakeOver = False
+    take_over: OfAnother = False
 
     @property
     def given(self) -> str:

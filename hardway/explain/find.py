@@ -35,9 +35,13 @@ def answer(book: Book, what: str | None) -> Page:
     """The page for a chapter, a thing, a value or a word; raises UsageError, with the nearest names, otherwise."""
     if what is None:
         return contents(book.model)
+    is_flag = what.startswith("--")
     what = bare(what)
     if not what.strip():
         raise UsageError("nothing to explain: the name is empty", hint="hardway explain lists what can be asked")
+    # Who copies a flag asks for its value, also where a word of the field sounds like it.
+    if is_flag and (page := value_page(book, what)):
+        return page
     readings = tuple(dict.fromkeys(_readings(what)))
     for asked in readings:
         if page := _named(book, asked):

@@ -39,6 +39,7 @@ def operation(names: Collection[str]) -> Operation:
         return proofs if KUBERNETES.name in chosen else lambda model: iter(())
 
     def retire(session: Session, model: Model) -> None:
+        _put_away(session, model, chosen)
         if set(chosen) != {ETCD.name}:
             _prune(session, model)
 
@@ -55,6 +56,15 @@ def operation(names: Collection[str]) -> Operation:
             Stage("retire", each(_retired), _gone(chosen), retire, why="nothing trusts the CA before"),
         ),
     )
+
+
+def _put_away(session: Session, model: Model, chosen: Collection[str]) -> None:
+    for ca in CAS:
+        if ca.name in chosen:
+            session.workspace.retire(f"{ca.path}-bundle.crt")
+            for number in range(1, model.state.authority(ca.name).signing):
+                session.workspace.retire(f"{ca.generation(number)}.crt")
+                session.workspace.retire(f"{ca.generation(number)}.key")
 
 
 def _trusting(authority: Authority) -> Authority:

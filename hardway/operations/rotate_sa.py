@@ -38,7 +38,7 @@ def operation() -> Operation:
             Stage("trust", _trusting, _all_known, why="every API server accepts tokens of the next key, too"),
             Stage("sign", _signing, _signed, why="API servers and controller managers sign with the next key"),
             Stage("renew", unchanged, act=_renew, why="every pod gets a new token; no pod is restarted"),
-            Stage("retire", _retired, _all_known, why="no API server accepts the key before"),
+            Stage("retire", _retired, _all_known, _put_away, why="no API server accepts the key before"),
         ),
     )
 
@@ -58,6 +58,12 @@ def _signing(state: State) -> State:
 def _retired(state: State) -> State:
     newest = state.service_account_keys.signing
     return replace(state, service_account_keys=KeyGenerations((newest,), newest))
+
+
+def _put_away(session: Session, model: Model) -> None:
+    for number in range(1, model.state.service_account_keys.signing):
+        for ending in ("key", "pub"):
+            session.workspace.retire(f"pki/{token_key(number)}.{ending}")
 
 
 # The identifier of a key: SHA-256 of its DER, as pkg/serviceaccount/jwt.go has it.

@@ -29,7 +29,7 @@ def undone_hosts(evidence: Evidence) -> Iterator[Found]:
             from_user_data = cloud.hosts_file.startswith("/var/lib/cloud")
             yield Found(
                 machine.name,
-                f"cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: {cloud.manage_etc_hosts} in "
+                f"cloud-init writes /etc/hosts again at each boot (manage_etc_hosts: {cloud.manage_etc_hosts} in "
                 f"{cloud.hosts_file}): the machines' names would be gone",
                 "touch /etc/cloud/cloud-init.disabled, since user data goes before files; or hosts: {resolve: dns}"
                 if from_user_data

@@ -81,7 +81,7 @@ def test_what_is_no_message_is_not_taken_for_one(asked: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "word"),
     [
-        ("taints", "taint"), ("service account token", "ServiceAccount"), ("service-accounts", "ServiceAccount"),
+        ("service account token", "ServiceAccount"), ("service-accounts", "ServiceAccount"),
         ("tolerations", "taint"), ("CSRs", "CSR"), ("cluster ip", "ClusterIP"), ("certificates", "certificate"),
         ("Role Bindings", "RBAC"), ("nodes", "node"), ("ReplicaSets", "Deployment"), ("webhooks", "webhook"),
         ("errors", "error message"), ("api server", "API server"), ("heartbeats", "lease"),

@@ -214,7 +214,7 @@ def test_a_fact_that_will_not_do_is_found(rule: str, changes: Mapping[str, Any],
         (
             "cloud-init-hosts",
             {"cloud_init": CloudInit("true", "/etc/cloud/cloud.cfg.d/5.cfg")},
-            "cloud-init writes /etc/hosts anew at each boot (manage_etc_hosts: true in /etc/cloud/cloud.cfg.d/5.cfg): "
+            "cloud-init writes /etc/hosts again at each boot (manage_etc_hosts: true in /etc/cloud/cloud.cfg.d/5.cfg): "
             "the machines' names would be gone",
         ),
         (
