@@ -24,7 +24,7 @@ from hardway.errors import UsageError
 
 app = typer.Typer(add_completion=False)
 
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 Warn = Annotated[
     str | None,
@@ -39,7 +39,7 @@ Prometheus = Annotated[
 @flags(*opt.REACHING)
 def check(options: Options, warn: Warn = None, prometheus: Prometheus = None) -> None:
     """Every certificate where it is and as it is served: CA, names, end, serial. Status 3: one ends, or differs."""
-    within = span(warn) if warn else None
+    within = span(warn, "--warn") if warn else None
     with looking(options, None) as look:
         here = look.here
         answers = ask(look.session, here.cluster)
@@ -59,9 +59,9 @@ def check(options: Options, warn: Warn = None, prometheus: Prometheus = None) ->
     sys.exit(found.exit_code)
 
 
-def span(text: str) -> timedelta:
-    """`30d`, `12h`, `2w`. Raises UsageError."""
-    given = re.fullmatch(r"(\d{1,5})([hdw])", text)
+def span(text: str, flag: str) -> timedelta:
+    """`30d`, `12h`, `2w`, `30m`. Raises UsageError."""
+    given = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     if not given:
-        raise UsageError(f"--warn {text!r} is no span of time", hint="right: 30d, 12h or 2w")
+        raise UsageError(f"{flag} {text!r} is no span of time", hint="right: 30d, 12h or 2w")
     return int(given[1]) * _UNITS[given[2]]

@@ -13,6 +13,7 @@ from hardway.cli.options import Options, flags
 from hardway.cli.running import run
 
 GROUPS: dict[str, tuple[str, ...]] = {
+    "access": ("access_user",),
     "certs": ("certs_check", "certs_external", "certs_renew", "certs_rotate"),
     "encryption": ("encryption",),
     "etcd": (),

@@ -192,7 +192,7 @@ def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
     ]
 
 
-_GROUPS = ("lab", "certs", "encryption", "etcd")
+_GROUPS = ("access", "lab", "certs", "encryption", "etcd")
 
 
 def typed(command: str, inventory: str) -> str:

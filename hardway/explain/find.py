@@ -40,8 +40,8 @@ def answer(book: Book, what: str | None) -> Page:
     if not what.strip():
         raise UsageError("nothing to explain: the name is empty", hint="hardway explain lists what can be asked")
     # Who copies a flag asks for its value, also where a word of the field sounds like it.
-    if is_flag and (page := value_page(book, what)):
-        return page
+    if is_flag and (value := value_page(book, what)):
+        return value
     readings = tuple(dict.fromkeys(_readings(what)))
     for asked in readings:
         if page := _named(book, asked):

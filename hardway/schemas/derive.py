@@ -24,6 +24,7 @@ from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
 from hardway.operations.signing import Asked, Taken
+from hardway.operations.users import Revoked, User, Users
 from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
@@ -50,6 +51,9 @@ DOCUMENTS = {
     "agreement": Document("hardway verify --offline, --by-hand", Agreement),
     "status": Document("hardway status", Status, {"well": bool}),
     "encryption-status": Document("hardway encryption status", EncryptionStatus, {"well": bool}),
+    "access-user-add": Document("hardway access user add", User),
+    "access-user-list": Document("hardway access user list", Users),
+    "access-user-revoke": Document("hardway access user revoke", Revoked),
     "certs-check": Document("hardway certs check", Certificates),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),

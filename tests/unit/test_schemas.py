@@ -33,6 +33,7 @@ from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
 from hardway.operations.signing import Answer, Asked, Request, Taken
+from hardway.operations.users import Binding, Revoked, User, Users
 from hardway.preview.items import Item
 from hardway.preview.plan import Preview, Unobserved
 from hardway.preview.tree import listed, tree
@@ -102,12 +103,17 @@ ENCRYPTION = EncryptionStatus(
     {"controller-0": True, "controller-1": None},
     "hardway encryption rotate",
 )
+USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
+BINDING = Binding("RoleBinding", "web", "edit", "ClusterRole edit")
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
     "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
     "status": lambda: STATUS.to_json(),
     "encryption-status": lambda: ENCRYPTION.to_json(),
+    "access-user-add": lambda: asdict(USER),
+    "access-user-list": lambda: asdict(Users((USER,))),
+    "access-user-revoke": lambda: asdict(Revoked(USER, (BINDING,), ())),
     "certs-check": lambda: CERTIFICATES.to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
@@ -237,7 +243,7 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
-              "certs import": ["out"]}  # fmt: skip
+              "certs import": ["out"], "access user add": ["ann"], "access user revoke": ["ann"]}  # fmt: skip
     needless = {"schema", "kubeadm-map", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():
