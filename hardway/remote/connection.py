@@ -23,7 +23,7 @@ from hardway.remote.authentication import Keyring, KeyStrategy, Secrets, ended_b
 from hardway.remote.known_hosts import Entry, HostKeys, algorithms
 from hardway.remote.known_hosts_command import known_by_command
 from hardway.remote.model import Target
-from hardway.remote.proxy_command import ProxyLine
+from hardway.remote.proxy_command import ProxySocket
 from hardway.remote.ssh_config import Hop, SshConfig
 from hardway.remote.transport import Transport
 
@@ -117,7 +117,7 @@ class Dialer:
         proxy = None
         if jump is None and hop.proxy_command:
             proxy = _run_proxy(machine, hop, hop.proxy_command)
-            connection.connect_kwargs["sock"] = proxy.socket
+            connection.connect_kwargs["sock"] = proxy
         elif jump is None:
             connection.connect_kwargs["sock"] = _dial(machine, hop, self._timeout)
         began = time.monotonic()
@@ -127,17 +127,19 @@ class Dialer:
             # Which of Paramiko's own time limits ends it is chance; what it says then, too.
             silent = time.monotonic() - began >= self._timeout
             transport = connection.client.get_transport()
+            broke = isinstance(error, paramiko.SSHException | EOFError | OSError) and not isinstance(error, AuthFailure)
+            proxy_said = proxy.failure() if proxy and broke else None
             connection.client.close()
             if isinstance(error, AuthFailure) and not ended_by_agent(error):
                 raise refused(machine, hop, error) from None
-            if isinstance(error, AuthFailure) or not isinstance(error, paramiko.SSHException | EOFError | OSError):
+            if not broke or not isinstance(error, Exception):
                 raise
             if transport is None and jump is not None:
                 raise _no_way(machine, hop, jump, error) from error
             if isinstance(error, IncompatiblePeer):
                 raise _unreachable(machine, hop, str(error), "allow one of those in its sshd_config") from error
-            if proxy and (said := proxy.failure()):
-                raise _proxy_failed(machine, hop, said) from error
+            if proxy_said:
+                raise _proxy_failed(machine, hop, proxy_said) from error
             cause = f"nothing more within {self._timeout:g} s" if silent else str(error) or "it hung up"
             raise _unreachable(machine, hop, f"answers, but not as an SSH server should: {cause}") from error
         connection.transport.set_keepalive(KEEPALIVE_SECONDS)
@@ -199,9 +201,9 @@ def _no_way(machine: str, hop: Hop, jump: fabric.Connection, error: Exception) -
     )
 
 
-def _run_proxy(machine: str, hop: Hop, command: str) -> ProxyLine:
+def _run_proxy(machine: str, hop: Hop, command: str) -> ProxySocket:
     try:
-        return ProxyLine(command, passes_socket=hop.proxy_passes_socket)
+        return ProxySocket(command, passes_socket=hop.proxy_passes_socket)
     except (OSError, IndexError) as error:
         raise _proxy_failed(machine, hop, str(error)) from error
 

@@ -113,24 +113,22 @@ class HostKeys:
     ) -> None:
         """Pass a key that is known, or new and accepted. Raises HostKeyError for any other."""
         blob, name = key.asbytes(), lookup_name(host, port)
+        entries = self.known(host, port, others, asked)
+        if not entries:
+            # as ssh: a line without the port counts, too, where it has this key
+            entries = [entry for entry in self.known(host, 22, others, asked) if entry.blob == blob]
+        same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
+        different = [entry for entry in entries if not entry.marker]
+        doubt = _doubt(key, host, entries)
+        if any(entry.marker == "@revoked" for entry in same):
+            raise self._revoked(machine, name, blob, same[0])
+        if same or doubt is None:
+            return
+        if different:
+            raise self._changed(machine, name, key, different)
+        if not self._accept_new:
+            raise self._unknown(machine, name, key, doubt)
         with self._writing:
-            entries = self.known(host, port, others, asked) or [
-                # as ssh: a line without the port counts, too, where it has this key
-                entry
-                for entry in self.known(host, 22, others, asked)
-                if entry.blob == blob
-            ]
-            same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
-            different = [entry for entry in entries if not entry.marker]
-            doubt = _doubt(key, host, entries)
-            if any(entry.marker == "@revoked" for entry in same):
-                raise self._revoked(machine, name, blob, same[0])
-            if same or doubt is None:
-                return
-            if different:
-                raise self._changed(machine, name, key, different)
-            if not self._accept_new:
-                raise self._unknown(machine, name, key, doubt)
             self._add(name, key)
 
     def _add(self, name: str, key: paramiko.PKey) -> None:
@@ -139,6 +137,8 @@ class HostKeys:
         try:
             self._workspace.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             old = self._workspace.read_bytes() if self._workspace.exists() else b""
+            if line in old:  # by another connection to the same server
+                return
             with open(self._workspace, "ab", opener=_private) as file:
                 file.write(line if not old or old.endswith(b"\n") else b"\n" + line)
         except OSError as error:

@@ -168,6 +168,23 @@ def test_a_pkcs8_key_is_read(connect: Connect, sshd: Sshd, tmp_path: Path, kind:
         accepted.write_text(before)
 
 
+def test_an_encrypted_pkcs8_key_is_asked_for_its_passphrase(connect: Connect, sshd: Sshd, tmp_path: Path) -> None:
+    key, locked = pkcs8(tmp_path, "rsa"), tmp_path / "locked"
+    argv = ["openssl", "pkcs8", "-topk8", "-in", str(key), "-out", str(locked), "-passout", "pass:open sesame"]
+    subprocess.run(argv, check=True, capture_output=True)
+    assert locked.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    loaded = load(key)
+    accepted = sshd.folder / "authorized_keys"
+    before = accepted.read_text()
+    accepted.write_text(f"{before}{loaded.get_name()} {loaded.get_base64()}\n")
+    ask = Asked(passphrase="open sesame")
+    try:
+        assert whoami(connect(key=locked, ask=ask)) == "root"
+    finally:
+        accepted.write_text(before)
+    assert ask.prompts == [f"passphrase of {locked}"]
+
+
 def token_key(path: Path) -> Path:
     """The file that ssh-keygen -t ed25519-sk leaves: made here by its format, since there is no token."""
 

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -276,6 +277,47 @@ def test_a_proxy_command_is_the_line(connect: Connect, sshd: Sshd, tmp_path: Pat
     config = tmp_path / "ssh_config"
     config.write_text(f"Host far\n  HostKeyAlias far\n  ProxyCommand {relay(tmp_path, sshd.port)} %h %p\n")
     known_hosts.write_text(known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "far"))
+    assert whoami(connect(host="far", ssh_config=config)) == "root"
+
+
+def test_a_proxy_command_ends_with_its_connection(
+    connect: Connect, sshd: Sshd, tmp_path: Path, known_hosts: Path
+) -> None:
+    program = relay(tmp_path, sshd.port)
+    config = tmp_path / "ssh_config"
+    # it would not see that its input ended
+    config.write_text(f"Host far\n  HostKeyAlias far\n  ProxyCommand sh -c 'echo $$ >{tmp_path}/pid; exec {program}'\n")
+    known_hosts.write_text(known_hosts.read_text().replace(f"[127.0.0.1]:{sshd.port}", "far"))
+    machine = connect(host="far", ssh_config=config)
+    pid = int((tmp_path / "pid").read_text())
+    assert Path(f"/proc/{pid}").exists()
+    machine.close()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_proxy_command_that_leads_to_silence_is_told_as_that(sshd: Sshd, known_hosts: Path, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("Host far\n  ProxyCommand sleep 60\n")
+    fleet = Fleet(accept_new_host_keys=False, ask_secret=Asked(), timeout=0.3)
+    with pytest.raises(Unreachable, match=r"not as an SSH server should: nothing more within 0.3 s"):
+        fleet.connect(replace(sshd.target(known_hosts), host="far", ssh_config=config))
+
+
+def test_a_proxy_command_may_pass_a_socket(connect: Connect, sshd: Sshd, tmp_path: Path, known_hosts: Path) -> None:
+    program = tmp_path / "passes"
+    program.write_text(
+        f"""#!{sys.executable}
+import socket, sys
+line = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+socket.send_fds(socket.socket(fileno=1), [b"x"], [line.fileno()])
+"""
+    )
+    program.chmod(0o755)
+    config = tmp_path / "ssh_config"
+    config.write_text(f"Host far\n  HostName 127.0.0.1\n  ProxyCommand {program} %h %p\n  ProxyUseFdpass yes\n")
     assert whoami(connect(host="far", ssh_config=config)) == "root"
 
 
