@@ -18,6 +18,7 @@ from hardway.errors import HostKeyError, WorkspaceError
 from hardway.remote import host_certificates
 
 _AUTHORITY = "@cert-authority"
+_REVOKED = "@revoked"
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -97,16 +98,20 @@ class HostKeys:
         self._writing = threading.Lock()
 
     def known(self, host: str, port: int, others: Sequence[Path], asked: AskEntries) -> list[Entry]:
-        """What is known of a host: the entries of the first source that knows it, the workspace's file first.
+        """What is known of a host: the entries of the first source that knows it, the workspace's file first, and
+        what any of them revokes.
 
         `asked` is ssh_config's KnownHostsCommand.
         """
         name = lookup_name(host, port)
+        known: list[Entry] = []
+        revoked: list[Entry] = []
         sources: list[AskEntries] = [functools.partial(read, path) for path in (self._workspace, *others)]
         for source in (*sources, asked):
-            if found := [entry for entry in source() if matches(entry.hosts, name)]:
-                return found
-        return []
+            found = [entry for entry in source() if matches(entry.hosts, name)]
+            revoked += [entry for entry in found if entry.marker == _REVOKED]
+            known = known or [entry for entry in found if entry.marker != _REVOKED]
+        return [*revoked, *known]
 
     def check(
         self, machine: str, host: str, port: int, key: paramiko.PKey, others: Sequence[Path], asked: AskEntries
@@ -114,13 +119,13 @@ class HostKeys:
         """Pass a key that is known, or new and accepted. Raises HostKeyError for any other."""
         blob, name = key.asbytes(), lookup_name(host, port)
         entries = self.known(host, port, others, asked)
-        if not entries:
+        if all(entry.marker == _REVOKED for entry in entries):
             # as ssh: a line without the port counts, too, where it has this key
-            entries = [entry for entry in self.known(host, 22, others, asked) if entry.blob == blob]
+            entries += [entry for entry in self.known(host, 22, others, asked) if entry.blob == blob]
         same = [entry for entry in entries if entry.blob == blob and entry.marker != _AUTHORITY]
         different = [entry for entry in entries if not entry.marker]
         doubt = _doubt(key, host, entries)
-        if any(entry.marker == "@revoked" for entry in same):
+        if any(entry.marker == _REVOKED for entry in same):
             raise self._revoked(machine, name, blob, same[0])
         if same or doubt is None:
             return
@@ -178,6 +183,8 @@ def algorithms(entries: Sequence[Entry], available: Sequence[str]) -> list[str]:
     """The host key algorithms to ask for: certificates for an authority, then those of the known keys, as ssh does."""
     wanted: list[str] = []
     for entry in entries:
+        if entry.marker == _REVOKED:
+            continue
         wanted += _RSA if entry.key_type == "ssh-rsa" else [entry.key_type]
     first = [name for name in dict.fromkeys(wanted) if name in available]
     has_authority = any(entry.marker == _AUTHORITY for entry in entries)
@@ -187,7 +194,7 @@ def algorithms(entries: Sequence[Entry], available: Sequence[str]) -> list[str]:
 
 def _doubt(key: paramiko.PKey, host: str, entries: Sequence[Entry]) -> str | None:
     """None where a trusted authority vouches for the key; else words on why not, empty without any authority."""
-    revoked = {entry.blob for entry in entries if entry.marker == "@revoked"}
+    revoked = {entry.blob for entry in entries if entry.marker == _REVOKED}
     authorities = {entry.blob for entry in entries if entry.marker == _AUTHORITY} - revoked
     if not authorities:
         return ""

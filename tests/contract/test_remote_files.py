@@ -52,7 +52,7 @@ def test_lines_that_are_no_entries_are_passed_over(tmp_path: Path) -> None:
 
 def test_the_known_key_types_are_asked_for_first(tmp_path: Path) -> None:
     path = tmp_path / "known_hosts"
-    path.write_text(f"k1 ssh-rsa {BLOB}\nk1 unheard-of {BLOB}\n")
+    path.write_text(f"@revoked k1 ssh-ed25519 {BLOB}\nk1 ssh-rsa {BLOB}\nk1 unheard-of {BLOB}\n")
     available = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"]
     assert algorithms(read(path), available) == ["rsa-sha2-512", "rsa-sha2-256", "ssh-ed25519"]
     assert algorithms([], available) == available

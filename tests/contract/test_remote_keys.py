@@ -366,6 +366,17 @@ def test_a_command_that_knows_the_host_key_is_believed(
     assert (tmp_path / "asked").read_text().splitlines() == [f"ORDER {name} NONE", f"HOSTNAME {name} ssh-ed25519"]
 
 
+@pytest.mark.parametrize("source", ["user's file", "command"])
+def test_a_key_that_any_source_revokes_is_refused(
+    connect: Connect, sshd: Sshd, known_hosts: Path, no_habits_of_the_user: Path, config: Path, source: str
+) -> None:
+    own = no_habits_of_the_user / ".ssh" / ("known_hosts" if source == "user's file" else "revoked")
+    own.write_text(f"@revoked * {(sshd.folder / 'host_key.pub').read_text()}")
+    config.write_text("" if source == "user's file" else f"KnownHostsCommand /bin/cat {own}\n")
+    with pytest.raises(HostKeyError, match="is revoked"):
+        connect(ssh_config=config)
+
+
 def test_a_command_that_fails_lets_no_host_key_pass(connect: Connect, known_hosts: Path, config: Path) -> None:
     known_hosts.unlink()
     config.write_text("KnownHostsCommand /bin/sh -c 'echo no database >&2; exit 1'\n")
