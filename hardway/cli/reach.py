@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from hardway.cli.power import require
@@ -9,6 +10,7 @@ from hardway.cli.site import Site
 from hardway.declare.phases import access
 from hardway.declare.phases.access import ssh_name
 from hardway.declare.phases.base import Model
+from hardway.errors import HardwayError
 from hardway.values import ROLES, fill
 
 
@@ -20,7 +22,11 @@ def one_machine(here: Site, word: str) -> str:
 
 
 def to_machine(here: Site, name: str) -> list[str]:
-    """The words behind `ssh` that lead to a machine."""
+    """The words behind `ssh` that lead to a machine. Raises HardwayError without an ssh client."""
+    if shutil.which("ssh") is None:
+        raise HardwayError(
+            "there is no ssh client on this computer", hint="install openssh-client (Debian), openssh-clients (Red Hat)"
+        )
     return ["-F", str(ssh_config(here)), ssh_name(here.cluster.machine(name))]
 
 

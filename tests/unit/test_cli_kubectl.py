@@ -121,6 +121,21 @@ def test_no_controller_that_answers_is_an_error(kubectl: Kubectl, tmp_path: Path
     assert not (tmp_path / "kubectl.log").exists()
 
 
+@pytest.mark.parametrize("words", [("kubectl", "get", "nodes"), ("ssh", "c0"), ("logs", "c0", "etcd")])
+def test_a_computer_without_ssh_is_told_so(
+    kubectl: Kubectl,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    (tmp_path / "ssh").unlink()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, _, err = ran(monkeypatch, capsys, words[0], "-i", "real.yaml", *words[1:])
+    assert code == 1
+    assert "there is no ssh client on this computer" in err
+
+
 def test_a_tunnel_without_an_api_behind_it_is_an_error(kubectl: Kubectl, tmp_path: Path) -> None:
     code, err = kubectl("get", "nodes", api=False)
     assert code not in (0, 7)
