@@ -67,6 +67,21 @@ class _Key(AuthSource):
         return []
 
 
+class _NoKey(_Key):
+    """Without any: there are servers that know a user by the network that he comes from."""
+
+    def __init__(self, user: str) -> None:
+        super().__init__(user, "", paramiko.PKey, set())
+
+    def authenticate(self, transport: paramiko.Transport) -> list[str]:
+        try:
+            return transport.auth_none(self.username)
+        except paramiko.BadAuthenticationType as error:
+            others = [kind for kind in error.allowed_types if kind != "publickey"]
+            more = f", and it takes only {', '.join(others)}" if others == error.allowed_types else ""
+            raise Unusable(f"there is no key to offer{more}") from None
+
+
 def server_takes(transport: paramiko.Transport, key: paramiko.PKey) -> bool:
     """Paramiko would close the connection over an RSA key that the server has no algorithm for."""
     kind = key.public_blob.key_type if key.public_blob else key.get_name()
@@ -84,11 +99,15 @@ class KeyStrategy(AuthStrategy):
         self._hop = hop
 
     def get_sources(self) -> Iterator[AuthSource]:
+        offered = False
         with contextlib.closing(Agent(self._hop.agent)) as agent:
             for key in self._keyring.keys(self._hop, agent.keys):
+                offered = True
                 yield key
                 if key.final:
                     return
+        if not offered:
+            yield _NoKey(self._hop.user)
 
 
 def ended_by_agent(failure: AuthFailure) -> bool:
@@ -103,11 +122,13 @@ def refused(machine: str, hop: Hop, failure: AuthFailure) -> AuthenticationFaile
     """
     tried: list[str] = []
     printed = b""
-    cause = "there is no key to offer" if not failure.result else "none of the keys can be used"
+    cause = "none of the keys can be used"
     for source, result in failure.result:
         key = cast(_Key, source)
         printed = printed or key.printed
-        if isinstance(result, Unusable):
+        if isinstance(key, _NoKey) and isinstance(result, Unusable):
+            cause = str(result)
+        elif isinstance(result, Unusable):
             tried.append(f"{key.words} ({result})")
         elif isinstance(result, paramiko.SSHException | EOFError | OSError):
             tried.append(key.words)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 from conftest import Asked, Connect, Sshd, certify, free_port, new_key, start_sshd
 
@@ -20,7 +21,9 @@ from hardway.errors import (
     SudoRefused,
     Unreachable,
 )
-from hardway.remote import Fleet, Machine, model
+from hardway.remote import Fleet, Machine, Target, model
+from hardway.remote.authentication import Secrets
+from hardway.remote.connection import new_dialer
 
 pytestmark = pytest.mark.contract
 
@@ -503,6 +506,40 @@ def test_a_server_that_takes_no_keys_is_told_after_the_first(
     with pytest.raises(AuthenticationFailed, match="does not let us in: it takes only password") as caught:
         connect(port=bastion.port, ssh_config=config)
     assert caught.value.tried == str(sshd.folder / "id")
+
+
+@pytest.mark.parametrize("bastion", ["PubkeyAuthentication no\nPasswordAuthentication yes"], indirect=True)
+def test_what_a_server_takes_is_told_where_there_is_no_key(connect: Connect, bastion: Sshd, known_hosts: Path) -> None:
+    record(known_hosts, bastion)
+    with pytest.raises(AuthenticationFailed) as caught:
+        connect(port=bastion.port, key=None)
+    assert caught.value.what.endswith("there is no key to offer, and it takes only password")
+
+
+class Open(paramiko.ServerInterface):
+    """A server that lets everybody in, as one does that knows the network."""
+
+    def check_auth_none(self, username: str) -> int:
+        return paramiko.AUTH_SUCCESSFUL
+
+    def get_allowed_auths(self, username: str) -> str:
+        return "none"
+
+
+def test_a_server_that_asks_for_no_key_needs_none(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            transport = paramiko.Transport(server.accept()[0])
+            transport.add_server_key(paramiko.Ed25519Key.from_private_key_file(str(new_key(tmp_path / "host_key"))))
+            transport.start_server(server=Open())
+
+        threading.Thread(target=serve, daemon=True).start()
+        target = Target("m1", "127.0.0.1", port=server.getsockname()[1], known_hosts=tmp_path / "known_hosts")
+        dialer = new_dialer(target, accept_new_host_keys=True, secrets=Secrets(None), timeout=5)
+        connection = dialer.dial(target)
+        assert connection.transport.is_authenticated()
+        connection.close()
 
 
 # sudo
