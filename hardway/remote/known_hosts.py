@@ -49,9 +49,16 @@ def lookup_name(host: str, port: int) -> str:
 def read(path: Path) -> list[Entry]:
     """The entries of one file; lines that are none are passed over, as ssh does. No file: no entries."""
     try:
-        return entries(path.read_text(encoding="utf-8", errors="replace"), str(path))
+        status = path.stat()
+        return _read(path, status.st_ino, status.st_size, status.st_mtime_ns)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
+
+
+@functools.lru_cache(maxsize=64)
+def _read(path: Path, *version: int) -> list[Entry]:
+    """Once for all machines, as long as the file is the same."""
+    return entries(path.read_text(encoding="utf-8", errors="replace"), str(path))
 
 
 def entries(text: str, source: str) -> list[Entry]:
@@ -81,12 +88,16 @@ def matches(hosts: str, name: str) -> bool:
         return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
     found = False
     for pattern in hosts.lower().split(","):
-        wanted = re.escape(pattern.removeprefix("!")).replace(r"\*", ".*").replace(r"\?", ".")
-        if re.fullmatch(wanted, name):
+        plain = pattern.removeprefix("!")
+        if plain == name or (("*" in plain or "?" in plain) and _matches_pattern(plain, name)):
             if pattern.startswith("!"):
                 return False
             found = True
     return found
+
+
+def _matches_pattern(pattern: str, name: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), name) is not None
 
 
 class HostKeys:
@@ -108,9 +119,12 @@ class HostKeys:
         revoked: list[Entry] = []
         sources: list[AskEntries] = [functools.partial(read, path) for path in (self._workspace, *others)]
         for source in (*sources, asked):
-            found = [entry for entry in source() if matches(entry.hosts, name)]
+            entries = source()
+            if known:
+                entries = [entry for entry in entries if entry.marker == _REVOKED]
+            found = [entry for entry in entries if matches(entry.hosts, name)]
             revoked += [entry for entry in found if entry.marker == _REVOKED]
-            known = known or [entry for entry in found if entry.marker != _REVOKED]
+            known += [entry for entry in found if entry.marker != _REVOKED]
         return [*revoked, *known]
 
     def check(
