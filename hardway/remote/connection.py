@@ -31,6 +31,7 @@ DIAL_SECONDS = 3.0
 """For the TCP handshake alone: a machine that is not up yet answers nothing for much longer."""
 IDLE_LOOK_SECONDS = 1.0
 KEEPALIVE_SECONDS, DEAD_AFTER_SECONDS = 15, 30
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _PROHIBITED = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
 
 # Without a handler of its own, a broken connection prints a traceback from paramiko's thread.
@@ -219,12 +220,13 @@ def _proxy_failed(machine: str, hop: Hop, said: str) -> Unreachable:
 
 
 def _dial(machine: str, hop: Hop, timeout: float) -> socket.socket:
+    limit = hop.connect_seconds or min(timeout, DIAL_SECONDS)
     try:
-        dialled = socket.create_connection((hop.host, hop.port), timeout=min(timeout, DIAL_SECONDS))
+        dialled = _first_that_answers(hop, limit)
     except socket.gaierror as error:
         raise _unreachable(machine, hop, f"no address is known for this name ({error.strerror})") from error
     except TimeoutError as error:
-        raise _unreachable(machine, hop, f"no answer within {min(timeout, DIAL_SECONDS):g} s") from error
+        raise _unreachable(machine, hop, f"no answer within {limit:g} s") from error
     except OSError as error:
         raise _unreachable(machine, hop, error.strerror or str(error)) from error
     line = _PromptSocket(fileno=dialled.detach())
@@ -232,6 +234,19 @@ def _dial(machine: str, hop: Hop, timeout: float) -> socket.socket:
     with contextlib.suppress(AttributeError, OSError):  # Linux only
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_AFTER_SECONDS * 1000)
     return line
+
+
+def _first_that_answers(hop: Hop, limit: float) -> socket.socket:
+    """Raises OSError, the one of the last address."""
+    family = _FAMILIES.get(hop.family, socket.AF_UNSPEC)
+    source = (hop.bind_address, 0) if hop.bind_address else None
+    failure = OSError("no address")
+    for *_, address in socket.getaddrinfo(hop.host, hop.port, family, socket.SOCK_STREAM):
+        try:
+            return socket.create_connection((str(address[0]), hop.port), timeout=limit, source_address=source)
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 def _unreachable(

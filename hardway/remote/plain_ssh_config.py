@@ -13,7 +13,10 @@ from hardway.remote.ssh_client import SYSTEM, Settings, local_user
 
 _LINE = re.compile(r"([A-Za-z]+)(?:\s*=\s*|\s+)(.*)")
 _USED = (
+    "addressfamily",
+    "bindaddress",
     "certificatefile",
+    "connecttimeout",
     "globalknownhostsfile",
     "hostkeyalias",
     "hostname",
@@ -92,8 +95,8 @@ def _pairs(options: Sequence[str]) -> list[tuple[str, str]]:
 def _for_ssh_only(path: Path, keyword: str, words: Sequence[str]) -> bool:
     if keyword == "include":
         return bool(_included(path, words))
-    if keyword == "port":
-        return not words[0].isdecimal() or not int(words[0])
+    if keyword in ("port", "connecttimeout"):
+        return not words[0].isdecimal() or words == ["0"]
     expands = any("%" in word or "${" in word for word in words) and words != ["%h"]
     return keyword in _SSH_ONLY or (keyword in _EXPANDED_BY_SSH and expands)
 

@@ -21,9 +21,9 @@ _NONE = "none"
 class Hop:
     """One host on the way, with everything that ssh_config says about it.
 
-    `key` is an explicitly given key; `identities` are ssh_config's. `agent` is the agent's socket. `known_as` is the
-    name its host key is looked up by (with port 22 where it is an alias, as ssh has it). `tokens` are what `%h` and its
-    like stand for in what is expanded later.
+    `key` is an explicitly given key; `identities` are ssh_config's. `agent` is the agent's socket, `family` any, inet
+    or inet6. `known_as` is the name its host key is looked up by (with port 22 where it is an alias, as ssh has it).
+    `tokens` are what `%h` and its like stand for in what is expanded later.
     """
 
     written: str
@@ -40,6 +40,9 @@ class Hop:
     known_hosts_command: str | None
     proxy_command: str | None
     proxy_passes_socket: bool
+    family: str
+    bind_address: str | None
+    connect_seconds: float | None
     tokens: tuple[tuple[str, str], ...]
 
 
@@ -127,6 +130,9 @@ def _hop(target: Target, settings: Settings) -> Hop:
         # its environment is left to the shell that runs it
         proxy_command=expanded(proxy, tokens, environment=False) if proxy else None,
         proxy_passes_socket=_first(settings, "proxyusefdpass") == "yes",
+        family=_first(settings, "addressfamily") or "any",
+        bind_address=_first(settings, "bindaddress"),
+        connect_seconds=float(seconds) if (seconds := _first(settings, "connecttimeout")) else None,
         tokens=tuple(tokens.items()),
     )
 

@@ -221,6 +221,16 @@ def test_a_port_that_never_greets_is_told(sshd: Sshd, known_hosts: Path) -> None
             fleet.connect(replace(target, port=port))
 
 
+def test_a_connection_comes_from_the_address_that_ssh_config_binds(connect: Connect, tmp_path: Path) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("AddressFamily inet\nBindAddress 127.0.0.9\n")
+    machine = connect(ssh_config=config)
+    assert machine._connection.transport.sock.getsockname()[0] == "127.0.0.9"
+    config.write_text("AddressFamily inet6\n")
+    with pytest.raises(Unreachable, match="no address is known for this name"):
+        connect(ssh_config=config)
+
+
 def test_aliases_of_ssh_config_are_followed_through_includes(
     connect: Connect, sshd: Sshd, no_habits_of_the_user: Path, tmp_path: Path
 ) -> None:

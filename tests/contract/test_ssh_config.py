@@ -182,6 +182,14 @@ CASES = {
     "a jump host before a command": Case(
         block("ProxyJump bastion\nProxyCommand nc %h %p"), f"{ME}@bastion:22 > {DIRECT}", says={"proxy_command": None}
     ),
+    "how it is dialled": Case(
+        block("AddressFamily inet\nBindAddress 127.0.0.9\nConnectTimeout 30"),
+        DIRECT,
+        says={"family": "inet", "bind_address": "127.0.0.9", "connect_seconds": 30.0},
+    ),
+    "how it is dialled by default": Case(
+        "", DIRECT, says={"family": "any", "bind_address": None, "connect_seconds": None}
+    ),
     # Include
     "included by its path": Case("Include {folder}/more\n", OPS, files={"more": LEADS}),
     "included with a pattern": Case("Include {folder}/m*\n", OPS, files={"more": LEADS, "other": "Bogus\n"}),
