@@ -148,12 +148,13 @@ def mistakes(config: Mapping[str, Any], fields: Mapping[str, Any], above: tuple[
     """Where a configuration is not what its fields say. null is none: it stands for the field's own default."""
     for name, value in config.items():
         path = (*above, str(name))
-        if name not in fields:
+        kind = fields.get(name, fields.get("*"))
+        if name not in fields and "*" not in fields:
             near = nearest(str(name), fields)
             right = f"write {near}, if that is meant" if near else f"take {name} away"
             yield Mistake(path, "is no field", right, unknown=True)
-        elif value is not None and fields[name] is not None:
-            yield from _wrong_value(value, fields[name], path)
+        elif value is not None and kind is not None:
+            yield from _wrong_value(value, kind, path)
 
 
 def _wrong_value(value: Any, kind: Any, path: tuple[str, ...]) -> Iterator[Mistake]:
@@ -230,8 +231,13 @@ IMAGES, RUNTIME = "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"
 
 
 def containerd_mistakes(config: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[Mistake]:
-    """Wrong types, and what is of version 2. An unknown field may be one that the default configuration leaves out."""
-    yield from (one for one in mistakes(config, fields) if not one.unknown)
+    """Wrong types, what is of version 2, and what the plugins of the CRI do not have.
+
+    Of other plugins only the fields of the default configuration are known, which may leave some out.
+    """
+    for one in mistakes(config, fields):
+        if not one.unknown or one.path[:2] in (("plugins", IMAGES), ("plugins", RUNTIME)):
+            yield one
     plugins = config.get("plugins")
     old = plugins.get(OLD_CRI) if isinstance(plugins, Mapping) else None
     listed = fields.get("plugins", {})

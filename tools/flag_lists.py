@@ -6,11 +6,11 @@ Flags are what each binary's own `--help` says. Kubernetes hides some deprecated
 names come from the sources in Go's module cache, and each is held against the binary itself. Fields of
 the kubelet's and kube-proxy's configuration come from the modules that define them. A flag's value in
 the lists is null, or what is said of its deprecation. A field's is its type, the fields below it, or a list with
-what each item of it has; null where the type is not known.
+what each item of it has; null where the type is not known, and `*` stands for any name.
 
 `types` are flags' types as pflag names them, etcd's from its source; `gates` the feature gates that each binary takes,
 with the value of those that are locked to one; `admission` the API server's admission plugins; `containerd` the
-fields that its default configuration has.
+fields of its configuration.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ NO_SPLIT = re.compile(r'NewMapStringStringNoSplit\([^)]*\), "?([\w-]+)')
 """Flags, or the constants that name them, whose values are not divided at commas, though their type's otherwise are."""
 GATE = re.compile(r'\bFeature = "(\w+)"')
 ALL_GATES = ("AllAlpha", "AllBeta")
+CRI = {
+    "io.containerd.cri.v1.images": "ImageConfig", "io.containerd.cri.v1.runtime": "RuntimeConfig",
+    "io.containerd.grpc.v1.cri": "ServerConfig",
+}  # fmt: skip
 FREE = ("timeouts", "stream_processors", "runtimes")
 """Tables of containerd's configuration whose names are the operator's."""
 PLUGINS = re.compile(r"Comma-delimited list of admission plugins: ([^.]*)\.")
@@ -153,7 +157,7 @@ def typed(of: str, structs: dict[str, str], texts: frozenset[str]) -> Any:
         return f"[]{item}" if isinstance(item, str) else [item]
     if of.startswith("map[string]"):
         item = typed(of.removeprefix("map[string]"), structs, texts)
-        return f"map[string]{item}" if isinstance(item, str) else None
+        return {"*": item} if isinstance(item, dict) else item and f"map[string]{item}"
     if of in NAMED or of in PLAIN:
         return NAMED.get(of, of)
     if bare in structs:
@@ -226,6 +230,18 @@ def defaults(value: Any) -> Any:
     return {bool: "bool", int: "int64", float: "float64", str: "string"}[type(value)]
 
 
+def containerd(binary: Path, modules: Path) -> dict[str, Any]:
+    """The fields of its default configuration; of the CRI's plugins all that its source has."""
+    found: dict[str, Any] = defaults(tomllib.loads(said(str(binary), "config", "default")))
+    folder = modules / "github.com/containerd/containerd" / f"v2@v{release(binary)}" / "internal/cri/config"
+    text = re.sub(r'`toml:"(\w+)" json:"[^"]*"`', r'`json:"\1"`', source([folder]))
+    # What is embedded has a name in TOML, too.
+    structs = dict(STRUCT.findall(re.sub(r"^\t(\w+) `json", r"\tOf \1 `json", text, flags=re.MULTILINE)))
+    for plugin, kind in CRI.items():
+        found["plugins"][plugin] = tree(kind, structs, frozenset())
+    return found
+
+
 def main() -> None:
     folder = Path(sys.argv[1])
     modules = Path(said("go", "env", "GOMODCACHE").strip())
@@ -250,7 +266,7 @@ def main() -> None:
         "types": types,
         "fields": fields(version, cache),
         "gates": {name: feature_gates(folder / name, gates) for name in KUBERNETES},
-        "containerd": defaults(tomllib.loads(said(str(folder / "containerd"), "config", "default"))),
+        "containerd": containerd(folder / "containerd", modules),
         "admission": sorted(plugins[1].split(", ")) if plugins else [],
     }
     print(json.dumps(lists, indent=1, sort_keys=True))

@@ -13,7 +13,7 @@ import pytest
 from etcd_life import real_programs
 from real_api import real_api
 
-from hardway.accepted import known, mistakes, refused_gate, refused_text
+from hardway.accepted import containerd_mistakes, known, mistakes, refused_gate, refused_text
 from hardway.declare.haproxy import merge_sections
 from hardway.declare.render import merge_flags, merge_toml, merge_yaml, render
 from hardway.probe.setup.commands import exec_start
@@ -243,6 +243,24 @@ def containerd_reads(settings: dict[str, Any], folder: Path) -> tuple[dict[str, 
     answer = said("containerd", "--config", str(path), "config", "dump")
     start = answer.find("version = ")
     return (tomllib.loads(answer[start:]) if start >= 0 else {}), answer
+
+
+@needs_programs
+@pytest.mark.parametrize(
+    ("plugin", "settings"),
+    [
+        ("io.containerd.cri.v1.images", {"max_concurrent_download": 5}),
+        ("io.containerd.cri.v1.images", {"registry": {"config_pat": "/a"}}),
+        ("io.containerd.cri.v1.images", {"registry": {"headers": {"a": ["b"]}}, "use_local_image_pull": True}),
+        ("io.containerd.cri.v1.runtime", {"containerd": {"runtimes": {"kata": {"runtime_typ": "x"}}}}),
+        ("io.containerd.cri.v1.runtime", {"containerd": {"runtimes": {"kata": {"options": {"Any": 5}}}}}),
+        ("io.containerd.grpc.v1.cri", {"stream_server_port": "5"}),
+    ],
+)
+def test_containerds_cri_has_the_fields_that_we_say(plugin: str, settings: dict[str, Any], tmp_path: Path) -> None:
+    ours = list(containerd_mistakes({"plugins": {plugin: settings}}, LISTS["containerd"]))
+    _, answer = containerd_reads({"plugins": {plugin: settings}}, tmp_path)
+    assert bool(ours) == ("Ignoring unknown key" in answer), answer
 
 
 KATA = {"containerd": {"runtimes": {"kata": {"runtime_type": "io.containerd.kata.v2"}}}}

@@ -215,8 +215,11 @@ CASES = [
      "kubelet's feature gate NodeSwap is locked"),
     ("admission-plugin", {"kube-apiserver": {"enable-admission-plugins": ["NodeRestriction", "PodSecurityPolicy"]}},
      "controller-0", "kube-apiserver has no admission plugin PodSecurityPolicy (--enable-admission-plugins)"),
+    ("containerd-plugin",
+     {"containerd": {"plugins": {"io.containerd.cri.v1.images": {"registry": {"config_pat": "/x"}}}}}, "worker-0",
+     "containerd's configuration has config_pat below registry, which it does not have there"),
     ("containerd-plugin", {"containerd": {"plugins": {"io.containerd.grpc.v1.cri": {"enable_selinux": True}}}},
-     "worker-0", "containerd's configuration has enable_selinux below io.containerd.grpc.v1.cri, which version 3 "
+     "worker-0", "containerd's configuration has enable_selinux below io.containerd.grpc.v1.cri, which it "
      "does not have there"),
     ("write-path", {"etcd": {"data-dir": "/data/etcd"}}, "controller-0",
      "etcd has --data-dir=/data/etcd; its unit, a backup and a reset have /var/lib/etcd"),

@@ -68,13 +68,13 @@ def _wrong_in_containerd(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
-def old_plugins(evidence: Evidence) -> Iterator[Found]:
+def unknown_in_containerd(evidence: Evidence) -> Iterator[Found]:
     for machine, one in _containerd_mistakes(evidence):
         if one.unknown:
             what = f"containerd's configuration has {one.path[-1]} below {one.path[-2]}"
             yield Found(
                 machine,
-                f"{what}, which version 3 does not have there",
+                f"{what}, which it does not have there",
                 f"{stated(evidence, machine, 'containerd', *one.path)}{one.right}",
             )
 
@@ -174,10 +174,11 @@ RULES = (
         symptom='control-plane: enable-admission-plugins plugin "…" is unknown',
     ),
     Rule(
-        "containerd-plugin", SETUP, old_plugins,
-        "since version 3 of its configuration containerd reads them elsewhere; what it finds there, part of it is lost",
-        "write it below the new plugins", layer="workers",
-        detects="settings below io.containerd.grpc.v1.cri that are of io.containerd.cri.v1.images or …cri.v1.runtime",
+        "containerd-plugin", SETUP, unknown_in_containerd,
+        "containerd ignores what a plugin does not have, and of what version 3 has elsewhere it loses a part",
+        "write it where containerd reads it", layer="workers",
+        detects="settings below io.containerd.grpc.v1.cri that are of io.containerd.cri.v1.images or …cri.v1.runtime, "
+        "and fields that these do not have",
         symptom="smoke-test: a runtime, a registry or a limit that is not there",
     ),
 )  # fmt: skip
