@@ -267,3 +267,22 @@ def refused_gate(name: str, value: str, gates: Mapping[str, bool | None]) -> str
     if only is not None and value.strip() in _TRUTH and (value.strip().lower() in ("1", "t", "true")) != only:
         return f"take {name} away: this release has it {'always' if only else 'never'}"
     return ""
+
+
+SECTIONS = (
+    "global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache",
+    "program", "ring", "http-errors", "log-forward", "fcgi-app", "crt-store", "traces",
+)  # fmt: skip
+"""Words that begin a section of HAProxy's configuration."""
+
+
+def refused_section(title: str, directives: object) -> str:
+    """What is wrong with a section of HAProxy's configuration; empty where it can be one."""
+    if directives is not None and not isinstance(directives, Mapping):
+        return f"is {described(directives)}; a section holds directives, such as {{timeout client: 2h}}"
+    word, _, name = title.partition(" ")
+    if word not in SECTIONS:
+        near = nearest(word, SECTIONS)
+        right = f"did you mean {near}?" if near else f"there are {', '.join(SECTIONS)}"
+        return f"HAProxy has no such section; {right}"
+    return "" if name or word in ("global", "defaults") else f"a section {word} has a name, such as {word} stats"

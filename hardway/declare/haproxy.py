@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
+from hardway.accepted import refused_section
 from hardway.errors import UsageError
 
-SECTIONS = (
-    "global", "defaults", "frontend", "backend", "listen", "peers", "resolvers", "userlist", "mailers", "cache",
-    "program", "ring", "http-errors", "log-forward", "fcgi-app", "crt-store", "traces",
-)  # fmt: skip
-"""Words that begin a section."""
 TWO_WORDS = ("option", "timeout", "stats")
 """Directives that are named by their second word, too: one of them does not replace another."""
 _Lines = list[str]
@@ -27,7 +22,8 @@ def merge_sections(text: str, overlay: Mapping[str, Any]) -> str:
     """
     sections = _split(text)
     for title, directives in overlay.items():
-        _check_section(title, directives, sections)
+        if wrong := refused_section(title, directives):
+            raise UsageError(f"settings.haproxy.{title}: {wrong}")
         if directives is None:
             sections.pop(title, None)
             continue
@@ -52,20 +48,6 @@ def _split(text: str) -> dict[str, _Lines]:
         else:
             body.append(line)
     return sections
-
-
-def _check_section(title: str, directives: object, sections: Mapping[str, _Lines]) -> None:
-    place = f"settings.haproxy.{title}"
-    if directives is not None and not isinstance(directives, Mapping):
-        raise UsageError(f"{place}: a section holds directives", hint="such as {defaults: {timeout client: 2h}}")
-    word, _, name = title.partition(" ")
-    if title in sections or (word in SECTIONS and (name or word in ("global", "defaults"))):
-        return
-    if word in SECTIONS:
-        raise UsageError(f"{place}: a section {word} has a name", hint=f"such as {word} stats")
-    near = get_close_matches(title, [*sections, *SECTIONS], 1)
-    right = f"did you mean {near[0]}?" if near else f"there are: {', '.join(sections)}"
-    raise UsageError(f"{place}: HAProxy has no section of that name", hint=right)
 
 
 def _directives(title: str, above: str, settings: Mapping[str, Any]) -> Iterator[tuple[str, _Lines]]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hardway.accepted import containerd_mistakes, known, mistakes, nearest, refused_gate, refused_text
+from hardway.accepted import containerd_mistakes, known, mistakes, nearest, refused_gate, refused_section, refused_text
 from hardway.inventory.model import Cluster, Settings
 from hardway.inventory.problems import Loc, Problem, quoted
 
@@ -25,6 +25,10 @@ def settings_problems(cluster: Cluster) -> Iterator[Problem]:
                 yield from _of_gates(
                     chosen.get("featureGates"), lists["gates"][component], (*loc, component, "featureGates")
                 )
+            elif component == "haproxy":
+                for title, directives in chosen.items():
+                    if wrong := refused_section(title, directives):
+                        yield Problem((*loc, component, title), wrong, at_key=True)
             elif component == "containerd":
                 for one in containerd_mistakes(chosen, lists["containerd"]):
                     yield Problem((*loc, component, *one.path), f"{one.what}; {one.right}", at_key=one.unknown)

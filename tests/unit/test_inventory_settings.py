@@ -1,5 +1,6 @@
 """Settings that a component would not take, said with their place before any machine is contacted."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ cluster: typed
 machines:
   c: {role: controller, address: 192.0.2.1}
   w: {role: worker, address: 192.0.2.2}
+  lb: {role: load-balancer, address: 192.0.2.3}
 """
 
 
@@ -62,6 +64,9 @@ def found(tmp_path: Path, settings: str) -> list[tuple[str, str]]:
         ("{containerd: {plugins: {io.containerd.cri.v1.runtime: {enable_selinu: true}}}}",
          "containerd.plugins.io.containerd.cri.v1.runtime.enable_selinu",
          "is no field; write enable_selinux, if that is meant"),
+        ("{haproxy: {deflauts: {maxconn: 5}}}", "haproxy.deflauts",
+         "HAProxy has no such section; did you mean defaults?"),
+        ("{haproxy: {listen: {maxconn: 5}}}", "haproxy.listen", "a section listen has a name, such as listen stats"),
         ("{etcd: {quota-backend-bytes: 8Gi}}", "etcd.quota-backend-bytes",
          '"8Gi" is not what it takes; give it a whole number'),
     ],
@@ -85,11 +90,14 @@ def test_a_setting_that_is_good_is_not(tmp_path: Path, settings: str) -> None:
     assert found(tmp_path, settings) == []
 
 
-def test_the_example_of_the_documentation_is_good(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs/inventory.md").read_text()
-    _, _, example = page.partition("```yaml\nsettings:")
-    settings = yaml.safe_load(f"settings:{example.partition('```')[0]}")["settings"]
-    assert found(tmp_path, yaml.safe_dump(settings, default_flow_style=True, width=10**6).strip()) == []
+@pytest.mark.parametrize("page", ["inventory.md", "what-next.md"])
+def test_the_examples_of_the_documentation_are_good(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / page).read_text()
+    examples = re.findall(r"^```yaml\n(settings:\n.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert examples
+    for example in examples:
+        settings = yaml.safe_load(example)["settings"]
+        assert found(tmp_path, yaml.safe_dump(settings, default_flow_style=True, width=10**6).strip()) == []
 
 
 def test_inventory_check_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,11 +105,11 @@ def test_inventory_check_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "hardway.yaml").write_text(f"{MACHINES}settings:\n  kubelet:\n    maxPods: lots\n")
     ran = CliRunner().invoke(app, ["inventory", "check"])
     assert isinstance(ran.exception, InventoryError)
-    assert ":7:14: settings.kubelet.maxPods: " in str(ran.exception)
+    assert ":8:14: settings.kubelet.maxPods: " in str(ran.exception)
 
 
 def test_a_rule_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hardway.yaml").write_text(f"{MACHINES}settings:\n  kubelet:\n    maxPods: lots\n")
     ran = CliRunner().invoke(app, ["verify", "--offline"])
-    assert "hardway.yaml:7:14: settings.kubelet.maxPods: give it a whole number" in " ".join(ran.output.split())
+    assert "hardway.yaml:8:14: settings.kubelet.maxPods: give it a whole number" in " ".join(ran.output.split())

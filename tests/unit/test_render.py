@@ -200,9 +200,12 @@ def test_haproxys_settings_mean_what_they_say(settings: dict[str, object], befor
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"deflauts": {"maxconn": 5}}, r"settings\.haproxy\.deflauts: HAProxy has no section of that name"),
+        (
+            {"deflauts": {"maxconn": 5}},
+            r"settings\.haproxy\.deflauts: HAProxy has no such section; did you mean defaults",
+        ),
         ({"frontend": {"maxconn": 5}}, r"settings\.haproxy\.frontend: a section frontend has a name"),
-        ({"defaults": "maxconn 5"}, r"settings\.haproxy\.defaults: a section holds directives"),
+        ({"defaults": "maxconn 5"}, r"settings\.haproxy\.defaults: is the text .*; a section holds directives"),
         ({"defaults": {"option": [["tcplog"]]}}, r"settings\.haproxy\.defaults\.option: each item"),
         ({"defaults": {"maxconn": "5\nx"}}, r"settings\.haproxy\.defaults\.maxconn: no value"),
     ],

@@ -80,6 +80,13 @@ def test_a_unit_that_starts_nothing_has_no_command(unit: str) -> None:
     assert exec_start(unit) == []
 
 
+def test_a_flag_that_adds_up_has_all_its_values() -> None:
+    assert flags(["--service-account-issuer=a", "--service-account-issuer=b", "--feature-gates=A=true",
+                  "--feature-gates=B=true", "--event-ttl=1h", "--event-ttl=2h"]) == {
+        "service-account-issuer": "a,b", "feature-gates": "A=true,B=true", "event-ttl": "2h"
+    }  # fmt: skip
+
+
 def test_a_flag_without_a_value_is_true() -> None:
     assert flags(["--a", "--b=1", "-Ws", "-f", "/x", "--", "--c"]) == {
         "a": "true", "b": "1", "Ws": "true", "f": "/x", "c": "true"
