@@ -147,13 +147,15 @@ class Mistake:
 def mistakes(config: Mapping[str, Any], fields: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Mistake]:
     """Where a configuration is not what its fields say. null is none: it stands for the field's own default."""
     for name, value in config.items():
+        if value is None:
+            continue
         path = (*above, str(name))
         kind = fields.get(name, fields.get("*"))
         if name not in fields and "*" not in fields:
             near = nearest(str(name), fields)
             right = f"write {near}, if that is meant" if near else f"take {name} away"
             yield Mistake(path, "is no field", right, unknown=True)
-        elif value is not None and kind is not None:
+        elif kind is not None:
             yield from _wrong_value(value, kind, path)
 
 

@@ -80,7 +80,8 @@ def test_a_setting_that_its_component_does_not_take_is_found(
 @pytest.mark.parametrize(
     "settings",
     [
-        "{kubelet: {maxPods: null, featureGates: {NoSuch: null}}, kube-apiserver: {profiling: null}}",
+        "{kubelet: {maxPods: null, featureGates: {NoSuch: null}}, kube-apiserver: {profiling: null, no-such: null}}",
+        "{kubelet: {noSuch: null}, containerd: {plugins: {io.containerd.grpc.v1.cri: {enable_selinux: null}}}}",
         "{kube-apiserver: {service-account-issuer: [a, b], oidc-required-claim: {a: b}}}",
         "{kube-apiserver: {--event-ttl: 2h, goaway_chance: 0.01, v: 3, feature-gates: {AllAlpha: false}}}",
         "{containerd: {oom_score: -5}, haproxy: {defaults: null}, coredns: {spec: {replicas: 3}}}",
@@ -98,6 +99,12 @@ def test_the_examples_of_the_documentation_are_good(tmp_path: Path, page: str) -
     for example in examples:
         settings = yaml.safe_load(example)["settings"]
         assert found(tmp_path, yaml.safe_dump(settings, default_flow_style=True, width=10**6).strip()) == []
+
+
+def test_a_component_of_another_release_is_not_judged(tmp_path: Path) -> None:
+    old = "artifacts: {versions: {etcd: 3.5.21}}\n"
+    assert found(tmp_path, f"{{etcd: {{no-such: 1}}}}\n{old}") == []
+    assert len(found(tmp_path, "{etcd: {no-such: 1}}\n")) == 1
 
 
 def test_inventory_check_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from hardway.accepted import Mistake, containerd_mistakes, known, mistakes, nearest, refused_gate, refused_text
 from hardway.inventory.rules import RUNS_ON
-from hardway.inventory.settings import KINDS
+from hardway.inventory.settings import KINDS, lists_of
 from hardway.lint.rules.common import SETUP, setup_of, stated
 from hardway.lint.rules.releases import flag_lists, minor
 from hardway.probe.setup.model import MachineSetup
@@ -82,10 +82,10 @@ def unknown_in_containerd(evidence: Evidence) -> Iterator[Found]:
 def _containerd_mistakes(evidence: Evidence) -> Iterator[tuple[str, Mistake]]:
     """In what an inventory lays over containerd's configuration, by machine."""
     cluster = evidence.cluster
-    fields = known(".".join(cluster.kubernetes.split(".")[:2])).get("containerd", {})
+    fields = lists_of(cluster, "containerd").get("containerd")
     for machine in cluster.machines if setup_of(evidence).made == "declared" else ():
         chosen = cluster.settings_for("containerd", machine) if RUNS_ON["containerd"] in machine.roles else {}
-        for one in containerd_mistakes(chosen, fields):
+        for one in containerd_mistakes(chosen, fields) if fields else ():
             yield machine.name, one
 
 
