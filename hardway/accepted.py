@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from ipaddress import ip_address
@@ -144,8 +144,25 @@ class Mistake:
     """Whether there is no such field."""
 
 
-def mistakes(config: Mapping[str, Any], fields: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Mistake]:
+def mistakes(config: Mapping[str, Any], fields: Mapping[str, Any]) -> Iterator[Mistake]:
     """Where a configuration is not what its fields say. null is none: it stands for the field's own default."""
+    for one in _mistakes(config, fields, ()):
+        home = _home(one.path[-1], fields) if one.unknown else ()
+        meant = ".".join(home)
+        yield replace(one, right=f"write it as {meant}, if that is meant") if meant else one
+
+
+def _home(name: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a field of that name is; empty where there is none, or it belongs to items of a list."""
+    if name in fields:
+        return (name,)
+    for above, below in fields.items():
+        if isinstance(below, Mapping) and "*" not in below and (found := _home(name, below)):
+            return (above, *found)
+    return ()
+
+
+def _mistakes(config: Mapping[str, Any], fields: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[Mistake]:
     for name, value in config.items():
         if value is None:
             continue
@@ -162,7 +179,7 @@ def mistakes(config: Mapping[str, Any], fields: Mapping[str, Any], above: tuple[
 def _wrong_value(value: Any, kind: Any, path: tuple[str, ...]) -> Iterator[Mistake]:
     if isinstance(kind, Mapping):
         if isinstance(value, Mapping):
-            yield from mistakes(value, kind, path)
+            yield from _mistakes(value, kind, path)
         else:
             yield Mistake(path, f"is {described(value)}", "give it a mapping of its fields")
     elif isinstance(kind, list) or kind.startswith("[]"):

@@ -31,6 +31,11 @@ def found(tmp_path: Path, settings: str) -> list[tuple[str, str]]:
     ("settings", "where", "what"),
     [
         ("{kubelet: {maxPod: 60}}", "kubelet.maxPod", "is no field; write maxPods, if that is meant"),
+        ("{kubelet: {max-pods: 60}}", "kubelet.max-pods", "is no field; write maxPods, if that is meant"),
+        ("{kubelet: {cacheTTL: 1m}}", "kubelet.cacheTTL",
+         "is no field; write it as authentication.webhook.cacheTTL, if that is meant"),
+        ("{kubelet: {authentication: {maxPods: 1}}}", "kubelet.authentication.maxPods",
+         "is no field; write it as maxPods, if that is meant"),
         ("{kubelet: {maxPods: lots}}", "kubelet.maxPods",
          'is the text "lots"; give it a whole number of at most 2147483647'),
         ("{kubelet: {serializeImagePulls: no}}", "kubelet.serializeImagePulls",
