@@ -87,13 +87,13 @@ def _declared(asked: _Asked) -> Declaration:
         everything += placed(phase, asked.model)
         for file in phase.local(asked.model):
             local.append((phase.name, file))
-    everything = with_operator_files(asked.model.cluster, everything)
     seen: dict[tuple[str, str], str] = {}
     for one in everything:
         where = (one.machine, one.resource.key)
         if where in seen:
             raise ValueError(f"{one.resource.key} on {one.machine}: declared by {seen[where]} and by {one.phase}")
         seen[where] = one.phase
+    everything = with_operator_files(asked.model.cluster, everything)
     return Declaration(tuple(everything), tuple(local), lambda: _proofs(asked))
 
 
