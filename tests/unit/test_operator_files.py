@@ -8,11 +8,17 @@ import pytest
 from fake.cluster import PAIR, FakeCluster, keys
 
 from hardway import journal
+from hardway.artifacts.catalogue import releases_for
+from hardway.declare.declaration import declare
+from hardway.declare.phases.base import Model
+from hardway.declare.resources import OperatorFile, Service
 from hardway.declare.undo import is_ours, undo
 from hardway.engine.reset import reset
 from hardway.errors import InventoryError
 from hardway.inventory import owned
+from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
+from hardway.state import State
 
 CA = "/etc/kubernetes/pki/oidc-ca.crt"
 DROP_IN = "/etc/systemd/system/kubelet.service.d/20-corp.conf"
@@ -171,3 +177,58 @@ def test_a_mode_is_octal_however_it_is_written(tmp_path: Path, mode: str) -> Non
     path = tmp_path / "hardway.yaml"
     path.write_text(f"{GIVEN}files: {{/etc/a: {{source: ca, mode: {mode}}}}}\n")
     assert [file.mode for file in load(path).files] == [0o640]
+
+
+def placed(folder: Path, line: str) -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
+    """By machine, the chapter of the file, and which units restart and reload for it."""
+    (folder / "ca").write_text("CA\n")
+    path = folder / "hardway.yaml"
+    balancer = GIVEN.replace("w1: {", "lb: {role: load-balancer, address: 10.0.8.9}, w1: {")
+    path.write_text(f"{balancer}files:\n  {line}\n")
+    cluster = allot_pod_cidrs(load(path), {})
+    target = cluster.files[0].path
+    versions = {name: one.version for name, one in releases_for(cluster.kubernetes).items()}
+    declaration = declare(Model(cluster, State("c", "0"), versions))
+    found: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
+    for one in declaration.placed:
+        if isinstance(one.resource, OperatorFile):
+            services = [s.resource for s in declaration.on(one.machine) if isinstance(s.resource, Service)]
+            restart = tuple(service.unit for service in services if target in service.inputs)
+            again = tuple(service.unit for service in services if target in service.reload_inputs)
+            found[one.machine] = (one.phase, restart, again)
+    return found
+
+
+PLACES = {
+    "read by nobody": (
+        "/etc/motd: {source: ca}",
+        {"k1": ("hosts", (), ()), "lb": ("hosts", (), ()), "w1": ("hosts", (), ())},
+    ),
+    "what HAProxy can read again": (
+        "/etc/corp/errors.http: {source: ca, machines: lb, restart: haproxy}",
+        {"lb": ("load-balancer", (), ("kube-apiserver-lb.service",))},
+    ),
+    "a drop-in": (
+        "/etc/systemd/system/kube-apiserver-lb.service.d/9.conf: {source: ca, machines: load-balancer}",
+        {"lb": ("load-balancer", ("kube-apiserver-lb.service",), ())},
+    ),
+    "in the chapter of the first that reads it": (
+        "/etc/corp/a: {source: ca, restart: [kube-apiserver, etcd, kubelet]}",
+        {
+            "k1": ("etcd", ("etcd.service", "kube-apiserver.service"), ()),
+            "lb": ("hosts", (), ()),
+            "w1": ("workers", ("kubelet.service",), ()),
+        },
+    ),
+    "once its owner is there": (
+        "/etc/corp/a: {source: ca, machines: k1, owner: 'root:etcd'}",
+        {"k1": ("etcd", (), ())},
+    ),
+}
+
+
+@pytest.mark.parametrize(("line", "where"), PLACES.values(), ids=PLACES)
+def test_each_machine_gets_it_in_the_chapter_that_needs_it(
+    tmp_path: Path, line: str, where: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]
+) -> None:
+    assert placed(tmp_path, line) == where
