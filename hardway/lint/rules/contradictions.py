@@ -35,7 +35,7 @@ def write_paths(evidence: Evidence) -> Iterator[Found]:
             allowed = _writable(machine, one)
             for flag in flags:
                 path = one.flags.get(flag, "")
-                if flag == "data-dir" and path.rstrip("/") != ETCD_DATA:
+                if flag == "data-dir" and machine.files and path.rstrip("/") != ETCD_DATA:
                     text = f"etcd has --data-dir={path}; its unit, a backup and a reset have {ETCD_DATA}"
                     fix = f"mount the disk at {ETCD_DATA}, and take data-dir out of settings.etcd"
                     yield Found(machine.name, text, fix)
