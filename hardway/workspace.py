@@ -53,11 +53,17 @@ class Workspace:
     """Files by their path inside the folder; nothing is written before `create`.
 
     `files` are the operator's own, beside the inventory, which machines get, too. `given` are files of the operator's
-    that count as values, by the values' names.
+    that count as values, by the values' names. `beside` is the inventory's folder.
     """
 
-    def __init__(self, root: Path, files: Sequence[OperatorFile] = (), given: Mapping[str, Path] | None = None) -> None:
-        self.root, self._files, self.given = root, files, given or {}
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[OperatorFile] = (),
+        given: Mapping[str, Path] | None = None,
+        beside: Path | None = None,
+    ) -> None:
+        self.root, self._files, self.given, self.beside = root, files, given or {}, beside or root.parent
 
     @classmethod
     def of(cls, cluster: Cluster, root: Path | None) -> Workspace:
@@ -67,8 +73,8 @@ class Workspace:
             given[GIVEN_CERTIFICATE.format(name)] = authority.certificate
             if authority.key is not None:
                 given[GIVEN_KEY.format(name)] = authority.key
-        root = (root or cluster.path.resolve().parent / ".hardway" / cluster.name).resolve()
-        return cls(root, cluster.files, given)
+        beside = cluster.path.resolve().parent
+        return cls((root or beside / ".hardway" / cluster.name).resolve(), cluster.files, given, beside)
 
     @property
     def known_hosts(self) -> Path:
@@ -140,10 +146,14 @@ class Workspace:
             kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.replace(kept)
 
+    def path_of(self, name: str) -> Path:
+        """Where a value of this name is, or would be."""
+        return self.given.get(name, self.root / name)
+
     def mode(self, name: str) -> int | None:
         """The permissions of a file; None where it is not there."""
         try:
-            return stat.S_IMODE((self.root / name).stat().st_mode)
+            return stat.S_IMODE(self.path_of(name).stat().st_mode)
         except FileNotFoundError:
             return None
 

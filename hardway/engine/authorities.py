@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from hardway.declare import authority
 from hardway.declare.declaration import Declaration
@@ -18,6 +17,7 @@ from hardway.engine.blockers import Blocker
 from hardway.rules import Finding
 from hardway.state import State
 from hardway.values import OPERATOR
+from hardway.workspace import Workspace
 
 _OURS = re.compile(rf"CN=({'|'.join(ca.common_name for ca in CAS)})(-[0-9]+)?")
 """Issuers that hardway made, as RFC 4514 writes them."""
@@ -32,7 +32,7 @@ class _Found:
     declaration: Declaration
     values: Mapping[str, bytes]
     state: State
-    root: Path
+    workspace: Workspace
     now: datetime
 
 
@@ -41,11 +41,11 @@ def own_blockers(
     declaration: Declaration,
     values: Mapping[str, bytes],
     state: State,
-    root: Path,
+    workspace: Workspace,
     now: datetime,
 ) -> Iterator[Blocker]:
-    """What speaks against making these files of the workspace, which is at `root` and holds `values`."""
-    found = _Found(declaration, values, state, root, now)
+    """What speaks against making these files of the workspace, which holds `values`."""
+    found = _Found(declaration, values, state, workspace, now)
     own = [one for _, one in declaration.local if isinstance(one, OwnCertificate)]
     for one in own:
         yield from _wrong(one, found)
@@ -61,7 +61,7 @@ def own_blockers(
         elif isinstance(local, Certificate) and not _is_ours(local, found):
             yield _in_the_way(local, found)
         elif isinstance(local, OwnKey) and not _may_go(local, found):
-            yield _key_in_the_way(local, root)
+            yield _key_in_the_way(local, workspace)
 
 
 def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: datetime) -> Iterator[Finding]:
@@ -238,20 +238,20 @@ def _issuer(text: bytes) -> str:
 
 
 def _in_the_way(local: Certificate, found: _Found) -> Blocker:
-    text, path = found.values[local.path], found.root / local.path
+    text, path = found.values[local.path], found.workspace.root / local.path
     try:
         whose = f"{read(text).common_name or 'a certificate'}, issued by {read(text).issuer}"
     except PemError as error:
         whose = str(error)
     ca = next((one for one in CAS if f"{one.path}.crt" == local.path), None)
     away = [local.path, *([local.key_path] if local.key_path in found.values else [])]
-    moves = "\n    ".join(shlex.join(["mv", str(found.root / one), _beside(one)]) for one in away)
+    moves = "\n    ".join(_move(one, found.workspace) for one in away)
     if ca is None:
         hint = f"move it away, and hardway makes its own:\n    {moves}"
     else:
         key = f", key: {_beside(local.key_path)}" if local.key_path in found.values else ""
         hint = (
-            "to use it, move it beside the inventory and name it there; to do without it, move it away:\n"
+            "to use it, move it beside the inventory and name it there; to do without it, only move it:\n"
             f"    {moves}\n    certs: {{authorities: {{{ca.name}: {{certificate: {_beside(local.path)}{key}}}}}}}"
         )
     return Blocker(
@@ -267,12 +267,17 @@ def _beside(path: str) -> str:
     return path.removeprefix("pki/").replace("/", "-")
 
 
-def _key_in_the_way(local: Key, root: Path) -> Blocker:
-    move = shlex.join(["mv", str(root / local.path), _beside(local.path)])
+def _move(path: str, workspace: Workspace) -> str:
+    """What takes a file of the workspace out of the way and beside the inventory, where it writes over nothing."""
+    return shlex.join(["mv", "-n", str(workspace.root / path), str(workspace.beside / _beside(path))])
+
+
+def _key_in_the_way(local: Key, workspace: Workspace) -> Blocker:
     return Blocker(
         "foreign-key",
-        f"{root / local.path} is another key than the one that the inventory names, and this run would write over it",
+        f"{workspace.root / local.path} is another key than the one that the inventory names, and this run would write "
+        "over it",
         said="nothing was changed",
-        hint=f"if nothing needs it, move it away:\n    {move}",
+        hint=f"if nothing needs it, move it away:\n    {_move(local.path, workspace)}",
         subjects=(local.path,),
     )

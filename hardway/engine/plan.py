@@ -181,7 +181,7 @@ def make_plan(
     changes: list[Change] = []
     for name, view in views.items():
         changes += differences(declaration.on(name), view, contexts[name], selection.has)
-    blockers += tuple(own_blockers(kept.wanted, declaration, operator, resolved, session.workspace.root, now))
+    blockers += tuple(own_blockers(kept.wanted, declaration, operator, resolved, session.workspace, now))
     findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     if not surprises:
         told = {path for one in blockers if one.kind == "foreign-certificate" for path in one.subjects}
@@ -260,7 +260,7 @@ def open_to_others(workspace: Workspace, declaration: Declaration, values: Mappi
     for name, content in values.items():
         mode = workspace.mode(name)
         if (name in secret or b"PRIVATE KEY-----" in content) and mode is not None and mode & 0o077:
-            path = workspace.root / name
+            path = workspace.path_of(name)
             yield Finding(
                 OPERATOR,
                 "workspace-mode",
@@ -327,7 +327,7 @@ def blockers_before_contact(
     declaration = declare(Model(cluster, resolved, versions))
     now = datetime.now(UTC)
     kept = check_workspace(declaration, values, selection.phases, now, selection.again)
-    blockers += tuple(own_blockers(kept.wanted, declaration, values, resolved, workspace.root, now))
+    blockers += tuple(own_blockers(kept.wanted, declaration, values, resolved, workspace, now))
     findings = _lint_of_good(blockers, cluster, declaration, kept.values, now)
     return (*blockers, *(of_finding(one) for one in findings if one.level == "error"))
 

@@ -92,7 +92,7 @@ class Desk:
                 hint="for a CA whose key stays elsewhere: certs.authorities in the inventory, without key: "
                 "(docs/operate/own-ca.md)",
             )
-        found = own_blockers(desk.files.wanted, declaration, values, state, workspace.root, now)
+        found = own_blockers(desk.files.wanted, declaration, values, state, workspace, now)
         blockers.require([one for one in found if one.kind != "unsigned"])
         return desk
 
@@ -178,11 +178,17 @@ def take_answers(desk: Desk, folder: Path) -> Taken:
             if before != pem:
                 wrong.append(f"{path}: {other} is another certificate for the same request; take one of them away")
     if wrong:
+        copied = any(" lacks the " in line for line in wrong)
+        more = (
+            "the CA has to take names and usages from the request (openssl: -copy_extensions copyall); "
+            if copied
+            else ""
+        )
         count = f"{len(wrong)} things are wrong with the answers" if len(wrong) > 1 else wrong.pop()
         raise RefusedAnswers(
             f"{count}; none was taken",
             said="\n".join(wrong) or None,
-            hint=f"hardway certs csr writes the requests again; then: {_import(folder)}",
+            hint=f"{more}hardway certs csr writes the requests again; then: {_import(folder)}",
         )
     if not found:
         raise RefusedAnswers(f"{folder} holds no certificate that was asked for", hint="name the folder of the answers")

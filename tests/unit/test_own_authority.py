@@ -1,5 +1,6 @@
 """CAs that the operator brings: what is wrong with a file, what a run makes of a good one, what it never touches."""
 
+import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -162,9 +163,9 @@ def test_a_ca_that_the_operator_put_there_is_never_written_over(bare: Site) -> N
     assert "pki/ca.crt was not made by hardway (Issuing, issued by CN=Root,O=Corp)" in error.what
     assert "certs: {authorities: {kubernetes: {certificate: ca.crt, key: ca.key}}}" in (error.hint or "")
     # What it says to do is what works.
-    for name in ("ca.crt", "ca.key"):
-        bare.pki(name).rename(bare.made.root / name)
-    bare.made.rewrite("cluster: pair", (error.hint or "").splitlines()[-1].strip() + "\ncluster: pair")
+    *moves, key = [line.strip() for line in (error.hint or "").splitlines()[1:]]
+    subprocess.run(["sh", "-ec", "\n".join(moves)], check=True)
+    bare.made.rewrite("cluster: pair", f"{key}\ncluster: pair")
     bare.made.init()
     assert bare.pki("ca.crt").read_bytes() == ISSUING.crt
 
@@ -312,6 +313,13 @@ def test_a_ca_that_was_renewed_with_its_key_is_taken(own: Site) -> None:
     assert own.pki("ca.crt").read_bytes() == renewed.crt
     assert own.made.machines["hand"].read("/etc/kubernetes/pki/ca.crt").encode() == renewed.crt
     assert own.made.init().changes == []
+
+
+def test_a_key_that_others_can_read_is_a_warning_wherever_it_is(own: Site) -> None:
+    own.made.init()
+    (own.made.root / "keys/my.key").chmod(0o644)
+    [found] = [one for one in own.made.plan().findings if one.rule == "workspace-mode"]
+    assert found.fix == f"chmod 600 {own.made.root}/keys/my.key"
 
 
 def test_one_that_ends_soon_is_a_warning_of_a_running_cluster(own: Site) -> None:
