@@ -57,6 +57,9 @@ def conflicts(evidence: Evidence) -> Iterator[Found]:
         for path, one in _certificates(there):
             trusted = snapshot(evidence).trusted.get(_authority(path), ())
             keys = {ca.subject_key_id for ca in trusted}
+            # An operator's CA may be an intermediate, issued by nobody of this cluster, and may have no identifier.
+            if None in keys or one.public_key_digest in {ca.public_key_digest for ca in trusted}:
+                continue
             if trusted and one.authority_key_id not in (None, *keys):
                 those[path] = one
                 told.append(f"{path}: by {one.issuer}, key {one.authority_key_id}")

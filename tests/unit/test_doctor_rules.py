@@ -308,6 +308,19 @@ def test_the_certificate_that_a_kubelet_renewed_is_taken_away_not_replaced() -> 
     assert cause.fix == (f"hardway ssh three -- sudo sh -c \"'{remove}'\"",)
 
 
+def test_an_intermediate_of_the_operators_is_no_stranger() -> None:
+    """Its own issuer is above the cluster, on machines and in what is trusted; it signs what it signed before."""
+    case = healthy()
+    [ca] = case.trusted["ca.crt"]
+    above = replace(ca, authority_key_id="00", issuer="CN=Root")
+    for path in ("ca.crt", "ca-signing.crt", "ca-bundle.crt"):
+        case = entry(case, "one", "certificates", f"{PKI}/{path}", above)
+    case = replace(case, trusted={**case.trusted, "ca.crt": (above,)})
+    assert causes(case) == []
+    without = replace(case, trusted={**case.trusted, "ca.crt": (replace(above, subject_key_id=None),)})
+    assert causes(without) == []
+
+
 def test_a_certificate_of_the_future_is_told_as_such() -> None:
     ahead = datetime.fromtimestamp(played.NOW, UTC) + timedelta(days=1)
     case = certificate(healthy(), "three", f"{PKI}/kubelet.crt", not_before=ahead)

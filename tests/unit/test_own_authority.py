@@ -16,10 +16,12 @@ from fake.cluster import PAIR, FakeCluster
 from refusing import kinds, refused
 
 from hardway.declare import authority, pki
+from hardway.declare.resources import Chain
 
 NewCluster = Callable[[str], FakeCluster]
 ROOT = company("Root")
 ISSUING = company("Issuing", ROOT)
+THIRD = company("Third", ISSUING)
 STRANGER = company("Stranger")
 NOW = datetime.now(UTC)
 
@@ -90,6 +92,15 @@ def test_a_good_file_is_taken_apart(ca: Company, text: bytes) -> None:
     is_root = ca is ROOT
     assert authority.above(text) == (b"" if is_root else ROOT.crt)
     assert authority.served(text) == (b"" if is_root else ca.crt)
+
+
+@pytest.mark.parametrize("text", [ROOT.crt, ISSUING.crt + ROOT.crt, THIRD.crt + ISSUING.crt + ROOT.crt], ids=range(3))
+@pytest.mark.parametrize("served", [True, False])
+def test_what_a_person_would_type_takes_the_same_out_of_it(text: bytes, served: bool, tmp_path: Path) -> None:
+    (tmp_path / "my ca.crt").write_bytes(text)
+    chain = Chain("out.crt", "given/kubernetes.crt", str(tmp_path / "my ca.crt"), served=served)
+    subprocess.run(["sh", "-ec", chain.manual_step({}).command], cwd=tmp_path, check=True)
+    assert (tmp_path / "out.crt").read_bytes() == chain.make({chain.given: text}, NOW)
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)

@@ -92,8 +92,11 @@ class Chain(Local):
         return self._take(values[self.given])
 
     def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
-        which = "all but the root" if self.served else "all but the first"
-        return ManualStep(f"# of {self.file}, {which}:\ncat >{quote(self.path)}", "")
+        file, path = quote(self.file), quote(self.path)
+        which, last = "n > 1", ""
+        if self.served:
+            which, last = "n && n < last", f"""-v last="$(grep -c 'BEGIN CERTIFICATE' {file})" """
+        return ManualStep(f"awk {last}'/BEGIN CERTIFICATE/ {{ n++ }} {which}' {file} >{path}\nchmod 644 {path}")
 
 
 @dataclass(frozen=True)
