@@ -1,10 +1,12 @@
 """Taints of nodes: what differs, what is put on and taken away, and what is never touched."""
 
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import yaml
+from fake.cluster import PAIR, FakeCluster, keys
 
 from hardway.declare.resources import Absent, Context, NodeTaints, Observed, Present, Unknown
 from hardway.declare.resources.taints import KUBECONFIG, KUBECTL
@@ -23,18 +25,23 @@ def seen(**taints: Iterable[str]) -> Present:
     return Present({node: frozenset(own) for node, own in taints.items()})
 
 
+ALL = {"w1": [GPU, SPOT], "w2": [GPU]}
+OLD = "old=:NoExecute"
 CASES: list[tuple[Observed, Context, str | None]] = [
-    (seen(w1=[GPU, SPOT], w2=[GPU]), Context("head"), None),
-    (seen(w1=[READY, GPU, SPOT], w2=[READY, GPU]), Context("head"), None),
-    (seen(w1=[READY, SPOT], w2=[GPU]), Context("head"), f"w1 lacks {GPU}"),
-    # Its kubelet registers with them.
-    (seen(w1=[GPU, SPOT]), Context("head"), None),
-    (seen(w1=[GPU, SPOT, "old=:NoExecute"], w2=[GPU]), Context("head"), None),
-    (seen(w1=[GPU, SPOT, "old=:NoExecute"], w2=[GPU]), noted(w1=["old=:NoExecute"]), "w1 still has old=:NoExecute"),
-    (seen(w1=[GPU, SPOT], w2=[GPU], w3=[GPU]), noted(w3=[GPU]), f"w3 still has {GPU}"),
-    (seen(w1=[GPU, SPOT], w2=[GPU]), noted(w3=[GPU]), None),
-    (Absent(), Context("head"), None),
-    (Unknown("no answer"), Context("head"), None),
+    (seen(**ALL), noted(**ALL), None),
+    (seen(w1=[READY, GPU, SPOT], w2=[READY, GPU]), noted(**ALL), None),
+    (seen(w1=[READY, SPOT], w2=[GPU]), noted(**ALL), f"w1 lacks {GPU}"),
+    # Its kubelet registers with them, and then they are to be taken away again one day.
+    (seen(w1=[GPU, SPOT]), noted(**ALL), None),
+    (seen(w1=[GPU, SPOT]), noted(w1=[GPU, SPOT]), f"w2 gets {GPU}"),
+    (seen(**ALL), noted(w1=[GPU, SPOT]), f"w2 gets {GPU}"),
+    (Absent(), noted(), f"w1 gets {GPU}; w1 gets {SPOT}; w2 gets {GPU}"),
+    (Absent(), noted(**ALL), None),
+    (seen(w1=[GPU, SPOT, OLD], w2=[GPU]), noted(**ALL), None),
+    (seen(w1=[GPU, SPOT, OLD], w2=[GPU]), noted(w1=[GPU, SPOT, OLD], w2=[GPU]), f"w1 still has {OLD}"),
+    (seen(**ALL, w3=[GPU]), noted(**ALL, w3=[GPU]), f"w3 still has {GPU}"),
+    (seen(**ALL), noted(**ALL, w3=[GPU]), None),
+    (Unknown("no answer"), noted(), None),
 ]
 
 
@@ -111,3 +118,28 @@ def test_by_hand_it_is_one_command_a_node() -> None:
         f"kubectl --kubeconfig={KUBECONFIG} taint --overwrite node w1 {GPU} {SPOT}",
         f"kubectl --kubeconfig={KUBECONFIG} taint --overwrite node w2 {GPU}",
     ]
+
+
+TAINTED = PAIR.replace("{role: worker,", "{role: worker, taints: [dedicated=gpu:NoSchedule],") + (
+    "  spare: {role: worker, address: 10.240.0.21}\n"
+)
+
+
+def test_taints_come_with_the_inventory_and_go_with_it(new_cluster: Callable[[str], FakeCluster]) -> None:
+    made = new_cluster(TAINTED)
+    made.init()
+    config = yaml.safe_load(made.machines["hand"].read("/var/lib/kubelet/config.yaml"))
+    assert config["registerWithTaints"] == [{"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}]
+    assert "registerWithTaints" not in made.machines["spare"].read("/var/lib/kubelet/config.yaml")
+    assert made.init().changes == []
+    nodes = made.root / "net/nodes"
+    nodes.mkdir()
+    (nodes / "hand").write_text(f"{READY}\n")
+    (nodes / "spare").write_text(f"{READY}\nby=hand:NoExecute\n")
+    assert keys(made.init().changes) == [("head", "update", "taints:nodes")]
+    assert (nodes / "hand").read_text().split() == [READY, GPU]
+    made.rewrite("taints: [dedicated=gpu:NoSchedule],", "")
+    assert ("head", "delete", "taints:nodes") in keys(made.init().changes)
+    assert (nodes / "hand").read_text().split() == [READY]
+    assert (nodes / "spare").read_text().split() == [READY, "by=hand:NoExecute"]
+    assert made.init().changes == []

@@ -68,15 +68,19 @@ class NodeTaints(Resource):
         return {one.key: found for one in wanted}
 
     def diff(self, observed: Observed, context: Context) -> Difference | None:
-        if not isinstance(observed, Present):
+        """What is not noted differs, also where it is there: only what is noted can be taken away again."""
+        if isinstance(observed, Unknown):
             return None
-        there: Mapping[str, frozenset[str]] = observed.value
+        there: Mapping[str, frozenset[str]] = observed.value if isinstance(observed, Present) else {}
+        noted = _noted(context.noted.get(self.key, {}))
         said: list[str] = []
         for node, taints in self.nodes:
-            said += [f"{node} lacks {one}" for one in taints if node in there and one not in there[node]]
+            said += [f"{node} gets {one}" for one in taints if one not in noted.get(node, ())]
+            own = there.get(node, frozenset(taints))
+            said += [f"{node} lacks {one}" for one in taints if one in noted.get(node, ()) and one not in own]
         for node, former in self._former(context).items():
             said += [f"{node} still has {one}" for one in former if one in there.get(node, ())]
-        return Difference("update", "; ".join(said)) if said else None
+        return Difference("create" if isinstance(observed, Absent) else "update", "; ".join(said)) if said else None
 
     def steps(self, difference: Difference, context: Context) -> str:
         lines = []
