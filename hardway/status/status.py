@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from hardway.declare import pki
 from hardway.declare.phases.paths import BIN
+from hardway.declare.resources import Chain, WorkspaceFile
 from hardway.engine.observe import View
 from hardway.engine.plan import Plan
 from hardway.engine.session import Session
@@ -236,8 +237,9 @@ def _versions(view: View, etcd: str, node: Node | None) -> dict[str, str]:
 
 def _certificates(plan: Plan, answers: Mapping[str, Answers]) -> tuple[CertificateStatus, ...]:
     seen: list[tuple[str, str, pki.Certificate]] = []
+    collected = {one.path for _, one in plan.declaration.local if isinstance(one, WorkspaceFile | Chain)}
     for path, pem in plan.operator.items():
-        if path.endswith(".crt"):
+        if path.startswith("pki/") and path.endswith(".crt") and path not in collected:
             seen.append((OPERATOR, path, pki.read(pem)))
     for name, said in answers.items():
         for path, certificate in certificates.parse(said).items():

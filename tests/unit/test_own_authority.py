@@ -16,7 +16,13 @@ from fake.cluster import PAIR, FakeCluster
 from refusing import kinds, refused
 
 from hardway.declare import authority, pki
+from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.resources import Chain
+from hardway.engine.plan import Selection, observe_and_plan
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.preview.plan import preview
+from hardway.status.status import status
+from hardway.values import OPERATOR
 
 NewCluster = Callable[[str], FakeCluster]
 ROOT = company("Root")
@@ -223,6 +229,22 @@ def test_the_operators_intermediate_signs_and_each_end_is_told_what_it_needs(own
     (own.made.root / "keys/my.key").unlink()
     again = own.made.init()
     assert (again.changes, again.made) == ([], [])
+
+
+def test_a_root_of_the_operators_has_nothing_above_it(own: Site) -> None:
+    own.put("my.crt", ROOT.crt)
+    own.put("keys/my.key", ROOT.pem_key)
+    own.made.init()
+    head = own.made.machines["head"]
+    assert head.read("/etc/kubernetes/pki/ca-bundle.crt").encode() == ROOT.crt
+    assert head.read("/etc/kubernetes/pki/kube-apiserver.crt").encode() == own.pki("kube-apiserver.crt").read_bytes()
+    made = own.made
+    session, selection = made.session(), Selection(PHASE_NAMES, frozenset(made.machines), BOOTSTRAP)
+    plan = observe_and_plan(session, made.state(), selection, made.resolver(), {})
+    found = status(session, plan, preview(session, plan, list(made.machines), ()))
+    told = {one.path: one.name for one in found.certificates if one.machine == OPERATOR}
+    assert told["pki/ca.crt"] == "Root"
+    assert not any("above" in path or "served" in path or "given" in path for path in told)
 
 
 def test_a_file_that_is_wrong_stops_before_anything_changes(own: Site) -> None:
