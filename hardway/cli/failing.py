@@ -38,7 +38,7 @@ def as_error(error: BaseException) -> HardwayError:
 def _remedy(error: OSError) -> str:
     match error:
         case PermissionError():
-            return "run it as the user who made that file, or give yourself access to it; hardway needs no root here"
+            return "run it as the user whose file that is, or give yourself access to it"
         case FileNotFoundError() | NotADirectoryError() | IsADirectoryError():
             return "check the path, then run the same command again"
     return "this computer refused it: fix that, then run the same command again"

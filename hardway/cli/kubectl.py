@@ -20,7 +20,7 @@ from typer.core import TyperCommand
 from hardway.artifacts.store import default_store
 from hardway.cli.closing import offer_kubectl
 from hardway.cli.options import Options, flags
-from hardway.cli.reach import to_machine
+from hardway.cli.reach import missing, to_machine
 from hardway.cli.running import resolver
 from hardway.cli.site import Site, site
 from hardway.errors import HardwayError, Unreachable
@@ -126,7 +126,10 @@ def _forwarding(through: list[str], host: str, port: int) -> Iterator[int | None
     options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={CONNECT_LIMIT}"]
     # That nobody listens at the far end is said by us, and said once.
     argv = ["ssh", "-q", *options, "-L", f"127.0.0.1:{local}:{host}:{port}", *through]
-    process = subprocess.Popen(argv)
+    try:
+        process = subprocess.Popen(argv)
+    except FileNotFoundError as error:
+        raise missing("ssh") from error
     try:
         deadline = time.monotonic() + TUNNEL_LIMIT
         while not (answers := _reachable("127.0.0.1", local)):

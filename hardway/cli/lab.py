@@ -15,7 +15,7 @@ from hardway.cli import options as opt
 from hardway.cli.breaking import any_fault, break_it, chosen
 from hardway.cli.computer import inventory_path
 from hardway.cli.options import Options, flags
-from hardway.cli.reach import split_flags
+from hardway.cli.reach import become, split_flags
 from hardway.cli.running import shown
 from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
@@ -71,7 +71,7 @@ def _as_root() -> None:
         )
     if os.geteuid() != 0:
         kept = "PATH,HARDWAY_INVENTORY,XDG_CACHE_HOME,HOME"
-        os.execvp("sudo", ["sudo", f"--preserve-env={kept}", sys.executable, "-m", "hardway", *sys.argv[1:]])
+        become(["sudo", f"--preserve-env={kept}", sys.executable, "-m", "hardway", *sys.argv[1:]])
 
 
 @app.command()
@@ -196,4 +196,4 @@ def ssh(
         raise LabError(f"{machine} does not run in the lab {lab.cluster}", hint="hardway lab status")
     key, known = lab.workspace / "lab" / "id_ed25519", lab.workspace / "known_hosts"
     argv = ["ssh", "-F", "none", "-i", str(key), "-o", f"UserKnownHostsFile={known}", f"root@{address}"]
-    os.execvp("ssh", [*argv, *words])
+    become([*argv, *words])

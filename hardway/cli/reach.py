@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from hardway.cli.power import require
 from hardway.cli.site import Site
@@ -24,9 +28,7 @@ def one_machine(here: Site, word: str) -> str:
 def to_machine(here: Site, name: str) -> list[str]:
     """The words behind `ssh` that lead to a machine. Raises HardwayError without an ssh client."""
     if shutil.which("ssh") is None:
-        raise HardwayError(
-            "there is no ssh client on this computer", hint="install openssh-client (Debian), openssh-clients (Red Hat)"
-        )
+        raise missing("ssh")
     return ["-F", str(ssh_config(here)), ssh_name(here.cluster.machine(name))]
 
 
@@ -40,6 +42,22 @@ def ssh_config(here: Site) -> Path:
         here.workspace.create()
         here.workspace.write(access.SSH_CONFIG, wanted, 0o600)
     return path
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """The program takes this one's place, with its terminal. Raises HardwayError where it is not installed."""
+    if shutil.which(argv[0]) is None:
+        raise missing(argv[0])
+    # What waits to be written would be lost.
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)
+
+
+def missing(program: str) -> HardwayError:
+    what, package = {"ssh": ("ssh client", "openssh-client")}.get(program, (program, program))
+    return HardwayError(
+        f"there is no {what} on this computer", hint=f"install it (Debian: {package}), or put it on PATH"
+    )
 
 
 def split_flags(words: list[str], inventory: Path | None) -> tuple[Path | None, list[str]]:

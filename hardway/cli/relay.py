@@ -9,9 +9,10 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import IO, Literal, TextIO
 
+from hardway.cli.reach import missing
 from hardway.console.jsonl import document
 from hardway.console.printing import print_text
-from hardway.errors import INTERRUPTED, HardwayError
+from hardway.errors import INTERRUPTED
 
 
 def relay(argv: Sequence[str], output: Literal["text", "json"]) -> int:
@@ -23,7 +24,7 @@ def relay(argv: Sequence[str], output: Literal["text", "json"]) -> int:
     try:
         program = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     except FileNotFoundError as error:
-        raise HardwayError(f"there is no {argv[0]} on this computer", hint="install it: openssh-client") from error
+        raise missing(argv[0]) from error
     assert program.stdout and program.stderr
     beside = threading.Thread(target=_pass_on, args=(program.stderr, sys.stderr, str), daemon=True)
     beside.start()

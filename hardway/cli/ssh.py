@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.options import Options, flags
-from hardway.cli.reach import one_machine, split_flags, to_machine
+from hardway.cli.reach import become, one_machine, split_flags, to_machine
 from hardway.cli.site import site
 
 app = typer.Typer(add_completion=False)
@@ -27,4 +26,4 @@ def ssh(
     inventory, words = split_flags(command or [], options.inventory)
     here = site(replace(options, inventory=inventory))
     name = one_machine(here, machine)
-    os.execvp("ssh", ["ssh", *["-v"] * options.verbose, *to_machine(here, name), *words])
+    become(["ssh", *["-v"] * options.verbose, *to_machine(here, name), *words])
