@@ -22,7 +22,7 @@ def _run() -> int:
     """The exit code of the command, whose errors are printed."""
     from hardway.cli.app import app
     from hardway.cli.computer import complete_environment
-    from hardway.cli.failing import InternalError, as_error, end_as_interrupted
+    from hardway.cli.failing import InternalError, as_error, end_as_interrupted, wants_json
     from hardway.errors import FAILED
 
     end_as_interrupted()
@@ -36,10 +36,15 @@ def _run() -> int:
         return FAILED
     except BaseException as error:
         from hardway.console import error as show
+        from hardway.console import json_error
 
         told = as_error(error)
         if isinstance(told, InternalError) and os.environ.get("HARDWAY_DEBUG"):
             raise
-        show(told, sys.stderr)
+        # Before its command is loaded nobody else knows that somebody asked for JSON.
+        if wants_json(sys.argv[1:]):
+            json_error(told, sys.stdout)
+        else:
+            show(told, sys.stderr)
         return told.exit_code
     return 0

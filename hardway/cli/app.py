@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +18,15 @@ from hardway.cli.failing import as_error
 from hardway.cli.pointers import point
 from hardway.console.printing import print_text
 from hardway.console.terminal import UNWRAPPED
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Left alone, Typer ends the process without a word at an interrupt."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise as_error(error) from error
 
 
 class LazyGroup(TyperGroup):
@@ -54,12 +65,13 @@ class LazyGroup(TyperGroup):
         name, listed, rest = super().resolve_command(ctx, args)
         return name, load(listed.name) if listed and listed.name else None, rest
 
+    def make_context(self, *words: Any, **settings: Any) -> Any:
+        with _told():
+            return super().make_context(*words, **settings)
+
     def invoke(self, ctx: Any) -> Any:
-        try:
+        with _told():
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            # Left alone, Typer ends the process without a word.
-            raise as_error(error) from error
 
 
 def load(name: str) -> Any:

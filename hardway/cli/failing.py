@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
+from itertools import pairwise
 from types import FrameType
 
 from hardway.cli.computer import folder_is_gone, is_folder_gone
@@ -33,6 +35,13 @@ def as_error(error: BaseException) -> HardwayError:
         f"hardway met something it does not know: {type(error).__name__}: {error}",
         hint="run it again with HARDWAY_DEBUG=1 and report what it prints",
     )
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether a command line asks for JSON; what is behind `--` is another program's."""
+    own = words[: words.index("--")] if "--" in words else words
+    apart = any(option in ("-o", "--output") and form == "json" for option, form in pairwise(own))
+    return apart or "-ojson" in own or "--output=json" in own
 
 
 def _remedy(error: OSError) -> str:

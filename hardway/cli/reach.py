@@ -50,7 +50,7 @@ def become(argv: Sequence[str]) -> NoReturn:
         raise missing(argv[0])
     # What waits to be written would be lost.
     sys.stdout.flush()
-    os.execvp(argv[0], argv)
+    os.execvp(argv[0], list(argv))
 
 
 def missing(program: str) -> HardwayError:

@@ -4,6 +4,7 @@ import errno
 import json
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hardway.cli.computer import complete_environment
-from hardway.cli.failing import as_error
+from hardway.cli.failing import as_error, wants_json
 from hardway.console.streams import encodable
 from hardway.errors import INTERRUPTED, Interrupted
 
@@ -144,20 +145,34 @@ def test_grep_finds_a_sentence_in_a_pipe(here: Path, words: str, sentence: str) 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_whatever_ends_a_command_it_says_what_to_do_next(here: Path, name: str, form: str) -> None:
-    """A walk waits for an answer as long as it takes."""
-    command = ["bash", "-c", f"exec {HARDWAY} walk -o {form}"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=here, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as walk:
-        assert walk.stdin and walk.stdout and walk.stderr
-        walk.stdout.readline()
-        walk.send_signal(getattr(signal, name))
-        out, err = walk.communicate(timeout=60)
-    assert walk.returncode == INTERRUPTED
+    """A run waits for what is no SSH server, and says nothing."""
+    with socket.create_server(("127.0.0.2", 0)) as silent:
+        (here / "hardway.yaml").write_text(INVENTORY.replace("port: 1", f"port: {silent.getsockname()[1]}"))
+        command = [sys.executable, "-m", "hardway", "init", "--yes", "-o", form]
+        pipe, root = subprocess.PIPE, str(Path(__file__).parents[2])
+        environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": root}
+        with subprocess.Popen(command, cwd=here, env=environment, stdout=pipe, stderr=pipe, text=True) as run:
+            assert run.stdout
+            run.stdout.readline()
+            run.send_signal(getattr(signal, name))
+            out, err = run.communicate(timeout=60)
+    assert run.returncode == INTERRUPTED
     if form == "json":
         last = json.loads(out.splitlines()[-1])
         assert (last["event"], last["kind"], last["code"], bool(last["hint"])) == ("Failed", "Interrupted", 130, True)
     else:
         assert err.splitlines()[-1] == "next   run the same command again; finished steps are skipped"
+
+
+@pytest.mark.parametrize(
+    ("words", "wants"),
+    [
+        ("init -o json", True), ("plan --output json", True), ("plan -ojson", True), ("plan --output=json", True),
+        ("init", False), ("explain -o shell", False), ("kubectl -- get pods -o json", False), ("plan -o", False),
+    ],
+)  # fmt: skip
+def test_who_asked_for_json_is_known_before_the_command_is(words: str, wants: bool) -> None:
+    assert wants_json(words.split()) == wants
 
 
 def test_what_nohup_ignores_stays_ignored(here: Path) -> None:
