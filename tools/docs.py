@@ -2,7 +2,8 @@
 
 The text between `<!-- explain NAME -->` and `<!-- end -->` is made; all around it is by hand. A chapter's name gives
 its page for inventories/lab.yaml, `words` the glossary, `errors` the error messages, `absent` what is not there,
-`kubeadm-map` the map of that name.
+`kubeadm-map` the map of that name. Between `<!-- by-hand CHAPTER -->` and `<!-- end by-hand -->` is what a person types
+for it.
 `--check` writes nothing and fails where something is old.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -20,12 +22,14 @@ from hardway.declare.phases.base import Model
 from hardway.explain import Book, chapter_page
 from hardway.explain.kubeadm import counterpart_markdown, counterparts
 from hardway.explain.markdown import absent_markdown, chapter_markdown, errors_markdown, glossary_markdown
+from hardway.explain.shell.by_hand import by_hand, expected
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.state import State
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = re.compile(r"(?s)(<!-- explain (\S+) -->\n).*?(<!-- end -->)")
+BY_HAND = re.compile(r"(?s)(<!-- by-hand (\S+) -->\n).*?(<!-- end by-hand -->)")
 
 
 WHOLE = {"words": glossary_markdown, "errors": errors_markdown, "absent": absent_markdown}
@@ -58,7 +62,18 @@ def made(page: str, model: Model, declaration: Declaration) -> str:
             lines = chapter_markdown(chapter_page(model, declaration, name))
         return f"{match[1]}\n{chr(10).join(lines)}\n\n{match[3]}"
 
-    return MADE.sub(put, page)
+    def type_out(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{chr(10).join(_by_hand(model, declaration, match[2]))}\n\n{match[3]}"
+
+    return BY_HAND.sub(type_out, MADE.sub(put, page))
+
+
+def _by_hand(model: Model, declaration: Declaration, phase: str) -> Iterator[str]:
+    """A chapter's commands, and what its proofs print."""
+    if typed := by_hand(model, declaration, phase):
+        yield from ("```bash", *typed, "```", "")
+    yield "None of these prints anything but what it installs or creates. Then each of these, and what it prints:"
+    yield from ("", "```bash", *expected(declaration, phase), "```")
 
 
 def main(check: bool) -> int:

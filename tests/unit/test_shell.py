@@ -283,7 +283,8 @@ def test_a_chapter_and_a_thing_are_typed_alone() -> None:
     alone = script(model, declaration, of_thing("certs/kube-apiserver", "certs", placed, local), workspace=WORKSPACE)
     assert "# first of 10.32.0.0/24: what every pod dials" in alone
     assert "for machine in controller-0 controller-1 controller-2; do" in alone
-    assert len(alone.splitlines()) < 80
+    # Behind the way to the machines, which each script knows.
+    assert len(alone[alone.index("\n# certs: ") :].splitlines()) < 60
 
 
 @pytest.mark.parametrize("name", sorted(facts.ASKED))

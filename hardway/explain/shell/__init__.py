@@ -60,15 +60,15 @@ def script(model: Model, declaration: Declaration, part: Part, *, workspace: Pat
     if part.declared.proofs or Service.kind in kinds:
         lines.append(PROVE)
     lines += artifact_lines(cluster, resources)
-    sources = _sources(declaration)
-    passing = _passing(model, declaration)
+    sources = sources_of(declaration)
+    only_first = passing(model, declaration)
     for name in part.phases:
         mine = part.declared.of(name)
-        placed = _renamed(mine.placed, cluster.name)
+        placed = renamed(mine.placed, cluster.name)
         lines += ["", "", f"# {name}: {phase(name).why}"]
         lines += local_lines(name, [one for _, one in mine.local], cluster)
         lines += typed_lines(name, actions(placed, sources, names))
-        lines += _gone([one for one in placed if (one.machine, one.resource.key) in passing])
+        lines += gone([one for one in placed if (one.machine, one.resource.key) in only_first])
         if mine.proofs:
             lines += ["", *proof_lines([proof for _, proof in mine.proofs], names)]
     tables = variables(list(names.values()), lines)
@@ -79,18 +79,18 @@ def commands(
     cluster: Cluster, declaration: Declaration, phase: str, placed: Sequence[Placed], local: Sequence[Local]
 ) -> list[str]:
     """What is typed for these things of a chapter, and nothing before it; `ssh` stands for `ssh -F ssh_config`."""
-    named = _renamed(placed, cluster.name)
+    named = renamed(placed, cluster.name)
     names = {machine.name: Names(machine.name) for machine in cluster.machines}
-    lines = local_lines(phase, local, cluster) + typed_lines(phase, actions(named, _sources(declaration), names))
+    lines = local_lines(phase, local, cluster) + typed_lines(phase, actions(named, sources_of(declaration), names))
     return lines[1:] if lines[:1] == [""] else lines
 
 
-def _sources(declaration: Declaration) -> dict[str, str]:
+def sources_of(declaration: Declaration) -> dict[str, str]:
     """Files of the workspace by their text."""
     return {one.text: one.path for _, one in declaration.local if one.kind == "workspace-file"}  # type: ignore[attr-defined]
 
 
-def _renamed(placed: Sequence[Placed], cluster: str) -> list[Placed]:
+def renamed(placed: Sequence[Placed], cluster: str) -> list[Placed]:
     """With the cluster's name for the token of a new etcd, which hardway draws by lot."""
     found: list[Placed] = []
     for one in placed:
@@ -101,13 +101,13 @@ def _renamed(placed: Sequence[Placed], cluster: str) -> list[Placed]:
     return found
 
 
-def _passing(model: Model, declaration: Declaration) -> set[tuple[str, str]]:
+def passing(model: Model, declaration: Declaration) -> set[tuple[str, str]]:
     """What exists for an etcd's first start only."""
     initialized = declare(replace(model, state=replace(model.state, etcd="initialized")))
     return declaration.keys - initialized.keys
 
 
-def _gone(placed: list[Placed]) -> list[str]:
+def gone(placed: list[Placed]) -> list[str]:
     machines: dict[str, list[str]] = {}
     for one in placed:
         machines.setdefault(one.resource.name, []).append(one.machine)

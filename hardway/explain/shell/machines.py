@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from hardway.declare.phases.base import Placed, Proof
 from hardway.declare.resources import ApiObjects, Binary, File, Image, ManualStep, Resource, Service
@@ -24,8 +25,16 @@ class Action:
     typed: tuple[ManualStep, ...]
 
 
-def actions(placed: Sequence[Placed], sources: Mapping[str, str], names: Mapping[str, Names]) -> list[Action]:
-    """In an order that is every machine's own. `sources` has workspace files by their text."""
+def actions(
+    placed: Sequence[Placed],
+    sources: Mapping[str, str],
+    names: Mapping[str, Names],
+    rendered: Mapping[tuple[str, str], str] = MappingProxyType({}),
+) -> list[Action]:
+    """In an order that is every machine's own. `sources` has workspace files by their text.
+
+    `rendered` has files that `hardway render` wrote, by machine and key of the resource that they are.
+    """
     by_machine: dict[str, dict[str, Resource]] = {}
     for one in placed:
         by_machine.setdefault(one.machine, {})[one.resource.key] = one.resource
@@ -36,7 +45,7 @@ def actions(placed: Sequence[Placed], sources: Mapping[str, str], names: Mapping
         for name, mine in by_machine.items():
             if key in mine:
                 resources[name] = mine[key]
-                steps[name] = _typed(mine[key], sources)
+                steps[name] = _typed(mine[key], sources, rendered.get((name, key)))
         for machines, typed in _alike(steps, names):
             found.append(Action(machines, resources[machines[0]], typed))
     return found
@@ -56,11 +65,11 @@ def _merged(orders: Iterable[Iterable[str]]) -> list[str]:
     return merged
 
 
-def _typed(resource: Resource, sources: Mapping[str, str]) -> tuple[ManualStep, ...]:
-    """A text that is in the workspace as a file is not typed once more."""
+def _typed(resource: Resource, sources: Mapping[str, str], rendered: str | None) -> tuple[ManualStep, ...]:
+    """A text that is in the workspace as a file is not typed once more, nor one that was rendered."""
     steps: list[ManualStep] = []
     for step in resource.manual_steps():
-        source = sources.get(step.text)
+        source = sources.get(step.text) or (rendered if step.text else None)
         steps.append(step if source is None else replace(step, text="", source=source))
     return tuple(steps)
 
@@ -205,7 +214,7 @@ def _sent(who: Who, files: Sequence[tuple[Resource, ManualStep]]) -> list[str]:
 
 def _folders(resource: Resource, source: str) -> tuple[str, str, str] | None:
     """The folders here and there below which a file has the same name, and that name."""
-    if not isinstance(resource, File | Binary) or "$machine" in source:
+    if not isinstance(resource, File | Binary) or "$machine" in source or source.endswith(resource.path):
         return None
     if isinstance(resource, File) and (
         (resource.owner, resource.group) != ("root", "root") or not _keeps_mode(resource, source)
