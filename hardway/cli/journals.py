@@ -61,6 +61,10 @@ class Journals:
             )  # fmt: skip
             self._running.append(process)
             for text in process.stdout or ():
+                if self._is_json and not text.startswith("{"):
+                    # Some accounts greet those who log in.
+                    print_text(self._marked(machine, text.rstrip("\n")), stream=sys.stderr)
+                    continue
                 # `-- Boot …` has no time of its own.
                 at = at if text.startswith("-- ") else self._time(text)
                 line = Line(at, machine, text.rstrip("\n"))

@@ -109,6 +109,13 @@ def test_what_runs_nowhere_is_a_usage_error_that_says_what_does(logs: Logs, word
     assert hint in " ".join(err.split())
 
 
+def test_a_greeting_is_no_part_of_the_json(capsys: pytest.CaptureFixture[str]) -> None:
+    greeting = 'echo Welcome; echo \'{"__REALTIME_TIMESTAMP": "1"}\''
+    assert Journals({"a": ["sh", "-c", greeting]}, is_json=True, follow=False).show(1) == 0
+    said = capsys.readouterr()
+    assert (json.loads(said.out)["MACHINE"], said.err) == ("a", "a  Welcome\n")
+
+
 def test_what_is_followed_is_printed_as_it_comes(capsys: pytest.CaptureFixture[str]) -> None:
     commands = {"a": ["sh", "-c", "echo 2 later; echo 1 earlier"], "bee": ["sh", "-c", "echo gone >&2; exit 255"]}
     assert Journals(commands, is_json=False, follow=True).show(1) == 1

@@ -173,7 +173,18 @@ def test_the_json_of_each_command_fits_its_schema(
     fits(name, told)
 
 
-@pytest.mark.parametrize("what", [(), ("certs",), ("certs/kube-apiserver",), ("10.32.0.1",), ("anonymous-auth",)])
+@pytest.mark.parametrize(
+    "what",
+    [
+        (),
+        ("certs",),
+        ("certs/kube-apiserver",),
+        ("10.32.0.1",),
+        ("anonymous-auth",),
+        ("flannel",),
+        ("connection", "refused"),
+    ],
+)
 def test_every_page_of_explain_fits_its_schema(
     what: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
