@@ -9,7 +9,7 @@ from datetime import datetime
 
 from hardway.certificates.check import Certificates, ask, check
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import Certificate
+from hardway.declare.resources import Certificate, OwnCertificate, RequestedCertificate
 from hardway.engine.selection import Renewal
 from hardway.engine.session import Session
 from hardway.errors import NotSettled, UsageError
@@ -35,15 +35,17 @@ def renewal(
 ) -> Renewal:
     """What `words` name, a pattern such as `etcd/*` among them; of no word all leaves, or those that are due.
 
-    A certificate is issued for its old key, unless there is to be a new one. Raises UsageError.
+    A certificate is issued for its old key, unless there is to be a new one. Raises UsageError, also for what a CA
+    elsewhere signs.
     """
     known: dict[str, Certificate] = {}
     for _, local in declaration.local:
         if isinstance(local, Certificate):
             known[local.stem.removeprefix("pki/")] = local
-    leaves = [name for name, one in known.items() if one.ca is not None]
+    leaves = [name for name, one in known.items() if one.ca and not isinstance(one, RequestedCertificate)]
     if words:
         names = _named(words, known)
+        _refuse_what_others_sign(names, known)
     else:
         names = leaves if everything else [name for name in leaves if known[name].differences(values, now)]
     cas = [name for name in names if name not in leaves]
@@ -55,6 +57,21 @@ def renewal(
     paths = {known[name].path for name in names}
     paths |= {known[name].key_path for name in names if new_key}
     return Renewal(frozenset(paths))
+
+
+def _refuse_what_others_sign(names: Sequence[str], known: Mapping[str, Certificate]) -> None:
+    for name in names:
+        one = known[name]
+        if isinstance(one, OwnCertificate):
+            raise UsageError(
+                f"{name} is a CA of yours: hardway cannot issue it again",
+                hint=f"have it renewed with the same key and put the new certificate into {one.file}",
+            )
+        if isinstance(one, RequestedCertificate):
+            raise UsageError(
+                f"{name} cannot be signed: the key of its CA is not here",
+                hint="hardway certs csr --all requests, and once they are signed: hardway certs import answers",
+            )
 
 
 def _named(words: Sequence[str], known: Mapping[str, Certificate]) -> list[str]:

@@ -41,7 +41,8 @@ def declared_setup(cluster: Cluster, declaration: Declaration, values: Mapping[s
     machines[OPERATOR] = interpret(Material(OPERATOR, _operators(declaration), {}), book)
     objects = [one.resource for one in declaration.placed if isinstance(one.resource, ApiObjects)]
     documents = [*chain.from_iterable(yaml_text.documents(one.manifest) for one in objects)]
-    roots = (one.path for _, one in declaration.local if isinstance(one, LocalCertificate) and one.ca is None)
+    made = [one for _, one in declaration.local if isinstance(one, LocalCertificate) and not one.copied]
+    roots = (one.path for one in made if one.ca is None)
     authorities = tuple(book.certificates[path] for path in roots)
     return Setup(machines, now, "declared", dns_service(documents), kubelet_users(documents), authorities)
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 
 import pytest
+from fake.authorities import company
 from fake.cluster import FakeCluster, keys, room
 from fake.machine import Cut, why_not
 from hypothesis import Phase, given, settings
@@ -16,6 +17,8 @@ from played_run import Commands
 from hardway.certificates.renewal import renewal
 from hardway.declare import pki
 from hardway.engine.converge import Outcome
+from hardway.engine.guards import first_state
+from hardway.engine.plan import declared
 from hardway.engine.selection import Renewal
 from hardway.errors import UsageError
 from hardway.remote import ConnectionLost
@@ -236,6 +239,21 @@ def test_names_that_are_none_and_new_keys_for_cas_are_refused(three: FakeCluster
     assert "kube-apiserver, apiserver-kubelet-client" in (error.value.hint or "")
     with pytest.raises(UsageError, match="etcd/ca: a CA with a new key is another CA"):
         chosen(three, "etcd/ca", new_key=True)
+
+
+def test_what_others_sign_is_left_to_them(new_cluster: NewCluster) -> None:
+    made = new_cluster("certs: {authorities: {etcd: {certificate: etcd.crt}}}\n" + THREE)
+    (made.root / "etcd.crt").write_bytes(company("Etcd").crt)
+    _, declaration = declared(made.cluster, first_state(made.cluster))
+    now = datetime.now().astimezone()
+    everything = renewal(declaration, {}, now, (), everything=True).paths
+    assert "pki/kube-apiserver.crt" in everything
+    assert not {path for path in everything if "etcd" in path}
+    with pytest.raises(UsageError, match="etcd/peer-c1 cannot be signed: the key of its CA is not here"):
+        renewal(declaration, {}, now, ["etcd/peer-c1"])
+    with pytest.raises(UsageError, match="etcd/ca is a CA of yours") as error:
+        renewal(declaration, {}, now, ["etcd/ca"])
+    assert (error.value.hint or "").endswith("etcd.crt")
 
 
 def test_the_command_asks_for_agreement_and_names_what_it_will_do(
