@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from hardway.certificates.check import Certificates, Description, OnDisk, Served
 from hardway.console.tables import table
 from hardway.console.words import counted, duration, machines, typed, wrapped
+from hardway.declare.pki import renewal_margin
 from hardway.values import OPERATOR
 
 _DIGITS = 8
 """Of a serial number that are shown."""
+_MANY = 6
+"""Names in a proposed command; of more it is all."""
 _DISK = ("CERTIFICATE", "CA", "ENDS", "LEFT", "SERIAL", "WHERE")
 _SERVED = ("PORT", "MACHINE", "PROCESS", "ENDS", "SERIAL", "ON DISK")
 
@@ -32,21 +36,31 @@ def certificates_page(
     count = len({one.certificate.serial for one in found.disk})
     looked = f"{counted(count, 'certificate')} in {counted(len(found.disk), 'place')}, "
     looked += f"{counted(len(found.served), 'port')}, {duration(seconds)}"
-    ending = [one for one in found.ending if isinstance(one, OnDisk)]
     lines.append(f"{looked}. {_verdict(found)}")
-    due = sorted({one.name for one in ending if one.name and not one.certificate.is_ca})
-    cas = sorted({one.name for one in ending if one.name and one.certificate.is_ca})
-    if due:
-        lines.append(f"Issue again what is due:  {typed('hardway certs renew', inventory)}")
-    if cas:
-        lines.append(f"A CA, for its old key:    {typed(' '.join(['hardway certs renew', *cas]), inventory)}")
-    return lines
+    return lines + [f"Issue again:  {typed(command, inventory)}" for command in _commands(found)]
+
+
+def _commands(found: Certificates) -> Iterator[str]:
+    """What issues again what ends; what is not due yet by its name, and a CA always."""
+    ending = [one for one in found.ending if isinstance(one, OnDisk) and one.name]
+    leaves = [one for one in ending if not one.certificate.is_ca]
+    early = [one for one in leaves if one.certificate.not_after - found.at > _margin(one.certificate)]
+    names = sorted({one.name for one in leaves}) if early else []
+    if leaves:
+        words = names if len(names) <= _MANY else ["--all"]
+        yield " ".join(["hardway certs renew", *words])
+    if cas := sorted({one.name for one in ending if one.certificate.is_ca}):
+        yield " ".join(["hardway certs renew", *cas])
+
+
+def _margin(one: Description) -> timedelta:
+    return renewal_margin(one.not_before, one.not_after)
 
 
 def _verdict(found: Certificates) -> str:
     ended = sum(bool(one.certificate and one.certificate.age == "expired") for one in found.ending)
     parts = [
-        (ended, "expired"), (len(found.ending) - ended, "to be renewed"),
+        (ended, "expired"), (len(found.ending) - ended, "near their ends"),
         (len(found.differing), "not shown as on disk"), (len(found.silent), "silent"),
     ]  # fmt: skip
     told = ", ".join(f"{count} {words}" for count, words in parts if count)
@@ -78,7 +92,7 @@ def _left(one: Description) -> str:
         return "expired"
     if one.age == "not yet valid":
         return "not yet"
-    return f"{one.days_left} d, due" if one.age == "ending" else f"{one.days_left} d"
+    return f"{one.days_left} d, ends" if one.age == "ending" else f"{one.days_left} d"
 
 
 def _served_row(one: Served) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def renewal(
     if new_key and cas:
         raise UsageError(
             f"{', '.join(cas)}: a CA with a new key is another CA, in which nobody trusts yet",
-            hint="leave out --new-key: its certificate is issued again, for its old key",
+            hint="for its old key: without --new-key; another CA: hardway certs rotate-ca",
         )
     paths = {known[name].path for name in names}
     paths |= {known[name].key_path for name in names if new_key}

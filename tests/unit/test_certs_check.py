@@ -147,9 +147,11 @@ def test_the_page_names_each_certificate_once_and_what_to_do(hardway: Commands, 
     trio.machines["hand"].write("/etc/kubernetes/pki/kubelet.crt", issued(trio, "kubelet-hand", 0.2))
     code, page, error = hardway("certs", "check")
     assert (code, error) == (3, "")
-    [row] = [line for line in page.splitlines() if "due" in line and "kubelet-hand" in line]
+    [row] = [line for line in page.splitlines() if "d, ends" in line and "kubelet-hand" in line]
     assert row.split()[:2] == ["kubelet-hand", "kubernetes"]
     assert f"hardway certs renew -i {trio.inventory}\n" in page
+    _, early, _ = hardway("certs", "check", "--warn", "400d")
+    assert f"hardway certs renew -i {trio.inventory} --all\n" in early
     _, longer, _ = hardway("certs", "check", "-v")
     assert "found in head:/etc/kubernetes/pki/kube-apiserver.crt" in longer
 
