@@ -43,6 +43,11 @@ class RealApi:
         self._tls.load_cert_chain(folder / "operator.crt", folder / "operator.key")
         self.start()
 
+    @property
+    def address(self) -> str:
+        """HOST:PORT."""
+        return self._url.removeprefix("https://")
+
     def start(self) -> None:
         """Starts it, and waits until it is ready."""
         at = self._folder
