@@ -1,10 +1,12 @@
 """When a certificate is issued again, by which run, and what waits for a command."""
 
+import json
 from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from fake.cluster import ONE, FakeCluster
+from played_run import Commands
 
 from hardway.lint.rules.times import is_pending
 
@@ -52,6 +54,24 @@ def test_leaves_are_issued_again_and_a_ca_waits_for_its_command(built_cluster: N
     short.init()
     assert short.workspace().values()["pki/ca.crt"] == before
     assert short.plan().items == ()
+
+
+def test_plan_and_status_show_what_waits_with_its_command(
+    built_cluster: NewCluster, later: Later, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = built_cluster(SHORT)
+    later(timedelta(days=21))
+    hardway = Commands(short, monkeypatch, capsys)
+    for command in ("plan", "status"):
+        _, page, _ = hardway(command)
+        told = " ".join(page.split())
+        assert "pending" in told
+        assert "the CA pki/etcd/ca.crt expires in 8 days, on " in told
+        assert "hardway certs renew etcd/ca" in told
+    _, document, _ = hardway("status", "-o", "json")
+    assert [one["command"] for one in json.loads(document)["pending"]] == [
+        "hardway certs renew ca", "hardway certs renew etcd/ca", "hardway certs renew front-proxy-ca"
+    ]  # fmt: skip
 
 
 def test_an_expired_ca_blocks_with_the_command_that_renews_it(built_cluster: NewCluster, later: Later) -> None:
