@@ -33,6 +33,7 @@ from hardway.declare.resources import (
     Image,
     Module,
     NodeTaints,
+    OperatorFile,
     Package,
     Present,
     Resource,
@@ -205,10 +206,11 @@ def on_disk(root: str) -> list[Resource]:
         Directory(f"{root}/folder", 0o700),
         Binary(f"{root}/bin/tool", "tool", "1"),
         Block(f"{root}/hosts", "10.0.0.1 a\n"),
+        OperatorFile(f"{root}/theirs.conf", "text\n", mode=0o640),
     ]
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_what_lies_on_disk_comes_and_goes(any_bench: Bench, number: int) -> None:
     resource = on_disk(any_bench.root)[number]
     before = any_bench.look(resource).observed[resource.key]
