@@ -203,10 +203,10 @@ def on_disk(root: str) -> list[Resource]:
     return [
         File(f"{root}/deep/down/config", f"word: {Placeholder('secrets/word', secret=True)}\n", mode=0o600),
         File(f"{root}/it's a; name", "text\n"),
+        OperatorFile(f"{root}/theirs of ours/it's", "text\n"),
         Directory(f"{root}/folder", 0o700),
         Binary(f"{root}/bin/tool", "tool", "1"),
         Block(f"{root}/hosts", "10.0.0.1 a\n"),
-        OperatorFile(f"{root}/theirs.conf", "text\n", mode=0o640),
     ]
 
 
@@ -230,6 +230,14 @@ def test_what_lies_on_disk_comes_and_goes(any_bench: Bench, number: int) -> None
         "",
         "hardway\nhosts\ntheirs",
     )
+
+
+def test_a_file_of_the_operators_that_somebody_wrote_anew_is_left(any_bench: Bench) -> None:
+    resource = OperatorFile(f"{any_bench.root}/corp/ca.crt", "ours\n")
+    view = any_bench.apply(resource)
+    any_bench.sh(f"echo another >{resource.path}")
+    any_bench.undo(view, resource)
+    assert any_bench.sh(f"cat {resource.path}; rm -r {any_bench.root}/corp") == "another"
 
 
 def test_content_mode_and_owner_arrive_together(any_bench: Bench) -> None:
