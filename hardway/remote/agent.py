@@ -8,7 +8,7 @@ import paramiko
 
 from hardway.remote.known_hosts import key_fingerprint
 
-_ANSWER_SECONDS = 120.0
+ANSWER_SECONDS = 120.0
 """An agent may ask its user first, or for a touch of a token."""
 
 _LIST, _LISTED, _SIGN, _SIGNED = 11, 12, 13, 14
@@ -24,7 +24,7 @@ class Agent:
 
     def __init__(self, path: Path | None) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._line.settimeout(_ANSWER_SECONDS)
+        self._line.settimeout(ANSWER_SECONDS)
         self.keys: tuple[HeldKey, ...] = ()
         if path is not None:
             with contextlib.suppress(OSError):

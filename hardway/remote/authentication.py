@@ -12,7 +12,7 @@ from paramiko.auth_strategy import AuthFailure, AuthSource, AuthStrategy
 from paramiko.ssh_exception import PartialAuthentication
 
 from hardway.errors import AuthenticationFailed
-from hardway.remote.agent import Agent, CannotSign, HeldKey
+from hardway.remote.agent import ANSWER_SECONDS, Agent, CannotSign, HeldKey
 from hardway.remote.key_files import CertifiedKey, PassphraseNeeded, Unusable, certified, load, public_blob, public_line
 from hardway.remote.model import AskSecret, last_lines
 from hardway.remote.ssh_config import Hop
@@ -53,6 +53,9 @@ class _Key(AuthSource):
         key = self._load()
         if not server_takes(transport, key):
             raise Unusable("the server takes no RSA signatures")
+        if isinstance(key, HeldKey | CertifiedKey):
+            # the server waits meanwhile, and Paramiko would take that for its silence
+            transport.auth_timeout = ANSWER_SECONDS
         try:
             more = transport.auth_publickey(self.username, key)
         except (paramiko.SSHException, EOFError, OSError) as error:

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import Asked, Connect, Sshd, certify, new_key
 
 from hardway.errors import AuthenticationFailed, HostKeyError, WorkspaceError
-from hardway.remote import Machine
+from hardway.remote import Fleet, Machine
 from hardway.remote.authentication import server_takes
 from hardway.remote.key_files import Unusable, certified, load, public_blob, public_line
 from hardway.remote.transport import Transport
@@ -32,8 +33,8 @@ def blob_of(public: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def refusing_agent(path: Path, *blobs: bytes) -> Iterator[list[bytes]]:
-    """An agent that lists these keys and signs with none; what it was asked to sign with."""
+def refusing_agent(path: Path, *blobs: bytes, after: float = 0) -> Iterator[list[bytes]]:
+    """An agent that lists these keys and signs with none, `after` seconds; what it was asked to sign with."""
     asked: list[bytes] = []
 
     def answer(line: socket.socket) -> None:
@@ -46,6 +47,7 @@ def refusing_agent(path: Path, *blobs: bytes) -> Iterator[list[bytes]]:
                         body += len(blob).to_bytes(4, "big") + blob + b"\0\0\0\x05token"
                 else:
                     asked.append(request[5 : 5 + int.from_bytes(request[1:5], "big")])
+                    threading.Event().wait(after)
                     body = b"\x05"
                 line.sendall(len(body).to_bytes(4, "big") + body)
 
@@ -97,6 +99,18 @@ def test_a_key_that_the_agent_does_not_sign_with_leaves_the_next_one(
     with refusing_agent(tmp_path / "refusing", blob) as asked:
         assert whoami(connect(key=None, ssh_config=config)) == "root"
     assert asked == [blob]
+
+
+def test_an_agent_may_ask_its_user_longer_than_a_machine_may_be_silent(
+    sshd: Sshd, known_hosts: Path, tmp_path: Path, config: Path
+) -> None:
+    config.write_text(f"IdentityAgent {tmp_path}/refusing\nIdentityFile {sshd.folder}/id\n")
+    target = replace(sshd.target(known_hosts), key=None, ssh_config=config)
+    with (
+        refusing_agent(tmp_path / "refusing", SK_BLOB, after=3),
+        Fleet(accept_new_host_keys=False, ask_secret=Asked(), timeout=2) as fleet,
+    ):
+        assert whoami(fleet.connect(target)) == "root"
 
 
 def test_keys_that_cannot_sign_are_told_from_refused_ones(connect: Connect, tmp_path: Path, config: Path) -> None:
