@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import os
 import shutil
 import socket
 import subprocess
@@ -99,6 +100,29 @@ def test_a_key_that_the_agent_does_not_sign_with_leaves_the_next_one(
     with refusing_agent(tmp_path / "refusing", blob) as asked:
         assert whoami(connect(key=None, ssh_config=config)) == "root"
     assert asked == [blob]
+
+
+def test_a_key_whose_use_is_denied_leaves_the_next_one(
+    connect: Connect, sshd: Sshd, tmp_path: Path, config: Path
+) -> None:
+    """`ssh-add -c`, and a user who says no."""
+    path = tmp_path / "denying"
+    surroundings = {**os.environ, "SSH_ASKPASS": "/bin/false", "SSH_ASKPASS_REQUIRE": "force", "DISPLAY": ":0"}
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], env=surroundings, stdout=subprocess.PIPE)
+    assert agent.stdout
+    agent.stdout.readline()
+    second = new_key(tmp_path / "second")
+    subprocess.run(["ssh-add", "-q", "-c", sshd.folder / "id"], env={"SSH_AUTH_SOCK": str(path)}, check=True)
+    config.write_text(f"IdentityAgent {path}\nIdentityFile {second}\n")
+    accepted = sshd.folder / "authorized_keys"
+    before = accepted.read_text()
+    accepted.write_text(before + second.with_suffix(".pub").read_text())
+    try:
+        assert whoami(connect(key=None, ssh_config=config)) == "root"
+    finally:
+        accepted.write_text(before)
+        agent.terminate()
+        agent.wait()
 
 
 def test_an_agent_may_ask_its_user_longer_than_a_machine_may_be_silent(
