@@ -214,7 +214,7 @@ def _proxy_failed(machine: str, hop: Hop, said: str) -> Unreachable:
         f"the ProxyCommand for {hop.written} failed: {said.splitlines()[-1]}",
         machine=machine,
         tried=hop.proxy_command,
-        said=said,
+        said=said if "\n" in said else None,
         hint="run that command by hand; it comes from your ssh_config",
     )
 

@@ -42,6 +42,6 @@ def _failed(machine: str, argv: list[str], said: str) -> HostKeyError:
         f"KnownHostsCommand failed, so no host key can be checked: {said.splitlines()[-1]}",
         machine=machine,
         tried=shlex.join(argv),
-        said=said,
+        said=said if "\n" in said else None,
         hint="run that command by hand; it comes from your ssh_config",
     )

@@ -7,6 +7,7 @@ takes some 4 ms a host, so it is asked once for all hosts that no file treats di
 import contextlib
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import tempfile
@@ -26,7 +27,7 @@ Settings = Mapping[str, Sequence[str]]
 """Each keyword of ssh_config in lower case, with its values in their order."""
 
 _READS = "debug1: Reading configuration data "
-_CHATTER = ("debug", "OpenSSH_", "Pseudo-terminal")
+_CHATTER = re.compile("^debug|^OpenSSH_|^Pseudo-terminal|: terminating, ")
 
 
 class NoClient(Exception):
@@ -89,7 +90,7 @@ class SshClient:
             ) from None
         if done.returncode == 0:
             return done
-        said = "\n".join(line for line in os.fsdecode(done.stderr).splitlines() if not line.startswith(_CHATTER))
+        said = "\n".join(line for line in os.fsdecode(done.stderr).splitlines() if not _CHATTER.search(line))
         if said.startswith("No user exists"):
             raise NoClient(f"the ssh client does not work: {said}")
         if said == f"jumphost loop via {host}" and not any(option.startswith("ProxyJump=") for option in options):
@@ -97,9 +98,11 @@ class SshClient:
             return self._ask(host, ["-o", "ProxyJump=none", *options])
         if "-F" in options and self._given:
             said = said.replace(options[options.index("-F") + 1], str(self._given))
+        first = next(iter(said.splitlines()), f"exit status {done.returncode}")
         raise UsageError(
-            f"ssh does not understand its configuration for {host}: {said}",
+            f"ssh does not understand its configuration: {first}",
             tried=f"ssh -G {host}",
+            said=said if "\n" in said else None,
             hint="correct the line that it names",
         )
 

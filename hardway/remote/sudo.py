@@ -207,7 +207,7 @@ class RootStarter:
         return AuthenticationFailed(
             f"{self._user} logs in, but gets no shell there: {cause}",
             machine=self._machine,
-            said=said or None,
+            said=said if "\n" in said else None,
             hint=hint,
         )
 
