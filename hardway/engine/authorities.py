@@ -12,7 +12,7 @@ from hardway.declare import authority
 from hardway.declare.declaration import Declaration
 from hardway.declare.generations import CAS
 from hardway.declare.pki import PemError, is_issued_by, key_algorithm, read
-from hardway.declare.resources import Certificate, Key, Local, OwnCertificate, OwnKey, RequestedCertificate
+from hardway.declare.resources import Certificate, Chain, Key, Local, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.engine.blockers import Blocker
 from hardway.rules import Finding
 from hardway.state import State
@@ -48,8 +48,10 @@ def own_blockers(
     found = _Found(declaration, values, state, workspace, now)
     own = [one for _, one in declaration.local if isinstance(one, OwnCertificate)]
     for one in own:
-        yield from _wrong(one, found)
-    yield from _shared(own, values)
+        if any(_is_of(local, one) for local, _ in to_make):
+            yield from _wrong(one, found)
+    if to_make:
+        yield from _shared(own, values)
     unsigned = [(one, why) for one, why in to_make if isinstance(one, RequestedCertificate)]
     if unsigned:
         yield _unsigned(unsigned)
@@ -89,6 +91,13 @@ def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: dat
                 f"have it renewed with the same key and put the new certificate into {one.file}",
                 "warning",
             )
+
+
+def _is_of(local: Local, ca: OwnCertificate) -> bool:
+    """Whether it is a part of the CA, or signed by it."""
+    if isinstance(local, Chain):
+        return local.given == ca.given
+    return local.path in (ca.path, ca.key_path) or (isinstance(local, Certificate) and local.ca == ca.stem)
 
 
 def _ends_soon(text: bytes | None, now: datetime) -> datetime | None:

@@ -16,6 +16,7 @@ from hardway.declare.resources import (
     Hostname,
     Image,
     Module,
+    OwnCertificate,
     Package,
     Routes,
     User,
@@ -113,6 +114,12 @@ def _(resource: Certificate, thing: Thing, where: str) -> Iterator[Fact]:
     for machine in _holders(thing, resource.path) or (where,):
         for name, value in said:
             yield Fact(thing.name, "certificate", resource.path, name, value, machine)
+
+
+@_of.register
+def _(resource: OwnCertificate, thing: Thing, where: str) -> Iterator[Fact]:
+    """What it says is in the operator's file."""
+    yield Fact(thing.name, "certificate", resource.path, "the first in", resource.file, where)
 
 
 def _holders(thing: Thing, path: str) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from refusing import kinds, refused
 
 from hardway.declare import authority, pki
 from hardway.declare.phases import PHASE_NAMES
-from hardway.declare.resources import Chain
+from hardway.declare.resources import Chain, WorkspaceFile
 from hardway.engine.plan import Selection, observe_and_plan
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import preview
 from hardway.status.status import status
-from hardway.values import OPERATOR
+from hardway.values import OPERATOR, Placeholder
 
 NewCluster = Callable[[str], FakeCluster]
 ROOT = company("Root")
@@ -107,6 +107,16 @@ def test_what_a_person_would_type_takes_the_same_out_of_it(text: bytes, served: 
     chain = Chain("out.crt", "given/kubernetes.crt", str(tmp_path / "my ca.crt"), served=served)
     subprocess.run(["sh", "-ec", chain.manual_step({}).command], cwd=tmp_path, check=True)
     assert (tmp_path / "out.crt").read_bytes() == chain.make({chain.given: text}, NOW)
+
+
+def test_a_bundle_is_put_together_by_hand_with_its_line_breaks(tmp_path: Path) -> None:
+    for name, content in (("ca.crt", ISSUING.crt), ("above.crt", ROOT.crt)):
+        (tmp_path / name).write_bytes(content)
+    bundle = WorkspaceFile("bundle.crt", f"{Placeholder('ca.crt')}{Placeholder('above.crt')}", mode=0o644)
+    step = bundle.manual_step({})
+    assert step.text == ""
+    subprocess.run(["sh", "-ec", step.command], cwd=tmp_path, check=True)
+    assert (tmp_path / "bundle.crt").read_bytes() == ISSUING.crt + ROOT.crt
 
 
 @pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG)
@@ -284,6 +294,12 @@ def test_a_ca_without_its_key_in_the_workspace_is_named_with_what_to_write(bare:
     error = refused(bare.made)
     assert kinds(error) == [("foreign-certificate", "")]
     assert "certs: {authorities: {kubernetes: {certificate: ca.crt}}}" in (error.hint or "")
+
+
+def test_a_chapter_that_needs_no_certificate_asks_for_none(own: Site) -> None:
+    (own.made.root / "my.crt").unlink()
+    own.made.init(["hosts"])
+    assert not own.pki("ca.crt").exists()
 
 
 def test_files_that_are_not_there_are_named(own: Site) -> None:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from hardway.declare import openssl, pki
 from hardway.declare.resources.base import ManualStep, quote
-from hardway.values import fill, sha256
+from hardway.values import fill, placeholders, sha256
 
 
 class Local(ABC):
@@ -200,4 +200,8 @@ class WorkspaceFile(Local):
         return content
 
     def manual_step(self, notes: Mapping[str, str]) -> ManualStep:
+        parts = tuple(placeholders(self.text))
+        if parts and "".join(map(str, parts)) == self.text:
+            # In a here-document a shell would take the line breaks between them away.
+            return ManualStep(f"cat {quote(*(one.name for one in parts))} >{quote(self.path)}")
         return ManualStep(f"cat >{quote(self.path)}", self.text)
