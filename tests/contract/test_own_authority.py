@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -190,31 +190,68 @@ def test_etcds_own_clients_do(real: Real) -> None:
     assert etcdctl(real, own / "healthcheck-client.crt", own / "healthcheck-client.key").stdout.startswith("/registry")
 
 
-def test_pods_get_the_bundle(real: Real, tmp_path: Path) -> None:
-    """A real controller manager, which needs no CA's key to start."""
+@contextmanager
+def manager(real: Real, folder: Path, *more: str) -> Iterator[Path]:
+    """A real controller manager; its log."""
     assert KUBERNETES is not None
     crt, key = (base64.b64encode(path.read_bytes()).decode() for path in real.masters)
-    authority = base64.b64encode((real.pki / "ca-bundle.crt").read_bytes()).decode()
+    trusted = base64.b64encode((real.pki / "ca-bundle.crt").read_bytes()).decode()
     config = {
         "apiVersion": "v1", "kind": "Config", "current-context": "real",
         "contexts": [{"name": "real", "context": {"cluster": "real", "user": "masters"}}],
-        "clusters": [{"name": "real", "cluster": {"server": real.api, "certificate-authority-data": authority}}],
+        "clusters": [{"name": "real", "cluster": {"server": real.api, "certificate-authority-data": trusted}}],
         "users": [{"name": "masters", "user": {"client-certificate-data": crt, "client-key-data": key}}],
     }  # fmt: skip
-    (tmp_path / "kubeconfig").write_text(json.dumps(config))
+    (folder / "kubeconfig").write_text(json.dumps(config))
     flags = [
-        f"--kubeconfig={tmp_path}/kubeconfig", f"--root-ca-file={real.pki}/ca-bundle.crt", "--leader-elect=false",
+        f"--kubeconfig={folder}/kubeconfig", f"--root-ca-file={real.pki}/ca-bundle.crt", "--leader-elect=false",
         "--bind-address=127.0.0.1", f"--secure-port={free_port()}",
         "--controllers=root-ca-certificate-publisher-controller,certificatesigningrequest-signing-controller",
     ]  # fmt: skip
-    log = tmp_path / "manager.log"
-    with running(KUBERNETES["kube-controller-manager"], log, *flags) as manager:
-        deadline = time.monotonic() + LIMIT
-        while (published := _published(real)) is None:
-            assert manager.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.2)
-    assert published == (ISSUING + ROOT.crt).decode()
+    with running(KUBERNETES["kube-controller-manager"], folder / "manager.log", *flags, *more):
+        yield folder / "manager.log"
+
+
+def until(found: Callable[[], str | None], log: Path) -> str:
+    deadline = time.monotonic() + LIMIT
+    while (said := found()) is None:
+        assert time.monotonic() < deadline, log.read_text()[-2000:]
+        time.sleep(0.2)
+    return said
+
+
+def test_pods_get_the_bundle(real: Real, tmp_path: Path) -> None:
+    """Also of a controller manager that has no CA's key."""
+    with manager(real, tmp_path) as log:
+        assert until(lambda: _published(real), log) == (ISSUING + ROOT.crt).decode()
     assert "Skipping CSR signer controller because no csr cert/key was specified" in log.read_text()
+
+
+def test_what_the_controller_manager_signs_is_believed(real: Real, tmp_path: Path) -> None:
+    """A kubelet's renewal goes this way: signed by the intermediate, and taken by who trusts that alone."""
+    kubectl, key = _kubectl(real, tmp_path), new_key("ecdsa-p256")
+    asked = base64.b64encode(request(CertificateSpec("eve", usages=frozenset({"client"})), key)).decode()
+    wish = {
+        "apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest", "metadata": {"name": "eve"},
+        "spec": {"request": asked, "signerName": "kubernetes.io/kube-apiserver-client", "usages": ["client auth"]},
+    }  # fmt: skip
+    subprocess.run([*kubectl, "create", "-f", "-"], input=json.dumps(wish), text=True, check=True, capture_output=True)
+    subprocess.run([*kubectl, "certificate", "approve", "eve"], check=True, capture_output=True)
+
+    def signed_one() -> str | None:
+        argv = [*kubectl, "get", "csr", "eve", "-o", "jsonpath={.status.certificate}"]
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout or None
+
+    pair = [
+        f"--cluster-signing-{kind}-file={real.pki}/ca-signing.{end}" for kind, end in (("cert", "crt"), ("key", "key"))
+    ]
+    with manager(real, tmp_path, *pair) as log:
+        (tmp_path / "eve.crt").write_bytes(base64.b64decode(until(signed_one, log)))
+    (tmp_path / "eve.key").write_bytes(key)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        real.ask("/api/v1/secrets", real.pki / "ca-bundle.crt", (tmp_path / "eve.crt", tmp_path / "eve.key"))
+    assert caught.value.code == 403
+    assert b'User \\"eve\\" cannot list' in caught.value.read()
 
 
 ISSUING = MINE["kubernetes"].crt
