@@ -14,19 +14,26 @@ from typer.core import TyperCommand, TyperGroup
 
 from hardway import __version__
 from hardway.cli.commands import COMMANDS
-from hardway.cli.failing import as_error
+from hardway.cli.failing import as_error, wants_json
 from hardway.cli.pointers import point
 from hardway.console.printing import print_text
 from hardway.console.terminal import UNWRAPPED
+from hardway.errors import UsageError
 
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Left alone, Typer ends the process without a word at an interrupt."""
+    """Left alone, Typer ends the process without a word at an interrupt, and tells a wrong command line as text."""
     try:
         yield
     except KeyboardInterrupt as error:
         raise as_error(error) from error
+    except Exception as error:
+        # Click's own: where it is imported from differs between releases of Typer.
+        message = getattr(error, "format_message", None)
+        if message is None or not wants_json(sys.argv[1:]):
+            raise
+        raise UsageError(message(), hint="--help says what there is") from error
 
 
 class LazyGroup(TyperGroup):

@@ -368,6 +368,31 @@ ls -A /srv/small
     assert said.endswith("ended\nold\nfile")
 
 
+def test_a_data_disk_that_is_mounted_in_its_place_serves_and_is_given_back_empty(fake: Bench) -> None:
+    folder = Directory("/srv/etcd", 0o700, data=True)
+    before = {"data": True, "before": ["0755", "root", "root"]}
+    said = fake.sh(
+        f"""
+cat >/srv/functions <<'FUNCTIONS'
+{SAFE}
+FUNCTIONS
+. /srv/functions
+mkdir -p /srv/etcd
+mount -t tmpfs -o mode=0755 tmpfs /srv/etcd
+mkdir -p /srv/etcd/lost+found
+{folder.steps(Difference("update", ""), fake.context(fake.look(folder)))}
+stat -c %a /srv/etcd
+mkdir -p /srv/etcd/member/wal
+: >/srv/etcd/member/wal/0.wal
+{Directory.undo(folder.path, before)}
+stat -c %a /srv/etcd
+ls -A /srv/etcd
+grep -c ' /srv/etcd ' /proc/self/mountinfo
+"""
+    )
+    assert said == "700\n755\n1"
+
+
 def test_a_file_that_is_a_mount_keeps_its_lines_where_no_block_has_room(fake: Bench) -> None:
     """Containers bind /etc/hosts, so it is written in place."""
     said = fake.sh(

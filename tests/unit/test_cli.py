@@ -234,6 +234,21 @@ def test_completion_knows_the_names_that_make_sense(hardway: Run, here: Path, wo
     assert asked.stdout.split() == offered
 
 
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("plan", "-o", "json", "--nonsense"), "--nonsense"),
+        (("nonsense", "-o", "json"), "nonsense"),
+        (("init", "--output=json", "--forks", "many"), "--forks"),
+    ],
+)
+def test_a_wrong_command_line_is_json_too(hardway: Run, words: tuple[str, ...], what: str) -> None:
+    ran = hardway(*words)
+    failed = json.loads(ran.stdout)
+    assert (ran.returncode, failed["kind"], failed["code"], ran.stderr) == (2, "UsageError", 2, "")
+    assert what in failed["what"]
+
+
 @pytest.mark.parametrize("error", [RuntimeError("boom"), KeyError("name"), OSError(28, "No space left on device")])
 def test_a_program_that_asked_for_json_gets_every_failure_as_json(
     hardway: Run, monkeypatch: pytest.MonkeyPatch, error: Exception
