@@ -102,7 +102,7 @@ def volumes_not_executable(evidence: Evidence) -> Iterator[Found]:
 RULES = (
     Rule(
         "cloud-init-hosts", HOSTS, undone_hosts, "hosts.resolve: etc-hosts has machines find each other by that file",
-        "manage_etc_hosts: false",
+        "manage_etc_hosts: false", "warning",
     ),
     Rule(
         "cloud-init-hostname", HOSTS_AND_FACTS, undone_hostname,
