@@ -91,7 +91,8 @@ class Host:
 
 
 _CLOUD_INIT = """command -v cloud-init >/dev/null || exit 0
-[ ! -e /run/cloud-init/disabled ] && [ ! -e /etc/cloud/cloud-init.disabled ] && ! grep -qs cloud-init=disabled /proc/cmdline || exit 0
+for off in /run/cloud-init/disabled /etc/cloud/cloud-init.disabled; do [ ! -e $off ] || exit 0; done
+! grep -qs cloud-init=disabled /proc/cmdline || exit 0
 echo on
 for f in /etc/cloud/cloud.cfg /etc/cloud/cloud.cfg.d/*.cfg /var/lib/cloud/instance/cloud-config.txt; do
   grep -HsE '^(manage_etc_hosts|preserve_hostname):' $f
