@@ -41,9 +41,8 @@ def find_message(messages: tuple[Message, ...], asked: str) -> Message | None:
     for one in messages:
         if _is_phrase(line) and any(_holds(_plain(text), line) for text in (one.message, *one.prints, *one.also)):
             return one
-    # Last, since these are short: `eof` or `timeout` within a longer line.
     for one in messages:
-        if any(_holds(line, _plain(text)) for text in one.also):
+        if any(_is_phrase(_plain(text)) and _holds(line, _plain(text)) for text in one.also):
             return one
     return None
 

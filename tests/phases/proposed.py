@@ -11,7 +11,8 @@ from hardway.declare.resources import Binary, Package, Service
 from hardway.explain import Book, answer
 
 EVERYWHERE = {
-    "cat", "curl", "date", "df", "dmesg", "getent", "ip", "journalctl", "ls", "ping", "ss", "stat", "true", "uname",
+    "cat", "curl", "date", "df", "dmesg", "getent", "ip", "journalctl", "ls", "ping", "ss", "stat", "sudo", "true",
+    "uname",
 }  # fmt: skip
 """Programs of every distribution that hardway supports."""
 
