@@ -1,10 +1,17 @@
 """Rotations on played machines: what each stage changes, what is there at the end, and that a cut one goes on."""
 
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from fake.cluster import PAIR, FakeCluster, keys
+from fake.cluster import PAIR, FakeCluster, keys, room
+from fake.machine import Cut
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_engine_cut import assert_nothing_is_left_to_do
+from test_rollout_cut import CONTROLLERS, EXAMPLES, NO_SHRINKING, THREE, authorities, served
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.pki import read, split
@@ -14,6 +21,7 @@ from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
+from hardway.remote import ConnectionLost
 from hardway.state import State
 
 PKI = "/etc/kubernetes/pki"
@@ -140,3 +148,42 @@ def test_a_second_rotation_follows_the_first(made: FakeCluster) -> None:
     assert (state.service_account_keys.trusted, state.encryption_keys) == ((3,), ("key3",))
     assert state.authority("etcd").trusted == (3,)
     assert state.authority("kubernetes").trusted == (1,)
+
+
+# Calls: of each stage observing, the intents, the upload, each chapter with its roll, observing again.
+cuts = st.builds(Cut, st.integers(0, 70), st.one_of(st.integers(1, 40), st.integers(1, 400)), st.just(True))
+OPERATIONS = {
+    "service account": rotate_sa.operation(),
+    "encryption": rotate_encryption.operation(),
+    "CAs": rotate_ca.operation(rotate_ca.ALL),
+}
+
+
+@settings(max_examples=EXAMPLES, deadline=None, phases=NO_SHRINKING)
+@given(what=st.sampled_from(sorted(OPERATIONS)), name=st.sampled_from(CONTROLLERS), cut=cuts)
+def test_a_rotation_that_is_killed_anywhere_is_ended_by_the_same_command(what: str, name: str, cut: Cut) -> None:
+    place, prune = room(), rotate_ca._prune
+    rotate_ca._prune = lambda session, model: None
+    try:
+        made = FakeCluster.new(place, THREE)
+        made.init()
+        members = (made.root / "net" / "members").read_text()
+        for machine in made.machines.values():
+            machine.restored()
+        made.machines[name].restored(cut)
+        with suppress(ConnectionLost):
+            rotate(made, OPERATIONS[what])
+        # A majority never stopped serving, and no key that was made is made once more.
+        assert len(served(made)) >= 2
+        known = authorities(made)
+        made.machines[name].restored()
+        if made.state().operation is not None:
+            rotate(made, OPERATIONS[what])
+        assert made.state().operation is None
+        assert_nothing_is_left_to_do(made)
+        left = authorities(made)
+        assert {path: digest for path, digest in known.items() if path in left}.items() <= left.items()
+        assert (made.root / "net" / "members").read_text() == members
+    finally:
+        rotate_ca._prune = prune
+        shutil.rmtree(place)
