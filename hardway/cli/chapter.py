@@ -16,7 +16,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "access": ("access_user",),
     "certs": ("certs_check", "certs_external", "certs_renew", "certs_rotate"),
     "encryption": ("encryption",),
-    "etcd": (),
+    "etcd": ("etcd_data",),
 }
 """Chapters that are groups, too, with the files of their commands: called bare, they run as chapters.
 

@@ -36,7 +36,8 @@ NODES = Question("nodes", f"{KUBECTL} get nodes -o json", limit=6, most=API_MOST
 
 @dataclass(frozen=True)
 class MemberStatus:
-    """What an etcd member says of itself; identifiers are hexadecimal, as etcdctl takes them. `size` is in bytes."""
+    """What an etcd member says of itself; identifiers are hexadecimal, as etcdctl takes them. `size` and
+    `in_use` are in bytes."""
 
     identity: str
     leader: str
@@ -45,6 +46,7 @@ class MemberStatus:
     version: str = ""
     size: int = 0
     learner: bool = False
+    in_use: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def member_status(answers: Answers) -> MemberStatus | None:
             version=status.get("version", ""),
             size=status.get("dbSize", 0),
             learner=status.get("isLearner", False),
+            in_use=status.get("dbSizeInUse", 0),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

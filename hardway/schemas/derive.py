@@ -23,13 +23,14 @@ from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
+from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Asked, Taken
 from hardway.operations.users import Revoked, User, Users
 from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
 from hardway.status.encryption import EncryptionStatus
-from hardway.status.status import Status
+from hardway.status.status import Etcd, Status
 from hardway.verify.agreement import Agreement
 from hardway.verify.verification import Verification
 
@@ -54,6 +55,8 @@ DOCUMENTS = {
     "access-user-add": Document("hardway access user add", User),
     "access-user-list": Document("hardway access user list", Users),
     "access-user-revoke": Document("hardway access user revoke", Revoked),
+    "etcd-snapshot": Document("hardway etcd snapshot", Snapshot),
+    "etcd-status": Document("hardway etcd status", Etcd),
     "certs-check": Document("hardway certs check", Certificates),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),

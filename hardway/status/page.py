@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hardway.console.tables import table
-from hardway.console.words import counted, duration, uptime, wrapped
+from hardway.console.words import counted, duration, size, uptime, wrapped
 from hardway.status.status import Etcd, EtcdMember, MachineStatus, Status
 from hardway.values import OPERATOR
 
@@ -27,6 +27,16 @@ def status_page(found: Status, *, seconds: float, width: int = 80) -> list[str]:
     drift = "as declared" if not found.differing else f"{counted(found.differing, 'difference')}: hardway plan"
     lines.append(f"drift         {drift} ({seen} of {counted(len(found.machines), 'machine')}, {duration(seconds)})")
     return lines
+
+
+def etcd_page(found: Etcd) -> list[str]:
+    """A line for each member."""
+    head = ("MEMBER", "ETCD", "SIZE", "IN USE", "REVISION", "VERSION", "ALARMS")
+    rows = []
+    for member in found.members:
+        sizes = (size(member.size), size(member.in_use), str(member.revision)) if member.serving else ("", "", "")
+        rows.append((member.name, _member(member), *sizes, member.version, ", ".join(member.alarms) or "-"))
+    return [*table(head, rows, 120).splitlines(), "", _quorum(found)]
 
 
 def _row(machine: MachineStatus, member: EtcdMember | None) -> tuple[str, ...]:

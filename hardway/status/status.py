@@ -28,7 +28,9 @@ UP = Question("up", "echo $(( $(date +%s) - $(stat -c %Y /proc/1) ))")
 
 @dataclass(frozen=True)
 class EtcdMember:
-    """`serving` is None for a member that is no machine of the inventory, so nobody asked it; `size` is in bytes."""
+    """`serving` is None for a member that is no machine of the inventory, so nobody asked it. `size` and `in_use`
+    are in bytes: the difference is what `etcdctl defrag` gives back.
+    """
 
     name: str
     endpoint: str
@@ -38,6 +40,8 @@ class EtcdMember:
     learner: bool = False
     alarms: tuple[str, ...] = ()
     size: int = 0
+    in_use: int = 0
+    revision: int = 0
 
 
 @dataclass(frozen=True)
@@ -182,7 +186,17 @@ def _member(machine: Machine, status: MemberStatus | None, listed: Sequence[Memb
     if status is None:
         return EtcdMember(machine.name, endpoint, False, learner=known is not None and known.learner)
     leads = status.leader == status.identity
-    return EtcdMember(machine.name, endpoint, True, status.version, leads, status.learner, size=status.size)
+    return EtcdMember(
+        machine.name,
+        endpoint,
+        True,
+        status.version,
+        leads,
+        status.learner,
+        size=status.size,
+        in_use=status.in_use,
+        revision=status.revision,
+    )
 
 
 def _alarms(statuses: Iterable[MemberStatus]) -> dict[str, tuple[str, ...]]:

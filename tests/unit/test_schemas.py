@@ -32,6 +32,7 @@ from hardway.inventory.load import load
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
+from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Answer, Asked, Request, Taken
 from hardway.operations.users import Binding, Revoked, User, Users
 from hardway.preview.items import Item
@@ -103,6 +104,10 @@ ENCRYPTION = EncryptionStatus(
     {"controller-0": True, "controller-1": None},
     "hardway encryption rotate",
 )
+SNAPSHOT = Snapshot(
+    "one.db", "lab", "c1", "controller-1", "2026-11-28T12:00:00+00:00", 12, 34, 56, "ab", "3.6.14", "1.36.4",
+    "secretbox", ("key1",), {"pki/ca.crt": ("ab",)},
+)  # fmt: skip
 USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
 BINDING = Binding("RoleBinding", "web", "edit", "ClusterRole edit")
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
@@ -114,6 +119,8 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "access-user-add": lambda: asdict(USER),
     "access-user-list": lambda: asdict(Users((USER,))),
     "access-user-revoke": lambda: asdict(Revoked(USER, (BINDING,), ())),
+    "etcd-snapshot": lambda: asdict(SNAPSHOT),
+    "etcd-status": lambda: asdict(STATUS.etcd),
     "certs-check": lambda: CERTIFICATES.to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
@@ -254,7 +261,8 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
 
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
-              "certs import": ["out"], "access user add": ["ann"], "access user revoke": ["ann"]}  # fmt: skip
+              "certs import": ["out"], "etcd snapshot": ["one.db"], "access user add": ["ann"],
+              "access user revoke": ["ann"]}  # fmt: skip
     needless = {"schema", "kubeadm-map", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
     for name, command in COMMANDS.items():

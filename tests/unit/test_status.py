@@ -22,7 +22,7 @@ def test_every_member_is_told_with_its_endpoint_version_and_size() -> None:
     etcd = status_of_etcd(cluster(), {name: recorded_answers(name) for name in ("front", "one", "two")})
     assert etcd.leader == "one"
     assert etcd.members[0] == EtcdMember(
-        "one", "https://10.249.0.10:2379", True, "3.6.14", leader=True, size=1777664
+        "one", "https://10.249.0.10:2379", True, "3.6.14", leader=True, size=1777664, in_use=1097728, revision=2086
     )  # fmt: skip
     assert [(one.name, one.serving) for one in etcd.members] == [("one", True), ("two", True), ("three", False)]
 
