@@ -22,8 +22,8 @@ _JOIN = Pointer(
     "hardway plan, then hardway init; no etcd member is added so, see docs/operate/etcd-member.md",
 )
 _BACKUP = Pointer(
-    "hardway makes no backups; keep a snapshot of etcd and a copy of the workspace, since neither is of use alone",
-    "hardway explain backup; what is in the workspace: docs/operate/workspace.md",
+    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone; hardway restores no snapshot yet",
+    "hardway etcd snapshot FILE; what is in the workspace: docs/operate/workspace.md",
 )
 _UPGRADE = Pointer(
     "hardway moves no existing cluster to another version yet; a new cluster gets the version that its inventory names",
