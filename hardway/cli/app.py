@@ -23,7 +23,7 @@ from hardway.errors import UsageError
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Left alone, Typer ends the process without a word at an interrupt, and says of a wrong command line as text what is wrong."""
+    """Left alone, Typer ends the process without a word at an interrupt, and a wrong command line is told as text."""
     try:
         yield
     except KeyboardInterrupt as error:

@@ -22,7 +22,7 @@ _JOIN = Pointer(
     "hardway plan, then hardway init; no etcd member is added so, see docs/operate/etcd-member.md",
 )
 _BACKUP = Pointer(
-    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone; hardway restores no snapshot yet",
+    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone; nothing here restores one yet",
     "hardway etcd snapshot FILE; what is in the workspace: docs/operate/workspace.md",
 )
 _UPGRADE = Pointer(
