@@ -24,6 +24,7 @@ from hardway.remote.known_hosts import Entry, HostKeys, algorithms
 from hardway.remote.known_hosts_command import known_by_command
 from hardway.remote.model import Target
 from hardway.remote.proxy_command import ProxySocket
+from hardway.remote.revoked_keys import refuse_revoked
 from hardway.remote.ssh_config import Hop, SshConfig
 from hardway.remote.transport import Transport
 
@@ -61,6 +62,7 @@ class _OurHostKeys(paramiko.MissingHostKeyPolicy):
         self._hop = hop
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
+        refuse_revoked(self._machine, self._hop, key)
         asked = functools.partial(known_by_command, self._machine, self._hop, key)
         self._host_keys.check(self._machine, *self._hop.known_as, key, self._hop.known_hosts, asked)
 

@@ -27,6 +27,7 @@ _USED = (
     "port",
     "proxycommand",
     "proxyjump",
+    "revokedhostkeys",
     "user",
     "userknownhostsfile",
 )

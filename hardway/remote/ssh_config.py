@@ -38,6 +38,7 @@ class Hop:
     known_as: tuple[str, int]
     known_hosts: tuple[Path, ...]
     known_hosts_command: str | None
+    revoked_keys: Path | None
     proxy_command: str | None
     proxy_passes_socket: bool
     family: str
@@ -127,6 +128,7 @@ def _hop(target: Target, settings: Settings) -> Hop:
         known_as=(alias, 22) if alias else (host, port),
         known_hosts=(*_known_hosts(settings, "userknownhostsfile"), *_known_hosts(settings, "globalknownhostsfile")),
         known_hosts_command=_first(settings, "knownhostscommand"),
+        revoked_keys=next(iter(_files(settings, "revokedhostkeys", tokens)), None),
         # its environment is left to the shell that runs it
         proxy_command=expanded(proxy, tokens, environment=False) if proxy else None,
         proxy_passes_socket=_first(settings, "proxyusefdpass") == "yes",

@@ -40,6 +40,9 @@ CASES = {
     "another key is known": (HERE.replace("known", "other-known"), False),
     "known by a command": (HERE.replace("known", "none") + "KnownHostsCommand /bin/cat {folder}/known\n", True),
     "a command for host keys that fails": (HERE + "KnownHostsCommand /bin/false\n", False),
+    "a revoked key": (HERE + "RevokedHostKeys {folder}/revoked\n", False),
+    "another revoked key": (HERE + "RevokedHostKeys {folder}/other.pub\n", True),
+    "a list of revoked keys that is not there": (HERE + "RevokedHostKeys {folder}/nothing\n", False),
     "a key's path with tokens": (HERE.replace("{folder}/id", "{folder}/keys/%r-%n-%p"), True),
     "a key's path with a variable": (HERE.replace("{folder}/id", "${{MY_KEYS}}/id"), True),
     "a key's path with a shell's variable": (HERE.replace("{folder}/id", "$MY_KEYS/id"), False),
@@ -89,7 +92,7 @@ def folder(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     known = f"[127.0.0.1]:{sshd.port},[localhost]:{sshd.port}"
     for name, line in {
         "known": f"{known} {key}", "127.0.0.1-known": f"{known} {key}", "known-alias": f"lab {key}",
-        "known-plain": f"127.0.0.1 {key}", "other-known": f"{known} {other}",
+        "known-plain": f"127.0.0.1 {key}", "other-known": f"{known} {other}", "revoked": key,
     }.items():  # fmt: skip
         (folder / name).write_text(f"{line}\n")
     (folder / "relay").write_text(RELAY.format(python=sys.executable))
