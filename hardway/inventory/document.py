@@ -92,6 +92,8 @@ _ADVICE: Mapping[str, str] = {
     "expected a single document": "an inventory is one document: take out the '---' between them",
     "but found ','": "is a bracket or brace closed too early?",
     "could not find expected ':'": "a key wants ': ' after it",
+    "expected alphabetic or numeric character": "a text that begins with * or & wants quotes, such as '*.example.net'",
+    "but found ':'": "a text that begins with a colon wants quotes, such as '::1'",
     "found undefined alias": "an '*alias' must come after its '&anchor'; a text that begins with * wants quotes",
 }
 

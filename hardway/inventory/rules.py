@@ -60,7 +60,7 @@ def names(cluster: Cluster) -> Iterator[Problem]:
 
 def _full_name(name: str, domain: str) -> str:
     """What to say of a name with its domain; empty for what is none."""
-    short, dot, rest = name.partition(".")
+    short, dot, rest = name.lower().partition(".")
     try:
         words.name(short)
         words.dns_name(rest if dot else "")

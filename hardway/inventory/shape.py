@@ -48,6 +48,17 @@ def _text(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _taint_text() -> BeforeValidator:
+    def check(value: object) -> str:
+        if isinstance(value, dict):
+            raise ValueError("is a mapping; right: key=value:Effect, such as dedicated=gpu:NoSchedule")
+        if not isinstance(value, str):
+            raise ValueError(not_a_text(value))
+        return words.taint(value)
+
+    return BeforeValidator(check)
+
+
 def _version(value: object) -> str:
     # YAML reads 1.36 as a number, and quotes would not make it a version.
     if isinstance(value, str | float):
@@ -243,7 +254,7 @@ class MachineShape(_Shape):
     ssh: MachineSshShape = MachineSshShape()
     pod_cidr: Cidr | None = Field(default=None, description="a worker's share; by default the next free one")
     labels: dict[str, Annotated[str, _text(words.node_label_value)]] = {}
-    taints: Annotated[tuple[Annotated[str, _text(words.taint)], ...], BeforeValidator(_as_tuple)] = Field(
+    taints: Annotated[tuple[Annotated[str, _taint_text()], ...], BeforeValidator(_as_tuple)] = Field(
         default=(), description="key=value:NoSchedule, PreferNoSchedule or NoExecute, as for kubectl taint"
     )
     settings: Overlay = {}

@@ -241,6 +241,31 @@ WRONG = {
         f"cluster: a\ncerts: {{ca_days: 30, leaf_days: 90}}\n{ONE}",
         ["2:33: certs.leaf_days: 90 days are longer than the CA's own 30; right: fewer"],
     ),
+    "a wildcard without quotes": (
+        f"cluster: a\ncerts: {{extra_sans: [*.example.net]}}\n{ONE}",
+        [
+            "2:23: not YAML: expected alphabetic or numeric character, but found '.'; "
+            "a text that begins with * or & wants quotes, such as '*.example.net'"
+        ],
+    ),
+    "an IPv6 address without quotes": (
+        f"cluster: a\ncerts: {{extra_sans: [::1]}}\n{ONE}",
+        [
+            "2:22: not YAML: expected the node content, but found ':'; "
+            "a text that begins with a colon wants quotes, such as '::1'"
+        ],
+    ),
+    "a taint as Kubernetes writes it": (
+        "cluster: a\nmachines: {k1: {role: [controller, worker], taints: [{key: a, effect: NoSchedule}]}, k2: worker}",
+        ["2:54: machines.k1.taints.0: is a mapping; right: key=value:Effect, such as dedicated=gpu:NoSchedule"],
+    ),
+    "a machine's full name, in upper case": (
+        "cluster: a\nmachines: {K1.Example.net: [controller, worker]}",
+        [
+            '2:12: machines."K1.Example.net": is a full name; right: k1, and domain: example.net, which is '
+            "that of all machines"
+        ],
+    ),
     "a machine's full name": (
         "cluster: a\nmachines: {k1.example.net: [controller, worker]}",
         [
