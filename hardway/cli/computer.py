@@ -18,13 +18,20 @@ def complete_environment(environment: MutableMapping[str, str] = os.environ, uid
     elsewhere, but what looks for them, here and in programs that are called, ends where there are none.
     """
     uid = os.getuid() if uid is None else uid
-    try:
-        known = pwd.getpwuid(uid)
-    except KeyError:
+    known = passwd_entry(uid)
+    if known is None:
         environment.setdefault("HOME", "/")
         environment.setdefault("LOGNAME", environment.get("USER") or str(uid))
         return
     environment.setdefault("HOME", known.pw_dir)
+
+
+def passwd_entry(uid: int) -> pwd.struct_passwd | None:
+    """None for a uid that no user of this computer has (`docker run -u`)."""
+    try:
+        return pwd.getpwuid(uid)
+    except KeyError:
+        return None
 
 
 def inventory_path(option: Path | None) -> Path:

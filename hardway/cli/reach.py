@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from hardway.cli.computer import passwd_entry
 from hardway.cli.power import require
 from hardway.cli.site import Site
 from hardway.declare.phases import access
@@ -26,9 +27,14 @@ def one_machine(here: Site, word: str) -> str:
 
 
 def to_machine(here: Site, name: str) -> list[str]:
-    """The words behind `ssh` that lead to a machine. Raises HardwayError without an ssh client."""
+    """The words behind `ssh` that lead to a machine. Raises HardwayError without an ssh client that works."""
     if shutil.which("ssh") is None:
         raise missing("ssh")
+    if passwd_entry(os.getuid()) is None:
+        raise HardwayError(
+            f"the ssh client refuses uid {os.getuid()}, which has no passwd entry on this computer",
+            hint="run it as a user that has one; in a container: -v /etc/passwd:/etc/passwd:ro",
+        )
     return ["-F", str(ssh_config(here)), ssh_name(here.cluster.machine(name))]
 
 

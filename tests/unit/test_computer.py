@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hardway.cli.computer import complete_environment
 from hardway.cli.failing import as_error, wants_json
+from hardway.cli.reach import to_machine
 from hardway.console.streams import encodable
-from hardway.errors import INTERRUPTED, Interrupted
+from hardway.errors import INTERRUPTED, HardwayError, Interrupted
 
 INVENTORY = """\
 cluster: real
@@ -208,3 +210,11 @@ def test_a_new_inventory_names_itself_so_that_it_can_be_pasted(here: Path) -> No
     ran = shell(here, '$hardway inventory new "my lab.yaml" --shape lab')
     assert ran.stdout.decode().endswith("hardway inventory check -i 'my lab.yaml'\n")
     assert "hardway lab up -i 'my lab.yaml' " in (here / "my lab.yaml").read_text()
+
+
+def test_the_ssh_client_wants_a_passwd_entry_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.getuid", lambda: NOBODY)
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    here: Any = None
+    with pytest.raises(HardwayError, match=f"the ssh client refuses uid {NOBODY}"):
+        to_machine(here, "c0")
