@@ -72,7 +72,7 @@ def _by_hand(model: Model, declaration: Declaration, phase: str) -> Iterator[str
     """A chapter's commands, and what its proofs print."""
     if typed := by_hand(model, declaration, phase):
         yield from ("```bash", *typed, "```", "")
-    yield "None of these prints anything but what it installs or creates. Then each of these, and what it prints:"
+    yield "These print only what apt, openssl and kubectl did. Then each of these, and what it prints:"
     yield from ("", "```bash", *expected(declaration, phase), "```")
 
 

@@ -7,9 +7,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from in_process import ran
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.declare.resources import Binary, File, Service
+from hardway.explain.shell.by_hand import rendered
 from hardway.values import placeholders
 
 ROOT = Path(__file__).parents[2]
@@ -62,15 +64,31 @@ def test_every_binary_unit_and_file_of_a_chapter_is_brought_to_its_machines(chap
             name = resource.path.rpartition("/")[2]
             assert name in typed, resource.path
     machines = {machine.name for machine in model.cluster.machines}
-    rendered = {
+    whole = {
         f"{one.machine}{one.resource.path}"
         for one in declaration.placed
         if isinstance(one.resource, File) and not any(placeholders(one.resource.text))
     }
     for name, path in re.findall(r'<"?artifacts/([^/]+)(/[^"\s]+)', typed):
-        wanted = {name} if name in machines else {one for one in machines if f"{one}{path}" in rendered}
-        assert wanted and {f"{one}{path}" for one in wanted} <= rendered, (name, path)
+        wanted = {name} if name in machines else {one for one in machines if f"{one}{path}" in whole}
+        assert wanted and {f"{one}{path}" for one in wanted} <= whole, (name, path)
 
 
 def test_no_secret_is_in_a_page() -> None:
     assert [page.name for page in PAGES if "PRIVATE KEY" in page.read_text()] == []
+
+
+def test_hardway_render_writes_every_file_that_a_page_takes_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = tmp_path / "artifacts"
+    code, _, err = ran(monkeypatch, capsys, "render", "-i", str(ROOT / "inventories" / "lab.yaml"), str(tree))
+    assert (code, err) == (0, "")
+    model, declaration = docs.declared()
+    taken = 0
+    for (machine, key), path in rendered(declaration).items():
+        [resource] = [one.resource for one in declaration.on(machine) if one.resource.key == key]
+        assert isinstance(resource, File)
+        assert (tmp_path / path).read_text() == resource.text, path
+        taken += 1
+    assert taken > len(model.cluster.machines)

@@ -37,7 +37,7 @@ def by_hand(model: Model, declaration: Declaration, phase: str) -> list[str]:
         names[machine.name] = Names(machine.name, str(machine.ip), str(machine.pod_cidr or ""))
     placed = renamed(mine.placed, model.cluster.name)
     lines = local_lines(phase, [one for _, one in mine.local], model.cluster) if mine.local else []
-    lines += _waiting(typed_lines(phase, actions(placed, sources_of(declaration), names, _rendered(mine))))
+    lines += _waiting(typed_lines(phase, actions(placed, sources_of(declaration), names, rendered(mine))))
     first_only = passing(model, declaration)
     lines += gone([one for one in placed if (one.machine, one.resource.key) in first_only])
     functions = [ARCH] if any("arch_of" in line for line in lines) else []
@@ -45,7 +45,7 @@ def by_hand(model: Model, declaration: Declaration, phase: str) -> list[str]:
     return "\n".join(whole).strip("\n").split("\n") if whole else []
 
 
-def _rendered(declared: Declaration) -> dict[tuple[str, str], str]:
+def rendered(declared: Declaration) -> dict[tuple[str, str], str]:
     """Files that say the same before any machine is known, where `hardway render` has put them."""
     found: dict[tuple[str, str], str] = {}
     for one in declared.placed:
@@ -77,7 +77,7 @@ def _waiting(lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         if found := _PROVE.match(line):
             end, indent = found["end"], found["indent"]
-            yield f"{indent}until ssh {found['who']} sh {found['mark']}"
+            yield f"{indent}until ssh {found['who']} sh >/dev/null 2>&1 {found['mark']}"
             continue
         yield line
         if end and line == end:
