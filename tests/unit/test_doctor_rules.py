@@ -252,6 +252,15 @@ def test_a_fix_for_something_else_takes_no_member_that_serves_while_a_peer_is_do
     assert "hardway apply hosts -l two" in swap.fix
 
 
+def test_a_machine_that_the_lab_never_made_is_made_and_not_switched_on() -> None:
+    names = frozenset({"three"})
+    case = replace(healthy(), unreached={"three": "no answer"}, off=names, absent=names)
+    [cause] = diagnose(examine(RULES, played.evidence(case)), RULES)
+    assert (cause.id, cause.what, cause.fix) == (
+        "machine-unreachable", "the lab never made this machine", ("hardway lab up",)
+    )  # fmt: skip
+
+
 def test_what_a_run_would_fix_waits_for_an_inventory_that_matches() -> None:
     """And nothing else does: what is typed on the machine can be fixed at once."""
     case = certificate(_changed(UNIT)(healthy()), "two", f"{PKI}/kubelet.crt", not_after=YESTERDAY)
