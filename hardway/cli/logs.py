@@ -50,6 +50,8 @@ def logs(
         commands = {name: _ssh(options, here, name, asked) for name in _switched_on(here, running)}
         journals = Journals(commands, is_json=options.output == "json", follow=follow)
         raise typer.Exit(journals.show(options.forks))
+    if not running and not _is_machine(here, machine):
+        raise UsageError(f"no machine and no component is named {machine!r}", hint=_all(units))
     name = one_machine(here, machine)
     if unit and _unit(unit) not in units[name]:
         raise UsageError(f"{name} has no unit {_unit(unit)} of hardway's", hint=_instead(units, name, _unit(unit)))
@@ -75,6 +77,11 @@ def _unit(word: str) -> str:
 
 def _is_machine(here: Site, word: str) -> bool:
     return word in ROLES or any(machine.name == word for machine in here.cluster.machines)
+
+
+def _all(units: dict[str, list[str]]) -> str:
+    components = {unit.removesuffix(".service") for known in units.values() for unit in known}
+    return f"one of: {', '.join([*units, *sorted(components)])}"
 
 
 def _instead(units: dict[str, list[str]], name: str, wanted: str) -> str:

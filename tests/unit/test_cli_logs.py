@@ -100,7 +100,7 @@ def test_a_component_that_one_machine_runs_is_shown_with_its_name(logs: Logs, tm
     [
         (("worker-0", "etcd"), "it runs on c0, c1, c2: hardway logs etcd"),
         (("c0", "nonsense"), "one of: etcd.service"),
-        (("nonsense",), "c0"),
+        (("nonsense",), "one of: c0, c1, c2, worker-0, containerd, etcd, kube-apiserver"),
     ],
 )
 def test_what_runs_nowhere_is_a_usage_error_that_says_what_does(logs: Logs, words: tuple[str, ...], hint: str) -> None:
