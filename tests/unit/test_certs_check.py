@@ -186,4 +186,4 @@ def test_a_collectors_file_that_cannot_be_written_leaves_the_old_one(hardway: Co
 @pytest.mark.parametrize("text", ["30", "d", "-1d", "30 d", "1y"])
 def test_a_span_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="right: 30d, 12h or 2w"):
-        span(text)
+        span(text, "--warn")
