@@ -21,7 +21,7 @@ from hardway.events import Note
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
 
-GATE_LIMIT = 120.0
+GATE_LIMIT = 300.0
 """Seconds after which a proof of a gate that does not hold stops the operation."""
 
 
