@@ -11,7 +11,7 @@ from datetime import datetime
 from hardway.declare import authority
 from hardway.declare.declaration import Declaration
 from hardway.declare.generations import CAS
-from hardway.declare.pki import PemError, is_issued_by, key_algorithm, read
+from hardway.declare.pki import PemError, is_issued_by, key_algorithm, read, renewal_margin
 from hardway.declare.resources import Certificate, Chain, Key, Local, OwnCertificate, OwnKey, RequestedCertificate
 from hardway.engine.blockers import Blocker
 from hardway.rules import Finding
@@ -101,10 +101,13 @@ def _is_of(local: Local, ca: OwnCertificate) -> bool:
 
 
 def _ends_soon(text: bytes | None, now: datetime) -> datetime | None:
+    """When a certificate ends that hardway would renew by now, were it one of its own."""
     try:
-        return authority.ends_soon(text, now) if text else None
+        found = read(text or b"")
     except PemError:
         return None
+    due = found.not_after - renewal_margin(found.not_before, found.not_after)
+    return found.not_after if now >= due else None
 
 
 def _unsigned(unsigned: Sequence[Wanted]) -> Blocker:

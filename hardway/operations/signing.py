@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from hardway.declare import pki, requests
@@ -22,8 +22,6 @@ from hardway.errors import HardwayError, RefusedAnswers, UsageError, WorkspaceEr
 from hardway.state import State
 from hardway.workspace import Workspace
 
-SOON = timedelta(days=30)
-"""How long before its end a certificate is asked for again."""
 PHASE = "certs"
 LARGEST = 2**20
 """Bytes; a file that is larger is no answer."""
@@ -106,9 +104,10 @@ class Desk:
         found = {one.local.path: "; ".join(one.why) for one in self.files.to_make}
         for one in self.requested:
             if one.path not in found:
-                left = pki.read(self.values[one.path]).not_after - self.now
-                if left < SOON:
-                    found[one.path] = f"ends in {left.days} days"
+                there = pki.read(self.values[one.path])
+                left = there.not_after - self.now
+                if left <= pki.renewal_margin(there.not_before, there.not_after):
+                    found[one.path] = f"ends in {pki.in_time(left)}"
         return {one.path: found[one.path] for one in self.requested if one.path in found}
 
     def write(self, made: Mapping[Local, bytes]) -> None:

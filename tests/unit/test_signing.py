@@ -237,13 +237,15 @@ def test_two_answers_to_one_request_are_refused(made: FakeCluster, hardway: Hard
 def test_what_ends_soon_is_a_warning_and_asked_for_again(made: FakeCluster, hardway: Hardway) -> None:
     hardway("certs", "csr", "requests")
     answer(made)
-    answer(made, only="kube-proxy", days=12.5)
+    # Two thirds of the one's life are over; the other's was short from the beginning.
+    answer(made, only="kube-proxy", days=3.5, begins=-30)
+    answer(made, only="admin", days=3.5, begins=-0.1)
     hardway("certs", "import", "answers")
     made.init()
     assert "certificate-ends" in {one.rule for one in made.plan().findings}
     assert made.init().changes == []
     asked = json.loads(hardway("certs", "csr", "again", "-o", "json")[1])["requests"]
-    assert [(one["certificate"], one["why"]) for one in asked] == [("pki/kube-proxy.crt", "ends in 12 days")]
+    assert [(one["certificate"], one["why"]) for one in asked] == [("pki/kube-proxy.crt", "ends in 3 days")]
     (made.root / "requests/kube-proxy.csr").write_bytes((made.root / "again/kube-proxy.csr").read_bytes())
     answer(made, only="kube-proxy")
     assert hardway("certs", "import", "answers")[0] == 0
