@@ -1,6 +1,7 @@
 """What the cluster trusts is exchanged under clients that count, and what was trusted before is refused at the end."""
 
 import json
+import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -76,6 +77,11 @@ def test_the_key_of_service_accounts(seven: Site, tmp_path: Path) -> None:
         for token in tokens:
             assert all('"versions"' in said for said in answers(seven, token).values())
         with under_load(seven, tmp_path):
+            # Anywhere in its four stages: the same command goes on.
+            killed = seven.start("certs", "rotate-sa", "--yes", stdout=subprocess.DEVNULL)
+            time.sleep(random.uniform(5, 150))
+            killed.kill()
+            killed.wait()
             seven.hardway("certs", "rotate-sa", "--yes", "-o", "json", timeout=LIMIT)
         for token in tokens:
             assert all("Unauthorized" in said for said in answers(seven, token).values())

@@ -1,6 +1,7 @@
 """Rolling changes under clients that count: no request fails, no write is lost, no event is missed.
 
-All of them in one run; `HARDWAY_ROLLS` has each made by itself, so many times (`make soak`: ten).
+`HARDWAY_ROLLS` has each made so many times (`make soak`: ten). In every run of the tests a rotation of all CAs
+rolls all of these components under the same clients.
 """
 
 import os
@@ -14,6 +15,7 @@ from rolls import settings
 pytestmark = pytest.mark.lab
 
 TIMES = int(os.environ.get("HARDWAY_ROLLS", "0"))
+__test__ = bool(TIMES)
 CHANGES = {
     "kube-apiserver": "kube-apiserver: {event-ttl: {number}h}",
     "etcd": "etcd: {snapshot-count: {number}000}",
@@ -27,15 +29,14 @@ CHANGED = {
     "etcd": CONTROLLERS,
     "haproxy": {"lb-0"},
     "kubelet": WORKERS,
-    "all": {*CONTROLLERS, *WORKERS, "lb-0"},
 }
 
 
-@pytest.mark.parametrize("component", CHANGES if TIMES else ["all"])
+@pytest.mark.parametrize("component", CHANGES)
 def test_a_rolling_change_costs_no_caller_anything(seven: Site, component: str, tmp_path: Path) -> None:
-    text = "{" + CHANGES.get(component, ", ".join(CHANGES.values())) + "}"
+    text = "{" + CHANGES[component] + "}"
     counted: list[Load] = []
-    for number in range(90, 90 + max(1, TIMES)):
+    for number in range(90, 90 + TIMES):
         folder = tmp_path / str(number)
         folder.mkdir()
         with (
@@ -50,5 +51,4 @@ def test_a_rolling_change_costs_no_caller_anything(seven: Site, component: str, 
     for load in counted:
         assert load.requests > 100
         assert (load.lost, load.watch_gaps) == ([], []), str(load)
-        # On a computer that is busy with other tests, one write may meet a connection that is just being closed.
-        assert load.failed == (0 if TIMES else min(load.closed, 1)), str(load)
+        assert load.failed == 0, str(load)
