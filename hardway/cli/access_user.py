@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -63,9 +64,8 @@ def add(
     groups = f" of {', '.join(made.groups)}" if made.groups else ""
     print_text(f"{path}: for {name}{groups}, until {made.until}")
     if not made.groups:
-        print_text(
-            f"\nIt may do nothing yet:  kubectl create clusterrolebinding {name} --clusterrole=view --user={name}"
-        )
+        bind = ["kubectl", "create", "clusterrolebinding", name, "--clusterrole=view", f"--user={name}"]
+        print_text(f"\nIt may do nothing yet:  {shlex.join(bind)}")
 
 
 @_users.command("list")
