@@ -1,5 +1,6 @@
 """What the cluster trusts is exchanged under clients that count, and what was trusted before is refused at the end."""
 
+import base64
 import json
 import random
 import subprocess
@@ -91,16 +92,30 @@ def test_the_key_of_service_accounts(seven: Site, tmp_path: Path) -> None:
 
 
 def test_the_encryption_key(seven: Site, tmp_path: Path) -> None:
-    before = seven.processes()
-    [old] = _encryption_keys(seven)
-    with under_load(seven, tmp_path):
-        seven.hardway("encryption", "rotate", "--yes", "-o", "json", timeout=LIMIT)
-    [new] = _encryption_keys(seven)
-    assert new != old
-    assert seven.processes() == before
-    raw = seven.on("controller-0", f"{_etcdctl()} get /registry/secrets/ --prefix --print-value-only | tr -d '\\0'")
-    assert f"k8s:enc:secretbox:v1:{new}:" in raw
-    assert f":{old}:" not in raw
+    secrets = [f"kept-{number}" for number in range(20)]
+    for name in secrets:
+        seven.kubectl("create", "secret", "generic", name, "--from-literal=word=kept")
+    try:
+        before = seven.processes()
+        [old] = _encryption_keys(seven)
+        with under_load(seven, tmp_path):
+            seven.hardway("encryption", "rotate", "--yes", "-o", "json", timeout=LIMIT)
+        [new] = _encryption_keys(seven)
+        assert new != old
+        assert seven.processes() == before
+        values = f"{_etcdctl()} get /registry/secrets/ --prefix --print-value-only"
+        of_new, of_old = (
+            int(seven.on("controller-0", f"{values} | grep -a -c 'k8s:enc:secretbox:v1:{key}:'; true"))
+            for key in (new, old)
+        )
+        assert of_new >= len(secrets)
+        assert of_old == 0
+        told = json.loads(seven.hardway("encryption", "status", "-o", "json").out)
+        assert [(key["name"], key["secrets"]) for key in told["keys"]] == [(new, of_new)]
+        read = seven.kubectl("get", "secret", "kept-7", "-o", "jsonpath={.data.word}")
+        assert base64.b64decode(read) == b"kept"
+    finally:
+        seven.kubectl("delete", "secret", *secrets)
 
 
 def _encryption_keys(site: Site) -> list[str]:
