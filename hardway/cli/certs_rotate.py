@@ -19,9 +19,10 @@ app = typer.Typer(add_completion=False)
 @app.command("rotate-sa")
 @flags(*opt.OPERATING)
 def service_account(options: Options) -> None:
-    """A next key for service-account tokens: no pod restarts, and tokens of the old key are refused at the end.
+    """Exchange the key of service-account tokens in four stages; shows them and asks.
 
-    Cut anywhere, the same command goes on. Takes about five minutes.
+    API servers are restarted one at a time, kubelets once, no pod. At the end tokens of the old key are refused. If it
+    is interrupted, give the same command again.
     """
     operate(options, rotate_sa.operation())
 
@@ -34,9 +35,10 @@ def authorities(
         list[str], typer.Argument(metavar="kubernetes|etcd|front-proxy|all…", help="Which CAs", show_default=False)
     ],
 ) -> None:
-    """Next CAs, while the cluster runs: trust both, show certificates of the next, trust the next alone.
+    """Exchange CAs in three stages: trust both, show certificates of the next, trust the next alone; asks first.
 
-    Cut anywhere, the same command goes on. Pods go on, those that read their ca.crt only once excepted.
+    What reads a CA only once is restarted, one member at a time; pods are not. If it is interrupted, give the same
+    command again.
     """
     unknown = [name for name in names if name not in (*rotate_ca.ALL, "all")]
     if unknown:

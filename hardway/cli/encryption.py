@@ -21,9 +21,10 @@ app = typer.Typer(add_completion=False)
 @app.command("rotate")
 @flags(*opt.OPERATING)
 def rotate(options: Options) -> None:
-    """A next encryption key: all Secrets are written again with it, and no API server restarts.
+    """Exchange the key that encrypts Secrets, and write them all again; shows its stages and asks.
 
-    Cut anywhere, the same command goes on. The key before stays in the workspace: older snapshots of etcd need it.
+    Nothing is restarted. The key before stays in the workspace: older snapshots of etcd need it. If it is interrupted,
+    give the same command again.
     """
     operate(options, rotate_encryption.operation())
 
