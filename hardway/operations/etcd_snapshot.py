@@ -108,8 +108,11 @@ def _follower(session: Session) -> str:
 def _saved(session: Session, member: str) -> Iterator[tuple[str, dict[str, str]]]:
     """A snapshot on the member's disk for as long as the block lasts, and what is known of it."""
     script = f"""\
+# What a run left behind that was killed.
+find /var/tmp -maxdepth 1 -name 'hardway-snapshot.*' -mmin +120 -exec rm -rf {{}} +
 folder=$(mktemp -d /var/tmp/hardway-snapshot.XXXXXX)
 trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
 needed=$(( $(du -k /var/lib/etcd/member/snap/db | cut -f1) * 11 / 10 ))
 free=$(df -k --output=avail "$folder" | tail -n 1)
 [ "$free" -gt "$needed" ] || {{ echo "/var/tmp has $free KiB free, and $needed are needed" >&2; exit 1; }}

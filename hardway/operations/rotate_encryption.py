@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.phases.encryption import COUNT, LOADED, PREFIX, beginning
-from hardway.declare.phases.etcd import OWN
+from hardway.declare.phases.encryption import COUNTED, LOADED, VALUES, beginning
 from hardway.declare.phases.paths import KUBECTL
 from hardway.engine.session import Session
+from hardway.errors import WorkspaceError
 from hardway.events import Note
 from hardway.operations.stage import Operation, Stage
 from hardway.state import State
@@ -56,6 +56,8 @@ def _retired(state: State) -> State:
 
 
 def _number(name: str) -> int:
+    if not name.removeprefix("key").isdecimal():
+        raise WorkspaceError(f"the encryption key {name} is not one of hardway's names, key1, key2 and so on")
     return int(name.removeprefix("key"))
 
 
@@ -76,8 +78,8 @@ def _rewritten(model: Model) -> Iterator[Proof]:
     yield Proof(
         model.cluster.controllers[0].name,
         f"every Secret in etcd begins with {wanted}",
-        f"export LC_ALL=C; all=$({COUNT})\n"
-        f"new=$({OWN} get {PREFIX} --prefix --print-value-only | grep -a -c '^{wanted}' || true)\n"
+        f"export LC_ALL=C\n{COUNTED}"
+        f"new=$({VALUES} | grep -a -c '^{wanted}' || true)\n"
         'echo "$new of $all"; [ "$new" = "$all" ]',
         "what the key before has written cannot be read once it is gone",
         within=15,
@@ -85,9 +87,9 @@ def _rewritten(model: Model) -> Iterator[Proof]:
 
 
 def _rewrite(session: Session, model: Model) -> None:
-    """An update that changes nothing is written all the same, where another key than the first wrote what is there.
+    """A patch that changes nothing is written all the same, where another key than the first wrote what is there.
 
-    What was changed or deleted meanwhile is refused by its resourceVersion, and was written with the next key anyway.
+    What is created or changed meanwhile is of the next key anyway.
     """
     controller = model.cluster.controllers[0].name
     [wanted] = _rewritten(model)
@@ -98,8 +100,11 @@ def _rewrite(session: Session, model: Model) -> None:
             return
 
 
+# A patch without content leaves all as it is, `last-applied-configuration` too, which `kubectl replace` would fill.
 REWRITE = f"""\
-{KUBECTL} get namespaces -o name | cut -d/ -f2 | xargs -P 4 -I NAMESPACE sh -c '
-  {KUBECTL} get secrets -n "$1" -o json | {KUBECTL} replace -f - >/dev/null 2>&1 || true
+export KUBECTL='{KUBECTL}'
+{KUBECTL} get namespaces -o name | cut -d/ -f2 | xargs -I NAMESPACE sh -c '
+  $KUBECTL get secrets -n "$1" -o name |
+    xargs -r -n 100 -P 4 $KUBECTL patch -n "$1" --type=merge -p "{{}}" >/dev/null || true
 ' sh NAMESPACE
 """

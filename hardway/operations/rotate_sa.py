@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from hardway.declare.generations import token_key
@@ -115,20 +115,24 @@ def _renew(session: Session, model: Model) -> None:
     A kubelet keeps tokens in memory until 80 % of their life is over; one that starts has none, and asks for all.
     Long-lived tokens in Secrets are signed again by the controller manager once they are empty.
     """
-    kid = key_identifier(session, model)
+    keys = model.state.service_account_keys
+    kid = key_identifier(session, keys.signing)
+    retiring = [key_identifier(session, number) for number in keys.trusted if number != keys.signing]
     workers = [machine.name for machine in model.cluster.workers]
     session.events(Note("restarting kubelets whose pods have tokens of the key before; pods run on"))
-    session.each(workers, lambda name: session.run(name, _restart_kubelet(kid), what="renew the tokens of pods"))
+    session.each(workers, lambda name: session.run(name, _restart_kubelet(retiring), what="renew the tokens of pods"))
     controller = model.cluster.controllers[0].name
     session.run(controller, _sign_secrets(kid), what="renew the tokens in Secrets", timeout=300)
-    prove.require(prove.prove(session, [("renew", proof) for proof in _tokens(model, kid)], wait=RENEWAL_LIMIT))
+    prove.require(
+        prove.prove(session, [("renew", proof) for proof in _tokens(model, kid, retiring)], wait=RENEWAL_LIMIT)
+    )
     session.events(Note(f"waiting {REREAD:.0f} s: programs read their token again once a minute"))
     time.sleep(REREAD)
 
 
-def key_identifier(session: Session, model: Model) -> str:
-    """The `kid` of tokens that the newest key signs. Raises WorkspaceError where the workspace does not have it."""
-    path = f"pki/{token_key(model.state.service_account_keys.signing)}.pub"
+def key_identifier(session: Session, number: int) -> str:
+    """The `kid` of tokens that a generation of the key signs. Raises WorkspaceError where the workspace lacks it."""
+    path = f"pki/{token_key(number)}.pub"
     public = session.workspace.values().get(path)
     if public is None:
         raise WorkspaceError(f"{path} is not in the workspace {session.workspace.root}", hint="hardway certs")
@@ -139,11 +143,12 @@ def key_identifier(session: Session, model: Model) -> str:
 # Any file of a projected volume may be a token; a token's first letters are those of `{"` in base64.
 _OLD_TOKENS = f"""\
 {_KID_OF}\
-old_tokens() {{ # files below pods' projected volumes that hold a token of another key than $1
+old_tokens() {{ # files below pods' projected volumes that hold a token of one of these keys
   find -L /var/lib/kubelet/pods/*/volumes/kubernetes.io~projected -type f -size -64k -not -path '*/..*' 2>/dev/null |
     while read -r file; do
       [ "$(head -c 3 "$file")" = eyJ ] || continue
-      [ "$(kid_of <"$file")" = "$1" ] || echo "$file"
+      kid=$(kid_of <"$file")
+      [ -z "$kid" ] || case " $* " in *" $kid "*) echo "$file" ;; esac
     done
 }}
 """
@@ -162,9 +167,9 @@ old_secrets() {{ # NAMESPACE NAME of Secrets whose token is of another key than 
 """
 
 
-def _restart_kubelet(kid: str) -> str:
+def _restart_kubelet(retiring: Sequence[str]) -> str:
     return f"""\
-{_OLD_TOKENS}[ -n "$(old_tokens {quote(kid)} | head -n 1)" ] || exit 0
+{_OLD_TOKENS}[ -n "$(old_tokens {quote(*retiring)} | head -n 1)" ] || exit 0
 systemctl restart kubelet.service
 """
 
@@ -177,12 +182,12 @@ done
 """
 
 
-def _tokens(model: Model, kid: str) -> Iterator[Proof]:
+def _tokens(model: Model, kid: str, retiring: Sequence[str]) -> Iterator[Proof]:
     for machine in model.cluster.workers:
         yield Proof(
             machine.name,
-            "every pod's token is of the newest key",
-            f'{_OLD_TOKENS}old=$(old_tokens {quote(kid)}); echo "$old"; [ -z "$old" ]',
+            "no pod has a token of the key before",
+            f'{_OLD_TOKENS}old=$(old_tokens {quote(*retiring)}); echo "$old"; [ -z "$old" ]',
             "a pod whose token's key is retired gets 401",
             within=RENEWAL_LIMIT,
         )

@@ -95,14 +95,17 @@ def add(
         raise UsageError("a certificate lives for ten minutes at least", hint="--ttl 10m")
     if kubeconfig.exists():
         raise UsageError(f"{kubeconfig} is there already", hint="give another file with --to, or remove it")
+    if not session.workspace.kubeconfig.exists():
+        raise HardwayError("there is no kubeconfig yet", hint="hardway access")
     known = users(session.workspace)
     key = pki.new_key("ecdsa-p256")
     certificate = _signed(session, machine, _request(key, name, groups), life)
-    _write(session.workspace, kubeconfig, name, certificate, key)
     found = pki.read(certificate)
     until = found.not_after.isoformat(timespec="seconds")
     user = User(name, tuple(groups), until, f"{found.serial:X}", str(kubeconfig))
-    _record(session.workspace, [*(one for one in known if one.name != name), user])
+    # An earlier one of that name goes on to be good until it ends.
+    _record(session.workspace, [*known, user])
+    _write(session.workspace, kubeconfig, name, certificate, key)
     return user
 
 
@@ -128,8 +131,11 @@ def _signed(session: Session, machine: str, request: bytes, life: timedelta) -> 
         },
     }
     script = f"""\
+remove() {{ {KUBECTL} delete csr {name} --ignore-not-found >/dev/null; }}
+trap remove EXIT
+trap 'exit 1' HUP INT TERM
+remove
 printf %s {quote(json.dumps(wanted))} | {KUBECTL} create -f - >&2
-trap '{KUBECTL} delete csr {name} >/dev/null' EXIT
 {KUBECTL} certificate approve {name} >&2
 for attempt in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   signed=$({KUBECTL} get csr {name} -o jsonpath='{{.status.certificate}}')
@@ -151,8 +157,6 @@ echo "$signed"
 
 def _write(workspace: Workspace, path: Path, name: str, certificate: bytes, key: bytes) -> None:
     """The operator's own kubeconfig with another user in it."""
-    if not workspace.kubeconfig.exists():
-        raise HardwayError("there is no kubeconfig yet", hint="hardway access")
     config: dict[str, Any] = yaml.safe_load(workspace.kubeconfig.read_text(encoding="utf-8"))
     data = {"client-certificate-data": certificate, "client-key-data": key}
     inside = {field: base64.b64encode(value).decode() for field, value in data.items()}
@@ -186,8 +190,8 @@ def _record(workspace: Workspace, known: Sequence[User]) -> None:
 def revoke(session: Session, machine: str, name: str) -> Revoked:
     """Takes a user out of all bindings of RBAC; what the user's groups may do stays. Raises UsageError."""
     known = users(session.workspace)
-    user = next((one for one in known if one.name == name), None)
-    if user is None:
+    given_to = [one for one in known if one.name == name]
+    if not given_to:
         given = ", ".join(one.name for one in known) or "nobody"
         raise UsageError(f"{name} was given no kubeconfig with this workspace", hint=f"was given one: {given}")
     listed = session.run(
@@ -196,16 +200,18 @@ def revoke(session: Session, machine: str, name: str) -> Revoked:
         what="look who may do what",
     )
     items = json.loads(listed.stdout)["items"]
+    groups = list(dict.fromkeys(group for one in given_to for group in one.groups))
     taken, left = [], []
     for item in items:
         binding = _binding(item)
         if numbers := list(_subjects(item, "User", [name])):
             session.run(machine, _without(binding, name, numbers), what=f"take {name} out of {binding.name}")
             taken.append(binding)
-        if any(_subjects(item, "Group", user.groups)):
+        if any(_subjects(item, "Group", groups)):
             left.append(binding)
     _record(session.workspace, [replace(one, revoked=True) if one.name == name else one for one in known])
-    return Revoked(user, tuple(taken), tuple(left))
+    last = max(given_to, key=lambda one: one.until)
+    return Revoked(replace(last, groups=tuple(groups), revoked=True), tuple(taken), tuple(left))
 
 
 def _binding(item: Mapping[str, Any]) -> Binding:

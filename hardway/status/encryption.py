@@ -8,20 +8,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hardway.console.words import counted
-from hardway.declare.phases.encryption import BEGINNING, COUNT, LOADED, PREFIX
-from hardway.declare.phases.etcd import OWN
+from hardway.declare.phases.encryption import BEGINNING, COUNTED, LOADED, VALUES
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.probe.script import Answers, Question
 from hardway.state import State
 
 LIMIT = 120.0
+_WHOLE = "      1 whole"
 _SERVER = Question("server", LOADED, limit=10)
-_COUNT = Question("count", COUNT, limit=30)
-_BEGINNINGS = Question(
-    "beginnings",
-    # Values are bytes; what comes back is text, and says nothing of them.
-    f"{OWN} get {PREFIX} --prefix --print-value-only | LC_ALL=C grep -a -o '{BEGINNING}' | sort | uniq -c || true",
+_READ = Question(
+    "read",
+    # Values are bytes; what comes back is text, and says nothing of them. The last line says that all were read.
+    f"""\
+{COUNTED}echo "$all"
+{{ {VALUES} && echo whole; }} | LC_ALL=C grep -a -o -e '{BEGINNING}' -e '^whole$' | sort | uniq -c
+""",
     limit=60,
     strict=True,
 )
@@ -68,26 +70,25 @@ def encryption_status(session: Session, state: State) -> EncryptionStatus:
     names = [machine.name for machine in session.cluster.controllers if machine.name in session.machines]
     asked = session.each(names, lambda name: _asked(session, name))
     servers = {name: _loaded(answers) for name, answers in asked.items()}
-    counted_there = [one for one in asked.values() if one["count"].text and one["beginnings"].code == 0]
-    if not counted_there:
-        said = next((one["count"].error for one in asked.values() if one["count"].error), "")
-        raise HardwayError(
-            "no etcd member answers, so nobody can say what is encrypted", said=said, hint="hardway doctor"
-        )
-    found = _by_key(counted_there[0]["beginnings"].lines)
+    read = next((one["read"] for one in asked.values() if _WHOLE in one["read"].lines), None)
+    if read is None:
+        said = next((one["read"].error for one in asked.values() if one["read"].error), "")
+        raise HardwayError("no etcd member answers: what is encrypted is not known", said=said, hint="hardway doctor")
+    number, *lines = [line for line in read.lines if line != _WHOLE]
+    found = _by_key(lines)
     provider = session.cluster.encryption.provider
     declared = [(provider, name) for name in state.encryption_keys]
     keys = [
         EncryptionKey(*key, writes=key == declared[0], known=key in declared, secrets=found.get(key, 0))
         for key in [*declared, *(key for key in found if key not in declared)]
     ]
-    plain = int(counted_there[0]["count"].output) - sum(found.values())
+    plain = int(number) - sum(found.values())
     operation = state.operation.command if state.operation else ""
     return EncryptionStatus(tuple(keys), plain, servers, operation)
 
 
 def _asked(session: Session, name: str) -> Answers:
-    return session.ask(name, (_SERVER, _COUNT, _BEGINNINGS), what="ask what is encrypted", timeout=LIMIT)
+    return session.ask(name, (_SERVER, _READ), what="ask what is encrypted", timeout=LIMIT)
 
 
 def _loaded(answers: Answers) -> bool | None:

@@ -31,12 +31,13 @@ def missing(book: Book, behind: tuple[str, ...], command: str) -> Iterator[str]:
         yield from _logs(book, behind, words)
     elif name == "ssh":
         yield from _ssh(book, behind, words)
+    elif words and words[0] in getattr(load(name), "commands", {}):
+        return
     elif name in ("verify", *PHASE_NAMES):
         yield from {*words, *([name] if name in PHASE_NAMES else [])} - {*behind, *PHASE_NAMES[: len(behind)]}
     else:
         flags = {flag for one in load(name).params for flag in one.opts}
-        groups = getattr(load(name), "commands", {})
-        yield from (word for word in words if word not in flags and word not in groups)
+        yield from (word for word in words if word not in flags)
 
 
 def _units(book: Book, behind: tuple[str, ...], machine: str) -> set[str]:

@@ -15,8 +15,15 @@ from hardway.values import Placeholder
 
 PREFIX = "/registry/secrets/"
 """Below which etcd has the Secrets."""
-COUNT = f"{OWN} get {PREFIX} --prefix --count-only --write-out=fields | sed -n 's/^\"Count\" : //p'"
-"""Prints how many there are; nothing where etcd does not answer."""
+COUNTED = f"""\
+fields=$({OWN} get {PREFIX} --prefix --count-only --write-out=fields)
+all=$(echo "$fields" | sed -n 's/^"Count" : //p')
+at=$(echo "$fields" | sed -n 's/^"Revision" : //p')
+[ -n "$all" ] && [ -n "$at" ]
+"""
+"""Sets `all`, how many there are, and `at`, the revision at which that was so; fails where etcd does not answer."""
+VALUES = f'{OWN} get {PREFIX} --prefix --rev="$at" --print-value-only'
+"""Prints them, as they were then."""
 BEGINNING = "^k8s:enc:[a-z]*:v[0-9]*:[^:]*:"
 """What an encrypted value in etcd begins with, as grep has it: provider, version, and the key's name."""
 _METRIC = "apiserver_encryption_config_controller_last_config_info"
