@@ -1,5 +1,6 @@
 """Rotations on played machines: what each stage changes, what is there at the end, and that a cut one goes on."""
 
+import base64
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,8 +15,10 @@ from test_engine_cut import assert_nothing_is_left_to_do
 from test_rollout_cut import CONTROLLERS, EXAMPLES, NO_SHRINKING, THREE, authorities, served
 
 from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model, Proof
 from hardway.declare.pki import read, split
 from hardway.engine.plan import Plan
+from hardway.engine.prove import prove
 from hardway.engine.selection import Selection
 from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
@@ -148,6 +151,53 @@ def test_a_second_rotation_follows_the_first(made: FakeCluster) -> None:
     assert (state.service_account_keys.trusted, state.encryption_keys) == ((3,), ("key3",))
     assert state.authority("etcd").trusted == (3,)
     assert state.authority("kubernetes").trusted == (1,)
+
+
+VOLUME = "var/lib/kubelet/pods/one/volumes/kubernetes.io~projected/api"
+
+
+def holds(made: FakeCluster, proof: Proof) -> bool:
+    [proved] = prove(made.session(), [("pods", proof)])
+    return proved.holds
+
+
+def in_a_pod(made: FakeCluster, name: str, content: bytes) -> None:
+    folder = made.machines["hand"].root / VOLUME
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(content)
+
+
+def test_a_ca_in_a_pod_is_waited_for_where_it_is_the_clusters(made: FakeCluster) -> None:
+    values = made.workspace().values()
+    model = Model(made.cluster, made.state(), {})
+    [proof] = [one for one in rotate_ca._spread(model) if one.machine == "hand"]
+    assert holds(made, proof)
+    in_a_pod(made, "ca.crt", values["pki/ca.crt"])
+    assert holds(made, proof)
+    # Of a database, say: it never becomes what the cluster trusts.
+    in_a_pod(made, "ca.crt", values["pki/etcd/ca.crt"])
+    assert holds(made, proof)
+    in_a_pod(made, "ca.crt", values["pki/ca.crt"] + values["pki/etcd/ca.crt"])
+    assert not holds(made, proof)
+
+
+def token(kid: str) -> bytes:
+    head = base64.urlsafe_b64encode(f'{{"alg":"RS256","kid":"{kid}"}}'.encode()).rstrip(b"=")
+    return head + b".e30.c2ln"
+
+
+@pytest.mark.parametrize(
+    ("content", "is_old"),
+    [(token("old"), True), (token("new"), False), (token("of-a-licence"), False), (b'eyJhdXRocyI6e319', False),
+     (b"text", False)],
+)  # fmt: skip
+def test_a_token_in_a_pod_is_renewed_where_a_key_that_goes_has_signed_it(
+    made: FakeCluster, content: bytes, is_old: bool
+) -> None:
+    in_a_pod(made, "token", content)
+    model = Model(made.cluster, made.state(), {})
+    [proof] = [one for one in rotate_sa._tokens(model, "new", ["old"]) if one.machine == "hand"]
+    assert holds(made, proof) is not is_old
 
 
 # Calls: of each stage observing, the intents, the upload, each chapter with its roll, observing again.
