@@ -16,11 +16,18 @@ _LIMITS = {"greater_than_equal": ("less than", "ge"), "less_than_equal": ("more 
 
 
 def problems(errors: Iterable[ErrorDetails], document: Document) -> list[Problem]:
-    """One problem for each error; nothing about what is missing only because it is broken itself."""
+    """One problem for each error; nothing about what is missing or empty only because what is in it is broken."""
+    errors = list(errors)
     broken = {problem.loc for problem in document.problems}
-    return [
-        _problem(error, document) for error in errors if not (error["type"] == "missing" and error["loc"] in broken)
-    ]
+    around = {error["loc"][:-1] for error in errors}
+    found: list[Problem] = []
+    for error in errors:
+        follows = (error["type"] == "missing" and error["loc"] in broken) or (
+            error["type"] == "too_short" and error["loc"] in around
+        )
+        if not follows:
+            found.append(_problem(error, document))
+    return found
 
 
 def _problem(error: ErrorDetails, document: Document) -> Problem:
@@ -42,7 +49,7 @@ def _problem(error: ErrorDetails, document: Document) -> Problem:
 _EXAMPLES = {
     "cluster": "name it, such as cluster: prod",
     "machines": "add them, such as machines: {k1: controller, k2: worker}",
-    "certificate": "name the file, such as certificate: kubernetes-ca.crt",
+    "certificate": "name the file, such as certificate: ca.crt",
     "role": "add one of controller, worker, load-balancer, or a list of them",
     "network": "add the lab's range, such as network: 10.240.0.0/24",
 }

@@ -221,9 +221,14 @@ def path(text: str) -> str:
 def name_server(text: str) -> str:
     """`ADDRESS` or `ADDRESS:PORT` of a DNS server."""
     where, colon, digits = text.partition(":")
-    if colon and not (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536):
-        raise ValueError(f"{quoted(text)} is not a name server; right: an IPv4 address, or one with a port")
-    address(where)
+    is_good = not colon or (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536)
+    try:
+        address(where)
+    except ValueError:
+        is_good = False
+    if not is_good:
+        right = "an IPv4 address, or one with a port, such as 10.0.0.53:5353"
+        raise ValueError(f"{quoted(text)} is not a name server; right: {right}")
     return text
 
 

@@ -73,8 +73,14 @@ MISTAKES = {
     "a name for a server": (
         "{stub_domains: {corp.example: ns1.corp.example}}",
         OWN,
-        'dns.stub_domains."corp.example": "ns1.corp.example" is not an IPv4 address; right: IPv4 without a prefix '
-        "or port, such as 10.240.0.10",
+        'dns.stub_domains."corp.example": "ns1.corp.example" is not a name server; right: an IPv4 address, or one '
+        "with a port, such as 10.0.0.53:5353",
+    ),
+    "a port that is none": (
+        '{upstream: ["8.8.8.8:0"]}',
+        OWN,
+        'dns.upstream.0: "8.8.8.8:0" is not a name server; right: an IPv4 address, or one with a port, such as '
+        "10.0.0.53:5353",
     ),
     "both": (
         "{corefile: Corefile, upstream: 9.9.9.9}",
