@@ -64,6 +64,7 @@ class Workspace:
         beside: Path | None = None,
     ) -> None:
         self.root, self._files, self.given, self.beside = root, files, given or {}, beside or root.parent
+        self.known_hosts = root / "known_hosts"
 
     @classmethod
     def of(cls, cluster: Cluster, root: Path | None) -> Workspace:
@@ -75,10 +76,6 @@ class Workspace:
                 given[GIVEN_KEY.format(name)] = authority.key
         beside = cluster.path.resolve().parent
         return cls((root or beside / ".hardway" / cluster.name).resolve(), cluster.files, given, beside)
-
-    @property
-    def known_hosts(self) -> Path:
-        return self.root / "known_hosts"
 
     @property
     def kubeconfig(self) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -14,14 +14,13 @@ import typer
 
 from hardway.cli import options as opt
 from hardway.cli.certs_check import span
-from hardway.cli.looking import Looking, looking
+from hardway.cli.looking import Looking, at_controllers
 from hardway.cli.options import Options, flags
 from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
 from hardway.console.tables import table
 from hardway.console.terminal import page_width
 from hardway.engine.session import holder
-from hardway.errors import HardwayError
 from hardway.operations import users
 
 app = typer.Typer(add_completion=False)
@@ -35,9 +34,7 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="Whom the API server s
 @contextmanager
 def _controllers(options: Options, command: str) -> Iterator[tuple[Looking, str]]:
     """Connections to the controllers, and the first that answers. The workspace is locked: a list is kept in it."""
-    with looking(replace(options, limit="controller"), None) as look, look.here.workspace.lock(holder(command)):
-        if not look.session.machines:
-            raise next(iter(look.unreached.values()), HardwayError("no controller answers"))
+    with at_controllers(options) as look, look.here.workspace.lock(holder(command)):
         yield look, next(iter(look.session.machines))
 
 

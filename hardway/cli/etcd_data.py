@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hardway.cli import options as opt
-from hardway.cli.looking import Looking, looking
+from hardway.cli.looking import at_controllers
 from hardway.cli.options import Options, flags
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import size
@@ -26,19 +24,11 @@ app = typer.Typer(add_completion=False)
 FLAGS = (*opt.EVERY, "forks", "accept_new_host_keys")
 
 
-@contextmanager
-def _controllers(options: Options) -> Iterator[Looking]:
-    with looking(replace(options, limit="controller"), None) as look:
-        if not look.session.machines:
-            raise next(iter(look.unreached.values()))
-        yield look
-
-
 @app.command("status")
 @flags(*FLAGS)
 def status(options: Options) -> None:
     """Members, who leads, sizes, revision and alarms. Status 1: a member does not serve, or raised an alarm."""
-    with _controllers(options) as look:
+    with at_controllers(options) as look:
         session, questions = look.session, (control.STATUS, control.MEMBERS)
         answers = session.each(session.machines, lambda name: session.ask(name, questions, what="ask etcd how it is"))
         found = status_of_etcd(session.cluster, answers)
@@ -59,7 +49,7 @@ def save(
 
     Secrets in it are encrypted: keep the workspace, too, which has the key.
     """
-    with _controllers(options) as look:
+    with at_controllers(options) as look:
         made = snapshot(look.session, look.here.state, look.resolver.versions, file)
     if options.output == "json":
         print_json(asdict(made))

@@ -8,9 +8,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from hardway.artifacts.store import default_store
 from hardway.cli.chapters import SUMMARIES
@@ -76,6 +76,15 @@ def looking(options: Options, phases: Sequence[str] | None) -> Iterator[Looking]
 
 
 @contextlib.contextmanager
+def at_controllers(options: Options) -> Iterator[Looking]:
+    """The same, of controllers alone: any of them speaks for the cluster. Raises where none answers."""
+    with looking(replace(options, limit="controller"), None) as look:
+        if not look.session.machines:
+            raise next(iter(look.unreached.values()))
+        yield look
+
+
+@contextlib.contextmanager
 def _commands(options: Options) -> Iterator[Sink]:
     if options.verbose < 2:
         yield discard
@@ -92,7 +101,7 @@ def _commands(options: Options) -> Iterator[Sink]:
 
 
 @contextlib.contextmanager
-def _reading(workspace: Any, options: Options) -> Iterator[Any]:
+def _reading(workspace: Workspace, options: Options) -> Iterator[Workspace]:
     """The workspace; host keys that are accepted while looking are forgotten again."""
     if not options.accept_new_host_keys:
         yield workspace
@@ -102,10 +111,9 @@ def _reading(workspace: Any, options: Options) -> Iterator[Any]:
         if workspace.known_hosts.exists():
             shutil.copy(workspace.known_hosts, aside)
 
-        class Reading(Workspace):
-            known_hosts = aside
-
-        yield Reading(workspace.root)
+        reading = copy(workspace)
+        reading.known_hosts = aside
+        yield reading
 
 
 def observed(look: Looking, *, adopt: bool = False) -> tuple[Plan, Preview]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hardway.cli.looking import _reading
+from hardway.cli.options import Options
 from hardway.errors import Locked, WorkspaceError
 from hardway.inventory.load import load
 from hardway.state import State
@@ -127,3 +129,14 @@ def test_the_half_key_of_a_killed_run_is_gone_once_the_next_one_has_the_lock(wor
     assert (ran.returncode, half.read_bytes(), half.stat().st_mode & 0o777) == (-9, b"PRIVATE", 0o600)
     with workspace.lock("bob"):
         assert list((workspace.root / "pki/etcd").iterdir()) == []
+
+
+def test_host_keys_that_are_accepted_while_looking_are_forgotten_and_all_else_is_there(tmp_path: Path) -> None:
+    given = tmp_path / "ca.crt"
+    given.write_bytes(b"theirs")
+    kept = Workspace(tmp_path / "w", given={"given/ca.crt": given})
+    kept.create()
+    with _reading(kept, Options(accept_new_host_keys=True)) as looked:
+        assert looked.known_hosts != kept.known_hosts
+        assert looked.values() == kept.values()
+        assert looked.values()["given/ca.crt"] == b"theirs"
