@@ -40,19 +40,25 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Authority:
-    """The generations of a CA: those that are trusted, in order, and the one that signs."""
+class Generations:
+    """The generations of a CA or a key pair: those that are trusted, in order, and the one that signs.
+
+    A rotation goes from one to the next by `with_next`, `signing_newest` and `newest_alone`; each of them changes
+    nothing where it was done already.
+    """
 
     trusted: tuple[int, ...] = (1,)
     signing: int = 1
 
+    def with_next(self) -> Generations:
+        """The next one is trusted, too."""
+        return self if len(self.trusted) > 1 else replace(self, trusted=(*self.trusted, self.signing + 1))
 
-@dataclass(frozen=True)
-class KeyGenerations:
-    """The generations of a key pair: those whose signatures are accepted, in order, and the one that signs."""
+    def signing_newest(self) -> Generations:
+        return replace(self, signing=max(self.trusted))
 
-    trusted: tuple[int, ...] = (1,)
-    signing: int = 1
+    def newest_alone(self) -> Generations:
+        return Generations((self.signing,), self.signing)
 
 
 @dataclass(frozen=True)
@@ -94,16 +100,16 @@ class State:
     etcd_token: str = ""
     kubernetes: str = ""
     fixed: Mapping[str, str] = field(default_factory=dict)
-    authorities: Mapping[str, Authority] = field(default_factory=dict)
-    service_account_keys: KeyGenerations = KeyGenerations()
+    authorities: Mapping[str, Generations] = field(default_factory=dict)
+    service_account_keys: Generations = Generations()
     encryption_keys: tuple[str, ...] = ("key1",)
     operation: OperationState | None = None
     smoke_tested: int = -1
     fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def authority(self, name: str) -> Authority:
+    def authority(self, name: str) -> Generations:
         """The generations of a CA, also of one that was never rotated."""
-        return self.authorities.get(name, Authority())
+        return self.authorities.get(name, Generations())
 
     def to_json(self) -> str:
         raw = {"format": FORMAT, "hardway": hardway.__version__, **asdict(self)}
@@ -170,8 +176,8 @@ def _state(raw: Mapping[str, Any]) -> State:
     found["nodes"] = {name: _node(name, node) for name, node in raw["nodes"].items()}
     found["fingerprints"] = {path: tuple(digits) for path, digits in raw.get("fingerprints", {}).items()}
     rotated = raw.get("authorities", {})
-    found["authorities"] = {name: _known(Authority, one, f"authorities.{name}") for name, one in rotated.items()}
-    found["service_account_keys"] = _known(KeyGenerations, raw.get("service_account_keys", {}), "service_account_keys")
+    found["authorities"] = {name: _known(Generations, one, f"authorities.{name}") for name, one in rotated.items()}
+    found["service_account_keys"] = _known(Generations, raw.get("service_account_keys", {}), "service_account_keys")
     if raw.get("operation") is not None:
         found["operation"] = _known(OperationState, raw["operation"], "operation")
     state = _known(State, found)

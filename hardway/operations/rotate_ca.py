@@ -14,7 +14,7 @@ from hardway.declare.phases.base import Model, Proof
 from hardway.declare.phases.paths import ETCD_PKI, KUBECTL, PKI
 from hardway.engine.session import Session
 from hardway.operations.stage import Operation, Stage
-from hardway.state import Authority, State
+from hardway.state import Generations, State
 
 NAME = "certs rotate-ca"
 ALL = tuple(ca.name for ca in CAS)
@@ -26,7 +26,7 @@ def operation(names: Collection[str]) -> Operation:
     """Of the CAs of these names (`kubernetes`, `etcd`, `front-proxy`) at once: each unit restarts once for all."""
     chosen = [name for name in ALL if name in names]
 
-    def each(change: Callable[[Authority], Authority]) -> Callable[[State], State]:
+    def each(change: Callable[[Generations], Generations]) -> Callable[[State], State]:
         def edit(state: State) -> State:
             after = dict(state.authorities)
             for name in chosen:
@@ -51,9 +51,15 @@ def operation(names: Collection[str]) -> Operation:
         NAME,
         tuple(chosen),
         (
-            Stage("trust", each(_trusting), of_kubernetes(_spread), why="everything trusts both CAs"),
-            Stage("sign", each(_signing), _served, sign, why="everything shows certificates of the next CA"),
-            Stage("retire", each(_retired), _gone(chosen), retire, why="nothing trusts the CA before"),
+            Stage("trust", each(Generations.with_next), of_kubernetes(_spread), why="everything trusts both CAs"),
+            Stage(
+                "sign",
+                each(Generations.signing_newest),
+                _served,
+                sign,
+                why="everything shows certificates of the next CA",
+            ),
+            Stage("retire", each(Generations.newest_alone), _gone(chosen), retire, why="nothing trusts the CA before"),
         ),
     )
 
@@ -65,20 +71,6 @@ def _put_away(session: Session, model: Model, chosen: Collection[str]) -> None:
             for number in range(1, model.state.authority(ca.name).signing):
                 session.workspace.retire(f"{ca.generation(number)}.crt")
                 session.workspace.retire(f"{ca.generation(number)}.key")
-
-
-def _trusting(authority: Authority) -> Authority:
-    if len(authority.trusted) > 1:
-        return authority
-    return replace(authority, trusted=(*authority.trusted, authority.signing + 1))
-
-
-def _signing(authority: Authority) -> Authority:
-    return replace(authority, signing=max(authority.trusted))
-
-
-def _retired(authority: Authority) -> Authority:
-    return Authority((authority.signing,), authority.signing)
 
 
 def _spread(model: Model) -> Iterator[Proof]:

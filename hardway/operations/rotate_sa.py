@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from hardway.declare.generations import token_key
@@ -21,7 +21,7 @@ from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
 from hardway.events import Note
 from hardway.operations.stage import Operation, Stage, unchanged
-from hardway.state import KeyGenerations, State
+from hardway.state import Generations, State
 
 NAME = "certs rotate-sa"
 RENEWAL_LIMIT = 300.0
@@ -35,29 +35,32 @@ def operation() -> Operation:
         NAME,
         (),
         (
-            Stage("trust", _trusting, _all_known, why="every API server accepts tokens of the next key, too"),
-            Stage("sign", _signing, _signed, why="API servers and controller managers sign with the next key"),
+            Stage(
+                "trust",
+                _keys(Generations.with_next),
+                _all_known,
+                why="every API server accepts tokens of the next key, too",
+            ),
+            Stage(
+                "sign",
+                _keys(Generations.signing_newest),
+                _signed,
+                why="API servers and controller managers sign with the next key",
+            ),
             Stage("renew", unchanged, act=_renew, why="every pod gets a new token; no pod is restarted"),
-            Stage("retire", _retired, _all_known, _put_away, why="no API server accepts the key before"),
+            Stage(
+                "retire",
+                _keys(Generations.newest_alone),
+                _all_known,
+                _put_away,
+                why="no API server accepts the key before",
+            ),
         ),
     )
 
 
-def _trusting(state: State) -> State:
-    keys = state.service_account_keys
-    if len(keys.trusted) > 1:
-        return state
-    return replace(state, service_account_keys=replace(keys, trusted=(*keys.trusted, keys.signing + 1)))
-
-
-def _signing(state: State) -> State:
-    keys = state.service_account_keys
-    return replace(state, service_account_keys=replace(keys, signing=max(keys.trusted)))
-
-
-def _retired(state: State) -> State:
-    newest = state.service_account_keys.signing
-    return replace(state, service_account_keys=KeyGenerations((newest,), newest))
+def _keys(change: Callable[[Generations], Generations]) -> Callable[[State], State]:
+    return lambda state: replace(state, service_account_keys=change(state.service_account_keys))
 
 
 def _put_away(session: Session, model: Model) -> None:
@@ -116,8 +119,9 @@ def _renew(session: Session, model: Model) -> None:
     Long-lived tokens in Secrets are signed again by the controller manager once they are empty.
     """
     keys = model.state.service_account_keys
-    kid = key_identifier(session, keys.signing)
-    retiring = [key_identifier(session, number) for number in keys.trusted if number != keys.signing]
+    values = session.workspace.values()
+    kid = key_identifier(values, keys.signing)
+    retiring = [key_identifier(values, number) for number in keys.trusted if number != keys.signing]
     workers = [machine.name for machine in model.cluster.workers]
     session.events(Note("restarting kubelets whose pods have tokens of the key before; pods run on"))
     session.each(workers, lambda name: session.run(name, _restart_kubelet(retiring), what="renew the tokens of pods"))
@@ -130,12 +134,12 @@ def _renew(session: Session, model: Model) -> None:
     time.sleep(REREAD)
 
 
-def key_identifier(session: Session, number: int) -> str:
+def key_identifier(values: Mapping[str, bytes], number: int) -> str:
     """The `kid` of tokens that a generation of the key signs. Raises WorkspaceError where the workspace lacks it."""
     path = f"pki/{token_key(number)}.pub"
-    public = session.workspace.values().get(path)
+    public = values.get(path)
     if public is None:
-        raise WorkspaceError(f"{path} is not in the workspace {session.workspace.root}", hint="hardway certs")
+        raise WorkspaceError(f"{path} is not in the workspace", hint="hardway certs")
     digest = bytes.fromhex(public_key_digest(public))
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 

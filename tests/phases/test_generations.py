@@ -16,14 +16,14 @@ from hardway.lint import rules
 from hardway.lint.declared import declared_setup
 from hardway.map.drawn import drawn
 from hardway.rules import Evidence, examine
-from hardway.state import Authority, KeyGenerations, State
+from hardway.state import Generations, State
 from hardway.values import fill, placeholders
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 CONTROLLER = LAB.controllers[0]
 KUBERNETES, ETCD, API_ETCD = "/etc/kubernetes/pki/ca.crt", "/etc/etcd/pki/ca.crt", "/etc/kubernetes/pki/etcd/ca.crt"
-BOTH = Authority(trusted=(1, 2), signing=1)
-TURNED = Authority(trusted=(1, 2), signing=2)
+BOTH = Generations(trusted=(1, 2), signing=1)
+TURNED = Generations(trusted=(1, 2), signing=2)
 
 
 def rotating(**changes: object) -> Model:
@@ -95,14 +95,14 @@ def test_a_bundle_is_made_before_what_holds_it() -> None:
 
 
 def test_a_retired_generation_is_declared_no_more() -> None:
-    of = rotating(authorities={"kubernetes": Authority(trusted=(2,), signing=2)})
+    of = rotating(authorities={"kubernetes": Generations(trusted=(2,), signing=2)})
     assert names(of, CONTROLLER.name, KUBERNETES) == ["pki/ca-2.crt"]
     assert "pki/ca.key" not in local(of, Key)
     assert "pki/ca-2.crt" in names(of, CONTROLLER.name, "/etc/kubernetes/admin.conf")
 
 
 def test_tokens_of_both_keys_are_believed_and_one_signs() -> None:
-    of = rotating(service_account_keys=KeyGenerations(trusted=(1, 2), signing=2))
+    of = rotating(service_account_keys=Generations(trusted=(1, 2), signing=2))
     unit = control_plane.unit(of, CONTROLLER, "kube-apiserver")
     pki = "/etc/kubernetes/pki"
     assert [line.strip(" \\") for line in unit.splitlines() if "--service-account-key-file" in line] == [
@@ -121,7 +121,7 @@ def test_tokens_of_both_keys_are_believed_and_one_signs() -> None:
 
 
 def test_a_setting_takes_the_place_of_all_keys_of_tokens() -> None:
-    of = rotating(service_account_keys=KeyGenerations(trusted=(1, 2)))
+    of = rotating(service_account_keys=Generations(trusted=(1, 2)))
     settings = {"kube-apiserver": {"service-account-key-file": "/root/own.pub"}}
     own = control_plane.unit(replace(of, cluster=replace(LAB, settings=settings)), CONTROLLER, "kube-apiserver")
     assert [line for line in own.splitlines() if "service-account-key-file" in line] == [
@@ -141,10 +141,10 @@ def test_the_first_encryption_key_writes_and_all_read() -> None:
 
 
 @pytest.mark.parametrize("authority", [BOTH, TURNED])
-def test_rules_and_the_map_know_a_cluster_under_rotation(authority: Authority) -> None:
+def test_rules_and_the_map_know_a_cluster_under_rotation(authority: Generations) -> None:
     of = rotating(
         authorities={"kubernetes": authority, "etcd": authority, "front-proxy": authority},
-        service_account_keys=KeyGenerations(trusted=(1, 2), signing=authority.signing),
+        service_account_keys=Generations(trusted=(1, 2), signing=authority.signing),
         encryption_keys=("key1", "key2"),
     )
     setup = declared_setup(LAB, declare(of), {}, NOW)
@@ -154,8 +154,8 @@ def test_rules_and_the_map_know_a_cluster_under_rotation(authority: Authority) -
 
 def test_generations_outlive_the_file() -> None:
     state = replace(
-        MODEL.state, authorities={"etcd": TURNED}, service_account_keys=KeyGenerations((1, 2), 1),
+        MODEL.state, authorities={"etcd": TURNED}, service_account_keys=Generations((1, 2), 1),
         encryption_keys=("key1", "key2"),
     )  # fmt: skip
     assert State.from_json(state.to_json(), "state.json") == state
-    assert (state.authority("etcd"), state.authority("kubernetes")) == (TURNED, Authority())
+    assert (state.authority("etcd"), state.authority("kubernetes")) == (TURNED, Generations())

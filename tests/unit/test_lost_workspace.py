@@ -17,7 +17,7 @@ from refusing import files, kinds, refused
 from hardway.declare.generations import CAS
 from hardway.engine.blockers import Blocked
 from hardway.errors import WorkspaceError
-from hardway.state import Authority, KeyGenerations, State, advanced
+from hardway.state import Generations, State, advanced
 from hardway.workspace import Workspace
 
 NewCluster = Callable[[str], FakeCluster]
@@ -141,10 +141,10 @@ def test_a_ca_of_which_the_workspace_has_nothing_is_remembered_by_a_machine_with
 
 
 NEXT: Mapping[str, dict[str, object]] = {
-    "pki/ca-2.key": {"authorities": {"kubernetes": Authority((1, 2), 1)}},
-    "pki/etcd/ca-2.key": {"authorities": {"etcd": Authority((1, 2), 1)}},
-    "pki/front-proxy-ca-2.key": {"authorities": {"front-proxy": Authority((1, 2), 2)}},
-    "pki/sa-2.key": {"service_account_keys": KeyGenerations((1, 2), 1)},
+    "pki/ca-2.key": {"authorities": {"kubernetes": Generations((1, 2), 1)}},
+    "pki/etcd/ca-2.key": {"authorities": {"etcd": Generations((1, 2), 1)}},
+    "pki/front-proxy-ca-2.key": {"authorities": {"front-proxy": Generations((1, 2), 2)}},
+    "pki/sa-2.key": {"service_account_keys": Generations((1, 2), 1)},
     "secrets/encryption-key-key2": {"encryption_keys": ("key1", "key2")},
 }
 
@@ -164,7 +164,7 @@ def test_a_key_of_a_next_generation_is_made_once(pair: FakeCluster, path: str) -
 
 
 def test_a_ca_that_is_trusted_and_signs_no_more_keeps_its_key(pair: FakeCluster) -> None:
-    pair.workspace().save_state(advanced(pair.state(), authorities={"front-proxy": Authority((1, 2), 2)}))
+    pair.workspace().save_state(advanced(pair.state(), authorities={"front-proxy": Generations((1, 2), 2)}))
     pair.init()
     (pair.workspace().root / "pki/front-proxy-ca.key").unlink()
     error = refused(pair)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway.errors import WorkspaceError
-from hardway.state import Authority, KeyGenerations, Node, OperationState, State, advanced
+from hardway.state import Generations, Node, OperationState, State, advanced
 
 nodes_of = st.builds(
     Node,
@@ -34,9 +34,9 @@ states = st.builds(
     etcd_token=st.text(),
     fixed=st.dictionaries(st.text(), st.text(), max_size=3),
     authorities=st.dictionaries(
-        st.sampled_from(["kubernetes", "etcd", "front-proxy"]), st.builds(Authority, generations, st.integers(1))
+        st.sampled_from(["kubernetes", "etcd", "front-proxy"]), st.builds(Generations, generations, st.integers(1))
     ),
-    service_account_keys=st.builds(KeyGenerations, generations, st.integers(1)),
+    service_account_keys=st.builds(Generations, generations, st.integers(1)),
     encryption_keys=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
     operation=st.none() | operations,
     smoke_tested=st.integers(-1),
@@ -72,7 +72,7 @@ STATE = State(
     "a",
     "b",
     nodes={"m": Node(("worker",), "10.0.0.1")},
-    authorities={"etcd": Authority((1, 2), 2)},
+    authorities={"etcd": Generations((1, 2), 2)},
     operation=OperationState("rotate-ca", ("etcd",), "trust both", "ada@desk", "2026-11-27T12:00:00+00:00"),
 )
 
@@ -114,7 +114,7 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     same = before.keys() - {"format", "etcd", "proved", "roster"}
     assert {name: written[name] for name in same} == {name: before[name] for name in same}
     assert State.from_json(state.to_json(), "state.json") == state
-    assert (state.authority("kubernetes"), state.encryption_keys) == (Authority((1,), 1), ("key1",))
+    assert (state.authority("kubernetes"), state.encryption_keys) == (Generations((1,), 1), ("key1",))
 
 
 def test_a_recorded_state_of_format_2_loses_nothing() -> None:

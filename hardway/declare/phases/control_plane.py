@@ -38,7 +38,7 @@ from hardway.declare.resources import (
 )
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.state import KeyGenerations
+from hardway.state import Generations
 
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 SIGNING = ("cluster-signing-cert-file", "cluster-signing-key-file")
@@ -97,7 +97,7 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     yield _beside_it(model.cluster, "kube-scheduler", trial, SCHEDULER_CONF)
 
 
-def _token_verifiers(tokens: KeyGenerations) -> list[str]:
+def _token_verifiers(tokens: Generations) -> list[str]:
     return [f"{PKI}/{token_key(number)}.pub" for number in tokens.trusted]
 
 
