@@ -45,7 +45,9 @@ class Journals:
         finally:
             for process in self._running:
                 process.terminate()
-        lines = [line for _, told in found.values() for line in told]
+        lines: list[Line] = []
+        for _, told in found.values():
+            lines += told
         for line in sorted(lines, key=lambda line: line.at):
             self._print(line)
         return FAILED if any(code for code, _ in found.values()) else OK

@@ -80,7 +80,9 @@ def _is_machine(here: Site, word: str) -> bool:
 
 
 def _all(units: dict[str, list[str]]) -> str:
-    components = {unit.removesuffix(".service") for known in units.values() for unit in known}
+    components: set[str] = set()
+    for known in units.values():
+        components |= {unit.removesuffix(".service") for unit in known}
     return f"one of: {', '.join([*units, *sorted(components)])}"
 
 

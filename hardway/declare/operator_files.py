@@ -25,7 +25,9 @@ def with_operator_files(cluster: Cluster, declared: Sequence[Placed]) -> list[Pl
     """
     if not cluster.files:
         return [*declared]
-    ours = {machine.name: [file for file in cluster.files if file.goes_to(machine)] for machine in cluster.machines}
+    ours: dict[str, list[model.OperatorFile]] = {}
+    for machine in cluster.machines:
+        ours[machine.name] = [file for file in cluster.files if file.goes_to(machine)]
     found: list[Placed] = []
     placed: set[tuple[str, str]] = set()
     for one in declared:

@@ -46,7 +46,10 @@ def ssh_config(model: Model) -> str:
 def _without(cluster: Cluster, path: str) -> list[str]:
     """What machines are called that another ssh_config file, or none, was given for."""
     others = [machine for machine in cluster.machines if str(machine.ssh.config) != path]
-    return sorted({name for machine in others for name in (machine.name, ssh_name(machine))})
+    names: set[str] = set()
+    for machine in others:
+        names |= {machine.name, ssh_name(machine)}
+    return sorted(names)
 
 
 def _included(cluster: Cluster, path: str, without: list[str]) -> str:

@@ -84,7 +84,9 @@ class NodeTaints(Resource):
 
     def steps(self, difference: Difference, context: Context) -> str:
         lines = []
-        wanted = {(node, _place(one)) for node, taints in self.nodes for one in taints}
+        wanted: set[tuple[str, str]] = set()
+        for node, taints in self.nodes:
+            wanted |= {(node, _place(one)) for one in taints}
         for node, former in self._former(context).items():
             # One with another value is written over.
             lines.append(_without(node, [one for one in former if (node, _place(one)) not in wanted]))
@@ -106,12 +108,15 @@ class NodeTaints(Resource):
     def entry(self, observed: Observed, context: Context) -> dict[str, Any]:
         """What is declared, and what was once and is still there."""
         there: Mapping[str, frozenset[str]] = observed.value if isinstance(observed, Present) else {}
-        taints: dict[str, list[str]] = {node: list(own) for node, own in self.nodes if own}
+        taints: dict[str, list[str]] = {node: list(declared) for node, declared in self.nodes if declared}
         for node, former in self._former(context).items():
             left = [one for one in former if one in there.get(node, ())]
             if left:
                 taints[node] = [*taints.get(node, []), *left]
-        return {"taints": [f"{node} {one}" for node, own in taints.items() for one in own]}
+        noted: list[str] = []
+        for node, own in taints.items():
+            noted += [f"{node} {one}" for one in own]
+        return {"taints": noted}
 
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
