@@ -1,9 +1,12 @@
-"""`etcd status` and `etcd snapshot`: what etcd has, and all of it in a file."""
+"""`etcd status|snapshot|defrag|alarm`: what etcd has, all of it in a file, and its room on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +15,16 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.looking import at_controllers
 from hardway.cli.options import Options, flags
+from hardway.cli.running import changing, confirm
+from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import size
-from hardway.errors import FAILED, OK
+from hardway.engine import blockers, guards
+from hardway.engine.session import Session
+from hardway.errors import FAILED, OK, HardwayError, UsageError
+from hardway.events import Note, RunFinished
+from hardway.operations import etcd_defrag
+from hardway.operations.etcd_defrag import Alarms, Defragmented
 from hardway.operations.etcd_snapshot import snapshot
 from hardway.probe import control
 from hardway.status.page import etcd_page
@@ -58,3 +68,72 @@ def save(
             f"{file}: {size(made.size)}, {made.keys} keys at revision {made.revision}, taken from {made.member}\n"
             f"{file}.json: whose it is; of {', '.join(made.encryption_keys)} in the workspace its Secrets need the key"
         )
+
+
+@app.command("defrag")
+@flags("yes", *FLAGS)
+def defrag(options: Options) -> None:
+    """Give back the disk space that deleted data left: one member at a time, the leader last; asks first.
+
+    A member answers nobody meanwhile, so all must serve. Requests that meet it wait: well below a second for 100 MB.
+    """
+    _make_room(options, "etcd defrag", "Defragment every member of etcd, one after the other?", etcd_defrag.defragment)
+
+
+@app.command("alarm")
+@flags("yes", *FLAGS)
+def alarm(
+    options: Options,
+    clear: Annotated[bool, typer.Option("--clear", help="Make room, and take NOSPACE away")] = False,
+) -> None:
+    """Alarms that members raised: NOSPACE (no write is accepted) or CORRUPT. Status 1: there is one.
+
+    With --clear old versions of objects are compacted, all members defragmented, and the alarm is taken away.
+    """
+    if clear:
+        question = "Compact and defragment etcd, and take its alarm away?"
+        _make_room(options, "etcd alarm --clear", question, etcd_defrag.clear)
+        return
+    with at_controllers(options) as look:
+        raised = etcd_defrag.alarms(look.session)
+    if options.output == "json":
+        print_json(asdict(Alarms(raised)))
+    elif raised:
+        print_text("\n".join(f"{one.member} raised {one.alarm}" for one in raised))
+        print_text("make room and take it away: hardway etcd alarm --clear")
+    else:
+        print_text("no alarm")
+    sys.exit(FAILED if raised else OK)
+
+
+def _make_room(
+    options: Options, command: str, question: str, act: Callable[[Session], tuple[Defragmented, ...]]
+) -> None:
+    started = time.monotonic()
+    with _changing(options, command, question) as session:
+        done = act(session)
+        for one in done:
+            sizes = f"{size(one.before)} before, {size(one.after)} now"
+            session.events(Note(f"{one.member}: {sizes}; it answered nobody for {one.seconds:.1f} s"))
+        if not done:
+            session.events(Note("no alarm, so nothing was done"))
+        session.events(RunFinished(True, len(done), 0, time.monotonic() - started, ()))
+
+
+@contextlib.contextmanager
+def _changing(options: Options, command: str, question: str) -> Iterator[Session]:
+    """All controllers, locked, once somebody agreed. Raises UsageError, Blocked, HardwayError."""
+    here = site(replace(options, limit="controller"))
+    if here.state.etcd != "initialized":
+        raise UsageError(f"there is no cluster yet for hardway {command}", hint="hardway init")
+    blockers.require(tuple(guards.open_operation(here.state, f"hardway {command}")))
+    if not options.yes:
+        if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise HardwayError(
+                "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
+                hint=f"hardway {command} --yes",
+            )
+        if not confirm(question):
+            raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
+    with changing(options, here, command, ()) as session:
+        yield session

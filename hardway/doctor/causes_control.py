@@ -45,14 +45,10 @@ LOST = (
 def alarms(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence, "controller"):
         raised = [one for one in there.etcd.errors if "alarm:NOSPACE" in one] if there.etcd else []
-        if raised and there.etcd:
-            steps = (
-                f"{EVERY} compaction {there.etcd.revision}", f"{EVERY} defrag --cluster --command-timeout=60s",
-                f"{EVERY} alarm disarm",
-            )  # fmt: skip
+        if raised:
             yield Found(
-                machine.name, "etcd has raised an alarm and refuses every write",
-                "\n".join(on(machine, step) for step in steps), lines(raised),
+                machine.name, "etcd has raised an alarm and refuses every write", "hardway etcd alarm --clear",
+                lines(raised),
             )  # fmt: skip
             return
 

@@ -237,7 +237,7 @@ def _refuse_same_fault(session: Session, roll: RolledGroup, name: str, declarati
 def _away(session: Session, name: str, groups: Sequence[Group]) -> Iterator[None]:
     """What goes before and after the restart of a member: others lead, and nobody new comes to it."""
     for group in groups:
-        _hand_over(session, name, group)
+        hand_over(session, name, group)
     drained = [group.drained for group in groups if group.drained]
     for aside in drained:
         _do_aside(session, aside.machines, aside.before, f"take {name} out")
@@ -254,7 +254,7 @@ def _away(session: Session, name: str, groups: Sequence[Group]) -> Iterator[None
             session.run(name, group.after, what=f"after {group.name}")
 
 
-def _hand_over(session: Session, name: str, group: Group) -> None:
+def hand_over(session: Session, name: str, group: Group) -> None:
     """Has another member lead. One that cannot is restarted as it is: its peers elect another, a little later."""
     if not group.hand_over or session.run(name, group.leads, what="does it lead", check=False).code != 0:
         return

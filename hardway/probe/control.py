@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,6 +93,16 @@ def member_status(answers: Answers) -> MemberStatus | None:
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def alarms(statuses: Iterable[MemberStatus]) -> dict[str, tuple[str, ...]]:
+    """By the identity of the member that raised each; every member reports all."""
+    found: dict[str, tuple[str, ...]] = {}
+    for status in statuses:
+        for identity, alarm in re.findall(r"memberID:(\d+) alarm:(\w+)", " ".join(status.errors)):
+            before = found.get(f"{int(identity):x}", ())
+            found[f"{int(identity):x}"] = tuple(dict.fromkeys((*before, alarm)))
+    return found
 
 
 def members(answers: Answers) -> tuple[Member, ...]:

@@ -23,6 +23,7 @@ from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
+from hardway.operations.etcd_defrag import Alarms
 from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Asked, Taken
 from hardway.operations.users import Revoked, User, Users
@@ -55,6 +56,7 @@ DOCUMENTS = {
     "access-user-add": Document("hardway access user add", User),
     "access-user-list": Document("hardway access user list", Users),
     "access-user-revoke": Document("hardway access user revoke", Revoked),
+    "etcd-alarm": Document("hardway etcd alarm", Alarms),
     "etcd-snapshot": Document("hardway etcd snapshot", Snapshot),
     "etcd-status": Document("hardway etcd status", Etcd),
     "certs-check": Document("hardway certs check", Certificates),

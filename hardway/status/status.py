@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -173,7 +172,7 @@ def status_of_etcd(cluster: Cluster, answers: Mapping[str, Answers]) -> Etcd:
     others = [one for one in listed if one.name not in names]
     members = [_member(machine, statuses.get(machine.name), listed) for machine in cluster.controllers]
     members += [EtcdMember(one.name or one.peer, one.client, None, learner=one.learner) for one in others]
-    alarms = _alarms(statuses.values())
+    alarms = control.alarms(statuses.values())
     identities = {one.name or one.peer: one.identity for one in listed}
     identities |= {name: one.identity for name, one in statuses.items()}
     raised = [replace(one, alarms=alarms.get(identities.get(one.name, ""), ())) for one in members]
@@ -197,16 +196,6 @@ def _member(machine: Machine, status: MemberStatus | None, listed: Sequence[Memb
         in_use=status.in_use,
         revision=status.revision,
     )
-
-
-def _alarms(statuses: Iterable[MemberStatus]) -> dict[str, tuple[str, ...]]:
-    """By the identity of the member that raised each; every member reports all."""
-    found: dict[str, tuple[str, ...]] = {}
-    for status in statuses:
-        for identity, alarm in re.findall(r"memberID:(\d+) alarm:(\w+)", " ".join(status.errors)):
-            before = found.get(f"{int(identity):x}", ())
-            found[f"{int(identity):x}"] = tuple(dict.fromkeys((*before, alarm)))
-    return found
 
 
 def _machine(

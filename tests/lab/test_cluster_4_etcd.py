@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from driving import Site
+from load import counting
 
 pytestmark = pytest.mark.lab
 
@@ -33,3 +34,16 @@ def test_members_are_told_and_a_snapshot_is_whole(seven: Site, tmp_path: Path) -
     assert b"/registry/namespaces/kube-system" in content
     again = seven.hardway("etcd", "snapshot", str(file), code=2).out
     assert "is there already" in again
+
+
+def test_defragmenting_costs_no_caller_anything(seven: Site, tmp_path: Path) -> None:
+    leader = json.loads(seven.hardway("etcd", "status", "-o", "json").out)["leader"]
+    with counting(seven.workspace / "kubeconfig", tmp_path) as load:
+        said = seven.hardway("etcd", "defrag", "--yes").out
+    assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
+    order = [line.split()[-1] for line in said.splitlines() if "defragmenting controller" in line]
+    assert sorted(order) == ["controller-0", "controller-1", "controller-2"]
+    assert order[-1] == leader
+    for member in json.loads(seven.hardway("etcd", "status", "-o", "json").out)["members"]:
+        assert member["size"] < 1.5 * member["in_use"] + (1 << 20)
+    assert "no alarm" in seven.hardway("etcd", "alarm").out

@@ -32,6 +32,7 @@ from hardway.inventory.load import load
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
+from hardway.operations.etcd_defrag import Alarm, Alarms
 from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Answer, Asked, Request, Taken
 from hardway.operations.users import Binding, Revoked, User, Users
@@ -119,6 +120,7 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "access-user-add": lambda: asdict(USER),
     "access-user-list": lambda: asdict(Users((USER,))),
     "access-user-revoke": lambda: asdict(Revoked(USER, (BINDING,), ())),
+    "etcd-alarm": lambda: asdict(Alarms((Alarm("c0", "NOSPACE"),))),
     "etcd-snapshot": lambda: asdict(SNAPSHOT),
     "etcd-status": lambda: asdict(STATUS.etcd),
     "certs-check": lambda: CERTIFICATES.to_json(),

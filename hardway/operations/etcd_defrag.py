@@ -1,0 +1,183 @@
+"""`etcd defrag` and `etcd alarm --clear`: gives disk space back that deleted and compacted data left in etcd's files.
+
+A member answers nobody while it is defragmented, so all others must serve, and the leader comes last, after another
+one leads. Nothing of it is State: cut anywhere, the same command begins again.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from hardway.console.words import size
+from hardway.declare.phases import etcd
+from hardway.declare.phases.base import Proof
+from hardway.declare.phases.etcd import OWN
+from hardway.engine import prove
+from hardway.engine.rollout import hand_over
+from hardway.engine.session import Session
+from hardway.errors import HardwayError, NotSettled
+from hardway.events import Note
+from hardway.probe import control
+from hardway.probe.control import MemberStatus
+
+DEFRAG_LIMIT = 1800.0
+"""Seconds for one member; some 20 are usual for each GiB."""
+BACK_LIMIT = 120.0
+"""Seconds until a member that was defragmented serves again."""
+ROOM = 0.9
+"""Share of the quota below which an alarm is taken away: above it the next writes would raise it again."""
+
+
+@dataclass(frozen=True)
+class Defragmented:
+    """Bytes of a member's file before and after, and for how many seconds the member answered nobody."""
+
+    member: str
+    before: int
+    after: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """What a member raised, NOSPACE or CORRUPT."""
+
+    member: str
+    alarm: str
+
+
+@dataclass(frozen=True)
+class Alarms:
+    alarms: tuple[Alarm, ...]
+
+
+def defragment(session: Session) -> tuple[Defragmented, ...]:
+    """One member after the other. Raises NotSettled where another one does not serve, CommandFailed."""
+    left = [machine.name for machine in session.cluster.controllers]
+    done = []
+    while left:
+        statuses = _all_serving(session)
+        followers = [name for name in left if statuses[name].leader != statuses[name].identity]
+        name = (followers or left)[0]
+        left.remove(name)
+        if not followers:
+            hand_over(session, name, etcd.group(session.cluster))
+        done.append(_defragment(session, name, statuses[name].size))
+    return tuple(done)
+
+
+def alarms(session: Session) -> tuple[Alarm, ...]:
+    """What members have raised. Raises HardwayError where none of them answers."""
+    asked = _asked(session)
+    statuses = [one for one in asked.values() if one]
+    if not statuses:
+        raise HardwayError("no etcd member answers", said="nothing was changed", hint="hardway doctor")
+    names = {one.identity: name for name, one in asked.items() if one}
+    found = []
+    for identity, raised in control.alarms(statuses).items():
+        found += [Alarm(names.get(identity, identity), alarm) for alarm in raised]
+    return tuple(found)
+
+
+def clear(session: Session) -> tuple[Defragmented, ...]:
+    """Makes room where etcd is out of space, and takes the alarm away. Nothing happens where there is none.
+
+    Raises HardwayError for CORRUPT, which a member must be replaced for, and where there is too little to give back.
+    """
+    raised = alarms(session)
+    corrupt = [one.member for one in raised if one.alarm == "CORRUPT"]
+    if corrupt:
+        raise HardwayError(
+            f"{', '.join(corrupt)} raised CORRUPT: its data is not what the others have",
+            said="nothing was changed",
+            hint="hardway doctor says which member to rebuild; the alarm goes after that",
+        )
+    if not raised:
+        return ()
+    controller = session.cluster.controllers[0].name
+    revision = max(one.revision for one in _all_serving(session).values())
+    session.events(Note(f"compacting at revision {revision}: older versions of objects go"))
+    # A revision that is compacted already is no fault: somebody was faster.
+    compact = f"said=$({OWN} compaction {revision} 2>&1) || case $said in *'has been compacted'*) ;; *) false ;; esac"
+    session.run(controller, f'{compact} || {{ echo "$said" >&2; exit 1; }}', what="compact etcd")
+    done = defragment(session)
+    _require_room(session)
+    session.run(controller, f"{OWN} alarm disarm", what="take the alarm away")
+    left = alarms(session)
+    if left:
+        raise NotSettled(
+            f"{', '.join(one.member for one in left)} raised {left[0].alarm} again at once",
+            hint="hardway etcd status shows sizes; then run the same command",
+        )
+    return done
+
+
+def _require_room(session: Session) -> None:
+    quotas = _quotas(session)
+    for name, status in _all_serving(session).items():
+        quota = quotas.get(name, 0)
+        if quota and status.size >= quota * ROOM:
+            raise HardwayError(
+                f"etcd is full: {size(status.size)} of {size(quota)} are in use",
+                machine=name,
+                said=f"the alarm stays, and nothing can be written. Most of it is:\n{_most(session, name)}",
+                hint="delete what should not be there, or raise the quota (settings: etcd: quota-backend-bytes) and:\n"
+                "    hardway apply etcd\nthen run the same command",
+            )
+
+
+def _quotas(session: Session) -> dict[str, int]:
+    """Bytes that each member may use."""
+
+    def ask(name: str) -> int:
+        said = session.run(name, f"{OWN} endpoint status -w json", what="ask etcd for its quota")
+        found = re.search(r'"dbSizeQuota":(\d+)', said.text)
+        return int(found[1]) if found else 0
+
+    return session.each([machine.name for machine in session.cluster.controllers], ask)
+
+
+def _most(session: Session, name: str) -> str:
+    """The kinds of which there are most keys."""
+    count = (
+        f"{OWN} --command-timeout=60s get /registry/ --prefix --keys-only | cut -d/ -f3 | grep . | sort | uniq -c | "
+        "sort -rn | head -n 5"
+    )
+    return session.run(name, count, what="count etcd's keys", timeout=90, check=False).text
+
+
+def _defragment(session: Session, name: str, before: int) -> Defragmented:
+    session.events(Note(f"defragmenting {name}"))
+    words = f"{OWN} --command-timeout={DEFRAG_LIMIT:.0f}s defrag"
+    result = session.run(name, words, what="defragment etcd", timeout=DEFRAG_LIMIT)
+    serves = Proof(
+        name,
+        "this member serves again",
+        etcd.READY,
+        "while it is away, another one that fails takes the quorum",
+        within=BACK_LIMIT,
+    )
+    prove.require(prove.prove(session, [("etcd", serves)], wait=BACK_LIMIT))
+    status = _asked(session)[name]
+    return Defragmented(name, before, status.size if status else 0, result.seconds)
+
+
+def _all_serving(session: Session) -> dict[str, MemberStatus]:
+    """Raises NotSettled where a member does not serve."""
+    asked = _asked(session)
+    serving = {name: one for name, one in asked.items() if one and one.leader not in ("", "0") and not one.learner}
+    missing = [name for name in asked if name not in serving]
+    if missing:
+        raise NotSettled(
+            f"{', '.join(missing)} does not serve, and a member that is defragmented answers nobody",
+            said="nothing more was changed; what is defragmented already stays so",
+            hint="bring it back (hardway doctor says what it lacks), then run the same command",
+        )
+    return serving
+
+
+def _asked(session: Session) -> dict[str, MemberStatus | None]:
+    names = [machine.name for machine in session.cluster.controllers]
+    answers = session.each(names, lambda name: session.ask(name, (control.STATUS,), what="ask etcd how it is"))
+    return {name: control.member_status(said) for name, said in answers.items()}
