@@ -1,5 +1,5 @@
 # Thin on purpose: these are the commands that a user types, in order. See tools/prepare.
-.PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench soak docs
+.PHONY: up down vagrant-up vagrant-down vagrant-test test unit bench conformance soak docs
 INVENTORY ?= inventories/lab.yaml
 VAGRANT_INVENTORY := inventories/vagrant.yaml
 # A Go toolchain that tools/prepare had to bring is in .venv.
@@ -50,7 +50,11 @@ unit: ## what needs neither root nor network
 bench: ## how long things take, and why; needs the lab
 	.venv/bin/python -m tests.bench
 
-soak: ## long series: 1000 simulated machines, killed runs, rolls under load, bad settings; takes hours
+conformance: ## Kubernetes' own suite on the lab's cluster (docs/operate/conformance.md); SHORT=1 for its quickest tests
+	@tools/prepare --tests
+	$(ROOT) .venv/bin/python -m tests.conformance -i $(INVENTORY) $(if $(SHORT),--short)
+
+soak: ## long series: 1000 simulated machines, killed runs, rolls under load, bad settings, conformance; takes hours
 	@tools/prepare --tests
 	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
 	$(ROOT) .venv/bin/python -m tests.bench growth
@@ -59,6 +63,7 @@ soak: ## long series: 1000 simulated machines, killed runs, rolls under load, ba
 	$(ROOT) env HARDWAY_ROLLS=10 .venv/bin/pytest -s tests/lab/test_cluster_4_under_load.py
 	$(ROOT) env HARDWAY_KILLS=30 .venv/bin/pytest -s tests/lab/test_cluster_4_kills.py
 	$(ROOT) env HARDWAY_SETTINGS=all .venv/bin/pytest tests/lab/test_cluster_4_settings.py
+	$(MAKE) up conformance down
 
 docs: ## the documentation as a site, in build/site; with its generated parts
 	@tools/prepare --tests

@@ -1,0 +1,1 @@
+"""Kubernetes' own conformance suite, on a lab's cluster: `python -m tests.conformance`."""
