@@ -44,7 +44,6 @@ POINTERS: dict[str, Pointer] = {
     "down": _RESET,
     "join": _JOIN,
     "add": _JOIN,
-    "node": _JOIN,
     "token": _JOIN,
     "create": _INIT,
     "install": _INIT,
@@ -71,7 +70,8 @@ POINTERS: dict[str, Pointer] = {
     "get": _KUBECTL,
     "describe": _KUBECTL,
     "exec": _KUBECTL,
-    "drain": _KUBECTL,
+    "drain": Pointer("hardway empties nodes with node drain", "hardway node drain NAME"),
+    "uncordon": Pointer("hardway has node uncordon", "hardway node uncordon NAME"),
     "cordon": _KUBECTL,
     "kubeadm": Pointer("hardway uses no kubeadm", "hardway kubeadm-map says what corresponds to what"),
 }

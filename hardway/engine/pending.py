@@ -57,7 +57,8 @@ def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
         if name in machines:
             yield from _moved(machines[name], node)
         else:
-            yield Pending("removed", name, ", ".join(node.roles), "")
+            command = "" if "controller" in node.roles else f"hardway node remove {name} --gone"
+            yield Pending("removed", name, ", ".join(node.roles), "", command)
     for machine in cluster.controllers:
         if machine.name not in state.nodes:
             yield Pending("new-controller", machine.name, "", "controller")
@@ -100,7 +101,8 @@ def in_words(one: Pending) -> tuple[str, str]:
         case "removed":
             return (
                 f"is part of the running cluster ({have}) and not in the inventory",
-                f"Put {name} back into the inventory.",
+                f"Put {name} back into the inventory"
+                + (f", or where it is gone for good: {one.command}" if one.command else "."),
             )
         case "address":
             return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again."

@@ -1,0 +1,251 @@
+"""A node is emptied before it is taken away: cordoned, its pods evicted as their budgets allow, Ready elsewhere.
+
+What does not succeed within its limit leaves the node as it was. Pods go by the eviction API only, so a budget is never
+overridden.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hardway.declare.phases.paths import KUBECTL
+from hardway.declare.resources.base import quote
+from hardway.engine.session import Session
+from hardway.errors import HardwayError, NotSettled
+from hardway.events import Note
+from hardway.probe import control
+from hardway.remote.model import last_lines
+
+ELSEWHERE_LIMIT = 300.0
+"""Seconds until evicted pods are Ready on other nodes."""
+PAUSE = 1.0
+QUERY_LIMIT = 60.0
+_REPLACED = {
+    "ReplicaSet": "replicasets",
+    "StatefulSet": "statefulsets",
+    "ReplicationController": "replicationcontrollers",
+}
+"""Owners that start another pod for one that was evicted, and whose status says how many are Ready."""
+
+
+@dataclass(frozen=True)
+class How:
+    """`limit`: seconds for the evictions. `force`: also pods that nobody starts again. `empty_dirs`: also pods whose
+    emptyDir volumes lose what is in them."""
+
+    limit: float = 300.0
+    force: bool = False
+    empty_dirs: bool = False
+
+
+@dataclass(frozen=True)
+class Drained:
+    """`evicted` are pods as namespace/name. `cordoned_before`: somebody else had cordoned the node, so it stays so."""
+
+    node: str
+    evicted: tuple[str, ...]
+    cordoned_before: bool
+
+
+def drain(session: Session, node: str, how: How) -> Drained:
+    """Empties a node, which stays cordoned. Raises NotSettled, with the node as it was before, where that fails."""
+    home = home_of(session)
+    before = _node(session, home, node)
+    cordoned = bool(before.get("spec", {}).get("unschedulable"))
+    pods = [one for one in _pods(session, home, node) if _is_evicted(one)]
+    wanted = _ready_of_owners(session, home, pods)
+    session.events(Note(f"{node}: draining {len(pods)} pods"))
+    try:
+        _evict(session, home, node, how)
+        _await_elsewhere(session, home, wanted)
+    except HardwayError:
+        if not cordoned:
+            session.run(home, f"{KUBECTL} uncordon {quote(node)}", what=f"uncordon {node}", check=False)
+        raise
+    return Drained(node, tuple(_name(one) for one in pods), cordoned)
+
+
+def uncordon(session: Session, node: str) -> None:
+    """New pods may come to it again. Raises HardwayError where there is no such node."""
+    home = home_of(session)
+    _node(session, home, node)
+    session.run(home, f"{KUBECTL} uncordon {quote(node)}", what=f"uncordon {node}")
+
+
+def delete_node(session: Session, node: str) -> None:
+    """The Node object goes, and with it what is left of its pods. Nothing happens where it is gone."""
+    words = f"{KUBECTL} delete node {quote(node)} --ignore-not-found --timeout=60s"
+    session.run(home_of(session), words, what=f"delete Node {node}", timeout=QUERY_LIMIT + 30)
+
+
+def exists(session: Session, node: str) -> bool:
+    """Whether there is a Node of that name."""
+    words = f"{KUBECTL} get node {quote(node)} --ignore-not-found -o name"
+    return bool(session.run(home_of(session), words, what=f"look for Node {node}").text.strip())
+
+
+def is_ready(session: Session, node: str) -> bool:
+    """Whether the node's kubelet reports."""
+    return control.is_ready(_node(session, home_of(session), node)["status"].get("conditions", ()))
+
+
+def home_of(session: Session) -> str:
+    """A controller whose API server is ready. Raises NotSettled where there is none."""
+    names = [machine.name for machine in session.cluster.controllers if machine.name in session.machines]
+    asked = session.each(names, lambda name: session.ask(name, (control.READY,), what="is the API server ready"))
+    for name, answers in asked.items():
+        if answers[control.READY.name].text == "ok":
+            return name
+    raise NotSettled("no API server is ready", said="nothing was changed", hint="hardway doctor")
+
+
+def _evict(session: Session, home: str, node: str, how: How) -> None:
+    words = [KUBECTL, "drain", quote(node), "--ignore-daemonsets", f"--timeout={how.limit:.0f}s"]
+    words += ["--force"] if how.force else []
+    words += ["--delete-emptydir-data"] if how.empty_dirs else []
+    result = session.run(home, " ".join(words), what=f"drain {node}", timeout=how.limit + 60, check=False)
+    if result.code == 0:
+        return
+    blocking = _blocking(session, home, node)
+    said = "\n".join(blocking) or last_lines(result.stderr, 8)
+    raise NotSettled(
+        f"{node} could not be drained within {how.limit:.0f} s; it takes pods as before, and what has moved stays moved",
+        said=said,
+        hint=_way_on(blocking, last_lines(result.stderr, 20)),
+    )
+
+
+def _way_on(blocking: Sequence[str], said: str) -> str:
+    if blocking:
+        return "have more replicas Ready, or loosen that budget; then run the same command"
+    if "emptyDir" in said or "local storage" in said:
+        return "--delete-emptydir-data, if what is in these volumes may be lost"
+    if "declare no controller" in said:
+        return "--force, if these pods may be lost: nobody starts them again"
+    return "the same command tries again, with more time by --timeout SECONDS"
+
+
+def _blocking(session: Session, home: str, node: str) -> list[str]:
+    """The budgets that allow no disruption now and hold pods of the node, each in a line."""
+    budgets = _items(session, home, "poddisruptionbudgets -A", "which budgets there are")
+    pods = [one for one in _pods(session, home, node) if _is_evicted(one)]
+    lines = []
+    for budget in budgets:
+        if budget["status"].get("disruptionsAllowed", 0) > 0:
+            continue
+        selector = budget["spec"].get("selector") or {}
+        held = [_name(pod) for pod in pods if _same_namespace(budget, pod) and _selects(selector, pod)]
+        if held:
+            since = [one["lastTransitionTime"] for one in budget["status"].get("conditions", ())]
+            ready = f"{budget['status'].get('currentHealthy', 0)} of {budget['status'].get('desiredHealthy', 0)} wanted"
+            lines.append(
+                f"budget {_name(budget)} allows no eviction since {max(since, default='?')} ({ready} are healthy): "
+                f"{', '.join(held)}"
+            )
+    return lines
+
+
+def _same_namespace(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one["metadata"]["namespace"] == other["metadata"]["namespace"])
+
+
+def _selects(selector: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """As the API reads a selector: all of its labels and all of its expressions."""
+    labels = pod["metadata"].get("labels", {})
+    if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
+        return False
+    return all(_holds(one, labels) for one in selector.get("matchExpressions", ()))
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    key, values = expression["key"], expression.get("values", ())
+    match expression["operator"]:
+        case "In":
+            return labels.get(key) in values
+        case "NotIn":
+            return labels.get(key) not in values
+        case "Exists":
+            return key in labels
+        case _:
+            return key not in labels
+
+
+def _is_evicted(pod: Mapping[str, Any]) -> bool:
+    """Whether a drain takes it: not what a DaemonSet keeps there, nor a file on the node, nor what has ended."""
+    kinds = {owner["kind"] for owner in pod["metadata"].get("ownerReferences", ())}
+    is_static = "kubernetes.io/config.mirror" in pod["metadata"].get("annotations", {})
+    return "DaemonSet" not in kinds and not is_static and pod["status"].get("phase") not in ("Succeeded", "Failed")
+
+
+def _ready_of_owners(session: Session, home: str, pods: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str, str], int]:
+    """How many pods are Ready of each owner that loses one, by kind, namespace and name."""
+    owners: dict[tuple[str, str, str], int] = {}
+    for pod in pods:
+        for owner in pod["metadata"].get("ownerReferences", ()):
+            if owner["kind"] in _REPLACED:
+                owners[owner["kind"], pod["metadata"]["namespace"], owner["name"]] = 0
+    return dict(_counted(session, home, owners))
+
+
+def _counted(
+    session: Session, home: str, owners: Mapping[tuple[str, str, str], int]
+) -> Iterator[tuple[tuple[str, str, str], int]]:
+    """How many of each are Ready now; one that is gone wants none."""
+    for kind in sorted({kind for kind, _, _ in owners}):
+        for one in _items(session, home, f"{_REPLACED[kind]} -A", f"which {kind}s there are"):
+            key = (kind, one["metadata"]["namespace"], one["metadata"]["name"])
+            if key in owners:
+                wanted = one["spec"].get("replicas", 1)
+                yield key, min(one["status"].get("readyReplicas", 0), wanted)
+
+
+def _await_elsewhere(session: Session, home: str, wanted: Mapping[tuple[str, str, str], int]) -> None:
+    deadline = time.monotonic() + ELSEWHERE_LIMIT
+    while True:
+        ready = dict(_counted(session, home, wanted))
+        missing = [(key, count) for key, count in wanted.items() if key in ready and ready[key] < count]
+        if not missing:
+            return
+        if time.monotonic() > deadline:
+            break
+        time.sleep(PAUSE)
+    lines = []
+    for (kind, space, name), count in missing:
+        lines.append(f"{kind} {space}/{name}: {ready[kind, space, name]} Ready, {count} before")
+    raise NotSettled(
+        f"evicted pods are not Ready elsewhere after {ELSEWHERE_LIMIT:.0f} s; the node takes pods again",
+        said="\n".join(lines),
+        hint="hardway kubectl get events -A says why (too little room, a volume, an image); then run the same command",
+    )
+
+
+def _node(session: Session, home: str, node: str) -> dict[str, Any]:
+    result = session.run(
+        home, f"{KUBECTL} get node {quote(node)} -o json", what=f"ask for Node {node}", timeout=QUERY_LIMIT, check=False
+    )
+    if result.code != 0:
+        raise HardwayError(
+            f"there is no answer about Node {node}; nothing was changed",
+            said=last_lines(result.stderr, 2),
+            hint="hardway kubectl get nodes",
+        )
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def _pods(session: Session, home: str, node: str) -> list[dict[str, Any]]:
+    return _items(session, home, f"pods -A --field-selector=spec.nodeName={quote(node)}", f"which pods are on {node}")
+
+
+def _items(session: Session, home: str, words: str, what: str) -> list[dict[str, Any]]:
+    said = session.run(home, f"{KUBECTL} get {words} -o json", what=what, timeout=QUERY_LIMIT)
+    found: list[dict[str, Any]] = json.loads(said.stdout)["items"]
+    return found
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return f"{one['metadata']['namespace']}/{one['metadata']['name']}"

@@ -1,0 +1,104 @@
+"""`node remove`: a worker leaves the cluster. It is drained, its Node deleted, the machine reset; nobody routes to it.
+
+Each step finds what is done already, so the same command goes on with one that was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from dataclasses import replace
+
+from hardway.artifacts.store import Store
+from hardway.engine import blockers, guards
+from hardway.engine.commit import commit
+from hardway.engine.converge import Outcome, converge
+from hardway.engine.plan import Plan, declared
+from hardway.engine.reset import reset
+from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
+from hardway.engine.session import Session
+from hardway.errors import HardwayError, UsageError
+from hardway.events import Note
+from hardway.inventory.model import Cluster
+from hardway.operations import drain
+from hardway.operations.drain import How
+from hardway.state import State, advanced
+
+NODE_UNITS = "kubelet.service kube-proxy.service"
+
+
+def refuse(cluster: Cluster, state: State, name: str, *, gone: bool) -> None:
+    """Raises UsageError for what is not a worker that can leave."""
+    listed = cluster.by_name.get(name)
+    node = state.nodes.get(name)
+    if listed is None and node is None:
+        raise UsageError(f"there is no machine {name}", hint="hardway status")
+    roles = set(listed.roles) if listed else set(node.roles if node else ())
+    if roles != {"worker"}:
+        raise UsageError(
+            f"{name} is {' and '.join(sorted(roles))}; only machines that are workers alone can be removed so",
+            hint="docs/operate/nodes.md says what can be done",
+        )
+    if listed is None and not gone:
+        raise UsageError(
+            f"{name} is not in the inventory any more, so it cannot be drained and reset",
+            hint=f"put it back and run the same command; where the machine is gone: hardway node remove {name} --gone",
+        )
+    if len([one for one in cluster.workers if one.name != name]) == 0:
+        raise UsageError(f"{name} is the only worker; its pods could go nowhere", hint="hardway reset takes all away")
+
+
+def without(cluster: Cluster, name: str) -> Cluster:
+    """The cluster as it is once the machine has left."""
+    return replace(cluster, machines=tuple(one for one in cluster.machines if one.name != name))
+
+
+def remove(
+    session: Session,
+    state: State,
+    name: str,
+    selection: Selection,
+    resolver: Resolver,
+    store: Store,
+    how: How,
+    *,
+    gone: bool = False,
+    review: Callable[[Plan], None] = lambda plan: None,
+) -> Outcome:
+    """Takes a worker out of the cluster. The session holds the locks of all machines but one that is `gone`.
+
+    Raises NotSettled, with the node as it was, where it cannot be drained, and what `reset` and `converge` raise.
+    """
+    blockers.require(tuple(guards.open_operation(state, selection.operation)))
+    if gone:
+        _refuse_living(session, name)
+    elif drain.exists(session, name):
+        drain.drain(session, name, how)
+        session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
+    drain.delete_node(session, name)
+    if not gone:
+        _reset(session, state, name)
+    session.cluster = without(session.cluster, name)
+    session.machines.pop(name, None)
+    nodes = {one: node for one, node in state.nodes.items() if one != name}
+    state = advanced(state, nodes=nodes)
+    session.workspace.save_state(state)
+    outcome = converge(session, state, selection, resolver, store, review=review)
+    commit(session, outcome.state, outcome.views, set())
+    return outcome
+
+
+def _refuse_living(session: Session, name: str) -> None:
+    if drain.exists(session, name) and drain.is_ready(session, name):
+        raise HardwayError(
+            f"{name} is not gone: its kubelet still reports to the API; nothing was changed",
+            hint="put it into the inventory and leave out --gone: then it is drained and reset; or switch it off first",
+        )
+
+
+def _reset(session: Session, state: State, name: str) -> None:
+    session.events(Note(f"{name}: resetting the machine"))
+    alone = copy(session)
+    alone.machines = {name: session.machines[name]}
+    reset(alone, declared(session.cluster, state)[1])
