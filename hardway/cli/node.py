@@ -1,7 +1,8 @@
-"""`hardway node`: machines of a cluster that runs are emptied, and leave it."""
+"""`hardway node`: machines of a cluster that runs are emptied, restarted, and leave it."""
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -16,10 +17,13 @@ from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, confirm, resolver
 from hardway.cli.site import Site, site
+from hardway.engine import blockers, guards
+from hardway.engine.plan import declared
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import drain as draining
+from hardway.operations import reboot as rebooting
 from hardway.operations import remove_node
 from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
@@ -96,6 +100,49 @@ def remove(
             following = (f"take {name} out of {here.cluster.path}: as long as it is there, hardway init adds it again",)
         seconds = time.monotonic() - started
         session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, following))
+
+
+@app.command()
+@flags(*opt.OPERATING)
+def reboot(
+    options: Options,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", autocompletion=opt.complete_one_machine)
+    ] = None,
+    rolling: Annotated[bool, typer.Option("--rolling", help="Every machine, one at a time")] = False,
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Only where a new kernel or the system wants it")
+    ] = False,
+    timeout: _Seconds = 300,
+    force: _Force = False,
+    empty_dirs: _Empty = False,
+) -> None:
+    """Restart machines one at a time: workers are drained, controllers hand over, each proves that it is back.
+
+    With one load balancer the API is away while that one restarts. The first machine that does not come back whole
+    stops the rest.
+    """
+    here = site(options)
+    if bool(names) == rolling:
+        raise UsageError("name machines, or use --rolling for all of them", hint="hardway node reboot --rolling")
+    for name in names or ():
+        if name not in here.cluster.by_name:
+            raise UsageError(f"there is no machine {name}", hint="hardway status")
+    command = shlex.join(["hardway", "node", "reboot", *(names or ["--rolling"])])
+    _ask(options, command, f"Restart {', '.join(names) if names else 'every machine, one at a time'}?")
+    started = time.monotonic()
+    with changing(options, here, command.removeprefix("hardway "), ()) as session:
+        blockers.require(tuple(guards.open_operation(here.state, command)))
+        declaration = declared(here.cluster, here.state)[1]
+        chosen = [one for one in rebooting.in_turn(session, here.cluster) if rolling or one in (names or ())]
+        if if_needed:
+            wanted = rebooting.needed(session, chosen)
+            for name, why in wanted.items():
+                session.events(Note(f"{name}: {why}"))
+            chosen = [name for name in chosen if name in wanted]
+        for name in chosen:
+            rebooting.reboot(session, declaration, name, How(timeout, force, empty_dirs))
+        session.events(RunFinished(True, len(chosen), len(chosen), time.monotonic() - started, ()))
 
 
 def _at_controllers(options: Options, name: str) -> Site:

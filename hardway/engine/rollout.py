@@ -15,7 +15,7 @@ from hardway.declare.resources import Context, File, Group, Present, Service
 from hardway.declare.resources.base import quote
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.observe import View, hash_command, parse_hashes
-from hardway.engine.rolls import RolledGroup, rolls_of
+from hardway.engine.rolls import RolledGroup, groups_on, rolls_of
 from hardway.engine.scripts import activation_script
 from hardway.engine.session import Session, lock_each
 from hardway.engine.trials import try_first
@@ -231,6 +231,19 @@ def _refuse_same_fault(session: Session, roll: RolledGroup, name: str, declarati
                 hint=f"find out why with hardway doctor, or hardway logs {peer} {unit}; "
                 f"once it is back there (hardway apply -l {peer}), run the same command",
             )
+
+
+@contextmanager
+def away(session: Session, name: str, declaration: Declaration) -> Iterator[None]:
+    """A block in which everything on a machine that is one of a group may stop: its members elsewhere serve.
+
+    Raises NotSettled where too few of them do.
+    """
+    rolls = groups_on(declaration, name)
+    for roll in rolls:
+        _require_others(session, roll, name, {})
+    with _away(session, name, [roll.group(name) for roll in rolls]):
+        yield
 
 
 @contextmanager

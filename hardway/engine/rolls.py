@@ -35,6 +35,20 @@ def rolls_of(changes: Sequence[Change], declaration: Declaration) -> list[Rolled
     for change in changes:
         if isinstance(change.resource, Service) and change.resource.group and change.restarts:
             restarted.setdefault(change.resource.group.name, []).append(change.machine)
+    return _grouped(restarted, declaration)
+
+
+def groups_on(declaration: Declaration, machine: str) -> list[RolledGroup]:
+    """All groups that one machine is a member of, as if it were restarted in each."""
+    restarted: dict[str, list[str]] = {}
+    for placed in declaration.on(machine):
+        service = placed.resource
+        if isinstance(service, Service) and service.group:
+            restarted[service.group.name] = [machine]
+    return _grouped(restarted, declaration)
+
+
+def _grouped(restarted: Mapping[str, Sequence[str]], declaration: Declaration) -> list[RolledGroup]:
     if not restarted:
         return []
     members: dict[str, dict[str, Service]] = {name: {} for name in restarted}

@@ -113,7 +113,7 @@ def _evict(session: Session, home: str, node: str, how: How) -> None:
     blocking = _blocking(session, home, node)
     said = "\n".join(blocking) or last_lines(result.stderr, 8)
     raise NotSettled(
-        f"{node} could not be drained within {how.limit:.0f} s; it takes pods as before, and what has moved stays moved",
+        f"{node} could not be drained within {how.limit:.0f} s; it takes pods as before, what has moved stays moved",
         said=said,
         hint=_way_on(blocking, last_lines(result.stderr, 20)),
     )

@@ -72,7 +72,7 @@ def remove(
     """
     blockers.require(tuple(guards.open_operation(state, selection.operation)))
     if gone:
-        _refuse_living(session, name)
+        _refuse_reporting(session, name)
     elif drain.exists(session, name):
         drain.drain(session, name, how)
         session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
@@ -89,7 +89,7 @@ def remove(
     return outcome
 
 
-def _refuse_living(session: Session, name: str) -> None:
+def _refuse_reporting(session: Session, name: str) -> None:
     if drain.exists(session, name) and drain.is_ready(session, name):
         raise HardwayError(
             f"{name} is not gone: its kubelet still reports to the API; nothing was changed",

@@ -87,7 +87,7 @@ def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
         ("cluster: pair\n", "cluster: pair\nencryption: {provider: aescbc}\n",
          Pending("fixed", "encryption.provider", "secretbox", "aescbc")),
         ("10.240.0.20", "10.240.0.21", Pending("address", "hand", "10.240.0.20", "10.240.0.21")),
-        ("hand:", "foot:", Pending("removed", "hand", "worker", "")),
+        ("hand:", "foot:", Pending("removed", "hand", "worker", "", "hardway node remove hand --gone")),
         ("role: worker,", "role: [controller, worker],", Pending("became-controller", "hand", "worker", "controller")),
         ("role: worker, address: 10.240.0.20", "role: worker, address: 10.240.0.20, pod_cidr: 10.200.9.0/24",
          Pending("pod-cidr", "hand", "10.200.0.0/24", "10.200.9.0/24")),

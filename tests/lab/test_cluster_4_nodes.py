@@ -1,0 +1,131 @@
+"""Machines of a cluster that serves: a drain that a budget forbids, a worker that leaves and comes back, restarts."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from driving import AGNHOST, Site, until
+from load import counting
+
+pytestmark = pytest.mark.lab
+
+APP = f"""\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: moved}}
+spec:
+  replicas: 3
+  selector: {{matchLabels: {{app: moved}}}}
+  template:
+    metadata: {{labels: {{app: moved}}}}
+    spec:
+      topologySpreadConstraints:
+      - {{maxSkew: 1, topologyKey: kubernetes.io/hostname, whenUnsatisfiable: ScheduleAnyway,
+          labelSelector: {{matchLabels: {{app: moved}}}}}}
+      containers:
+      - {{name: server, image: "{AGNHOST}", args: [netexec],
+          readinessProbe: {{httpGet: {{path: /, port: 8080}}, periodSeconds: 1}}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {{name: moved}}
+spec: {{minAvailable: BUDGET, selector: {{matchLabels: {{app: moved}}}}}}
+"""
+WORKER = "worker-1"
+
+
+@pytest.fixture
+def app(seven: Site, tmp_path: Path) -> Iterator[Path]:
+    """A Deployment with a pod on each worker; its budget allows nothing."""
+    file = tmp_path / "app.yaml"
+    file.write_text(APP.replace("BUDGET", "3"))
+    seven.kubectl("apply", "-f", str(file))
+    seven.kubectl("rollout", "status", "deployment/moved", "--timeout=90s")
+    yield file
+    seven.kubectl("delete", "-f", str(file))
+
+
+def node_of_each_pod(site: Site) -> list[str]:
+    pods = json.loads(site.kubectl("get", "pods", "-l", "app=moved", "-o", "json"))["items"]
+    return [pod["spec"]["nodeName"] for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+
+
+def cordoned(site: Site) -> list[str]:
+    nodes = json.loads(site.kubectl("get", "nodes", "-o", "json"))["items"]
+    return [node["metadata"]["name"] for node in nodes if node["spec"].get("unschedulable")]
+
+
+def loosened(site: Site, app: Path) -> None:
+    app.write_text(APP.replace("BUDGET", "2"))
+    site.kubectl("apply", "-f", str(app))
+
+
+def test_a_drain_that_a_budget_forbids_leaves_the_node_as_it_was(seven: Site, app: Path) -> None:
+    said = " ".join(seven.hardway("node", "drain", WORKER, "--timeout", "8", code=1).out.split())
+    assert "budget default/moved allows no eviction since" in said
+    assert cordoned(seven) == []
+    assert len(node_of_each_pod(seven)) == 3
+    assert WORKER in node_of_each_pod(seven)
+    loosened(seven, app)
+    seven.hardway("node", "drain", WORKER)
+    assert cordoned(seven) == [WORKER]
+    assert WORKER not in node_of_each_pod(seven)
+    seven.hardway("node", "uncordon", WORKER)
+    assert cordoned(seven) == []
+
+
+def test_a_worker_leaves_and_comes_back(seven: Site, app: Path, tmp_path: Path) -> None:
+    loosened(seven, app)
+    text = seven.inventory.read_text()
+    with counting(seven.workspace / "kubeconfig", tmp_path) as load:
+        seven.hardway("node", "remove", WORKER, "--yes")
+    assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
+    assert sorted(seven.nodes_ready()) == ["worker-0", "worker-2"]
+    assert set(node_of_each_pod(seven)) == {"worker-0", "worker-2"}
+    assert "10.200.1.0/24" not in seven.on("worker-0", "ip route")
+    assert seven.on(WORKER, "ls /etc/kubernetes /var/lib/hardway 2>/dev/null || true") == ""
+    try:
+        lines = [line for line in text.splitlines() if f"{WORKER}:" not in line]
+        seven.inventory.write_text("\n".join(lines) + "\n")
+        seven.unchanged("apply", "--yes")
+    finally:
+        seven.inventory.write_text(text)
+    seven.init()
+    assert sorted(seven.nodes_ready()) == ["worker-0", "worker-1", "worker-2"]
+    seven.unchanged("init")
+
+
+def test_a_lost_worker_is_forgotten(seven: Site) -> None:
+    """It does not answer any more, and somebody deleted it from the inventory: that blocks every run."""
+    text = seven.inventory.read_text()
+    seven.on(WORKER, "systemctl stop kubelet")
+    try:
+        lines = [line for line in text.splitlines() if f"{WORKER}:" not in line]
+        seven.inventory.write_text("\n".join(lines) + "\n")
+        said = seven.hardway("apply", "--yes", code=1).out
+        assert f"hardway node remove {WORKER} --gone" in said
+        assert "its kubelet still reports" in seven.hardway("node", "remove", WORKER, "--gone", "--yes", code=1).out
+        until(lambda: WORKER not in seven.nodes_ready(), 90, "the Node is not Ready")
+        seven.hardway("node", "remove", WORKER, "--gone", "--yes")
+        seven.unchanged("apply", "--yes")
+    finally:
+        seven.inventory.write_text(text)
+    seven.init()
+    assert WORKER in seven.nodes_ready()
+
+
+def test_machines_restart_one_at_a_time_and_no_request_fails(seven: Site, app: Path, tmp_path: Path) -> None:
+    loosened(seven, app)
+    leader = json.loads(seven.hardway("etcd", "status", "-o", "json").out)["leader"]
+    started = "systemctl show -p UserspaceTimestampMonotonic --value"
+    before = {name: seven.on(name, started) for name in ("worker-2", leader)}
+    with counting(seven.workspace / "kubeconfig", tmp_path) as load:
+        seven.hardway("node", "reboot", leader, "worker-2", "--yes", timeout=600)
+    assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
+    for name, boot in before.items():
+        assert seven.on(name, started) != boot
+    assert cordoned(seven) == []
+    assert json.loads(seven.hardway("etcd", "status", "-o", "json").out)["leader"] != leader
+    seven.unchanged("init")
+    assert "0 changes" in seven.hardway("node", "reboot", "--rolling", "--if-needed", "--yes").out
