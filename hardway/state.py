@@ -18,8 +18,10 @@ from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster
 from hardway.values import ROLES
 
+ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.resources"
+"""What of `State.fixed` `encryption rotate` changes."""
 EtcdState = Literal["absent", "bootstrapping", "initialized"]
-FORMAT = 3
+FORMAT = 4
 T = TypeVar("T")
 
 
@@ -87,9 +89,10 @@ class State:
 
     `fixed` holds settings that a running cluster cannot change by an ordinary run (ranges, domain). `authorities` holds
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
-    which writes. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
-    passed. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace: all
-    that there ever were, the one of today last.
+    which writes; `encryption_providers` has their providers while a rotation exchanges the provider, and
+    `encryption_changing` the resources that it encrypts for the first time, or decrypts. `operation` is the one under
+    way. `smoke_tested` is the generation at which the smoke test last passed. `fingerprints` has the beginning of the
+    SHA-256 of each CA certificate, by its path in the workspace: all that there ever were, the one of today last.
     """
 
     cluster: str
@@ -103,6 +106,8 @@ class State:
     authorities: Mapping[str, Generations] = field(default_factory=dict)
     service_account_keys: Generations = Generations()
     encryption_keys: tuple[str, ...] = ("key1",)
+    encryption_providers: Mapping[str, str] = field(default_factory=dict)
+    encryption_changing: tuple[str, ...] = ()
     operation: OperationState | None = None
     smoke_tested: int = -1
     fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -167,7 +172,13 @@ def _to_3(raw: Mapping[str, Any]) -> dict[str, Any]:
     return {**raw, "fingerprints": fingerprints}
 
 
-MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3}
+def _to_4(raw: Mapping[str, Any]) -> dict[str, Any]:
+    # Up to format 3 Secrets were all that could be encrypted.
+    fixed = raw.get("fixed", {})
+    return {**raw, "fixed": {**fixed, ENCRYPTED_RESOURCES: "secrets"} if fixed else fixed}
+
+
+MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """By format, what makes of its dictionary that of the next format. Pure; docs/decisions/0004-journal-and-state.md."""
 
 
@@ -209,7 +220,8 @@ def fixed_values(cluster: Cluster) -> dict[str, str]:
         "network.service_cidr": str(cluster.network.service_cidr),
         "network.pod_cidr": str(cluster.network.pod_cidr),
         "network.cluster_domain": cluster.network.cluster_domain,
-        "encryption.provider": cluster.encryption.provider,
+        ENCRYPTION_PROVIDER: cluster.encryption.provider,
+        ENCRYPTED_RESOURCES: ", ".join(cluster.encryption.resources),
     }
 
 

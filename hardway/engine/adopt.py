@@ -18,7 +18,7 @@ from hardway.engine.observe import View
 from hardway.engine.session import Session
 from hardway.probe import control, units
 from hardway.probe.script import Answers, Question, understood
-from hardway.state import State, advanced, nodes_of
+from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, State, advanced, nodes_of
 from hardway.values import sha256
 
 CA = "pki/ca.crt"
@@ -29,7 +29,17 @@ QUESTIONS = (
     control.AGREED_MEMBERS,
     units.args(UNITS),
     Question("version", f"{BIN}/kube-apiserver --version", limit=10),
-    Question("providers", f"sed -n 's/^ *- \\(secretbox\\|aescbc\\|identity\\):.*/\\1/p' {ENCRYPTION_CONFIG}", limit=5),
+    # Below them are keys, which have names, too: only hardway's own form is read, a name a line.
+    Question(
+        "resources",
+        f"sed -n '/^ *- resources:/,/^ *providers:/s/^ *- \\([a-z0-9.-]*\\)$/\\1/p' {ENCRYPTION_CONFIG}",
+        limit=5,
+    ),
+    Question(
+        "providers",
+        f"sed -n 's/^ *- \\(secretbox\\|aescbc\\|aesgcm\\|identity\\):.*/\\1/p' {ENCRYPTION_CONFIG}",
+        limit=5,
+    ),
 )
 """Who made this cluster, and how?"""
 
@@ -42,6 +52,7 @@ class Found:
     flags: Mapping[tuple[str, str], str] = field(default_factory=dict)
     version: str = ""
     provider: str = ""
+    resources: tuple[str, ...] = ()
 
 
 def is_of(session: Session, view: View) -> bool:
@@ -120,7 +131,8 @@ def read(answers: Answers) -> Found:
     version = answers["version"].text.removeprefix("Kubernetes v")
     providers = answers["providers"].lines
     # The API server writes with the first provider.
-    return Found(members, flags, version, providers[0] if providers else "")
+    resources = tuple(answers["resources"].lines)
+    return Found(members, flags, version, providers[0] if providers else "", resources)
 
 
 ISSUER = "https://kubernetes.default.svc."
@@ -134,6 +146,7 @@ def fixed(found: Found) -> dict[str, str]:
         "network.service_cidr": found.flags.get(("kube-apiserver", "service-cluster-ip-range"), ""),
         "network.pod_cidr": found.flags.get(("kube-controller-manager", "cluster-cidr"), ""),
         "network.cluster_domain": issuer.removeprefix(ISSUER) if issuer.startswith(ISSUER) else "",
-        "encryption.provider": found.provider,
+        ENCRYPTION_PROVIDER: found.provider,
+        ENCRYPTED_RESOURCES: ", ".join(found.resources),
     }
     return {name: value for name, value in values.items() if value}

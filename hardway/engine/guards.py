@@ -19,7 +19,7 @@ from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, as_root, of_pending
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
-from hardway.engine.pending import pending
+from hardway.engine.pending import is_done_by, pending
 from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
@@ -44,12 +44,13 @@ def resolve_state(cluster: Cluster, state: State, selection: Selection) -> tuple
     if unfinished:
         return state, unfinished
     waiting = pending(cluster, state)
-    if waiting:
-        return state, tuple(of_pending(one, str(cluster.path)) for one in waiting)
+    others = [one for one in waiting if not is_done_by(one, selection.operation)]
+    if others:
+        return state, tuple(of_pending(one, str(cluster.path)) for one in others)
     blockers = tuple(selection.bootstrap.blockers(cluster, state, selection.phases, selection.machines))
-    resolved = advanced(
-        state, nodes=nodes_of(cluster, state, {}), fixed=fixed_values(cluster), kubernetes=cluster.kubernetes
-    )
+    # What the operation under way changes is changed by its stages.
+    fixed = fixed_values(cluster) | {one.subject: one.have for one in waiting if one.subject in state.fixed}
+    resolved = advanced(state, nodes=nodes_of(cluster, state, {}), fixed=fixed, kubernetes=cluster.kubernetes)
     return resolved, blockers
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -9,10 +10,11 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from hardway.inventory.model import Cluster, Machine
-from hardway.state import Node, State, fixed_values
+from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, Node, State, fixed_values
 
 Kind = Literal[
     "fixed",
+    "encryption",
     "upgrade",
     "downgrade",
     "removed",
@@ -47,7 +49,9 @@ def pending(cluster: Cluster, state: State) -> tuple[Pending, ...]:
 def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
     for name, want in fixed_values(cluster).items():
         have = state.fixed.get(name, want)
-        if have != want:
+        if have != want and name in (ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES):
+            yield Pending("encryption", name, have, want, "hardway encryption rotate")
+        elif have != want:
             yield Pending("fixed", name, have, want)
     if state.kubernetes and state.kubernetes != cluster.kubernetes:
         kind: Kind = "downgrade" if _is_older(cluster.kubernetes, state.kubernetes) else "upgrade"
@@ -78,7 +82,12 @@ def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
 
 def in_inventory(one: Pending) -> bool:
     """Whether the subject is a key of the inventory, and no machine."""
-    return one.kind in ("fixed", "upgrade", "downgrade")
+    return one.kind in ("fixed", "encryption", "upgrade", "downgrade")
+
+
+def is_done_by(one: Pending, command: str) -> bool:
+    """Whether an operation, by its command, does what waits; it may do more than that."""
+    return bool(one.command) and set(shlex.split(one.command)) <= set(shlex.split(command))
 
 
 def _is_older(want: str, have: str) -> bool:
@@ -94,6 +103,8 @@ def in_words(one: Pending) -> tuple[str, str]:
     match one.kind:
         case "fixed":
             return f"{name} is {have} in the running cluster and cannot become {want}", f"Set `{name}: {have}` again."
+        case "encryption":
+            return f"{name} is {have} in the running cluster, the inventory says {want}", _back(name, have)
         case "upgrade":
             return f"Kubernetes {have} → {want} is an upgrade; init and apply do not upgrade", _back(name, have)
         case "downgrade":

@@ -123,7 +123,7 @@ def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[Ope
         dns=dns,
         hosts=Hosts(**shape.hosts.model_dump()),
         certs=_certs(shape.certs, path),
-        encryption=Encryption(**shape.encryption.model_dump()),
+        encryption=Encryption(shape.encryption.provider, tuple(shape.encryption.resources)),
         artifacts=_artifacts(shape.artifacts, path),
         proxy=shape.proxy,
         settings=_overlays(shape.settings),

@@ -209,7 +209,9 @@ class Certs:
 class Encryption:
     """How Secrets are encrypted in etcd."""
 
-    provider: Literal["secretbox", "aescbc"] = "secretbox"
+    provider: Literal["secretbox", "aescbc", "aesgcm"] = "secretbox"
+    resources: tuple[str, ...] = ("secrets",)
+    """What is encrypted: always Secrets, and of the rest what is named."""
 
 
 @dataclass(frozen=True)

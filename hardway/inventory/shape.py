@@ -7,7 +7,7 @@ editors use.
 import re
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv4Network
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -202,7 +202,18 @@ class CertsShape(_Shape):
 class EncryptionShape(_Shape):
     """How Secrets are encrypted in etcd."""
 
-    provider: Literal["secretbox", "aescbc"] = "secretbox"
+    provider: Literal["secretbox", "aescbc", "aesgcm"] = "secretbox"
+    resources: list[Annotated[str, _text(words.encrypted)]] = Field(
+        default=["secrets"], description="Secrets, and what else: configmaps, or custom resources as PLURAL.GROUP"
+    )
+
+    @model_validator(mode="after")
+    def _secrets(self) -> Self:
+        if "secrets" not in self.resources:
+            raise ValueError("resources: secrets is missing; Secrets are always encrypted")
+        if len(set(self.resources)) < len(self.resources):
+            raise ValueError("resources: one is named twice")
+        return self
 
 
 class ArtifactsShape(_Shape):

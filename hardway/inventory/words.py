@@ -44,6 +44,26 @@ def dns_name(text: str) -> str:
     return text
 
 
+_BUILT_IN_GROUPS = frozenset(
+    ("admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "authentication.k8s.io",
+     "authorization.k8s.io", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io",
+     "flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io",
+     "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io")
+)  # fmt: skip
+
+
+def encrypted(text: str) -> str:
+    """What can be encrypted in etcd: Secrets, ConfigMaps, and custom resources by their full names."""
+    if text in ("secrets", "configmaps"):
+        return text
+    plural, _, group = text.partition(".")
+    if not (_LABEL.fullmatch(plural) and "." in group and group not in _BUILT_IN_GROUPS):
+        right = "secrets, configmaps, or a custom resource as PLURAL.GROUP, such as certificates.example.com"
+        raise ValueError(f"{quoted(text)} cannot be encrypted by hardway; right: {right}")
+    dns_name(group)
+    return text
+
+
 def address(text: str) -> IPv4Address:
     """An IPv4 address that a machine can have."""
     try:

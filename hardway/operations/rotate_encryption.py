@@ -6,59 +6,93 @@ one writes with it, and the key before goes when nothing in etcd needs it any mo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from hardway.declare.generations import KUBERNETES
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.phases.encryption import COUNTED, LOADED, VALUES, beginning
-from hardway.declare.phases.paths import KUBECTL
+from hardway.declare.phases.certs import server_trust_path, verify_by
+from hardway.declare.phases.encryption import (
+    LOADED,
+    beginning,
+    counted,
+    encrypted,
+    number_of,
+    prefix,
+    provider_of,
+    stored,
+    writes_plain,
+)
+from hardway.declare.phases.etcd import OWN
+from hardway.declare.phases.paths import ADMIN_CONF, KUBECTL
+from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
-from hardway.errors import WorkspaceError
 from hardway.events import Note
+from hardway.inventory.model import API_PORT, Encryption
 from hardway.operations.stage import Operation, Stage
-from hardway.state import State
+from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, State
 
 NAME = "encryption rotate"
 RELOAD_LIMIT = 90.0
 """Seconds until every API server has read a changed configuration: each looks once a minute."""
 REWRITE_LIMIT = 3600.0
 TRIES = 3
-"""How often all Secrets are gone through: what somebody else changed meanwhile is left to the next time."""
+"""How often everything is gone through: an API server may end a connection, or have too much to do."""
+CONNECTIONS = 4
+"""On which requests follow each other while everything is written again."""
 
 
-def operation() -> Operation:
+def operation(wanted: Encryption) -> Operation:
+    """To what the inventory says: its provider with a next key, and its resources, those encrypted and no others."""
     return Operation(
         NAME,
         (),
         (
-            Stage("read", _reading, _loaded, why="every API server can read what the next key writes"),
+            Stage("read", _reading(wanted), _loaded, why="every API server can read what the next key writes"),
             Stage("write", _writing, _loaded, why="every API server writes with the next key"),
-            Stage("rewrite", _writing, _rewritten, _rewrite, why="all Secrets are written again"),
+            Stage("rewrite", _writing, _rewritten, _rewrite, why="everything is written again"),
             Stage("retire", _retired, _loaded, why="no API server has the key before; the workspace keeps it"),
         ),
     )
 
 
-def _reading(state: State) -> State:
-    if len(state.encryption_keys) > 1:
-        return state
-    [current] = state.encryption_keys
-    return replace(state, encryption_keys=(current, f"key{_number(current) + 1}"))
+def _reading(wanted: Encryption) -> Callable[[State], State]:
+    def edit(state: State) -> State:
+        if len(state.encryption_keys) > 1:
+            return state
+        [current] = state.encryption_keys
+        following = f"key{number_of(current) + 1}"
+        before = state.fixed[ENCRYPTED_RESOURCES].split(", ")
+        return replace(
+            state,
+            encryption_keys=(current, following),
+            encryption_providers={current: state.fixed[ENCRYPTION_PROVIDER], following: wanted.provider},
+            encryption_changing=tuple(sorted({*before} ^ {*wanted.resources})),
+        )
+
+    return edit
 
 
 def _writing(state: State) -> State:
-    newest_first = sorted(state.encryption_keys, key=_number, reverse=True)
+    newest_first = sorted(state.encryption_keys, key=number_of, reverse=True)
     return replace(state, encryption_keys=tuple(newest_first))
 
 
 def _retired(state: State) -> State:
-    return replace(state, encryption_keys=(max(state.encryption_keys, key=_number),))
-
-
-def _number(name: str) -> int:
-    if not name.removeprefix("key").isdecimal():
-        raise WorkspaceError(f"the encryption key {name} is not one of hardway's names, key1, key2 and so on")
-    return int(name.removeprefix("key"))
+    if len(state.encryption_keys) == 1:
+        return state
+    newest = max(state.encryption_keys, key=number_of)
+    before, changing = state.fixed[ENCRYPTED_RESOURCES].split(", "), state.encryption_changing
+    left = [name for name in before if name not in changing]
+    resources = [*left, *(name for name in changing if name not in before)]
+    fixed = {ENCRYPTION_PROVIDER: state.encryption_providers[newest], ENCRYPTED_RESOURCES: ", ".join(resources)}
+    return replace(
+        state,
+        encryption_keys=(newest,),
+        encryption_providers={},
+        encryption_changing=(),
+        fixed={**state.fixed, **fixed},
+    )
 
 
 def _loaded(model: Model) -> Iterator[Proof]:
@@ -74,16 +108,20 @@ def _loaded(model: Model) -> Iterator[Proof]:
 
 
 def _rewritten(model: Model) -> Iterator[Proof]:
-    wanted = beginning(model.cluster.encryption.provider, model.state.encryption_keys[0])
-    yield Proof(
-        model.cluster.controllers[0].name,
-        f"every Secret in etcd begins with {wanted}",
-        f"export LC_ALL=C\n{COUNTED}"
-        f"new=$({VALUES} | grep -a -c '^{wanted}' || true)\n"
-        'echo "$new of $all"; [ "$new" = "$all" ]',
-        "what the key before has written cannot be read once it is gone",
-        within=15,
-    )
+    key = model.state.encryption_keys[0]
+    wanted = beginning(provider_of(model, key), key)
+    for resource in encrypted(model):
+        plain = writes_plain(model, resource)
+        sought, number = ("k8s:enc:", "0") if plain else (wanted, "$all")
+        yield Proof(
+            model.cluster.controllers[0].name,
+            f"{resource} in etcd: {'none is encrypted' if plain else f'each begins with {wanted}'}",
+            f"export LC_ALL=C\n{counted(resource)}"
+            f"found=$({stored(resource)} | grep -a -c '^{sought}' || true)\n"
+            f'echo "$found of $all"; [ "$found" = "{number}" ]',
+            "what the key before has written cannot be read once it is gone",
+            within=15,
+        )
 
 
 def _rewrite(session: Session, model: Model) -> None:
@@ -92,19 +130,60 @@ def _rewrite(session: Session, model: Model) -> None:
     What is created or changed meanwhile is of the next key anyway.
     """
     controller = model.cluster.controllers[0].name
-    [wanted] = _rewritten(model)
-    for number in range(1, TRIES + 1):
-        session.events(Note("writing all Secrets again" if number == 1 else "writing again what was left"))
-        session.run(controller, REWRITE, what="write all Secrets again", timeout=REWRITE_LIMIT)
-        if session.run(controller, wanted.query, what="look what is left", check=False).code == 0:
-            return
+    for resource, wanted in zip(encrypted(model), _rewritten(model), strict=True):
+        for number in range(1, TRIES + 1):
+            session.events(Note(f"writing all {resource} again{'' if number == 1 else ', once more'}"))
+            answer = session.run(
+                controller, rewrite(model, resource), what=f"write all {resource} again", timeout=REWRITE_LIMIT
+            )
+            if refused := answer.text.strip():
+                session.events(Note(f"{resource}: answers that were not 200, by status: {refused}"))
+            if session.run(controller, wanted.query, what="look what is left", check=False).code == 0:
+                break
 
 
-# A patch without content leaves all as it is, `last-applied-configuration` too, which `kubectl replace` would fill.
-REWRITE = f"""\
-export KUBECTL='{KUBECTL}'
-{KUBECTL} get namespaces -o name | cut -d/ -f2 | xargs -I NAMESPACE sh -c '
-  $KUBECTL get secrets -n "$1" -o name |
-    xargs -r -n 100 -P 4 $KUBECTL patch -n "$1" --type=merge -p "{{}}" >/dev/null || true
-' sh NAMESPACE
+def rewrite(model: Model, resource: str) -> str:
+    """A script for a controller that prints how many requests of each status were not answered 200.
+
+    A patch without content leaves all as it is, `last-applied-configuration` too, which `kubectl replace` would fill.
+    kubectl sends five requests a second (client-go's default), and is no program to be started ten thousand times; so
+    the requests are sent one after another on connections of openssl's, which HTTP/1.1 allows, and answered with
+    metadata only.
+    """
+    plural, _, group = resource.partition(".")
+    served = f"{KUBECTL} get crd {quote(resource)} -o jsonpath='{{.spec.versions[?(@.served==true)].name}}'"
+    version = f"version=$({served} | cut -d' ' -f1)\n[ -n \"$version\" ]\n" if group else ""
+    base = f"/apis/{group}/$version" if group else "/api/v1"
+    trust = verify_by(model, KUBERNETES, server_trust_path(model))
+    return f"""\
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+{OWN} get {prefix(resource)} --prefix --keys-only | sed -n 's|^{prefix(resource)}||p' >"$folder/names"
+[ -s "$folder/names" ] || exit 0
+{version}for end in certificate key; do
+  sed -n "s/^ *client-$end-data: //p" {ADMIN_CONF} | base64 -d >"$folder/$end"
+done
+requests() {{ # those of the part of all names that has this number
+  awk -v part="$1" -v base="{base}" '
+    function request(name, more) {{
+      at = index(name, "/")
+      if (at) base_of = base "/namespaces/" substr(name, 1, at - 1); else base_of = base
+      printf "PATCH %s/{plural}/%s HTTP/1.1\r\n", base_of, substr(name, at + 1)
+      printf "Host: kubernetes\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 2\r\n"
+      printf "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1\r\n%s\r\n{{}}", more
+    }}
+    NR % {CONNECTIONS} == part {{ if (last) request(last, ""); last = $0 }}
+    END {{ if (last) request(last, "Connection: close\r\n") }}' "$folder/names"
+}}
+number=0
+while [ "$number" -lt {CONNECTIONS} ]; do
+  requests "$number" | openssl s_client -quiet -connect 127.0.0.1:{API_PORT} {trust} -verify_ip 127.0.0.1 \
+    -verify_return_error -cert "$folder/certificate" -key "$folder/key" 2>"$folder/said-$number" |
+    grep -a -o '^HTTP/1.1 [0-9]*' | cut -d' ' -f2 >"$folder/answers-$number" &
+  number=$((number + 1))
+done
+wait
+[ -n "$(cat "$folder"/answers-*)" ] || {{ cat "$folder"/said-* >&2; exit 1; }}
+cat "$folder"/answers-* | grep -v '^200' | sort | uniq -c | tr -s ' \n' ' '
 """

@@ -33,7 +33,7 @@ class RealApi:
     """The API server can be killed and started again; etcd goes on."""
 
     def __init__(self, programs: Mapping[str, Path], folder: Path, etcd: str) -> None:
-        self._program, self._folder, self._etcd = programs["kube-apiserver"], folder, etcd
+        self._program, self._folder, self.etcd = programs["kube-apiserver"], folder, etcd
         self.settings: Mapping[str, object] = {}
         """What is laid over its flags at its next start."""
         self._url = f"https://127.0.0.1:{free_port()}"
@@ -52,7 +52,7 @@ class RealApi:
         """Starts it, and waits until it is ready."""
         at = self._folder
         flags = [
-            f"--etcd-servers={self._etcd}", "--bind-address=127.0.0.1", f"--secure-port={self._url.rpartition(':')[2]}",
+            f"--etcd-servers={self.etcd}", "--bind-address=127.0.0.1", f"--secure-port={self._url.rpartition(':')[2]}",
             # Not looked for among this computer's interfaces, and told to nobody.
             "--advertise-address=192.0.2.1", "--endpoint-reconciler-type=none",
             f"--tls-cert-file={at}/server.crt", f"--tls-private-key-file={at}/server.key",

@@ -211,7 +211,7 @@ def test_every_kubeconfig_on_a_machine_is_kept_in_the_workspace() -> None:
     assert {r.text for _, r in kubeconfigs.resources(MODEL) if isinstance(r, File)} <= kept
 
 
-@pytest.mark.parametrize("provider", ["secretbox", "aescbc"])
+@pytest.mark.parametrize("provider", ["secretbox", "aescbc", "aesgcm"])
 def test_there_is_one_provider_and_it_is_not_identity(provider: str) -> None:
     of = model(replace(LAB, encryption=replace(LAB.encryption, provider=provider)))
     read = yaml.safe_load(encryption.encryption_config(of))

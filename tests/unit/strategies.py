@@ -62,7 +62,7 @@ sections = st.fixed_dictionaries(
                 "leaf_days": st.integers(30, 3650),
             },
         ),
-        "encryption": st.fixed_dictionaries({"provider": st.sampled_from(["secretbox", "aescbc"])}),
+        "encryption": st.fixed_dictionaries({"provider": st.sampled_from(["secretbox", "aescbc", "aesgcm"])}),
         "artifacts": st.fixed_dictionaries(
             {"source": st.sampled_from(["auto", "download", "build"])},
             optional={"versions": st.fixed_dictionaries({"etcd": st.sampled_from(["3.6.14", "3.6.15"])})},

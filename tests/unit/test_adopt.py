@@ -174,7 +174,7 @@ def test_a_cluster_of_another_ca_is_not_asked(typed: FakeCluster, answer: Callab
     [
         ("10.32.0.0/24", "10.96.0.0/12", "pending:fixed"),
         ("Kubernetes v1.36.4", "Kubernetes v1.35.6", "pending:upgrade"),
-        ("secretbox", "aescbc", "pending:fixed"),
+        ("secretbox", "aescbc", "pending:encryption"),
     ],
 )
 def test_what_a_cluster_was_born_with_is_found_out_and_not_overwritten(

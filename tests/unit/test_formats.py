@@ -12,7 +12,10 @@ from hardway.errors import JournalError
 from hardway.state import State
 
 STATE_1 = {"nodes": "roster", "smoke_tested": "proved"}
-ADDED = ("hardway", "authorities", "service_account_keys", "encryption_keys", "operation", "fingerprints")
+ADDED = (
+    "hardway", "authorities", "service_account_keys", "encryption_keys", "encryption_providers", "encryption_changing",
+    "operation", "fingerprints",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -33,6 +36,7 @@ def state_1(text: str) -> str:
     raw = {STATE_1.get(name, name): value for name, value in json.loads(text).items() if name not in ADDED}
     for node in raw["roster"].values():
         del node["kubernetes"], node["leaving"]
+    del raw["fixed"]["encryption.resources"]
     return json.dumps({**raw, "format": 1, "etcd": "formed"})
 
 
@@ -69,7 +73,7 @@ def test_its_journal_moves_when_it_is_next_written(old: FakeCluster, name: str) 
     after = journal.read(machine.read(journal.PATH))
     assert machine.read(journal.PATH).startswith('{"op":"format","format":3,')
     assert (after.entries.keys(), after.open) == (before.entries.keys(), frozenset())
-    assert json.loads(machine.read("/var/lib/hardway/state.json"))["format"] == 3
+    assert json.loads(machine.read("/var/lib/hardway/state.json"))["format"] == 4
     assert State.from_json(machine.read("/var/lib/hardway/state.json"), name) == old.state()
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+import yaml
 from fake.cluster import PAIR, FakeCluster, keys, room
 from fake.machine import Cut
 from hypothesis import given, settings
@@ -17,9 +18,11 @@ from test_rollout_cut import CONTROLLERS, EXAMPLES, NO_SHRINKING, THREE, authori
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model, Proof
 from hardway.declare.pki import read, split
+from hardway.engine.pending import pending
 from hardway.engine.plan import Plan
 from hardway.engine.prove import prove
 from hardway.engine.selection import Selection
+from hardway.inventory.model import Encryption
 from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
@@ -102,12 +105,71 @@ def test_the_service_account_key(made: FakeCluster) -> None:
 
 
 def test_the_encryption_key(made: FakeCluster) -> None:
-    assert rotate(made, rotate_encryption.operation()) == [set(), set(), set(), set()]
+    assert rotate(made, rotate_encryption.operation(Encryption())) == [set(), set(), set(), set()]
     assert assert_over(made).encryption_keys == ("key2",)
     config = made.machines["head"].read("/etc/kubernetes/encryption-config.yaml")
     assert config.count("name: key") == 1
     # An older snapshot of etcd needs the key before.
     assert (made.workspace().root / "secrets/encryption-key").exists()
+
+
+CONFIG = "/etc/kubernetes/encryption-config.yaml"
+WIDGETS = "widgets.example.org"
+
+
+def providers(made: FakeCluster) -> dict[str, list[str]]:
+    """By resource the providers and keys that the API server has, in order."""
+    found = {}
+    for entry in yaml.safe_load(made.machines["head"].read(CONFIG))["resources"]:
+        names = []
+        for provider in entry["providers"]:
+            [(name, of)] = provider.items()
+            names += [f"{name} {key['name']}" for key in of["keys"]] if of else [name]
+        for resource in entry["resources"]:
+            found[resource] = names
+    return found
+
+
+def test_another_provider_and_other_resources_are_one_rotation(made: FakeCluster) -> None:
+    made.rewrite(
+        "cluster: pair\n", f"cluster: pair\nencryption: {{provider: aesgcm, resources: [secrets, {WIDGETS}]}}\n"
+    )
+    waiting = [(one.subject, one.have, one.want, one.command) for one in pending(made.cluster, made.state())]
+    assert waiting == [
+        ("encryption.provider", "secretbox", "aesgcm", "hardway encryption rotate"),
+        ("encryption.resources", "secrets", f"secrets, {WIDGETS}", "hardway encryption rotate"),
+    ]
+    operation = rotate_encryption.operation(made.cluster.encryption)
+    seen = []
+    for stage in ("write", "rewrite", "retire"):
+        with pytest.raises(Declined):
+            rotate(made, operation, until=stage)
+        seen.append(providers(made))
+    read = ["secretbox key1", "aesgcm key2"]
+    assert seen[0] == {"secrets": read, WIDGETS: ["identity", *read]}
+    write = {"secrets": ["aesgcm key2", "secretbox key1"], WIDGETS: ["aesgcm key2", "secretbox key1", "identity"]}
+    assert seen[1:] == [write, write]
+    rotate(made, operation)
+    assert providers(made) == {"secrets": ["aesgcm key2"], WIDGETS: ["aesgcm key2"]}
+    state = assert_over(made)
+    assert (state.encryption_providers, state.encryption_changing) == ({}, ())
+
+
+def test_what_is_no_longer_encrypted_is_written_plain_before_its_key_goes(made: FakeCluster) -> None:
+    wanted = "cluster: pair\nencryption: {resources: [configmaps, secrets]}\n"
+    made.rewrite("cluster: pair\n", wanted)
+    rotate(made, rotate_encryption.operation(made.cluster.encryption))
+    made.rewrite(wanted, "cluster: pair\n")
+    operation = rotate_encryption.operation(made.cluster.encryption)
+    with pytest.raises(Declined):
+        rotate(made, operation, until="write")
+    assert providers(made)["configmaps"] == ["secretbox key2", "secretbox key3", "identity"]
+    with pytest.raises(Declined):
+        rotate(made, operation, until="rewrite")
+    assert providers(made)["configmaps"] == ["identity", "secretbox key3", "secretbox key2"]
+    rotate(made, operation)
+    assert providers(made) == {"secrets": ["secretbox key3"]}
+    assert_over(made)
 
 
 def test_all_cas(made: FakeCluster) -> None:
@@ -132,7 +194,7 @@ def test_all_cas(made: FakeCluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", [rotate_sa.operation(), rotate_encryption.operation(), rotate_ca.operation(["kubernetes"])]
+    "operation", [rotate_sa.operation(), rotate_encryption.operation(Encryption()), rotate_ca.operation(["kubernetes"])]
 )
 def test_cut_at_any_stage_the_same_command_goes_on(made: FakeCluster, operation: Operation) -> None:
     for stage in operation.stages[1:]:
@@ -145,7 +207,7 @@ def test_cut_at_any_stage_the_same_command_goes_on(made: FakeCluster, operation:
 def test_a_second_rotation_follows_the_first(made: FakeCluster) -> None:
     for _ in range(2):
         rotate(made, rotate_sa.operation())
-        rotate(made, rotate_encryption.operation())
+        rotate(made, rotate_encryption.operation(Encryption()))
         rotate(made, rotate_ca.operation(["etcd"]))
     state = assert_over(made)
     assert (state.service_account_keys.trusted, state.encryption_keys) == ((3,), ("key3",))
@@ -202,9 +264,11 @@ def test_a_token_in_a_pod_is_renewed_where_a_key_that_goes_has_signed_it(
 
 # Calls: of each stage observing, the intents, the upload, each chapter with its roll, observing again.
 cuts = st.builds(Cut, st.integers(0, 70), st.one_of(st.integers(1, 40), st.integers(1, 400)), st.just(True))
+MORE = Encryption("aescbc", ("secrets", "configmaps"))
 OPERATIONS = {
     "service account": rotate_sa.operation(),
-    "encryption": rotate_encryption.operation(),
+    "encryption": rotate_encryption.operation(Encryption()),
+    "encryption of more, by another provider": rotate_encryption.operation(MORE),
     "CAs": rotate_ca.operation(rotate_ca.ALL),
 }
 
@@ -217,6 +281,8 @@ def test_a_rotation_that_is_killed_anywhere_is_ended_by_the_same_command(what: s
     try:
         made = FakeCluster.new(place, THREE)
         made.init()
+        if "another provider" in what:
+            made.rewrite("machines:\n", "encryption: {provider: aescbc, resources: [secrets, configmaps]}\nmachines:\n")
         members = (made.root / "net" / "members").read_text()
         for machine in made.machines.values():
             machine.restored()

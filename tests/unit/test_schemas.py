@@ -100,8 +100,11 @@ CERTIFICATES = Certificates(
 )  # fmt: skip
 CAUSE = Cause("swap", ("lb-0",), "swap is on", ("free",), ("swapoff -a",), "the kubelet stops")
 ENCRYPTION = EncryptionStatus(
-    (EncryptionKey("secretbox", "key2", True, True, 12), EncryptionKey("secretbox", "key1", False, True, 3)),
-    1,
+    (
+        EncryptionKey("secretbox", "key2", True, True, {"secrets": 12}),
+        EncryptionKey("secretbox", "key1", False, True, {}),
+    ),
+    {"configmaps": 3},
     {"controller-0": True, "controller-1": None},
     "hardway encryption rotate",
 )

@@ -38,6 +38,8 @@ states = st.builds(
     ),
     service_account_keys=st.builds(Generations, generations, st.integers(1)),
     encryption_keys=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
+    encryption_providers=st.dictionaries(st.text(min_size=1), st.text(min_size=1), max_size=2),
+    encryption_changing=st.lists(st.text(min_size=1), max_size=2).map(tuple),
     operation=st.none() | operations,
     smoke_tested=st.integers(-1),
     fingerprints=st.dictionaries(st.text(), st.lists(st.text(min_size=1), max_size=3).map(tuple), max_size=3),
@@ -80,7 +82,7 @@ STATE = State(
 @pytest.mark.parametrize(
     ("place", "value", "named"),
     [
-        (["format"], 4, "format 4, and this one reads up to format 3"),
+        (["format"], 5, "format 5, and this one reads up to format 4"),
         (["new"], True, "unknown field new"),
         (["etcd"], "leaving", "etcd: leaving"),
         (["nodes", "m", "new"], 1, "unknown field nodes.m.new"),
@@ -107,11 +109,12 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     before = json.loads(text)
     state = State.from_json(text, "state.json")
     written = json.loads(state.to_json())
-    assert (written["format"], written["etcd"], before["etcd"]) == (3, "initialized", "formed")
+    assert (written["format"], written["etcd"], before["etcd"]) == (4, "initialized", "formed")
     assert written["smoke_tested"] == before["proved"]
     for name, node in before["roster"].items():
         assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False}
-    same = before.keys() - {"format", "etcd", "proved", "roster"}
+    assert written["fixed"] == {**before["fixed"], "encryption.resources": "secrets"}
+    same = before.keys() - {"format", "etcd", "proved", "roster", "fixed"}
     assert {name: written[name] for name in same} == {name: before[name] for name in same}
     assert State.from_json(state.to_json(), "state.json") == state
     assert (state.authority("kubernetes"), state.encryption_keys) == (Generations((1,), 1), ("key1",))
@@ -122,7 +125,9 @@ def test_a_recorded_state_of_format_2_loses_nothing() -> None:
     before = json.loads(text)
     written = json.loads(State.from_json(text, "state.json").to_json())
     assert written.pop("fingerprints") == {path: [digits] for path, digits in before.pop("fingerprints").items()}
-    assert written == {**before, "format": 3, "hardway": written["hardway"]}
+    assert written.pop("fixed") == {**before.pop("fixed"), "encryption.resources": "secrets"}
+    added = {"encryption_providers": {}, "encryption_changing": []}
+    assert written == {**before, **added, "format": 4, "hardway": written["hardway"]}
     without = json.dumps({name: value for name, value in before.items() if name != "fingerprints"})
     assert State.from_json(without, "state.json").fingerprints == {}
 

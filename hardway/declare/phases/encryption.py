@@ -11,19 +11,35 @@ from hardway.declare.phases.etcd import OWN
 from hardway.declare.phases.paths import ENCRYPTION_CONFIG, KUBECTL
 from hardway.declare.render import render
 from hardway.declare.resources import File, Local, RandomKey
+from hardway.errors import WorkspaceError
+from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER
 from hardway.values import Placeholder
 
-PREFIX = "/registry/secrets/"
-"""Below which etcd has the Secrets."""
-COUNTED = f"""\
-fields=$({OWN} get {PREFIX} --prefix --count-only --write-out=fields)
+IDENTITY = "identity"
+"""The provider that does not encrypt."""
+
+
+def prefix(resource: str) -> str:
+    """Below which etcd has the objects of a resource: `secrets`, or a custom one as PLURAL.GROUP."""
+    plural, _, group = resource.partition(".")
+    return f"/registry/{group}/{plural}/" if group else f"/registry/{plural}/"
+
+
+def counted(resource: str) -> str:
+    """Sets `all`, how many objects etcd has, and `at`, the revision at which that was so; fails without etcd."""
+    return f"""\
+fields=$({OWN} get {prefix(resource)} --prefix --count-only --write-out=fields)
 all=$(echo "$fields" | sed -n 's/^"Count" : //p')
 at=$(echo "$fields" | sed -n 's/^"Revision" : //p')
 [ -n "$all" ] && [ -n "$at" ]
 """
-"""Sets `all`, how many there are, and `at`, the revision at which that was so; fails where etcd does not answer."""
-VALUES = f'{OWN} get {PREFIX} --prefix --rev="$at" --print-value-only'
-"""Prints them, as they were then."""
+
+
+def stored(resource: str) -> str:
+    """Prints their values, as they were then."""
+    return f'{OWN} get {prefix(resource)} --prefix --rev="$at" --print-value-only'
+
+
 BEGINNING = "^k8s:enc:[a-z]*:v[0-9]*:[^:]*:"
 """What an encrypted value in etcd begins with, as grep has it: provider, version, and the key's name."""
 _METRIC = "apiserver_encryption_config_controller_last_config_info"
@@ -43,15 +59,63 @@ def local(model: Model) -> Iterator[Local]:
         yield RandomKey(encryption_key(name), 32)
 
 
+def provider_of(model: Model, key: str) -> str:
+    """The provider of a key; while the provider is exchanged, keys differ in that."""
+    settled = model.state.fixed.get(ENCRYPTION_PROVIDER, model.cluster.encryption.provider)
+    return model.state.encryption_providers.get(key, settled)
+
+
+def encrypted(model: Model) -> tuple[str, ...]:
+    """The resources that are encrypted, or are being decrypted."""
+    settled = model.state.fixed.get(ENCRYPTED_RESOURCES, "")
+    names = settled.split(", ") if settled else model.cluster.encryption.resources
+    return (*names, *(one for one in model.state.encryption_changing if one not in names))
+
+
+def writes_plain(model: Model, resource: str) -> bool:
+    """Whether API servers write a resource as it is for now: until all can read the other form, or for good after."""
+    if resource not in model.state.encryption_changing:
+        return False
+    keys = model.state.encryption_keys
+    newest_writes = keys[0] == max(keys, key=number_of)
+    return newest_writes == (resource in model.state.fixed[ENCRYPTED_RESOURCES].split(", "))
+
+
+def number_of(key: str) -> int:
+    """Raises WorkspaceError for a name that is not one of hardway's."""
+    if not key.removeprefix("key").isdecimal():
+        raise WorkspaceError(f"the encryption key {key} is not one of hardway's names, key1, key2 and so on")
+    return int(key.removeprefix("key"))
+
+
 def encryption_config(model: Model) -> str:
-    """The first key writes, all of them read."""
-    keys = "\n".join(_entry(name) for name in model.state.encryption_keys)
-    return render("configs/encryption-config.yaml", provider=model.cluster.encryption.provider, keys=keys)
+    """The first key writes, all of them read.
+
+    What is only now encrypted, or decrypted, has the identity provider, too, until all of it is written again.
+    """
+    keys = _providers(model)
+    changing = model.state.encryption_changing
+    settled = "\n".join(f"  - {name}" for name in encrypted(model) if name not in changing)
+    text = render("configs/encryption-config.yaml", resources=settled, providers="\n".join(keys))
+    for name in changing:
+        plain = f"  - {IDENTITY}: {{}}"
+        providers = [plain, *keys] if writes_plain(model, name) else [*keys, plain]
+        text += "\n".join(["- resources:", f"  - {name}", "  providers:", *providers, ""])
+    return text
 
 
-def _entry(name: str) -> str:
-    secret = Placeholder(encryption_key(name), "base64", secret=True)
-    return f"      - name: {name}\n        secret: {secret}"
+def _providers(model: Model) -> list[str]:
+    """Keys of one provider that follow each other are one entry."""
+    entries: list[str] = []
+    before = ""
+    for name in model.state.encryption_keys:
+        provider = provider_of(model, name)
+        if provider != before:
+            entries.append(f"  - {provider}:\n      keys:")
+        secret = Placeholder(encryption_key(name), "base64", secret=True)
+        entries.append(f"      - name: {name}\n        secret: {secret}")
+        before = provider
+    return entries
 
 
 def resources(model: Model) -> Iterator[Declared]:
