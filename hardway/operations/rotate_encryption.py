@@ -169,12 +169,12 @@ requests() {{ # those of the part of all names that has this number
     function request(name, more) {{
       at = index(name, "/")
       if (at) base_of = base "/namespaces/" substr(name, 1, at - 1); else base_of = base
-      printf "PATCH %s/{plural}/%s HTTP/1.1\r\n", base_of, substr(name, at + 1)
-      printf "Host: kubernetes\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 2\r\n"
-      printf "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1\r\n%s\r\n{{}}", more
+      printf "PATCH %s/{plural}/%s HTTP/1.1\\r\\n", base_of, substr(name, at + 1)
+      printf "Host: kubernetes\\r\\nContent-Type: application/merge-patch+json\\r\\nContent-Length: 2\\r\\n"
+      printf "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1\\r\\n%s\\r\\n{{}}", more
     }}
     NR % {CONNECTIONS} == part {{ if (last) request(last, ""); last = $0 }}
-    END {{ if (last) request(last, "Connection: close\r\n") }}' "$folder/names"
+    END {{ if (last) request(last, "Connection: close\\r\\n") }}' "$folder/names"
 }}
 number=0
 while [ "$number" -lt {CONNECTIONS} ]; do
