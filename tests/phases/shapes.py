@@ -31,6 +31,7 @@ machines:
 OWN_NETWORK = """\
 cluster: own-network
 endpoint: b1:8443
+encryption: {provider: aesgcm, resources: [configmaps, secrets, widgets.example.org]}
 network: {plugin: none}
 machines:
   b1: {role: [load-balancer, controller], address: 10.0.8.11}
