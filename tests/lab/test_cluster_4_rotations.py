@@ -91,29 +91,37 @@ def test_the_key_of_service_accounts(seven: Site, tmp_path: Path) -> None:
         seven.kubectl("delete", "secret", "long-lived", "-n", "default")
 
 
-def test_the_encryption_key(seven: Site, tmp_path: Path) -> None:
+def test_the_encryption_key_and_what_it_encrypts(seven: Site, tmp_path: Path) -> None:
+    """By another provider, and ConfigMaps, too."""
+    inventory = seven.inventory.read_text()
     secrets = [f"kept-{number}" for number in range(20)]
     for name in secrets:
         seven.kubectl("create", "secret", "generic", name, "--from-literal=word=kept")
     try:
         before = seven.processes()
         [old] = _encryption_keys(seven)
+        seven.inventory.write_text(f"{inventory}\nencryption: {{provider: aesgcm, resources: [secrets, configmaps]}}\n")
+        assert "hardway encryption rotate" in seven.hardway("plan", code=1).out
         with under_load(seven, tmp_path):
             seven.hardway("encryption", "rotate", "--yes", "-o", "json", timeout=LIMIT)
         [new] = _encryption_keys(seven)
         assert new != old
         assert seven.processes() == before
-        values = f"{_etcdctl()} get /registry/secrets/ --prefix --print-value-only"
-        of_new, of_old = (
-            int(seven.on("controller-0", f"{values} | grep -a -c 'k8s:enc:secretbox:v1:{key}:'; true"))
-            for key in (new, old)
-        )
-        assert of_new >= len(secrets)
-        assert of_old == 0
         told = json.loads(seven.hardway("encryption", "status", "-o", "json").out)
-        assert [(key["name"], key["secrets"]) for key in told["keys"]] == [(new, of_new)]
+        [key] = told["keys"]
+        assert (key["provider"], key["name"], told["unencrypted"]) == ("aesgcm", new, {})
+        for what in ("secrets", "configmaps"):
+            values = f"{_etcdctl()} get /registry/{what}/ --prefix --print-value-only"
+            of_new, of_old, all_of_it = (
+                int(seven.on("controller-0", f"{values} | grep -a -c '^{beginning}'; true"))
+                for beginning in (f"k8s:enc:aesgcm:v1:{new}:", f"k8s:enc:secretbox:v1:{old}:", "k8s:enc:")
+            )
+            assert (of_old, all_of_it) == (0, of_new)
+            assert key["objects"][what] == of_new
+        assert key["objects"]["secrets"] >= len(secrets)
         read = seven.kubectl("get", "secret", "kept-7", "-o", "jsonpath={.data.word}")
         assert base64.b64decode(read) == b"kept"
+        assert "root-ca" in seven.kubectl("get", "configmaps", "-n", "kube-system")
     finally:
         seven.kubectl("delete", "secret", *secrets)
 
