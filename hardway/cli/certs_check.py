@@ -24,7 +24,13 @@ from hardway.errors import UsageError
 
 app = typer.Typer(add_completion=False)
 
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 
 Warn = Annotated[
     str | None,
@@ -61,7 +67,7 @@ def check(options: Options, warn: Warn = None, prometheus: Prometheus = None) ->
 
 def span(text: str, flag: str) -> timedelta:
     """`30d`, `12h`, `2w`, `30m`. Raises UsageError."""
-    given = re.fullmatch(r"(\d{1,5})([mhdw])", text)
+    given = re.fullmatch(r"(\d{1,5})([smhdw])", text)
     if not given:
         raise UsageError(f"{flag} {text!r} is no span of time", hint="right: 30d, 12h or 2w")
     return int(given[1]) * _UNITS[given[2]]

@@ -13,6 +13,7 @@ from hardway.cli.options import Options
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, confirm, resolver
 from hardway.cli.site import site
+from hardway.console.words import counted
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
@@ -77,9 +78,8 @@ class _Agreement:
 
     def _ask(self) -> None:
         stages = [f"  {stage.name:<8} {stage.why}" for stage in self._operation.stages]
-        text = "\n".join(
-            [f"{self._command} has {len(stages)} stages; the cluster serves through all of them:", *stages]
-        )
+        price = self._operation.price or "the cluster serves through all of them"
+        text = "\n".join([f"{self._command} has {counted(len(stages), 'stage')}; {price}:", *stages])
         if self._options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise HardwayError(
                 "this changes a running cluster, and there is no terminal to ask on; nothing was changed",

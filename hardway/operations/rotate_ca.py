@@ -7,13 +7,18 @@ Each stage is a roll of its own; after each of them anybody can talk to anybody.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
+from hardway.console.words import counted
 from hardway.declare.generations import CAS, ETCD, KUBERNETES
 from hardway.declare.phases.base import Model, Proof
 from hardway.declare.phases.paths import ETCD_PKI, KUBECTL, PKI
 from hardway.engine.session import Session
-from hardway.operations.stage import Operation, Stage
+from hardway.errors import HardwayError
+from hardway.events import Note
+from hardway.operations.old_certificates import still_shown
+from hardway.operations.stage import Operation, Stage, nothing_to_prove, unchanged
 from hardway.state import Generations, State
 
 NAME = "certs rotate-ca"
@@ -22,7 +27,20 @@ SPREAD_LIMIT = 240.0
 """Seconds until a changed trust is in every pod: kubelets look at their volumes about once a minute."""
 
 
-def operation(names: Collection[str]) -> Operation:
+@dataclass(frozen=True)
+class Farewell:
+    """How the CA before goes. It is listened for `listen` who still shows a certificate of it, and nobody may; with
+    `force` they are named, and it goes all the same.
+
+    `compromised`: it waits for nobody, neither pods nor users.
+    """
+
+    listen: timedelta = timedelta(minutes=1)
+    force: bool = False
+    compromised: bool = False
+
+
+def operation(names: Collection[str], farewell: Farewell = Farewell()) -> Operation:
     """Of the CAs of these names (`kubernetes`, `etcd`, `front-proxy`) at once: each unit restarts once for all."""
     chosen = [name for name in ALL if name in names]
 
@@ -35,9 +53,6 @@ def operation(names: Collection[str]) -> Operation:
 
         return edit
 
-    def of_kubernetes(proofs: Callable[[Model], Iterator[Proof]]) -> Callable[[Model], Iterator[Proof]]:
-        return proofs if KUBERNETES.name in chosen else lambda model: iter(())
-
     def retire(session: Session, model: Model) -> None:
         _put_away(session, model, chosen)
         if set(chosen) != {ETCD.name}:
@@ -47,21 +62,47 @@ def operation(names: Collection[str]) -> Operation:
         if KUBERNETES.name in chosen:
             _forget_renewed(session, model)
 
-    return Operation(
-        NAME,
-        tuple(chosen),
-        (
-            Stage("trust", each(Generations.with_next), of_kubernetes(_spread), why="everything trusts both CAs"),
-            Stage(
-                "sign",
-                each(Generations.signing_newest),
-                _served,
-                sign,
-                why="everything shows certificates of the next CA",
-            ),
-            Stage("retire", each(Generations.newest_alone), _gone(chosen), retire, why="nothing trusts the CA before"),
-        ),
+    def leave(session: Session, model: Model) -> None:
+        _look_for_users(session, model, farewell)
+
+    waits = KUBERNETES.name in chosen and not farewell.compromised
+    spread = _spread if waits else nothing_to_prove
+    trust = Stage("trust", each(Generations.with_next), spread, why="everything trusts both CAs")
+    why = "everything shows certificates of the next CA"
+    signed = Stage("sign", each(Generations.signing_newest), _served, sign, why=why)
+    users = Stage("users", unchanged, act=leave, why="nobody shows a certificate of the CA before")
+    why = "nothing trusts the CA before"
+    gone = Stage("retire", each(Generations.newest_alone), _gone(chosen), retire, why=why)
+    stages = (trust, signed, users, gone) if waits else (trust, signed, gone)
+    if farewell.compromised:
+        return Operation(NAME, (*chosen, COMPROMISED), stages, PRICE)
+    return Operation(NAME, tuple(chosen), stages)
+
+
+COMPROMISED = "--compromised"
+PRICE = (
+    "it waits for nobody: pods lose the API until the next CA is in their volumes (a minute or two), programs that "
+    "read it once until they are restarted, and a certificate of the CA before is refused, also your users'"
+)
+
+
+def _look_for_users(session: Session, model: Model, farewell: Farewell) -> None:
+    if farewell.force and not farewell.listen:
+        return
+    session.events(
+        Note(f"listening for {farewell.listen.total_seconds():.0f} s: who shows a certificate of the CA before?")
     )
+    shown = still_shown(session, model, farewell.listen)
+    names = "\n".join(one.words for one in shown)
+    if shown and not farewell.force:
+        raise HardwayError(
+            f"the CA before is still in use: {counted(len(shown), 'certificate')} of it shown",
+            said=f"{names}\nboth CAs are trusted, and everything serves",
+            hint="give them new ones (hardway access user add; your own is in the workspace's kubeconfig by now), then "
+            "the same command again; with --force they are refused from now on",
+        )
+    if shown:
+        session.events(Note(f"refused from now on: {names.replace(chr(10), '; ')}"))
 
 
 def _put_away(session: Session, model: Model, chosen: Collection[str]) -> None:

@@ -30,7 +30,20 @@ REREAD = 70.0
 """Seconds until a program has read its token again: client-go does each minute (transport/token_source.go)."""
 
 
-def operation() -> Operation:
+COMPROMISED = "--compromised"
+PRICE = (
+    "it waits for nobody: pods get 401 from the API until they have read a new token, two or three minutes, and a "
+    "token that was given to somebody outside is refused"
+)
+
+
+def operation(*, compromised: bool = False) -> Operation:
+    """`compromised`: in one stage, which does not wait until everybody has a token of the next key."""
+    if compromised:
+        why = "API servers know the next key alone, one after another; tokens before it are refused at once"
+        return Operation(
+            NAME, (COMPROMISED,), (Stage("replace", _replaced, _all_known, _renew_and_put_away, why=why),), PRICE
+        )
     return Operation(
         NAME,
         (),
@@ -47,7 +60,7 @@ def operation() -> Operation:
                 _signed,
                 why="API servers and controller managers sign with the next key",
             ),
-            Stage("renew", unchanged, act=_renew, why="every pod gets a new token; no pod is restarted"),
+            Stage("renew", unchanged, act=_renew_and_wait, why="every pod gets a new token; no pod is restarted"),
             Stage(
                 "retire",
                 _keys(Generations.newest_alone),
@@ -57,6 +70,25 @@ def operation() -> Operation:
             ),
         ),
     )
+
+
+def _replaced(state: State) -> State:
+    # A stage that was cut is begun again, and finds the operation in State: its key is the next one already.
+    if state.operation:
+        return state
+    change = _keys(lambda keys: keys.with_next().signing_newest().newest_alone())
+    return change(state)
+
+
+def _renew_and_put_away(session: Session, model: Model) -> None:
+    _renew(session, model)
+    _put_away(session, model)
+
+
+def _renew_and_wait(session: Session, model: Model) -> None:
+    _renew(session, model)
+    session.events(Note(f"waiting {REREAD:.0f} s: programs read their token again once a minute"))
+    time.sleep(REREAD)
 
 
 def _keys(change: Callable[[Generations], Generations]) -> Callable[[State], State]:
@@ -121,7 +153,8 @@ def _renew(session: Session, model: Model) -> None:
     keys = model.state.service_account_keys
     values = session.workspace.values()
     kid = key_identifier(values, keys.signing)
-    retiring = [key_identifier(values, number) for number in keys.trusted if number != keys.signing]
+    before = [number for number in range(1, keys.signing) if f"pki/{token_key(number)}.pub" in values]
+    retiring = [key_identifier(values, number) for number in before]
     workers = [machine.name for machine in model.cluster.workers]
     session.events(Note("restarting kubelets whose pods have tokens of the key before; pods run on"))
     session.each(workers, lambda name: session.run(name, _restart_kubelet(retiring), what="renew the tokens of pods"))
@@ -130,8 +163,6 @@ def _renew(session: Session, model: Model) -> None:
     prove.require(
         prove.prove(session, [("renew", proof) for proof in _tokens(model, kid, retiring)], wait=RENEWAL_LIMIT)
     )
-    session.events(Note(f"waiting {REREAD:.0f} s: programs read their token again once a minute"))
-    time.sleep(REREAD)
 
 
 def key_identifier(values: Mapping[str, bytes], number: int) -> str:

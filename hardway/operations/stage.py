@@ -44,9 +44,11 @@ class Stage:
 class Operation:
     """`name` and `arguments` are the command (`certs rotate-ca`, `etcd`); the same command resumes it.
 
-    The stages and their names must not depend on how far it has come.
+    The stages and their names must not depend on how far it has come. `price` says what fails meanwhile; empty where
+    nothing does.
     """
 
     name: str
     arguments: tuple[str, ...]
     stages: tuple[Stage, ...]
+    price: str = ""

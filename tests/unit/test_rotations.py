@@ -3,7 +3,7 @@
 import base64
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import pytest
@@ -22,13 +22,15 @@ from hardway.engine.pending import pending
 from hardway.engine.plan import Plan
 from hardway.engine.prove import prove
 from hardway.engine.selection import Selection
+from hardway.errors import HardwayError
 from hardway.inventory.model import Encryption
 from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.operations.old_certificates import Shown
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
 from hardway.remote import ConnectionLost
-from hardway.state import State
+from hardway.state import Generations, State
 
 PKI = "/etc/kubernetes/pki"
 
@@ -113,6 +115,43 @@ def test_the_encryption_key(made: FakeCluster) -> None:
     assert (made.workspace().root / "secrets/encryption-key").exists()
 
 
+def test_a_key_in_other_hands_is_out_in_one_roll(made: FakeCluster) -> None:
+    operation = rotate_sa.operation(compromised=True)
+    assert rotate(made, operation) == [{HEAD_API, HEAD_MANAGER}]
+    assert assert_over(made).service_account_keys == Generations((2,), 2)
+    assert not (made.machines["head"].root / f"{PKI}/sa.pub".lstrip("/")).exists()
+
+
+def test_a_replaced_key_that_was_cut_is_not_replaced_once_more(made: FakeCluster) -> None:
+    operation = rotate_sa.operation(compromised=True)
+    with pytest.raises(Declined):
+        rotate(made, operation, until="replace")
+    rotate(made, operation)
+    assert assert_over(made).service_account_keys == Generations((2,), 2)
+
+
+def test_a_ca_in_other_hands_is_waited_for_by_nobody(made: FakeCluster) -> None:
+    operation = rotate_ca.operation(["kubernetes"], rotate_ca.Farewell(compromised=True))
+    assert [stage.name for stage in operation.stages] == ["trust", "sign", "retire"]
+    rotate(made, operation)
+    assert assert_over(made).authority("kubernetes") == Generations((2,), 2)
+
+
+SEEN = Shown("ann", "ab" * 32, "10.0.0.7", 3)
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_ca_that_somebody_uses_stays_until_that_is_wanted(
+    made: FakeCluster, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    monkeypatch.setattr(rotate_ca, "still_shown", lambda session, model, span: [SEEN])
+    operation = rotate_ca.operation(["kubernetes"], rotate_ca.Farewell(force=force))
+    [users] = [stage for stage in operation.stages if stage.name == "users"]
+    model = Model(made.cluster, made.state(), {})
+    with nullcontext() if force else pytest.raises(HardwayError, match="1 certificate"):
+        users.act(made.session(), model)
+
+
 CONFIG = "/etc/kubernetes/encryption-config.yaml"
 WIDGETS = "widgets.example.org"
 
@@ -175,7 +214,7 @@ def test_what_is_no_longer_encrypted_is_written_plain_before_its_key_goes(made: 
 def test_all_cas(made: FakeCluster) -> None:
     head, hand = made.machines["head"], made.machines["hand"]
     before = {name: head.read(f"{PKI}/{name}") for name in ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")}
-    trust, sign, retire = rotate(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
+    trust, sign, _, retire = rotate(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
     assert {HEAD_API, "head etcd.service"} <= trust
     assert {HEAD_API, "head etcd.service"} & sign == set()
     assert {HEAD_API, "head etcd.service"} <= retire
@@ -269,6 +308,7 @@ OPERATIONS = {
     "service account": rotate_sa.operation(),
     "encryption": rotate_encryption.operation(Encryption()),
     "encryption of more, by another provider": rotate_encryption.operation(MORE),
+    "compromised": rotate_sa.operation(compromised=True),
     "CAs": rotate_ca.operation(rotate_ca.ALL),
 }
 
