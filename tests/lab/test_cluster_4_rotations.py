@@ -144,7 +144,7 @@ def test_every_ca(seven: Site, tmp_path: Path) -> None:
     seven.everywhere("mkdir -p /root/old && cp /etc/etcd/pki/healthcheck-client.* /root/old/", CONTROLLERS)
     try:
         with under_load(seven, tmp_path):
-            seven.hardway("certs", "rotate-ca", "all", "--yes", "-o", "json", timeout=LIMIT)
+            seven.hardway("certs", "rotate-ca", "all", "--wait", "15s", "--yes", "-o", "json", timeout=LIMIT)
         for said in seven.everywhere(
             f"{_etcdctl(folder='/root/old')} endpoint health 2>&1; true", CONTROLLERS
         ).values():
