@@ -120,21 +120,8 @@ class Workspace:
         return found
 
     def write(self, name: str, content: bytes, mode: int) -> None:
-        """By rename, so that nobody ever reads half a key; a disk that fills up leaves the old file."""
-        path = self.root / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-                temporary = Path(file.name)
-                file.write(content)
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError, UnboundLocalError):
-                temporary.unlink()
-            raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error
+        """Raises WorkspaceError."""
+        write_file(self.root / name, content, mode)
 
     def retire(self, name: str) -> None:
         """Moves a file to `retired/`, where nothing reads it any more; one that is not there is left to itself."""
@@ -203,3 +190,20 @@ class Workspace:
             yield
         finally:
             os.close(descriptor)
+
+
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """By rename, so that nobody ever reads half a key; a full disk leaves the old file. Raises WorkspaceError."""
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError, UnboundLocalError):
+            temporary.unlink()
+        raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error

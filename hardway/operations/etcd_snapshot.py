@@ -20,6 +20,7 @@ from hardway.events import Note
 from hardway.probe import control
 from hardway.probe.control import MemberStatus
 from hardway.state import State
+from hardway.workspace import write_file
 
 SAVE_LIMIT = 1800.0
 PIECE = 32
@@ -86,7 +87,7 @@ def snapshot(session: Session, state: State, versions: Mapping[str, str], path: 
         encryption_keys=state.encryption_keys,
         authorities=dict(state.fingerprints),
     )
-    _write(note, json.dumps(asdict(made), indent=1) + "\n")
+    write_file(note, (json.dumps(asdict(made), indent=1) + "\n").encode())
     return made
 
 
@@ -165,8 +166,3 @@ def check(path: Path) -> None:
             left -= len(content)
         if file.read() != found.digest():
             raise HardwayError(f"{path} is damaged: its digest is another one", hint="use an older one")
-
-
-def _write(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text, encoding="utf-8")

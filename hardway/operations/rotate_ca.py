@@ -13,12 +13,13 @@ from datetime import timedelta
 from hardway.console.words import counted
 from hardway.declare.generations import CAS, ETCD, KUBERNETES
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.phases.paths import ETCD_PKI, KUBECTL, PKI
+from hardway.declare.phases.paths import KUBECTL, PKI
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.operations.old_certificates import still_shown
 from hardway.operations.stage import Operation, Stage, nothing_to_prove, unchanged
+from hardway.probe.served import HAPROXY, ports
 from hardway.state import Generations, State
 
 NAME = "certs rotate-ca"
@@ -160,24 +161,20 @@ def _spread(model: Model) -> Iterator[Proof]:
 
 def _served(model: Model) -> Iterator[Proof]:
     """What is shown on the wire is what is on the disk, and of the CA that signs."""
-    for machine in model.cluster.controllers:
-        yield _shows(machine.name, f"{machine.ip}:6443", f"{PKI}/kube-apiserver.crt")
-        yield _shows(machine.name, f"{machine.ip}:2379", f"{ETCD_PKI}/server.crt")
-        yield _shows(machine.name, f"{machine.ip}:2380", f"{ETCD_PKI}/peer.crt")
-    for machine in model.cluster.workers:
-        yield _shows(machine.name, f"{machine.ip}:10250", f"{PKI}/kubelet.crt")
-
-
-def _shows(machine: str, address: str, certificate: str) -> Proof:
     fingerprint = "openssl x509 -noout -fingerprint -sha256"
-    return Proof(
-        machine,
-        f"{address} shows {certificate}",
-        f'shown=$(openssl s_client -connect {address} </dev/null 2>/dev/null | {fingerprint}); echo "$shown"\n'
-        f'[ "$shown" = "$({fingerprint} -in {certificate})" ]',
-        "who trusts the next CA alone does not believe a certificate of the one before",
-        within=75,
-    )
+    for machine in model.cluster.machines:
+        for port in ports(model.cluster, machine):
+            # What a load balancer passes on is no file there.
+            passed_on = port.component == "kube-apiserver" and not machine.is_controller
+            if port.path and port.component != HAPROXY and not passed_on:
+                yield Proof(
+                    machine.name,
+                    f"{port.address} shows {port.path}",
+                    f'shown=$({port.question.shell} | {fingerprint}); echo "$shown"\n'
+                    f'[ "$shown" = "$({fingerprint} -in {port.path})" ]',
+                    "who trusts the next CA alone does not believe a certificate of the one before",
+                    within=75,
+                )
 
 
 # The pair's own CA is not in it. Of several that are trusted, the last one signs.

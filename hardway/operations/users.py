@@ -25,7 +25,7 @@ from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, UsageError
-from hardway.workspace import Workspace
+from hardway.workspace import Workspace, write_file
 
 SIGNER = "kubernetes.io/kube-apiserver-client"
 SHORTEST = timedelta(minutes=10)
@@ -165,9 +165,7 @@ def _write(workspace: Workspace, path: Path, name: str, certificate: bytes, key:
     config["users"] = [{"name": name, "user": inside}]
     config["contexts"] = [{"name": context, "context": {"cluster": cluster["name"], "user": name}}]
     config["current-context"] = context
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    write_file(path, yaml.safe_dump(config, sort_keys=False).encode())
 
 
 def users(workspace: Workspace) -> tuple[User, ...]:
