@@ -24,6 +24,9 @@ selinux() { [ ! -r "$1" ] || { v=; read -r v <"$1" || :; echo "selinux=$v"; }; }
 selinux /sys/fs/selinux/enforce
 for c in bash zstd openssl restorecon; do if command -v $c >/dev/null 2>&1; then echo "has-$c=yes"; fi; done
 [ ! -d /var/lib/etcd/member ] || echo "etcd-data=yes"
+ip -o -4 addr show 2>/dev/null | while read -r n i f a rest; do
+  a=${a%/*}; echo "interface-$(echo "$a" | tr . -)=$i"
+done
 set -- $(df -Pk /var/lib | tail -n 1); echo "free-kib=$4"
 """
 """One fragment of sh that prints `name=value` lines; it changes nothing."""
@@ -45,6 +48,18 @@ ASKED: Mapping[str, str] = {
     "resolv-conf": "f=/run/systemd/resolve/resolv.conf; [ -e $f ] && echo $f || echo /etc/resolv.conf",
 }
 """What a person asks a machine, in sh, for each fact that fills a placeholder in a text."""
+
+INTERFACE = "interface-"
+"""What comes before an address, with `-` for its dots, in the name of the fact that says which interface has it."""
+
+
+def question(name: str) -> str:
+    """What a person asks a machine for a fact. Raises KeyError for one that there is not."""
+    if name.startswith(INTERFACE):
+        address = name.removeprefix(INTERFACE).replace("-", ".")
+        return f"ip -o -4 addr show to {address}/32 | {{ read -r n i rest; echo $i; }}"
+    return ASKED[name]
+
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CAP_SYS_RESOURCE = 24
@@ -120,4 +135,5 @@ def _placeholders(seen: Mapping[str, str], cgroup: int) -> dict[str, bytes]:
         "conntrack-min": "131072" if own_conntrack else "0",
         "resolv-conf": "/run/systemd/resolve/resolv.conf" if "resolved" in seen else "/etc/resolv.conf",
     }
+    values |= {name: value for name, value in seen.items() if name.startswith(INTERFACE)}
     return {f"fact/{name}": value.encode() for name, value in values.items()}

@@ -36,6 +36,8 @@ def settings(path: str, text: str) -> list[Setting]:
         return [Setting("key", name, value) for name, value in leaves(tomllib.loads(quoted))]
     if path.endswith("haproxy.cfg"):
         return list(_sections(text))
+    if path.endswith("keepalived.conf"):
+        return list(_blocks(text))
     if path.endswith((".yaml", ".conflist")) or text.startswith("apiVersion:"):
         return list(chain.from_iterable(map(_keys, yaml_text.documents(text))))
     return list(_lines(text))
@@ -114,6 +116,22 @@ def _sections(text: str) -> Iterator[Setting]:
         elif (words := line.strip()) and not words.startswith("#"):
             name, value = _directive(words)
             yield Setting("key", f"{section}.{name}", value)
+
+
+def _blocks(text: str) -> Iterator[Setting]:
+    """keepalived's: a keyword of a block, or a block within one, whose lines are its values."""
+    open_blocks: list[str] = []
+    for line in text.splitlines():
+        words = line.strip()
+        if words.endswith("{"):
+            open_blocks.append(words.split()[0])
+        elif words == "}":
+            open_blocks.pop()
+        elif words and not words.startswith("#"):
+            keyword, _, value = words.partition(" ")
+            if len(open_blocks) > 1:
+                keyword, value = open_blocks[1], words
+            yield Setting("key", f"{open_blocks[0]}.{keyword}", value)
 
 
 def _directive(words: str) -> tuple[str, str]:

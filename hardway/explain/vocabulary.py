@@ -42,6 +42,7 @@ def vocabulary(model: Model) -> Mapping[str, Any]:
         "endpoint_port": cluster.endpoint_port,
         "dialled": _dialled(cluster),
         "balanced": bool(cluster.load_balancers),
+        "virtual": str(cluster.virtual_address or ""),
         "balancer": cluster.load_balancers[0].name if cluster.load_balancers else "the load balancer",
         "controllers": len(cluster.controllers),
         "majority": len(cluster.controllers) // 2 + 1,

@@ -333,6 +333,16 @@ class Cluster:
         host = self.endpoint.host
         return next((m for m in self.machines if host in (m.name, self.fqdn(m), m.address and str(m.address))), None)
 
+    @cached_property
+    def virtual_address(self) -> IPv4Address | None:
+        """The endpoint where several load balancers hold it between them: an address that is no machine's own."""
+        if self.endpoint is None or self.endpoint_machine is not None or len(self.load_balancers) < 2:
+            return None
+        try:
+            return IPv4Address(self.endpoint.host)
+        except ValueError:  # a DNS name: somebody else's balancer, or two addresses in DNS
+            return None
+
     @property
     def endpoint_host(self) -> str:
         """The host that kubelets and the operator dial for the API: an address or a DNS name.

@@ -7,8 +7,8 @@ this against all that chapters declare.
 import re
 
 UNITS = (
-    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-apiserver-lb", "containerd", "kubelet",
-    "kube-proxy", "pod-routes", "pod-masquerade",
+    "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kube-apiserver-lb", "kube-apiserver-vip",
+    "containerd", "kubelet", "kube-proxy", "pod-routes", "pod-masquerade",
 )  # fmt: skip
 BINARIES = (
     "containerd", "containerd-shim-runc-v2", "crictl", "ctr", "etcd", "etcdctl", "etcdutl", "kube-apiserver",
@@ -18,7 +18,7 @@ BINARIES = (
 
 _KUBERNETES = (
     "admin.conf", "admission-config.yaml", "audit-policy.yaml", "controller-manager.conf", "encryption-config.yaml",
-    "haproxy.cfg", "kubelet.conf", "pod-masquerade.nft", "proxy.conf", "scheduler.conf",
+    "haproxy.cfg", "keepalived.conf", "kubelet.conf", "pod-masquerade.nft", "proxy.conf", "scheduler.conf",
 )  # fmt: skip
 _PAIRS = (
     "apiserver-etcd-client", "apiserver-kubelet-client", "ca", "ca-signing", "front-proxy-ca", "front-proxy-client",

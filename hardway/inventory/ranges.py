@@ -101,11 +101,7 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
     if cidr.prefixlen > 28:
         yield Problem(("lab", "network"), f"{cidr} is too small for machines; right: a /28 or larger")
         return
-    kept = {
-        cidr.network_address: "the network's own",
-        cidr.network_address + 1: "this computer's",
-        cidr.broadcast_address: "the broadcast address",
-    }
+    kept = _kept(cidr)
     for machine in cluster.machines:
         loc = ("machines", machine.name, "address")
         right = f"right: such as {cidr.network_address + 10}"
@@ -115,6 +111,15 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
             yield Problem(loc, f"{machine.address} is not inside lab.network {cidr}; {right}")
         elif machine.address in kept:
             yield Problem(loc, f"{machine.address} is {kept[machine.address]} in {cidr}; {right}")
+
+
+def _kept(cidr: IPv4Network) -> dict[IPv4Address, str]:
+    """What is no machine's in a lab's network."""
+    return {
+        cidr.network_address: "the network's own",
+        cidr.network_address + 1: "this computer's",
+        cidr.broadcast_address: "the broadcast address",
+    }
 
 
 def lab_images(cluster: Cluster) -> Iterator[Problem]:
@@ -158,3 +163,23 @@ def endpoint_address(cluster: Cluster) -> Iterator[Problem]:
     for path, cidr in _inner_ranges(cluster).items():
         if address in cidr:
             yield Problem(("endpoint",), f"{address} is inside {path} {cidr}; right: one that can be dialled")
+
+
+def virtual_address(cluster: Cluster) -> Iterator[Problem]:
+    """What load balancers hold between them is an ordinary address; in a lab, one of the lab's network.
+
+    Whether it is in the balancers' own network, and nobody else's, only the machines know (preflight).
+    """
+    address, loc = cluster.virtual_address, ("endpoint",)
+    if address is None:
+        return
+    for kind, special in _SPECIAL:
+        if address in special:
+            yield Problem(loc, f"{address} is a {kind} address; right: one of the load balancers' network")
+    if cluster.lab is None or cluster.lab.network.prefixlen > 28:
+        return
+    cidr = cluster.lab.network
+    if address not in cidr:
+        yield Problem(loc, f"{address} is not inside lab.network {cidr}; right: such as {cidr.network_address + 10}")
+    elif kept := _kept(cidr).get(address):
+        yield Problem(loc, f"{address} is {kept} in {cidr}; right: such as {cidr.network_address + 10}")

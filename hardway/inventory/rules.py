@@ -101,7 +101,8 @@ def endpoint_given(cluster: Cluster) -> Iterator[Problem]:
         return
     balancers = ", ".join(machine.name for machine in cluster.load_balancers)
     if balancers:
-        text = f"is missing, with several load balancers; right: one of {balancers}, or an address they share"
+        text = "is missing, with several load balancers; right: an address of their network that is no machine's own: "
+        text += f"{balancers} hold it between them"
         yield Problem(("endpoint",), text, at_key=True)
     elif len(cluster.controllers) > 1:
         text = "is missing, with several controllers; right: a balancer's name, or a load-balancer machine"
@@ -321,6 +322,7 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (ranges.lab_images, (_LAB,)),
     (ranges.pod_shares, (_PODS, _ROLES)),
     (ranges.endpoint_address, (_PODS, _SERVICES)),
+    (ranges.virtual_address, (_ROLES, _ENDPOINT, _ADDRESS, _LAB)),
 )
 """Each rule, and the values without which it would judge by a default nobody meant."""
 

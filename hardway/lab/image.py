@@ -40,6 +40,7 @@ _PREPARED = [
     "zstd",
     "openssl",
     "haproxy",
+    "keepalived",
     "ethtool",
     "iputils-ping",
 ]
@@ -119,6 +120,7 @@ chroot "$root" systemctl --quiet enable lab-interfaces.service systemd-networkd.
 chroot "$root" systemctl --quiet set-default multi-user.target
 chroot "$root" systemctl --quiet mask {" ".join(_MASKED_UNITS)}
 if [ -e "$root/etc/haproxy" ]; then chroot "$root" systemctl --quiet disable haproxy.service; fi
+if [ -e "$root/etc/keepalived" ]; then chroot "$root" systemctl --quiet disable keepalived.service; fi
 rm -rf "$root"/usr/share/doc/* "$root"/usr/share/man/* "$root"/var/cache/apt/*.bin
 """
 

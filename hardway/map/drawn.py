@@ -70,7 +70,7 @@ def _operator(declaration: Declaration) -> list[Process]:
 
 def _outside(cluster: Cluster) -> bool:
     """Whether the endpoint is a balancer that hardway does not keep."""
-    return cluster.endpoint is not None and cluster.endpoint_machine is None
+    return cluster.endpoint is not None and cluster.endpoint_machine is None and cluster.virtual_address is None
 
 
 def _endpoint(cluster: Cluster) -> Iterator[MachineOnMap]:

@@ -21,7 +21,7 @@ NETWORK = "10.245"
 CLUSTERS = (
     "hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap",
-    "hwtest-hand", "hwtest-hand7",
+    "hwtest-hand", "hwtest-hand7", "hwtest-pair",
 )  # fmt: skip
 """A folder of that name holds the inventory; so whoever has other machines has another name."""
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
@@ -32,6 +32,7 @@ UNITS = (
     "kube-controller-manager",
     "kube-scheduler",
     "kube-apiserver-lb",
+    "kube-apiserver-vip",
     "containerd",
     "kubelet",
     "kube-proxy",
@@ -61,7 +62,7 @@ _TRACES = {
     "interfaces": "ip -o link | awk '{print $2}' | cut -d@ -f1; ip -o address show scope global | awk '{print $2, $4}'",
     "routes": "ip route",
     "rules": "nft list tables; ip rule",
-    "processes": "ps -eo comm= | grep -E '^(etcd|kube|containerd|haproxy|coredns|pause|agnhost)'",
+    "processes": "ps -eo comm= | grep -E '^(etcd|kube|containerd|haproxy|keepalived|coredns|pause|agnhost)'",
     "sysctls": "sysctl -a 2>/dev/null | grep -E '(forward|rp_filter|bridge-nf|panic|overcommit|inotify.max|max_map)'",
     "cgroups": "find /sys/fs/cgroup -name 'kubepods*'",
 }

@@ -9,7 +9,7 @@ from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 
-INVENTORIES = ("lab", "lab-small", "single", "vagrant")
+INVENTORIES = ("lab", "lab-small", "single", "lab-pair", "vagrant")
 
 STACKED = """\
 cluster: stacked

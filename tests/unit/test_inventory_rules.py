@@ -61,7 +61,8 @@ CASES: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "two balancers and no word which": (
         {"endpoint": None, "l1": "load-balancer", "l2": "load-balancer"},
-        "1:1: endpoint: is missing, with several load balancers; right: one of l1, l2, or an address they share",
+        "1:1: endpoint: is missing, with several load balancers; right: an address of their network that is no "
+        "machine's own: l1, l2 hold it between them",
     ),
     "one controller of three as the endpoint": (
         {"endpoint": "c1"},

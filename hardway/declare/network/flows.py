@@ -60,8 +60,8 @@ def calls(cluster: Cluster, machine: str, component: str) -> Iterator[Call]:
     elif component in ("kube-controller-manager", "kube-scheduler"):
         yield Call(machine, "kube-apiserver", "API", "watches, and makes it so")
     elif component in _AT_ENDPOINT and (cluster.endpoint or controllers):
-        name, server = endpoint(cluster)
-        yield Call(name, server, "API", _AT_ENDPOINT[component])
+        for name, server in endpoints(cluster):
+            yield Call(name, server, "API", _AT_ENDPOINT[component])
 
 
 _AT_ENDPOINT = {
@@ -71,12 +71,17 @@ _AT_ENDPOINT = {
 }
 
 
-def endpoint(cluster: Cluster) -> tuple[str, str]:
-    """Where the API is dialled: a machine, or a name that is none of the inventory's, and what answers there."""
+def endpoints(cluster: Cluster) -> list[tuple[str, str]]:
+    """Where the API is dialled: a machine, or a name that is none of the inventory's, and what answers there.
+
+    At a virtual address any of the load balancers may be the one that answers.
+    """
+    if cluster.virtual_address:
+        return [(machine.name, "haproxy") for machine in cluster.load_balancers]
     machine = cluster.endpoint_machine if cluster.endpoint else cluster.controllers[0]
     if machine is None:
-        return cluster.endpoint_host, ENDPOINT
-    return machine.name, "haproxy" if machine.is_load_balancer else "kube-apiserver"
+        return [(cluster.endpoint_host, ENDPOINT)]
+    return [(machine.name, "haproxy" if machine.is_load_balancer else "kube-apiserver")]
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,17 @@ def dials(cluster: Cluster) -> dict[str, list[tuple[str, int]]]:
         for source in flow.sources:
             found[source].append((addresses[flow.machine], flow.port))
     return found
+
+
+VRRP = 112
+"""The IP protocol in which load balancers agree who has the virtual address. It has no ports."""
+
+
+def vrrp_peers(cluster: Cluster, machine: Machine) -> tuple[Machine, ...]:
+    """Whose announcements a machine must let in: a load balancer those of the others, with whom it holds an address."""
+    if cluster.virtual_address is None or not machine.is_load_balancer:
+        return ()
+    return tuple(one for one in cluster.load_balancers if one is not machine)
 
 
 def open_ports(cluster: Cluster, machine: Machine) -> frozenset[int]:

@@ -52,6 +52,8 @@ def packages(model: Model, machine: Machine) -> list[Package]:
             wanted["iptables"] = Package("iptables", "iptables")
     if machine.is_load_balancer:
         wanted["haproxy"] = Package("haproxy", "haproxy", keep_service_off="haproxy.service")
+    if model.cluster.virtual_address and machine.is_load_balancer:
+        wanted["keepalived"] = Package("keepalived", "keepalived", keep_service_off="keepalived.service")
     return [replace(package, proxy=model.cluster.proxy or "") for package in wanted.values()]
 
 

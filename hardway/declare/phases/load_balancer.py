@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from hardway.declare.generations import KUBERNETES
 from hardway.declare.haproxy import merge_sections
+from hardway.declare.phases import virtual_address
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import TRUST, server_trust_path, verify_by
 from hardway.declare.phases.paths import HAPROXY_CFG, PKI, unit_inputs, unit_path
@@ -40,9 +41,11 @@ def resources(model: Model) -> Iterator[Declared]:
                 f"{UNIT}.service",
                 inputs=unit_inputs(UNIT),
                 reload_inputs=(HAPROXY_CFG, server_trust_path(model), HEALTH_PAIR),
+                group=virtual_address.group(model.cluster, "haproxy"),
                 ready=Check("HAProxy runs", f"systemctl is-active {UNIT}.service", limit=30),
             ),
         )
+        yield from virtual_address.resources(model, machine)
 
 
 def _configuration(model: Model, machine: Machine) -> File:
@@ -75,6 +78,7 @@ def proofs(model: Model) -> Iterator[Proof]:
                 "equals",
                 "ok",
             )
+    yield from virtual_address.proofs(model)
 
 
 PHASE = Phase(

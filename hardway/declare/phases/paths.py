@@ -15,6 +15,7 @@ ENCRYPTION_CONFIG = "/etc/kubernetes/encryption-config.yaml"
 AUDIT_POLICY = "/etc/kubernetes/audit-policy.yaml"
 ADMISSION_CONFIG = "/etc/kubernetes/admission-config.yaml"
 HAPROXY_CFG = "/etc/kubernetes/haproxy.cfg"
+KEEPALIVED_CONF = "/etc/kubernetes/keepalived.conf"
 HAPROXY_SOCKET = "/run/kube-apiserver-lb/admin.sock"
 
 KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF} --request-timeout=5s"

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hardway.facts import ASKED
+from hardway.facts import question
 from hardway.values import Placeholder, placeholders
 
 _ACTIVE = re.compile(r"[\\$`]")
@@ -84,7 +84,7 @@ def asked(text: str, who: Who) -> list[str]:
     for placeholder in placeholders(text):
         kind, _, name = placeholder.name.partition("/")
         if kind == "fact":
-            lines[f"{name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(ASKED[name])})"] = None
+            lines[f"{name.replace('-', '_')}=$(ssh {who.word} {shlex.quote(question(name))})"] = None
     return list(lines)
 
 
