@@ -21,6 +21,7 @@ from hardway.values import ROLES
 PHASE = {
     "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
     "kube-scheduler": "control-plane", "kube-apiserver-lb": "load-balancer",
+    "kube-apiserver-vip": "load-balancer",
     "containerd": "workers", "kubelet": "workers", "kube-proxy": "workers",
 }  # fmt: skip
 COMPONENT = {"kube-apiserver-lb": "haproxy"}
@@ -28,7 +29,10 @@ COMPONENT = {"kube-apiserver-lb": "haproxy"}
 COMPLAINT = re.compile(
     r"(?i)error|invalid|unknown|unsupported|unrecognized|must |cannot|could not|fail|fatal|panic|parse"
 )
+VIRTUAL = "kube-apiserver-vip"
 BINDING = "hardway:kubelet-api-admin"
+OF_ADDRESS = frozenset({"endpoint-unreachable", "node-not-ready", "dns-unready"})
+"""What follows elsewhere where nobody, or somebody else, answers at the API's address."""
 COULD_NOT_RUN = 203
 """systemd's status for a program that the kernel would not execute."""
 EVERY = f"{ETCDCTL} --endpoints=https://127.0.0.1:2379"
@@ -349,6 +353,37 @@ def backends(evidence: Evidence) -> Iterator[Found]:
             )  # fmt: skip
 
 
+def address_on_none(evidence: Evidence) -> Iterator[Found]:
+    """Of balancers that all answered: one that did not may have it."""
+    there = _holders(evidence)
+    balancers = evidence.cluster.load_balancers
+    if any(there.values()) or not there or not all(one.name in snapshot(evidence).machines for one in balancers):
+        return
+    first = next(iter(there))
+    said = [line for name in there for line in _unit(snapshot(evidence).machines[name], VIRTUAL).journal[-2:]]
+    yield Found(
+        first, f"no load balancer has the API's address {evidence.cluster.endpoint_host}",
+        "\n".join(f"hardway logs {name} {VIRTUAL}" for name in there),
+        lines([f"{name} does not have it" for name in there], said),
+    )  # fmt: skip
+
+
+def address_on_several(evidence: Evidence) -> Iterator[Found]:
+    """None of them hears the others."""
+    holders = [name for name, has in _holders(evidence).items() if has]
+    if len(holders) > 1:
+        yield Found(
+            holders[0], f"{' and '.join(holders)} both have the API's address {evidence.cluster.endpoint_host}",
+            "\n".join(f"hardway preflight --ports table -l {name}" for name in holders),
+            lines([f"{name} has it" for name in holders], "VRRP (IP protocol 112) does not get from one to the other"),
+        )  # fmt: skip
+
+
+def _holders(evidence: Evidence) -> dict[str, bool]:
+    """Of balancers that hold an address between them, whether each has it."""
+    return {machine.name: there.holds for machine, there in seen(evidence) if there.holds is not None}
+
+
 def binding(evidence: Evidence) -> Iterator[Found]:
     objects = snapshot(evidence).objects
     if objects and BINDING not in objects.bindings:
@@ -365,7 +400,7 @@ def _unit(there: Symptoms, name: str) -> UnitState:
 
 def _units(evidence: Evidence) -> Iterator[tuple[Machine, str, UnitState]]:
     for machine, there in seen(evidence):
-        for name in units(machine):
+        for name in units(evidence.cluster, machine):
             if name in there.units:
                 yield machine, name, there.units[name]
 
@@ -412,6 +447,16 @@ RULES = (
     Rule(
         "balancer-backends", SYMPTOMS, backends, "workers and people come by the balancer only", "",
         layer="control plane", explains=HERE, reaches=CONTROLLER,
+    ),
+    Rule(
+        "address-on-none", SYMPTOMS, address_on_none,
+        "workers and people come by this address only; a balancer has it while an API server answers through it", "",
+        layer="control plane", explains=frozenset(), reaches=OF_ADDRESS,
+    ),
+    Rule(
+        "address-on-several", SYMPTOMS, address_on_several,
+        "callers reach now one and now the other, and connections break", "",
+        layer="control plane", explains=frozenset(), reaches=OF_ADDRESS,
     ),
     Rule(
         "wrong-service-range", SYMPTOMS, service_ranges,

@@ -54,7 +54,7 @@ def full_disks(evidence: Evidence) -> Iterator[Found]:
                 holder = one.holder[0] if one.holder else ""
                 script = f"rm {shlex.quote(holder)}" if holder else f"du -xah {shlex.quote(one.path)} | sort -h | tail"
                 remove = on(machine, script)
-                states = {unit: there.units.get(unit, UnitState()) for unit in units(machine)}
+                states = {unit: there.units.get(unit, UnitState()) for unit in units(evidence.cluster, machine)}
                 again = [unit for unit, state in states.items() if not state.runs]
                 restart = [on(machine, f"systemctl restart {' '.join(f'{unit}.service' for unit in again)}")]
                 yield Found(

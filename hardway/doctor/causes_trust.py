@@ -13,7 +13,6 @@ from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, apply, differs, 
 from hardway.inventory.model import Machine
 from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.probe.symptoms import Symptoms
-from hardway.probe.symptoms_probe import units
 from hardway.rules import Evidence, Found, Rule
 
 API_SERVER = f"{PKI}/kube-apiserver.crt"
@@ -45,7 +44,7 @@ def expired(evidence: Evidence) -> Iterator[Found]:
             if those:
                 yield Found(
                     machine.name, f"{_which(those)} {what}", _renewal(evidence, machine, there, those),
-                    lines(told, f"now it is {now:%Y-%m-%d %H:%M} UTC", _said(machine, there)),
+                    lines(told, f"now it is {now:%Y-%m-%d %H:%M} UTC", _said(there)),
                 )  # fmt: skip
 
 
@@ -68,7 +67,7 @@ def conflicts(evidence: Evidence) -> Iterator[Found]:
         if those:
             yield Found(
                 machine.name, f"{_which(those)} is not of this cluster's CA",
-                _renewal(evidence, machine, there, those), lines(told, ours, _said(machine, there)),
+                _renewal(evidence, machine, there, those), lines(told, ours, _said(there)),
             )  # fmt: skip
 
 
@@ -125,7 +124,7 @@ def other_keys(evidence: Evidence) -> Iterator[Found]:
                     machine.name, f"{path} and its key do not belong together", apply(evidence, machine, "certs"),
                     lines(
                         f"{path}: public key sha256 {found.public_key_digest[:16]}…",
-                        f"{path.removesuffix('.crt')}.key: public half sha256 {key[:16]}…", _said(machine, there),
+                        f"{path.removesuffix('.crt')}.key: public half sha256 {key[:16]}…", _said(there),
                     ),
                 )  # fmt: skip
 
@@ -136,7 +135,7 @@ def unreadable(evidence: Evidence) -> Iterator[Found]:
         if those:
             yield Found(
                 machine.name, f"{_which(those)} cannot be read", _renewal(evidence, machine, there, those),
-                lines([f"{path}: no PEM certificate" for path in those], _said(machine, there)),
+                lines([f"{path}: no PEM certificate" for path in those], _said(there)),
             )  # fmt: skip
 
 
@@ -218,11 +217,10 @@ def _ca(found: Certificate) -> str:
     return f"CN={found.common_name}, key {found.subject_key_id}"
 
 
-def _said(machine: Machine, there: Symptoms) -> tuple[str, ...]:
+def _said(there: Symptoms) -> tuple[str, ...]:
     said: list[str] = []
-    for name in units(machine):
-        if name in there.units:
-            said += there.units[name].said("x509")
+    for unit in there.units.values():
+        said += unit.said("x509")
     return tuple(said[-2:])
 
 

@@ -21,7 +21,7 @@ def members_down(evidence: Evidence) -> Iterator[Found]:
 
 def failing_units(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence):
-        for name in units(machine):
+        for name in units(evidence.cluster, machine):
             unit = there.units.get(name)
             if unit and not unit.runs and not unit.stopped:
                 times = f", started {unit.restarts} times" if unit.restarts else ""

@@ -24,6 +24,7 @@ WORKER = frozenset({"dns-unready"})
 """What a broken worker brings about elsewhere."""
 CONTROLLER = WORKER | {
     "etcd-quorum", "etcd-member-down", "api-not-ready", "node-not-ready", "unit-failing", "endpoint-unreachable",
+    "address-on-none",
 }  # fmt: skip
 """What a broken controller or balancer brings about elsewhere."""
 

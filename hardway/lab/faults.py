@@ -307,6 +307,8 @@ NOT_IN_A_LAB = {
     "inventory-differs": "the inventory makes it, and no machine",
     "bad-setting": "the inventory makes it, and no machine",
     "clock": "the machines of a lab have this computer's clock",
+    "address-on-none": "the lab of seven machines has one load balancer",
+    "address-on-several": "the lab of seven machines has one load balancer",
     "swap-on": "the machines of a lab have this computer's swap",
     "port-blocked": "it is found where no machine's own firewall explains it, and a lab has nothing else in between",
 }

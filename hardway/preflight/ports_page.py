@@ -8,7 +8,7 @@ from itertools import chain
 from hardway.console.tables import table
 from hardway.console.words import counted, ranges, wrapped
 from hardway.declare.network.firewall import Tool, commands
-from hardway.declare.network.flows import NODE_PORTS, Flow, flows
+from hardway.declare.network.flows import NODE_PORTS, VRRP, Flow, flows, vrrp_peers
 from hardway.inventory.model import Cluster, Machine
 
 
@@ -24,6 +24,11 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
     for (port, why), alike in kinds.items():
         rows.append((f"tcp {port}", ranges(one.machine for one in alike), _sources(cluster, alike)))
         whys += wrapped(f"{port:<10} ", why, width, " " * 11)
+    for machine in chosen:
+        if peers := vrrp_peers(cluster, machine):
+            rows.append((f"ip {VRRP}", machine.name, ranges(one.name for one in peers)))
+    if any(row[0] == f"ip {VRRP}" for row in rows):
+        whys += wrapped(f"{VRRP:<10} ", "VRRP: load balancers agree who has the virtual address", width, " " * 11)
     pods = (
         f"Workers also forward what comes from and goes to pods ({cluster.network.pod_cidr})."
         if cluster.network.plugin == "bridge"

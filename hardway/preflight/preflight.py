@@ -101,6 +101,11 @@ def _dials(cluster: Cluster, to: Collection[str]) -> dict[str, list[tuple[str, i
         for name, wanted in flows.dials(cluster).items():
             if dials := [(address, port) for address, port in wanted if address in asked]:
                 found[name] = dials
+    balancers = [machine.name for machine in cluster.load_balancers]
+    if cluster.virtual_address and to and set(balancers) <= set(to):
+        # Before any of them holds it nobody should answer there.
+        for name in balancers:
+            found[name] = [*found.get(name, ()), (str(cluster.virtual_address), cluster.endpoint_port)]
     return found
 
 

@@ -24,6 +24,8 @@ OTHER_CLUSTERS = {
     "k3s": "k3s", "k3s-agent": "k3s", "rke2-server": "RKE2", "rke2-agent": "RKE2", "k0scontroller": "k0s",
     "k0sworker": "k0s", "snap.microk8s.daemon-kubelite": "MicroK8s",
 }  # fmt: skip
+_ANSWERS = ("open", "refused")
+"""What only somebody who has an address says when it is dialled."""
 WORKER_CGROUPS = ("cpu", "cpuset", "memory", "pids")
 
 
@@ -36,6 +38,33 @@ def own_address(evidence: Evidence) -> Iterator[Found]:
                 f"address {machine.ip} is on none of its interfaces; it has {others or 'none'}",
                 f"address: one of these in the inventory; where ssh must dial another one: ssh: {{host: {machine.ip}}}",
             )
+
+
+def virtual_address(evidence: Evidence) -> Iterator[Found]:
+    """Load balancers hold an address of their own network, which nobody has so far."""
+    address = evidence.cluster.virtual_address
+    if address is None:
+        return
+    for machine, host in evidence.bare():
+        if not machine.is_load_balancer:
+            continue
+        near = [route for route in host.routes if not route.via and route.to.prefixlen and address in route.to]
+        if host.routes and not near:
+            yield Found(
+                machine.name,
+                f"the endpoint {address} is in none of its networks, so no neighbour would find it there",
+                "endpoint: an address of the network that the load balancers share",
+            )
+        elif address in host.addresses:
+            yield Found(
+                machine.name, f"the endpoint {address} is on one of its interfaces already",
+                f"ip -o -4 addr show to {address}/32 says which; take it away where it is configured",
+            )  # fmt: skip
+        elif evidence.reached.get(machine.name, {}).get((str(address), evidence.cluster.endpoint_port)) in _ANSWERS:
+            yield Found(
+                machine.name, f"the endpoint {address} answers already: somebody in the network has it",
+                "endpoint: an address that is free",
+            )  # fmt: skip
 
 
 def ports(machine: Machine, cluster: Cluster) -> dict[int, str]:
@@ -196,6 +225,10 @@ RULES = (
     Rule(
         "address", HOSTS, own_address, "certificates hold this address, and components listen on it",
         "give the machine that address, or the inventory the right one",
+    ),
+    Rule(
+        "virtual-address", HOSTS, virtual_address, "with two machines at one address callers reach now this, now that",
+        "choose a free address of the load balancers' network",
     ),
     Rule("ports", HOSTS, taken_ports, "two programs cannot listen on one port", "stop what holds it"),
     Rule(

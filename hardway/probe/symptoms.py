@@ -71,6 +71,8 @@ class Symptoms:
     """SHA-256 of the encryption keys, in their order."""
     servers: Mapping[str, str] = field(default_factory=dict)
     backends: tuple[str, ...] = ()
+    holds: bool | None = None
+    """Whether this load balancer has the virtual address; None where there is none to have."""
     kubelet: Mapping[str, Any] = field(default_factory=dict)
     containerd: Mapping[str, Any] = field(default_factory=dict)
     images: frozenset[str] | None = None

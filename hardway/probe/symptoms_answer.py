@@ -53,6 +53,7 @@ def parse(said: Answers) -> Symptoms:
         encryption="".join(lines("encryption")).partition(" ")[0],
         servers=dict(re.findall(r"^(/[^:]+): *server: (\S+)$", said["servers"].output, re.MULTILINE)),
         backends=tuple(lines("backends")),
+        holds={"yes": True, "no": False}.get("".join(lines("holds"))),
         kubelet=_mapping(yaml_text.document, said["kubelet"].output),
         containerd=_mapping(tomllib.loads, said["containerd"].output),
         images=frozenset(lines("images")) if "@all" in lines("images") else None,

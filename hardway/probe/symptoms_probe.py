@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
+from hardway.declare.phases import virtual_address
 from hardway.declare.phases.load_balancer import UNIT as BALANCER
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, ETCD_PKI, HAPROXY_CFG, KUBECTL, KUBERNETES, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG
@@ -21,13 +22,15 @@ FULL = 97
 PORTS = {"controller": (API_PORT, 2379, 2380), "worker": (10250,)}
 
 
-def units(machine: Machine) -> tuple[str, ...]:
+def units(cluster: Cluster, machine: Machine) -> tuple[str, ...]:
     """The units that must run on a machine, without `.service`; in the order in which they need each other."""
     names: list[str] = []
     if machine.is_controller:
         names += ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
     if machine.is_load_balancer:
         names.append(BALANCER)
+        if cluster.virtual_address:
+            names.append(virtual_address.UNIT)
     if machine.is_worker:
         names += ["containerd", "kubelet", "kube-proxy"]
     return tuple(names)
@@ -45,7 +48,7 @@ def _dials(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, int]]
 
 def questions(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, int]]) -> Iterator[Question]:
     """All that is asked of one machine; `others` are the addresses and ports that it must reach."""
-    yield from unit_probe.questions(units(machine))
+    yield from unit_probe.questions(units(cluster, machine))
     yield certificates.QUESTION
     yield from (network.ROUTES, network.LISTENERS)
     yield network.dial(_dials(cluster, machine, others))
@@ -72,6 +75,8 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
         yield "etcd-data", f"[ -d {ETCD_DATA}/member ] && echo yes"
     if machine.is_load_balancer:
         yield "backends", f"sed -n 's/^ *server //p' {HAPROXY_CFG}"
+        if cluster.virtual_address:
+            yield "holds", f"if {virtual_address.holds(cluster)}; then echo yes; else echo no; fi"
     if machine.is_worker:
         yield "kubelet", f"cat {KUBELET_CONFIG}"
         yield "containerd", f"cat {CONTAINERD_CONFIG}"

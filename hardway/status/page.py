@@ -17,6 +17,8 @@ def status_page(found: Status, *, seconds: float, width: int = 80) -> list[str]:
     lines = [f"{found.cluster}  Kubernetes {found.kubernetes}  {found.endpoint}", ""]
     lines += table(_HEAD, rows, width).splitlines()
     lines += ["", f"etcd          {_quorum(found.etcd)}"]
+    if found.holders is not None:
+        lines.append(f"API           its address is on {' and '.join(found.holders) or 'no load balancer'}")
     if found.certificates:
         first = found.certificates[0]
         where = first.path if first.machine == OPERATOR else f"{first.path} on {first.machine}"

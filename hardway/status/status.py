@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from hardway.declare import pki
+from hardway.declare.phases import virtual_address
 from hardway.declare.phases.paths import BIN
 from hardway.declare.resources import Chain, WorkspaceFile
 from hardway.engine.observe import View
@@ -106,11 +107,14 @@ class Status:
     differing: int
     complete: bool
     pending: tuple[Waiting, ...] = ()
+    holders: tuple[str, ...] | None = None
+    """The load balancers that have the virtual address: one, where all is well. None where there is no such address."""
 
     @property
     def well(self) -> bool:
         etcd = all(one.serving is not False and not one.alarms for one in self.etcd.members)
-        return self.complete and etcd and all(machine.well for machine in self.machines)
+        held = self.holders is None or len(self.holders) == 1
+        return self.complete and etcd and held and all(machine.well for machine in self.machines)
 
     def to_json(self) -> dict[str, Any]:
         certificates = [{**asdict(one), "not_after": one.not_after.isoformat()} for one in self.certificates]
@@ -120,7 +124,7 @@ class Status:
 def status(session: Session, plan: Plan, shown: Preview) -> Status:
     """Asks each machine one more thing: how its own part does."""
     cluster = session.cluster
-    answers = session.each(plan.views, lambda name: _ask(session, cluster.machine(name)))
+    answers = session.each(plan.views, lambda name: _ask(session, cluster, cluster.machine(name)))
     nodes = _nodes(session, answers)
     etcd = status_of_etcd(cluster, answers)
 
@@ -138,14 +142,25 @@ def status(session: Session, plan: Plan, shown: Preview) -> Status:
         differing=len(shown.items),
         complete=not shown.unobserved,
         pending=tuple(Waiting(one.what, one.fix) for one in plan.findings if is_pending(one)),
+        holders=_holders(cluster, answers),
     )
 
 
-def _ask(session: Session, machine: Machine) -> Answers:
+def _ask(session: Session, cluster: Cluster, machine: Machine) -> Answers:
     questions = [UP, certificates.QUESTION]
+    if machine.is_load_balancer and cluster.virtual_address:
+        questions.append(Question("holds", virtual_address.holds(cluster)))
     if machine.is_controller:
         questions += [control.STATUS, control.MEMBERS, control.READY]
     return session.ask(machine.name, questions, what="ask how it is")
+
+
+def _holders(cluster: Cluster, answers: Mapping[str, Answers]) -> tuple[str, ...] | None:
+    if cluster.virtual_address is None:
+        return None
+    return tuple(
+        one.name for one in cluster.load_balancers if one.name in answers and answers[one.name]["holds"].code == 0
+    )
 
 
 def _is_ready(answers: Answers) -> bool:

@@ -152,6 +152,8 @@ WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "unit-exec": lambda case: crashing(case, "three", "kube-proxy", "Exec format error", status=203),
     "unit-stopped": lambda case: unit(case, "three", "kube-proxy", **vars(played.STOPPED)),
     "balancer-backends": lambda case: on(case, "front", backends=("one 10.249.0.10:6444",)),
+    "address-on-none": lambda case: on(case, "front", holds=False),
+    "address-on-several": lambda case: on(on(case, "front", holds=True), "three", holds=True),
     "wrong-service-range": lambda case: flag(
         case, "three", "kube-apiserver", "--service-cluster-ip-range=10.99.0.0/24"
     ),
@@ -167,7 +169,8 @@ WRONG: dict[str, Callable[[Snapshot], Snapshot]] = {
     "dns-scaled": lambda case: in_api(case, replicas=(0, 0)),
 }
 """What is changed in a healthy case so that one rule finds it."""
-ELSEWHERE = {"balancer-backends": "front", "kubelet-binding": "one", "dns-gone": "one", "dns-scaled": "one",
+ELSEWHERE = {"balancer-backends": "front", "address-on-none": "front", "address-on-several": "front",
+             "kubelet-binding": "one", "dns-gone": "one", "dns-scaled": "one",
              "etcd-quorum": "two"}  # fmt: skip
 """Where it is found, where that is not `three`."""
 
