@@ -22,6 +22,9 @@ ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.re
 """What of `State.fixed` `encryption rotate` changes."""
 EtcdState = Literal["absent", "bootstrapping", "initialized"]
 FORMAT = 4
+API_SERVERS = "API servers"
+CONTROLLERS = "controllers"
+"""What an upgrade moves at once; each worker is another part, by its name. No machine can be named so."""
 T = TypeVar("T")
 
 
@@ -64,6 +67,19 @@ class Generations:
 
 
 @dataclass(frozen=True)
+class Upgrade:
+    """The way from one Kubernetes to another, as long as it can be gone back.
+
+    `behind` are the parts that are on `before`: API_SERVERS, CONTROLLERS (what runs beside them), workers by name. All
+    others are on `to`.
+    """
+
+    before: str
+    to: str
+    behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class OperationState:
     """An operation that has begun and not ended: the stage under way, who began it, and when (ISO 8601, UTC)."""
 
@@ -91,8 +107,9 @@ class State:
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
     which writes; `encryption_providers` has their providers while a rotation exchanges the provider, and
     `encryption_changing` the resources that it encrypts for the first time, or decrypts. `operation` is the one under
-    way. `smoke_tested` is the generation at which the smoke test last passed. `fingerprints` has the beginning of the
-    SHA-256 of each CA certificate, by its path in the workspace: all that there ever were, the one of today last.
+    way. `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished or
+    gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace: all
+    that there ever were, the one of today last.
     """
 
     cluster: str
@@ -102,6 +119,7 @@ class State:
     etcd: EtcdState = "absent"
     etcd_token: str = ""
     kubernetes: str = ""
+    upgrade: Upgrade | None = None
     fixed: Mapping[str, str] = field(default_factory=dict)
     authorities: Mapping[str, Generations] = field(default_factory=dict)
     service_account_keys: Generations = Generations()
@@ -115,6 +133,12 @@ class State:
     def authority(self, name: str) -> Generations:
         """The generations of a CA, also of one that was never rotated."""
         return self.authorities.get(name, Generations())
+
+    def kubernetes_of(self, part: str, current: str) -> str:
+        """The Kubernetes of a part of the cluster, as Upgrade names them: `current` where no upgrade is under way."""
+        if self.upgrade is None:
+            return current
+        return self.upgrade.before if part in self.upgrade.behind else self.upgrade.to
 
     def to_json(self) -> str:
         raw = {"format": FORMAT, "hardway": hardway.__version__, **asdict(self)}
@@ -175,7 +199,7 @@ def _to_3(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _to_4(raw: Mapping[str, Any]) -> dict[str, Any]:
     # Up to format 3 Secrets were all that could be encrypted.
     fixed = raw.get("fixed", {})
-    return {**raw, "fixed": {**fixed, ENCRYPTED_RESOURCES: "secrets"} if fixed else fixed}
+    return {**raw, "fixed": {**fixed, ENCRYPTED_RESOURCES: "secrets"} if fixed else fixed, "upgrade": None}
 
 
 MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4}
@@ -189,6 +213,8 @@ def _state(raw: Mapping[str, Any]) -> State:
     rotated = raw.get("authorities", {})
     found["authorities"] = {name: _known(Generations, one, f"authorities.{name}") for name, one in rotated.items()}
     found["service_account_keys"] = _known(Generations, raw.get("service_account_keys", {}), "service_account_keys")
+    if raw.get("upgrade") is not None:
+        found["upgrade"] = _known(Upgrade, raw["upgrade"], "upgrade")
     if raw.get("operation") is not None:
         found["operation"] = _known(OperationState, raw["operation"], "operation")
     state = _known(State, found)
@@ -245,7 +271,8 @@ def converged_on(state: State, kubernetes: str, machines: Iterable[str]) -> Stat
     """The State that notes on which Kubernetes all of these machines' declaration was last found in place."""
     nodes = dict(state.nodes)
     for name in machines:
-        nodes[name] = replace(nodes[name], kubernetes=kubernetes)
+        part = API_SERVERS if "controller" in nodes[name].roles else name
+        nodes[name] = replace(nodes[name], kubernetes=state.kubernetes_of(part, kubernetes))
     return advanced(state, nodes=nodes)
 
 

@@ -114,3 +114,8 @@ def show(text: str, values: Mapping[str, bytes]) -> str:
         return base64.b64encode(value).decode() if form == "base64" else value.decode()
 
     return _PLACEHOLDER.sub(put, text)
+
+
+def minor(version: str) -> str:
+    """`1.36` of `1.36.4`."""
+    return ".".join(version.split(".")[:2])

@@ -11,6 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 from hardway.inventory.model import Cluster, Machine
 from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, Node, State, fixed_values
+from hardway.values import minor
 
 Kind = Literal[
     "fixed",
@@ -55,7 +56,7 @@ def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
             yield Pending("fixed", name, have, want)
     if state.kubernetes and state.kubernetes != cluster.kubernetes:
         kind: Kind = "downgrade" if _is_older(cluster.kubernetes, state.kubernetes) else "upgrade"
-        yield Pending(kind, "kubernetes", state.kubernetes, cluster.kubernetes)
+        yield Pending(kind, "kubernetes", state.kubernetes, cluster.kubernetes, _moving(kind, cluster, state))
     machines = {machine.name: machine for machine in cluster.machines}
     for name, node in state.nodes.items():
         if name in machines:
@@ -66,6 +67,14 @@ def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
     for machine in cluster.controllers:
         if machine.name not in state.nodes:
             yield Pending("new-controller", machine.name, "", "controller")
+
+
+def _moving(kind: Kind, cluster: Cluster, state: State) -> str:
+    """The command that takes a cluster to another Kubernetes; nothing goes back a minor release that is in use."""
+    if state.upgrade is not None and state.upgrade.before == cluster.kubernetes:
+        return "hardway upgrade rollback"
+    across = minor(state.kubernetes) != minor(cluster.kubernetes)
+    return "" if kind == "downgrade" and across else "hardway upgrade apply"
 
 
 def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
@@ -108,7 +117,7 @@ def in_words(one: Pending) -> tuple[str, str]:
         case "upgrade":
             return f"Kubernetes {have} → {want} is an upgrade; init and apply do not upgrade", _back(name, have)
         case "downgrade":
-            return f"Kubernetes {have} → {want} is a downgrade; not supported", _back(name, have)
+            return f"Kubernetes {have} → {want} is a downgrade; {_no_way(one)}", _back(name, have)
         case "removed":
             return (
                 f"is part of the running cluster ({have}) and not in the inventory",
@@ -128,6 +137,10 @@ def in_words(one: Pending) -> tuple[str, str]:
             )
         case "pod-cidr":
             return f"has pod range {have}, which cannot become {want}", f"Set `pod_cidr: {have}` again."
+
+
+def _no_way(one: Pending) -> str:
+    return "init and apply do not go back" if one.command else "not supported"
 
 
 def _back(name: str, have: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
@@ -172,7 +172,7 @@ class Resolver:
 
     def _needs(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, str | None]:
         """What these resources of machines need, each with the first machine that needs it."""
-        names: dict[Arch, dict[str, str]] = {}
+        names: dict[Arch, dict[tuple[str, str], str]] = {}
         for machine, resource in wanted:
             if not isinstance(resource, Binary | Image):
                 continue
@@ -183,11 +183,13 @@ class Resolver:
                     machine=machine,
                     hint="use an amd64 or arm64 machine, or remove it from the inventory",
                 )
-            names.setdefault(arch, {}).setdefault(resource.file, machine)
+            names.setdefault(arch, {}).setdefault((resource.file, resource.version), machine)
         needs: dict[Need, str | None] = {}
         for arch, of in sorted(names.items()):
-            for need in needs_for(self.kubernetes, arch, of, self.others):
-                needs[need] = of[need.name]
+            known = needs_for(self.kubernetes, arch, (name for name, _ in of), self.others)
+            by_name = {need.name: need for need in known}
+            for (name, version), machine in of.items():
+                needs[replace(by_name[name], version=version)] = machine  # in an upgrade there are two of one name
         return needs
 
     def _refuse_unbundled(self, needs: Mapping[Need, str | None]) -> None:

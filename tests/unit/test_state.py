@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardway.errors import WorkspaceError
-from hardway.state import Generations, Node, OperationState, State, advanced
+from hardway.state import API_SERVERS, Generations, Node, OperationState, State, Upgrade, advanced
 
 nodes_of = st.builds(
     Node,
@@ -41,6 +41,7 @@ states = st.builds(
     encryption_providers=st.dictionaries(st.text(min_size=1), st.text(min_size=1), max_size=2),
     encryption_changing=st.lists(st.text(min_size=1), max_size=2).map(tuple),
     operation=st.none() | operations,
+    upgrade=st.none() | st.builds(Upgrade, st.text(), st.text(), st.lists(st.text(), max_size=3).map(tuple)),
     smoke_tested=st.integers(-1),
     fingerprints=st.dictionaries(st.text(), st.lists(st.text(min_size=1), max_size=3).map(tuple), max_size=3),
 )
@@ -76,6 +77,7 @@ STATE = State(
     nodes={"m": Node(("worker",), "10.0.0.1")},
     authorities={"etcd": Generations((1, 2), 2)},
     operation=OperationState("rotate-ca", ("etcd",), "trust both", "ada@desk", "2026-11-27T12:00:00+00:00"),
+    upgrade=Upgrade("1.35.6", "1.36.4", ("m",)),
 )
 
 
@@ -90,6 +92,7 @@ STATE = State(
         (["authorities", "etcd", "new"], 1, "unknown field authorities.etcd.new"),
         (["service_account_keys", "new"], 1, "unknown field service_account_keys.new"),
         (["operation", "new"], 1, "unknown field operation.new"),
+        (["upgrade", "new"], 1, "unknown field upgrade.new"),
     ],
 )
 def test_what_only_a_newer_hardway_writes_is_not_guessed_at(place: list[str], value: object, named: str) -> None:
@@ -126,10 +129,23 @@ def test_a_recorded_state_of_format_2_loses_nothing() -> None:
     written = json.loads(State.from_json(text, "state.json").to_json())
     assert written.pop("fingerprints") == {path: [digits] for path, digits in before.pop("fingerprints").items()}
     assert written.pop("fixed") == {**before.pop("fixed"), "encryption.resources": "secrets"}
-    added = {"encryption_providers": {}, "encryption_changing": []}
+    added = {"encryption_providers": {}, "encryption_changing": [], "upgrade": None}
     assert written == {**before, **added, "format": 4, "hardway": written["hardway"]}
     without = json.dumps({name: value for name, value in before.items() if name != "fingerprints"})
     assert State.from_json(without, "state.json").fingerprints == {}
+
+
+def test_a_recorded_state_of_format_3_loses_nothing() -> None:
+    text = (Path(__file__).parent / "recorded/state-3.json").read_text()
+    before = json.loads(text)
+    written = json.loads(State.from_json(text, "state.json").to_json())
+    assert written == {**before, "format": 4, "hardway": written["hardway"], "upgrade": None}
+
+
+def test_each_part_has_its_own_release_while_an_upgrade_is_under_way() -> None:
+    state = replace(STATE, upgrade=Upgrade("1.35.6", "1.36.4", ("m",)))
+    assert [state.kubernetes_of(part, "1.30.0") for part in ("m", API_SERVERS)] == ["1.35.6", "1.36.4"]
+    assert replace(state, upgrade=None).kubernetes_of("m", "1.30.0") == "1.30.0"
 
 
 @pytest.mark.parametrize(("before", "after"), [("absent", "absent"), ("begun", "bootstrapping")])

@@ -9,7 +9,7 @@ from typing import Literal
 from hardway.declare.resources import Local, Resource
 from hardway.inventory.model import Cluster, Machine
 from hardway.state import State
-from hardway.values import Placeholder
+from hardway.values import Placeholder, minor
 
 Expectation = Literal["succeeds", "equals", "contains", "starts-with"]
 
@@ -24,6 +24,18 @@ class Model:
     cluster: Cluster
     state: State
     versions: Mapping[str, str]
+
+    def kubernetes(self, part: str) -> str:
+        """The version of a part of the cluster, as `hardway.state.Upgrade` names them."""
+        return self.state.kubernetes_of(part, self.versions["kubernetes"])
+
+    def emulated(self, part: str) -> str:
+        """The minor release as which a newer one behaves; empty for a part that behaves as what it is."""
+        upgrade = self.state.upgrade
+        if upgrade is None or part in upgrade.behind:
+            return ""
+        before = minor(upgrade.before)
+        return before if before != minor(self.kubernetes(part)) else ""
 
     def overrides(self, component: str, machine: Machine) -> Mapping[str, object]:
         """The operator's `settings:` for a component on a machine."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from packaging.version import Version
+
 from hardway.declare import trials
 from hardway.declare.generations import KUBERNETES, token_key
 from hardway.declare.phases import handover
@@ -23,7 +25,7 @@ from hardway.declare.phases.paths import (
     unit_inputs,
     unit_path,
 )
-from hardway.declare.render import merge_flags, render
+from hardway.declare.render import flags, merge_flags, render
 from hardway.declare.resources import (
     ApiObjects,
     Binary,
@@ -38,11 +40,13 @@ from hardway.declare.resources import (
 )
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import API_PORT, Cluster, Machine
-from hardway.state import Generations
+from hardway.state import API_SERVERS, CONTROLLERS, Generations
+from hardway.values import minor
 
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 SIGNING = ("cluster-signing-cert-file", "cluster-signing-key-file")
 """Of the controller manager, which then signs; without them it leaves requests to others."""
+CACHE_GATE = "WatchCacheInitializationPostStartHook"
 LEASES = COMPONENTS[1:]
 """Only who holds the lease of its component acts."""
 
@@ -69,7 +73,29 @@ def unit(model: Model, machine: Machine, component: str) -> str:
     )
     if component == "kube-controller-manager" and not signs(model, KUBERNETES):
         text = merge_flags(text, component, dict.fromkeys(SIGNING))
-    return merge_flags(text, component, model.overrides(component, machine))
+    text = merge_flags(text, component, _emulation(model, component))
+    text = merge_flags(text, component, model.overrides(component, machine))
+    return _ready_when_cached(model, text) if component == "kube-apiserver" else text
+
+
+def _part(component: str) -> str:
+    return API_SERVERS if component == "kube-apiserver" else CONTROLLERS
+
+
+def _emulation(model: Model, component: str) -> dict[str, str]:
+    """A newer release behaves as the one before until an upgrade is finished, and stores what both can read."""
+    emulated = model.emulated(_part(component))
+    return dict.fromkeys(("emulated-version", "min-compatibility-version"), emulated) if emulated else {}
+
+
+def _ready_when_cached(model: Model, text: str) -> str:
+    """Before 1.36 a server says that it is ready before its watch cache is, and answers early lists with 429."""
+    behaves = model.emulated(API_SERVERS) or minor(model.kubernetes(API_SERVERS))
+    given = flags(text).get("feature-gates", "")
+    if Version(behaves) >= Version("1.36") or CACHE_GATE in given:
+        return text
+    gates = ",".join(filter(None, [given, f"{CACHE_GATE}=true"]))
+    return merge_flags(text, "kube-apiserver", {"feature-gates": gates})
 
 
 def _own_first(model: Model, machine: Machine) -> list[Machine]:
@@ -85,7 +111,7 @@ def resources(model: Model) -> Iterator[Declared]:
 
 def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     for name in (*COMPONENTS, "kubectl"):
-        yield Binary(f"{BIN}/{name}", name, model.versions["kubernetes"])
+        yield Binary(f"{BIN}/{name}", name, model.kubernetes(_part(name)))
     yield Directory("/var/log/kubernetes", 0o700, data=True)
     yield File(AUDIT_POLICY, render("configs/audit-policy.yaml"), mode=0o600)
     yield File(ADMISSION_CONFIG, render("configs/admission-config.yaml"), mode=0o600)

@@ -107,7 +107,7 @@ def _network(model: Model, machine: Machine) -> Iterator[Resource]:
 
 
 def _kubelet(model: Model, machine: Machine) -> Iterator[Resource]:
-    yield Binary(f"{BIN}/kubelet", "kubelet", model.versions["kubernetes"])
+    yield Binary(f"{BIN}/kubelet", "kubelet", model.kubernetes(machine.name))
     yield Directory("/var/lib/kubelet", 0o700, data=True)
     yield File(KUBELET_CONFIG, kubelet_config(model, machine), mode=0o600)
     yield File(unit_path("kubelet"), _kubelet_unit(machine), mode=0o600)
@@ -118,7 +118,7 @@ def _kubelet_unit(machine: Machine) -> str:
 
 
 def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
-    yield Binary(f"{BIN}/kube-proxy", "kube-proxy", model.versions["kubernetes"])
+    yield Binary(f"{BIN}/kube-proxy", "kube-proxy", model.kubernetes(machine.name))
     yield Directory("/var/lib/kube-proxy")
     yield File(PROXY_CONFIG, proxy_config(model, machine), mode=0o600)
     yield File(unit_path("kube-proxy"), render("units/kube-proxy.service"), mode=0o600)
@@ -251,7 +251,7 @@ def _node_is_ready(model: Model, machine: Machine) -> Proof:
         '{.status.conditions[?(@.type=="Ready")].status}\'',
         "its kubelet has registered, its runtime answers, its pod network is configured",
         "equals",
-        f"v{model.cluster.kubernetes} True",
+        f"v{model.kubernetes(machine.name)} True",
         within=60,
     )
 
