@@ -21,6 +21,7 @@ from hardway.events import Note
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
 
+NEXT = "\n    "
 GATE_LIMIT = 300.0
 """Seconds after which a proof of a gate that does not hold stops the operation."""
 
@@ -59,7 +60,7 @@ def run_operation(
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
         begin = _beginning(session, state, review)
         session.events(Note(f"stage {stage.name}{f': {stage.why}' if stage.why else ''}"))
-        with timed(stage.name, session.events), _resumed_by(underway.command):
+        with timed(stage.name, session.events), _resumed_by(underway.command, operation.back):
             outcome = converge(session, state, selection, resolver, store, review=begin)
             model = Model(session.cluster, outcome.state, resolver.versions)
             stage.act(session, model)
@@ -71,12 +72,15 @@ def run_operation(
 
 
 @contextlib.contextmanager
-def _resumed_by(command: str) -> Iterator[None]:
+def _resumed_by(command: str, back: str) -> Iterator[None]:
     """A gate that does not hold is passed by the operation's own command, and not by that of a chapter."""
     try:
         yield
-    except ProofFailed as error:
-        error.hint = f"hardway doctor looks for the cause; then this goes on:\n    {command}"
+    except HardwayError as error:
+        if isinstance(error, ProofFailed):
+            error.hint = f"hardway doctor looks for the cause; then this goes on:\n    {command}"
+        if back:
+            error.hint = f"{error.hint or f'to go on:{NEXT}{command}'}\n  or, to go back:{NEXT}{back}"
         raise
 
 

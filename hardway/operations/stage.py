@@ -45,10 +45,11 @@ class Operation:
     """`name` and `arguments` are the command (`certs rotate-ca`, `etcd`); the same command resumes it.
 
     The stages and their names must not depend on how far it has come. `price` says what fails meanwhile; empty where
-    nothing does.
+    nothing does. `back` is the command that undoes it while it is under way, where there is one.
     """
 
     name: str
     arguments: tuple[str, ...]
     stages: tuple[Stage, ...]
     price: str = ""
+    back: str = ""

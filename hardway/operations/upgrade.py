@@ -1,0 +1,255 @@
+"""`upgrade apply` and `upgrade rollback`: to another Kubernetes, part by part, and back while nothing forbids it.
+
+API servers go first and what runs on workers last, since no component may be newer than the API server that it asks;
+the way back is the same in reverse. Until `upgrade apply --finish` servers of a new minor release behave as the one
+before, so what they have stored can be read by both: docs/decisions/upgrade.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from hardway.declare.phases.base import Model, Proof
+from hardway.declare.phases.control_plane import COMPONENTS
+from hardway.declare.phases.paths import KUBECTL
+from hardway.engine import prove
+from hardway.engine.session import Session
+from hardway.events import Note
+from hardway.inventory.model import Cluster
+from hardway.operations.etcd_snapshot import snapshot
+from hardway.operations.evacuate import bring_back, evacuate
+from hardway.operations.stage import Operation, Stage
+from hardway.state import API_SERVERS, CONTROLLERS, State, Upgrade
+from hardway.values import minor
+
+APPLY, ROLLBACK, FINISH = "upgrade apply", "upgrade rollback", "--finish"
+BACK = f"hardway {ROLLBACK}"
+NODE_LIMIT = 120.0
+"""Seconds until a kubelet that was exchanged has reported itself."""
+
+Edit = Callable[[State], State]
+
+
+def apply(cluster: Cluster, state: State, at_once: int) -> Operation:
+    """From the Kubernetes of the cluster to that of the inventory; `at_once` workers at a time."""
+    upgrade = state.upgrade or Upgrade(state.kubernetes, cluster.kubernetes)
+    stages = [
+        Stage("snapshot", _begun(cluster), act=_take_snapshot, why="all of etcd, into the workspace"),
+        Stage(
+            "api-servers",
+            _moved(API_SERVERS),
+            _servers_run,
+            why=f"one at a time{_emulating(upgrade)}",
+        ),
+        Stage("controllers", _moved(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
+    ]
+    for names in batches(cluster, at_once):
+        stages += _batch(names, _moved(*names), upgrade)
+    stages.append(Stage("end", _over_for_patches, _all_run, why="everything runs what it should"))
+    return Operation(APPLY, _arguments(at_once), tuple(stages), back=BACK)
+
+
+def finish() -> Operation:
+    """The point of no return: what servers store from then on the release before may not be able to read."""
+    stage = Stage(
+        "finish",
+        lambda state: replace(state, upgrade=None),
+        _all_run,
+        why="servers behave as the new release, and there is no way back from here",
+    )
+    return Operation(APPLY, (FINISH,), (stage,))
+
+
+def rollback(cluster: Cluster, state: State, at_once: int) -> Operation:
+    """Back to the Kubernetes before; the cluster must be declared on that already."""
+    upgrade = state.upgrade or Upgrade(state.kubernetes, state.kubernetes)
+    stages: list[Stage] = []
+    for names in batches(cluster, at_once):
+        stages += _batch(names, _gone_back(*names), upgrade)
+    stages += [
+        Stage("controllers", _gone_back(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
+        Stage("api-servers", _gone_back(API_SERVERS), _servers_run, why="one at a time"),
+        Stage("end", lambda state: replace(state, upgrade=None), _all_run, why="everything runs what it should"),
+    ]
+    return Operation(ROLLBACK, _arguments(at_once), tuple(stages))
+
+
+def batches(cluster: Cluster, at_once: int) -> list[tuple[str, ...]]:
+    """The names of the workers that are taken together."""
+    names = [machine.name for machine in cluster.workers]
+    return [tuple(names[first : first + at_once]) for first in range(0, len(names), at_once)]
+
+
+def _arguments(at_once: int) -> tuple[str, ...]:
+    return ("--max-unavailable", str(at_once)) if at_once > 1 else ()
+
+
+def is_patch(upgrade: Upgrade) -> bool:
+    """Whether both releases behave alike: nothing is emulated, and running pods are left alone."""
+    return minor(upgrade.before) == minor(upgrade.to)
+
+
+def _emulating(upgrade: Upgrade) -> str:
+    return "" if is_patch(upgrade) else f"; they go on behaving as {minor(upgrade.before)}"
+
+
+def _batch(names: Sequence[str], edit: Edit, upgrade: Upgrade) -> Iterator[Stage]:
+    """A kubelet of another minor release may only start on a node without pods."""
+    title = ", ".join(names)
+    if not is_patch(upgrade):
+        yield Stage(
+            f"drain {title}",
+            _declared_on(edit),
+            act=lambda session, model: _drain(session, model, names, edit),
+            why="its pods are Ready elsewhere before anything there is changed",
+        )
+    yield Stage(
+        title,
+        edit,
+        lambda model: _nodes_run(model, names),
+        lambda session, model: _return(session, model, names),
+        why="kubelet and kube-proxy",
+    )
+
+
+def _begun(cluster: Cluster) -> Edit:
+    """Everything is on the release before, and may move."""
+
+    def edit(state: State) -> State:
+        if state.upgrade is not None:
+            return state
+        parts = (API_SERVERS, CONTROLLERS, *(machine.name for machine in cluster.workers))
+        return replace(
+            state,
+            kubernetes=cluster.kubernetes,
+            upgrade=Upgrade(state.kubernetes, cluster.kubernetes, parts),
+        )
+
+    return edit
+
+
+def _moved(*parts: str) -> Edit:
+    def edit(state: State) -> State:
+        upgrade = state.upgrade
+        if upgrade is None:
+            return state
+        behind = tuple(part for part in upgrade.behind if part not in parts)
+        return replace(state, upgrade=replace(upgrade, behind=behind))
+
+    return edit
+
+
+def _gone_back(*parts: str) -> Edit:
+    def edit(state: State) -> State:
+        upgrade = state.upgrade
+        if upgrade is None:
+            return state
+        behind = (*upgrade.behind, *(part for part in parts if part not in upgrade.behind))
+        return replace(state, kubernetes=upgrade.before, upgrade=replace(upgrade, behind=behind))
+
+    return edit
+
+
+def _declared_on(edit: Edit) -> Edit:
+    """The release that an edit gives the cluster, while no part of it moves yet."""
+    return lambda state: replace(state, kubernetes=edit(state).kubernetes)
+
+
+def _over_for_patches(state: State) -> State:
+    return replace(state, upgrade=None) if state.upgrade and is_patch(state.upgrade) else state
+
+
+def _take_snapshot(session: Session, model: Model) -> None:
+    at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    before = model.state.upgrade.before if model.state.upgrade else model.state.kubernetes
+    path = session.workspace.root / "snapshots" / f"kubernetes-{before}-{at}.db"
+    snapshot(session, model.state, model.versions, path)
+    session.events(Note(f"snapshot of etcd: {path}"))
+
+
+def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit) -> None:
+    """What was taken already when this was cut needs no second drain."""
+    left = [name for name in names if edit(model.state).kubernetes_of(name, "") != model.kubernetes(name)]
+    if left:
+        evacuate(session, model.cluster.controllers[0].name, left)
+
+
+def _return(session: Session, model: Model, names: Sequence[str]) -> None:
+    """Pods come back once the node reports the kubelet that it should have."""
+    ready = [("upgrade", proof) for proof in _nodes_run(model, names)]
+    prove.require(prove.prove(session, ready, wait=NODE_LIMIT))
+    bring_back(session, model.cluster.controllers[0].name, names)
+
+
+def _all_run(model: Model) -> Iterator[Proof]:
+    yield from _servers_run(model)
+    yield from _managers_run(model)
+    yield from _nodes_run(model, [machine.name for machine in model.cluster.workers])
+
+
+def _servers_run(model: Model) -> Iterator[Proof]:
+    version = model.kubernetes(API_SERVERS)
+    behaves = (model.emulated(API_SERVERS) or minor(version)).rpartition(".")[2]
+    for machine in model.cluster.controllers:
+        yield Proof(
+            machine.name,
+            f"its API server is {version} and behaves as 1.{behaves}",
+            f'{KUBECTL} get --raw=/version | sed -n \'s/.*"\\(emulationMinor\\|gitVersion\\)": "\\([^"]*\\)".*/\\2/p\' '
+            "| tr '\\n' ' '",
+            "an old process goes on after its file was replaced",
+            "equals",
+            f"{behaves} v{version}",
+            within=60,
+        )
+
+
+def _managers_run(model: Model) -> Iterator[Proof]:
+    version = model.kubernetes(CONTROLLERS)
+    for machine in model.cluster.controllers:
+        for component in COMPONENTS[1:]:
+            yield Proof(
+                machine.name,
+                f"{component} is {version}",
+                f'"/proc/$(systemctl show -p MainPID --value {component}.service)/exe" --version',
+                "an old process goes on after its file was replaced",
+                "equals",
+                f"Kubernetes v{version}",
+                within=30,
+            )
+
+
+def _nodes_run(model: Model, names: Sequence[str]) -> Iterator[Proof]:
+    for name in names:
+        yield Proof(
+            model.cluster.controllers[0].name,
+            f"node {name} is Ready with {model.kubernetes(name)}",
+            f"{KUBECTL} get node {name} -o jsonpath='{{.status.nodeInfo.kubeletVersion}} "
+            '{.status.conditions[?(@.type=="Ready")].status}\'',
+            "until its kubelet reports itself no pod starts there",
+            "equals",
+            f"v{model.kubernetes(name)} True",
+            within=NODE_LIMIT,
+        )
+        yield Proof(
+            name,
+            "kube-proxy has written its rules",
+            "curl -fsS --max-time 5 http://127.0.0.1:10249/healthz 2>/dev/null || systemctl is-active kube-proxy.service",
+            "until then no Service answers from this node",
+            within=30,
+        )
+
+
+def superseded(state: State) -> State:
+    """The State from which a rollback begins: an upgrade that is under way ends with it, whoever began that."""
+    if state.operation is None or state.operation.name != APPLY or FINISH in state.operation.arguments:
+        return state
+    return replace(state, operation=replace(state.operation, name=ROLLBACK, arguments=(), stage=""))
+
+
+def declared_as(cluster: Cluster, state: State, operation: Operation) -> Cluster:
+    """The inventory's cluster on the Kubernetes to which the operation leads, also where it says another one."""
+    if operation.name != ROLLBACK:
+        return cluster
+    return replace(cluster, kubernetes=state.upgrade.before if state.upgrade else state.kubernetes)
