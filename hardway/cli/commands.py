@@ -54,6 +54,11 @@ COMMANDS: dict[str, Command] = {
         DO,
         "Learn it chapter by chapter: why, what would change, apply it or type it, the proof. Keeps your place.",
     ),
+    "upgrade": Command(
+        "upgrade",
+        DO,
+        "To another Kubernetes, API servers first and worker by worker; and back, until it is finished.",
+    ),
     "reset": Command(
         "reset",
         DO,

@@ -12,7 +12,7 @@ from hardway.artifacts.store import default_store
 from hardway.cli.options import Options
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, confirm, resolver
-from hardway.cli.site import site
+from hardway.cli.site import Site, site
 from hardway.console.words import counted
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.plan import Plan
@@ -22,17 +22,23 @@ from hardway.events import Note, RunFinished
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation
-from hardway.state import OperationState
+from hardway.state import OperationState, State
 
 PHASES = tuple(name for name in PHASE_NAMES if name != "smoke-test")
 
 
-def operate(options: Options, operation: Operation) -> None:
+def operate(
+    options: Options,
+    operation: Operation,
+    here: Site | None = None,
+    following: Callable[[State], tuple[str, ...]] = lambda state: (),
+) -> None:
     """Executes an operation on all machines, from the stage at which it was cut if it was.
 
+    `here` is what the command opened already; `following` says, of the State at the end, what comes next.
     Raises UsageError for a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
     """
-    here = site(options)
+    here = here or site(options)
     command = OperationState.command_of(operation.name, operation.arguments)
     if not here.everywhere:
         raise UsageError(f"{command} needs all machines", hint="leave out --limit")
@@ -46,7 +52,7 @@ def operate(options: Options, operation: Operation) -> None:
         wanted = resolver(options, here.cluster, store, session.events)
         agreed = _Agreement(options, operation, command, session.events)
         by = f"{getpass.getuser()}@{socket.gethostname()}"
-        run_operation(
+        state = run_operation(
             session,
             here.state,
             operation,
@@ -57,7 +63,7 @@ def operate(options: Options, operation: Operation) -> None:
             take_over=options.take_over,
             review=agreed.review,
         )
-        session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, ()))
+        session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, following(state)))
 
 
 class _Agreement:

@@ -25,15 +25,11 @@ _BACKUP = Pointer(
     "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone; nothing here restores one yet",
     "hardway etcd snapshot FILE; what is in the workspace: docs/operate/workspace.md",
 )
-_UPGRADE = Pointer(
-    "hardway moves no existing cluster to another version yet; a new cluster gets the version that its inventory names",
-    "hardway explain upgrade; which versions there are: hardway artifacts",
-)
 _KUBECTL = Pointer("that is kubectl's", "hardway kubectl WORDS")
 
 POINTERS: dict[str, Pointer] = {
-    "upgrade": _UPGRADE,
-    "update": _UPGRADE,
+    "update": Pointer("hardway calls it upgrade", "hardway upgrade plan, then hardway upgrade apply"),
+    "downgrade": Pointer("hardway calls it upgrade rollback", "hardway upgrade rollback"),
     "backup": _BACKUP,
     "restore": _BACKUP,
     "snapshot": _BACKUP,

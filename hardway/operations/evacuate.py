@@ -20,18 +20,18 @@ _LONG = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF}"
 
 _WHOLE = f"""\
 whole() {{ # KIND NAMESPACE NAME of workloads all of whose pods are ready
-  {KUBECTL} get deployments,statefulsets -A -o jsonpath='{{range .items[*]}}{{.kind}} {{.metadata.namespace}} \
-{{.metadata.name}} {{.spec.replicas}} {{.status.readyReplicas}}{{"\\n"}}{{end}}' |
-    while read -r kind namespace name wanted ready; do
-      [ "$wanted" != "$ready" ] || echo "$kind $namespace $name"
-    done
+  listed=$({KUBECTL} get deployments,statefulsets -A -o jsonpath='{{range .items[*]}}{{.kind}} {{.metadata.namespace}} \
+{{.metadata.name}} {{.spec.replicas}} {{.status.readyReplicas}}{{"\\n"}}{{end}}') || return 1
+  printf '%s\\n' "$listed" | while read -r kind namespace name wanted ready; do
+    [ -z "$kind" ] || [ "$wanted" != "$ready" ] || echo "$kind $namespace $name"
+  done
 }}
 """
 
 _LEFT = f"""\
 left() {{ # those of them that were not deleted meanwhile
   while read -r kind namespace name; do
-    [ -z "$kind" ] || {KUBECTL} get "$kind/$name" -n "$namespace" -o name 2>/dev/null
+    [ -z "$kind" ] || {KUBECTL} get "$kind/$name" -n "$namespace" -o name 2>/dev/null || :
   done
 }}
 """
@@ -39,8 +39,8 @@ left() {{ # those of them that were not deleted meanwhile
 _BRING_BACK = f"""\
 bring_back() {{ # nodes that hardway cordoned
   for node; do
-    [ -n "$({KUBECTL} get node "$node" -o jsonpath='{{.metadata.annotations.{MARK}}}')" ] || continue
-    {KUBECTL} uncordon "$node" && {KUBECTL} annotate node "$node" {MARK}- || return 1
+    mark=$({KUBECTL} get node "$node" -o jsonpath='{{.metadata.annotations.{MARK}}}') || return 1
+    [ -z "$mark" ] || {{ {KUBECTL} uncordon "$node" && {KUBECTL} annotate node "$node" {MARK}-; }} || return 1
   done
 }}
 """
@@ -74,8 +74,8 @@ def _evacuate(nodes: Sequence[str]) -> str:
 before=$(whole)
 give_up() {{ printf '%s\\n' "$1" | tail -n 5 >&2; bring_back {quote(*nodes)} >/dev/null; exit 1; }}
 for node; do
-  [ "$({KUBECTL} get node "$node" -o jsonpath='{{.spec.unschedulable}}')" = true ] ||
-    {KUBECTL} annotate --overwrite node "$node" {MARK}=upgrade >/dev/null
+  cordoned=$({KUBECTL} get node "$node" -o jsonpath='{{.spec.unschedulable}}') || give_up "no answer"
+  [ "$cordoned" = true ] || said=$({KUBECTL} annotate --overwrite node "$node" {MARK}=upgrade 2>&1) || give_up "$said"
   said=$({KUBECTL} cordon "$node" 2>&1) || give_up "$said"
 done
 for node; do

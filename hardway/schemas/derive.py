@@ -32,6 +32,7 @@ from hardway.preview.tree import Rendered
 from hardway.schemas import EVENTS, FOLDER
 from hardway.status.encryption import EncryptionStatus
 from hardway.status.status import Etcd, Status
+from hardway.status.upgrade import UpgradePlan
 from hardway.verify.agreement import Agreement
 from hardway.verify.verification import Verification
 
@@ -52,6 +53,7 @@ DOCUMENTS = {
     "verify": Document("hardway verify", Verification),
     "agreement": Document("hardway verify --offline, --by-hand", Agreement),
     "status": Document("hardway status", Status, {"well": bool}),
+    "upgrade-plan": Document("hardway upgrade plan", UpgradePlan, {"possible": bool}),
     "encryption-status": Document("hardway encryption status", EncryptionStatus, {"well": bool}),
     "access-user-add": Document("hardway access user add", User),
     "access-user-list": Document("hardway access user list", Users),
