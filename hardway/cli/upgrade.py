@@ -84,14 +84,10 @@ def rollback(options: Options, at_once: AtOnce = 1) -> None:
             "there is no upgrade to go back from: none was begun, or it was finished",
             hint="another patch release, also an older one, in the inventory: hardway upgrade apply",
         )
-    here = replace(here, state=upgrade.superseded(here.state))
     operation = upgrade.rollback(here.cluster, here.state, at_once)
-    operate(
-        options,
-        operation,
-        replace(here, cluster=upgrade.declared_as(here.cluster, here.state, operation)),
-        _after_rollback,
-    )
+    state = upgrade.superseded(here.state, operation)
+    cluster = upgrade.declared_as(here.cluster, state, operation)
+    operate(options, operation, replace(here, state=state, cluster=cluster), _after_rollback)
 
 
 def _require_finishable(here: Site) -> None:

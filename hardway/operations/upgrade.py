@@ -243,11 +243,11 @@ def _nodes_run(model: Model, names: Sequence[str]) -> Iterator[Proof]:
         )
 
 
-def superseded(state: State) -> State:
-    """The State from which a rollback begins: an upgrade that is under way ends with it, whoever began that."""
+def superseded(state: State, by: Operation) -> State:
+    """The State from which a rollback begins: an upgrade that is under way ends with it."""
     if state.operation is None or state.operation.name != APPLY or FINISH in state.operation.arguments:
         return state
-    return replace(state, operation=replace(state.operation, name=ROLLBACK, arguments=(), stage=""))
+    return replace(state, operation=replace(state.operation, name=by.name, arguments=by.arguments, stage=""))
 
 
 def declared_as(cluster: Cluster, state: State, operation: Operation) -> Cluster:

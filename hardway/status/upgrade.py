@@ -51,7 +51,7 @@ OBJECTS = Question(
 
 @dataclass(frozen=True)
 class Obstacle:
-    """One thing in the way. `kind` is fixed and short, for programs; `machine` is empty where it concerns none alone."""
+    """One thing in the way. `kind` is fixed, for programs; `machine` is empty where it concerns none alone."""
 
     kind: str
     level: Literal["blocker", "warning"]

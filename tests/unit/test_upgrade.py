@@ -85,8 +85,8 @@ def finish(made: FakeCluster) -> dict[str, set[str]]:
 
 
 def rollback(made: FakeCluster, *, until: str = "") -> dict[str, set[str]]:
-    state = upgrade.superseded(made.state())
-    return _run(made, upgrade.rollback(made.cluster, state, 1), until, state)
+    operation = upgrade.rollback(made.cluster, made.state(), 1)
+    return _run(made, operation, until, upgrade.superseded(made.state(), operation))
 
 
 def _run(made: FakeCluster, operation: Operation, until: str, state: State | None = None) -> dict[str, set[str]]:
