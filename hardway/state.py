@@ -107,9 +107,9 @@ class State:
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
     which writes; `encryption_providers` has their providers while a rotation exchanges the provider, and
     `encryption_changing` the resources that it encrypts for the first time, or decrypts. `operation` is the one under
-    way. `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished or
-    gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace: all
-    that there ever were, the one of today last.
+    way. `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished
+    or gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace:
+    all that there ever were, the one of today last.
     """
 
     cluster: str
