@@ -1,8 +1,9 @@
-"""`etcd status|snapshot|defrag|alarm`: what etcd has, all of it in a file, and its room on disk."""
+"""`etcd status|snapshot|restore|defrag|alarm`: what etcd has, all of it in a file and back, and its room on disk."""
 
 from __future__ import annotations
 
 import contextlib
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +13,26 @@ from typing import Annotated
 
 import typer
 
+from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
 from hardway.cli.looking import at_controllers
+from hardway.cli.operating import PHASES, agreed
 from hardway.cli.options import Options, flags
-from hardway.cli.running import changing, confirm
+from hardway.cli.origins import refuse_unlocked
+from hardway.cli.running import changing, resolver
 from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import size
+from hardway.declare.phases.base import Model
 from hardway.engine import blockers, guards
+from hardway.engine.selection import Selection
 from hardway.engine.session import Session
-from hardway.errors import FAILED, OK, HardwayError, UsageError
+from hardway.errors import FAILED, OK, UsageError
 from hardway.events import Note, RunFinished
-from hardway.operations import etcd_defrag
+from hardway.operations import etcd_defrag, etcd_restore
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_defrag import Alarms, Defragmented
+from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import snapshot
 from hardway.probe import control
 from hardway.status.page import etcd_page
@@ -68,6 +76,62 @@ def save(
             f"{file}: {size(made.size)}, {made.keys} keys at revision {made.revision}, taken from {made.member}\n"
             f"{file}.json: whose it is; of {', '.join(made.encryption_keys)} in the workspace its Secrets need the key"
         )
+
+
+@app.command("restore")
+@flags(*opt.OPERATING)
+def restore(
+    options: Options,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As etcd snapshot has written it")],
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Only try it: in a folder of its own, which goes again")
+    ] = False,
+) -> None:
+    """Go back to a snapshot: all that was written since is lost, and the API is away for about a minute; asks first.
+
+    A file that is damaged, of another cluster, or without its key in the workspace is refused before anything stops.
+    The data of before stays beside the new one. If it is interrupted, give the same command again.
+    """
+    here = site(options)
+    if here.state.etcd != "initialized":
+        raise UsageError("there is no cluster yet that could be restored", hint="hardway init")
+    source = etcd_restore.inspect(file, here.state)
+    command = shlex.join(["hardway", "etcd", "restore", str(file)])
+    if rehearse:
+        with at_controllers(options) as look:
+            state = etcd_restore.with_its_keys(look.session, here.state, source)
+            found = etcd_restore.rehearse(look.session, Model(here.cluster, state, look.resolver.versions), source)
+        _show_rehearsal(options, found, command)
+        return
+    taken = f" of {source.taken}" if source.taken else ""
+    agreed(
+        options,
+        command,
+        f"Go back to {file}{taken}? What was written since is lost, and the API is away meanwhile.",
+    )
+    refuse_unlocked(options, here.cluster)
+    blockers.require(tuple(guards.open_operation(here.state, command)))
+    started = time.monotonic()
+    selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
+    with changing(options, here, "etcd restore", PHASES) as session:
+        store = default_store()
+        wanted = resolver(options, here.cluster, store, session.events)
+        outcome = etcd_restore.restore(session, here.state, source, selection, wanted, store)
+        for path in etcd_restore.kept(session):
+            session.events(Note(f"the data of before is in {path}; delete it once all is well"))
+        seconds = time.monotonic() - started
+        session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, ("hardway smoke-test",)))
+
+
+def _show_rehearsal(options: Options, found: Rehearsed, command: str) -> None:
+    if options.output == "json":
+        print_json(asdict(found))
+        return
+    proved = f"Secret {found.secret} opens with {found.encryption_key}" if found.secret else "no Secret is in it"
+    print_text(
+        f"{found.file} can be restored: {found.keys} keys, {found.namespaces} namespaces; {proved}. "
+        f"Tried in {found.seconds:.0f} s; nothing was changed.\nDo it:  {command}"
+    )
 
 
 @app.command("defrag")
@@ -127,13 +191,6 @@ def _changing(options: Options, command: str, question: str) -> Iterator[Session
     if here.state.etcd != "initialized":
         raise UsageError(f"there is no cluster yet for hardway {command}", hint="hardway init")
     blockers.require(tuple(guards.open_operation(here.state, f"hardway {command}")))
-    if not options.yes:
-        if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise HardwayError(
-                "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
-                hint=f"hardway {command} --yes",
-            )
-        if not confirm(question):
-            raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
+    agreed(options, f"hardway {command}", question)
     with changing(options, here, command, ()) as session:
         yield session

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from dataclasses import replace
 from typing import Annotated
@@ -12,15 +11,15 @@ import typer
 
 from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
-from hardway.cli.operating import PHASES
+from hardway.cli.operating import PHASES, agreed
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
-from hardway.cli.running import changing, confirm, resolver
+from hardway.cli.running import changing, resolver
 from hardway.cli.site import Site, site
 from hardway.engine import blockers, guards
 from hardway.engine.plan import declared
 from hardway.engine.selection import Selection
-from hardway.errors import HardwayError, UsageError
+from hardway.errors import UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import drain as draining
 from hardway.operations import reboot as rebooting
@@ -83,7 +82,7 @@ def remove(
     here = site(options)
     remove_node.refuse(here.cluster, here.state, name, gone=gone)
     command = f"hardway node remove {name}" + (" --gone" if gone else "")
-    _ask(options, command, f"Remove {name} from the cluster {here.cluster.name}?")
+    agreed(options, command, f"Remove {name} from the cluster {here.cluster.name}?")
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
     if gone:
@@ -129,7 +128,7 @@ def reboot(
         if name not in here.cluster.by_name:
             raise UsageError(f"there is no machine {name}", hint="hardway status")
     command = shlex.join(["hardway", "node", "reboot", *(names or ["--rolling"])])
-    _ask(options, command, f"Restart {', '.join(names) if names else 'every machine, one at a time'}?")
+    agreed(options, command, f"Restart {', '.join(names) if names else 'every machine, one at a time'}?")
     started = time.monotonic()
     with changing(options, here, command.removeprefix("hardway "), ()) as session:
         blockers.require(tuple(guards.open_operation(here.state, command)))
@@ -154,16 +153,3 @@ def _at_controllers(options: Options, name: str) -> Site:
     if machine is None and name not in here.state.nodes:
         raise UsageError(f"there is no machine {name}", hint="hardway status")
     return replace(here, chosen=here.cluster.controllers)
-
-
-def _ask(options: Options, command: str, question: str) -> None:
-    """Raises HardwayError where nobody agrees."""
-    if options.yes:
-        return
-    if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise HardwayError(
-            "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
-            hint=f"{command} --yes",
-        )
-    if not confirm(question):
-        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")

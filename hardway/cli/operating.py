@@ -86,11 +86,18 @@ class _Agreement:
         stages = [f"  {stage.name:<8} {stage.why}" for stage in self._operation.stages]
         price = self._operation.price or "the cluster serves through all of them"
         text = "\n".join([f"{self._command} has {counted(len(stages), 'stage')}; {price}:", *stages])
-        if self._options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-            raise HardwayError(
-                "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
-                said=text,
-                hint=f"{self._command} --yes",
-            )
-        if not confirm(f"{text}\n\nBegin?"):
-            raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
+        agreed(self._options, self._command, f"{text}\n\nBegin?", said=text)
+
+
+def agreed(options: Options, command: str, question: str, *, said: str = "") -> None:
+    """Asks a person whether to change a running cluster so. Raises HardwayError, with `said`, where nobody can."""
+    if options.yes:
+        return
+    if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise HardwayError(
+            "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
+            said=said or None,
+            hint=f"{command} --yes",
+        )
+    if not confirm(question):
+        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")

@@ -22,8 +22,8 @@ _JOIN = Pointer(
     "hardway plan, then hardway init; no etcd member is added so, see docs/operate/etcd-member.md",
 )
 _BACKUP = Pointer(
-    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone; nothing here restores one yet",
-    "hardway etcd snapshot FILE; what is in the workspace: docs/operate/workspace.md",
+    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone",
+    "hardway etcd snapshot FILE, and back: hardway etcd restore FILE; of the workspace: docs/operate/workspace.md",
 )
 _KUBECTL = Pointer("that is kubectl's", "hardway kubectl WORDS")
 

@@ -24,6 +24,7 @@ from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
 from hardway.operations.etcd_defrag import Alarms
+from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Asked, Taken
 from hardway.operations.users import Revoked, User, Users
@@ -59,6 +60,7 @@ DOCUMENTS = {
     "access-user-list": Document("hardway access user list", Users),
     "access-user-revoke": Document("hardway access user revoke", Revoked),
     "etcd-alarm": Document("hardway etcd alarm", Alarms),
+    "etcd-restore": Document("hardway etcd restore --rehearse", Rehearsed),
     "etcd-snapshot": Document("hardway etcd snapshot", Snapshot),
     "etcd-status": Document("hardway etcd status", Etcd),
     "certs-check": Document("hardway certs check", Certificates),

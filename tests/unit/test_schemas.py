@@ -33,6 +33,7 @@ from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
 from hardway.operations.etcd_defrag import Alarm, Alarms
+from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.signing import Answer, Asked, Request, Taken
 from hardway.operations.users import Binding, Revoked, User, Users
@@ -124,6 +125,7 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "access-user-list": lambda: asdict(Users((USER,))),
     "access-user-revoke": lambda: asdict(Revoked(USER, (BINDING,), ())),
     "etcd-alarm": lambda: asdict(Alarms((Alarm("c0", "NOSPACE"),))),
+    "etcd-restore": lambda: asdict(Rehearsed("one.db", 1, 1, "a/b", "key1", 1.0)),
     "etcd-snapshot": lambda: asdict(SNAPSHOT),
     "etcd-status": lambda: asdict(STATUS.etcd),
     "certs-check": lambda: CERTIFICATES.to_json(),

@@ -1,0 +1,382 @@
+"""`etcd restore`: the cluster goes back to a snapshot. All API servers and members stop, and start with what was in it.
+
+Whether the file is whole, this cluster's, and readable with a key at hand is known before anything stops; a rehearsal
+finds that out in a folder of its own, and leaves nothing. Cut anywhere, the same command goes on: each member keeps a
+mark of the restore that it has done, and its data of before under another name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from nacl.exceptions import CryptoError
+from nacl.secret import SecretBox
+
+from hardway.artifacts.store import Store
+from hardway.console.words import size
+from hardway.declare.generations import encryption_key
+from hardway.declare.phases import etcd
+from hardway.declare.phases.base import Model, Proof
+from hardway.declare.phases.encryption import provider_of
+from hardway.declare.phases.paths import BIN, KUBECTL
+from hardway.declare.resources.base import quote
+from hardway.engine import prove
+from hardway.engine.converge import Outcome, converge
+from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
+from hardway.engine.session import Session, timed
+from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.events import Note
+from hardway.operations.etcd_snapshot import check
+from hardway.probe import control
+from hardway.state import State, advanced
+
+FOLDER = "/var/lib/etcd-restore"
+"""Where a snapshot waits on a controller; on the same disk as etcd's data, as a rule."""
+DATA = "/var/lib/etcd"
+SEND_LIMIT = 1800.0
+START_LIMIT = 180.0
+BUMP = 1_000_000_000
+"""By which revisions grow, so that for a watch none ever goes back (etcdutl/snapshot/v3_snapshot.go)."""
+ROOM = 3
+"""How many times the snapshot's size must be free: it, what is made of it, and what grows meanwhile."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A snapshot that was checked. The last three are empty where no FILE.json is beside it."""
+
+    path: Path
+    sha256: str
+    size: int
+    taken: str = ""
+    encryption_provider: str = ""
+    encryption_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rehearsed:
+    """What was found in a snapshot. `secret` names the Secret that was decrypted, empty where there is none."""
+
+    file: str
+    keys: int
+    namespaces: int
+    secret: str
+    encryption_key: str
+    seconds: float
+
+
+def inspect(path: Path, state: State) -> Source:
+    """Reads a snapshot and its note. Raises UsageError, HardwayError for one that is damaged, or another cluster's."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="hardway etcd snapshot FILE makes one")
+    check(path)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    source = Source(path, digest, path.stat().st_size)
+    note = path.with_name(f"{path.name}.json")
+    if not note.exists():
+        return source
+    try:
+        told = json.loads(note.read_text(encoding="utf-8"))
+        keys, provider = tuple(told["encryption_keys"]), str(told["encryption_provider"])
+        cluster, identity, taken, noted = (str(told[name]) for name in ("cluster", "cluster_id", "taken", "sha256"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise HardwayError(
+            f"{note} is not as hardway writes it: {error}",
+            hint="restore it from where the snapshot was kept, or delete it: then the snapshot says itself whose it is",
+        ) from error
+    if identity != state.cluster_id:
+        raise HardwayError(
+            f"{path} is of another cluster: {cluster} ({identity}); this one is {state.cluster} ({state.cluster_id})",
+            said="nothing was changed",
+            hint="give the inventory and the workspace of that cluster",
+        )
+    if noted != digest:
+        raise HardwayError(
+            f"{path} is not the file of {note.name}: its SHA-256 is {digest[:16]}…, not {noted[:16]}…",
+            said="nothing was changed",
+            hint="use the pair of files as it was taken",
+        )
+    return replace(source, taken=taken, encryption_provider=provider, encryption_keys=keys)
+
+
+def with_its_keys(session: Session, state: State, source: Source) -> State:
+    """The State in which API servers can read its Secrets, too. Raises WorkspaceError for a key that is lost."""
+    values = session.workspace.values()
+    missing = [name for name in source.encryption_keys if encryption_key(name) not in values]
+    if missing:
+        raise WorkspaceError(
+            f"the Secrets of {source.path} need {', '.join(missing)}, which the workspace does not have",
+            said="nothing was changed",
+            hint=f"put {encryption_key(missing[0])} back into {session.workspace.root} from the backup of that time",
+        )
+    added = tuple(name for name in source.encryption_keys if name not in state.encryption_keys)
+    return advanced(state, encryption_keys=(*state.encryption_keys, *added)) if added else state
+
+
+def rehearse(session: Session, model: Model, source: Source) -> Rehearsed:
+    """Restores into a folder of its own on one controller, counts, and decrypts one Secret; all of it goes again."""
+    home = session.cluster.controllers[0].name
+    with timed("rehearse", session.events):
+        _send(session, [home], source)
+        result = session.run(home, _REHEARSAL, what="rehearse the restore", timeout=SEND_LIMIT)
+    told: dict[str, str] = {}
+    for line in result.text.splitlines():
+        name, _, value = line.partition(" ")
+        told[name] = value
+    secret, key = "", ""
+    if told.get("secret"):
+        secret, key = _decrypted(session, model, told["secret"], base64.b64decode(told["value"]))
+    if told["system"] == "0":
+        raise HardwayError(f"{source.path} holds no Kubernetes: there is no namespace kube-system in it")
+    return Rehearsed(source.path.name, int(told["keys"]), int(told["namespaces"]), secret, key, result.seconds)
+
+
+def restore(
+    session: Session,
+    state: State,
+    source: Source,
+    selection: Selection,
+    resolver: Resolver,
+    store: Store,
+) -> Outcome:
+    """Goes back to the snapshot. The session holds the locks of all machines.
+
+    Raises HardwayError before anything stops where the snapshot cannot be used, and ProofFailed where something does
+    not come up again: then the same command goes on.
+    """
+    wanted = with_its_keys(session, state, source)
+    if wanted is not state:
+        session.events(
+            Note(f"API servers learn {', '.join(source.encryption_keys)}, which the snapshot's Secrets need")
+        )
+        state = converge(session, wanted, replace(selection, phases=("encryption",)), resolver, store).state
+    model = Model(session.cluster, state, resolver.versions)
+    _rehearsed(session, model, source)
+    controllers = [machine.name for machine in session.cluster.controllers]
+    token = f"{state.cluster}-{source.sha256[:16]}-{state.generation}"
+    with timed("send", session.events):
+        _send(session, controllers, source)
+    with timed("stop", session.events):
+        for units in ("kube-controller-manager kube-scheduler", "kube-apiserver", "etcd"):
+            _each(session, controllers, f"systemctl stop {units}", f"stop {units}")
+    with timed("restore", session.events):
+        for name, script in _swaps(session, token):
+            session.run(name, script, what="restore etcd's data", timeout=SEND_LIMIT)
+    with timed("start", session.events):
+        _each(session, controllers, "systemctl start --no-block etcd", "start etcd")
+        _require(session, [*_serving(session), *_same(session)])
+        _each(session, controllers, "systemctl start --no-block kube-apiserver", "start the API server")
+        _require(session, list(_ready(session)))
+        _each(session, controllers, "systemctl start kube-controller-manager kube-scheduler", "start the controllers")
+        # What a kubelet runs and the API does not know of any more would run on; it asks for all pods when it starts.
+        workers = [machine.name for machine in session.cluster.workers]
+        _each(session, workers, "systemctl restart kubelet kube-proxy", "restart kubelets")
+    _each(session, controllers, f"rm -rf {FOLDER}", "remove the snapshot there")
+    state = advanced(state, etcd_token=token)
+    session.workspace.save_state(state)
+    _tell_strangers(session)
+    return converge(session, state, selection, resolver, store)
+
+
+def kept(session: Session) -> list[str]:
+    """Folders with etcd's data of before a restore, machine by machine, as MACHINE:FOLDER."""
+    names = [machine.name for machine in session.cluster.controllers]
+    look = f"ls -d {DATA}/before-restore-* 2>/dev/null || true"
+    found = session.each(names, lambda name: session.run(name, look, what="look for data kept aside").text.split())
+    paths = []
+    for name, folders in found.items():
+        paths += [f"{name}:{folder}" for folder in folders]
+    return paths
+
+
+def _rehearsed(session: Session, model: Model, source: Source) -> None:
+    found = rehearse(session, model, source)
+    proved = f"{found.secret} decrypted with {found.encryption_key}" if found.secret else "no Secret in it"
+    session.events(Note(f"rehearsed: {found.keys} keys, {found.namespaces} namespaces, {proved}"))
+
+
+def _send(session: Session, names: Sequence[str], source: Source) -> None:
+    """The file to each of these machines, unless it is there whole; refused where the disk is too small."""
+    path = f"{FOLDER}/{source.sha256}.db"
+    room = f"""\
+mkdir -p {FOLDER}; chmod 0700 {FOLDER}
+[ ! -e {path} ] || {{ echo "{source.sha256}  {path}" | sha256sum -c --status && echo there; }} || rm -f {path}
+free=$(df -k --output=avail {DATA} | tail -n 1)
+[ "$free" -gt {source.size * ROOM // 1024} ] || {{
+  echo "{DATA} has $free KiB free, and {size(source.size * ROOM)} are needed" >&2; exit 1; }}
+"""
+
+    def send(name: str) -> None:
+        if "there" in session.run(name, room, what="look for room").text.split():
+            return
+        machine = session.machines[name]
+        machine.stream([source.path], f"cat >{path}.part", what="send the snapshot", timeout=SEND_LIMIT)
+        script = f"echo '{source.sha256}  {path}.part' | sha256sum -c --status && mv {path}.part {path}"
+        session.run(name, script, what="check the snapshot", timeout=SEND_LIMIT)
+
+    session.each(names, send)
+
+
+# Its sockets are files in the folder, so nobody meets it by a port.
+_REHEARSAL = f"""\
+scratch=$(mktemp -d {FOLDER}/rehearsal.XXXXXX)
+pid=
+leave() {{ [ -z "$pid" ] || {{ kill "$pid" && wait "$pid" || true; }} 2>/dev/null; rm -rf {FOLDER}/rehearsal.*; }}
+trap leave EXIT
+trap 'exit 1' HUP INT TERM
+cd "$scratch"
+{BIN}/etcdutl snapshot restore {FOLDER}/*.db --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
+{BIN}/etcd --data-dir data --name rehearsal --force-new-cluster --listen-client-urls unix://client:0 \\
+  --advertise-client-urls unix://client:0 --listen-peer-urls unix://peer:0 --log-outputs=etcd.log >/dev/null 2>&1 &
+pid=$!
+ask() {{ {BIN}/etcdctl --endpoints unix://client:0 "$@"; }}
+tries=0
+until ask get hardway-ready >/dev/null 2>&1; do
+  tries=$((tries + 1))
+  kill -0 "$pid" 2>/dev/null && [ $tries -lt 240 ] || {{ tail -n 3 etcd.log >&2; exit 1; }}
+  sleep 0.25
+done
+count() {{ ask get "$1" --prefix --count-only --write-out=fields | sed -n 's/^"Count" : //p'; }}
+echo "keys $(count '')"
+echo "namespaces $(count /registry/namespaces/)"
+echo "system $(count /registry/namespaces/kube-system)"
+secret=$(ask get /registry/secrets/ --prefix --limit=1 --keys-only | head -n 1)
+echo "secret $secret"
+[ -z "$secret" ] || echo "value $(ask get "$secret" --write-out=json | sed 's/.*"value":"\\([^"]*\\)".*/\\1/')"
+"""
+
+
+def _decrypted(session: Session, model: Model, secret: str, value: bytes) -> tuple[str, str]:
+    """Namespace/name of a Secret and the key that opened it. Raises WorkspaceError where no key does."""
+    name = secret.removeprefix("/registry/secrets/")
+    parts = value.split(b":", 5)
+    if len(parts) < 6 or parts[:2] != [b"k8s", b"enc"]:
+        return name, "no key: it is not encrypted"
+    provider, key = parts[2].decode(), parts[4].decode()
+    values = session.workspace.values()
+    content = values.get(encryption_key(key))
+    if content is None or key not in model.state.encryption_keys:
+        raise WorkspaceError(
+            f"Secret {name} in the snapshot needs {key}, which API servers would not have",
+            said="nothing was changed",
+            hint=f"the file is {encryption_key(key)} of the workspace of that time",
+        )
+    if provider != provider_of(model, key) or not opens(provider, content, parts[5]):
+        raise WorkspaceError(
+            f"Secret {name} in the snapshot was encrypted by another {key} ({provider}) than the workspace has",
+            said="nothing was changed",
+            hint="use the workspace of that time; hardway encryption status shows what the cluster has now",
+        )
+    return name, key
+
+
+def opens(provider: str, key: bytes, sealed: bytes) -> bool:
+    """Whether a key of 32 bytes opens what an API server wrote with it (apiserver, storage/value/encrypt)."""
+    try:
+        match provider:
+            case "secretbox":
+                SecretBox(key).decrypt(sealed)
+            case "aesgcm":
+                AESGCM(key).decrypt(sealed[:12], sealed[12:], None)
+            case "aescbc":
+                decryptor = Cipher(algorithms.AES(key), modes.CBC(sealed[:16])).decryptor()
+                plain = decryptor.update(sealed[16:]) + decryptor.finalize()
+                padding = plain[-1]
+                return 0 < padding <= 16 and plain.endswith(bytes([padding]) * padding)
+            case _:
+                return False
+    except (CryptoError, InvalidTag, ValueError, IndexError):
+        return False
+    return True
+
+
+def _swaps(session: Session, token: str) -> Iterator[tuple[str, str]]:
+    """For each member: the snapshot's data in place of its own, which is kept. Done once a restore."""
+    members = etcd.initial_cluster(session.cluster)
+    for machine in session.cluster.controllers:
+        peer = f"https://{machine.ip}:2380"
+        done = f"{DATA}/.restored-{token}"
+        yield (
+            machine.name,
+            f"""\
+[ ! -e {done} ] || exit 0
+rm -rf {DATA}/restoring
+{BIN}/etcdutl snapshot restore {FOLDER}/*.db --data-dir {DATA}/restoring --name {quote(machine.name)} \\
+  --initial-cluster {quote(members)} --initial-cluster-token {quote(token)} --initial-advertise-peer-urls {peer} \\
+  --bump-revision {BUMP} --mark-compacted >{FOLDER}/log 2>&1 || {{ tail -n 5 {FOLDER}/log >&2; exit 1; }}
+chown -R etcd:etcd {DATA}/restoring
+[ ! -e {DATA}/member ] || mv {DATA}/member {DATA}/before-restore-$(date -u +%Y%m%dT%H%M%SZ)
+mv {DATA}/restoring/member {DATA}/member
+rm -rf {DATA}/restoring {DATA}/.restored-*
+touch {done}
+sync
+""",
+        )
+
+
+def _each(session: Session, names: Sequence[str], script: str, what: str) -> None:
+    session.each(names, lambda name: session.run(name, script, what=what, timeout=START_LIMIT))
+
+
+def _require(session: Session, proofs: Sequence[Proof]) -> None:
+    prove.require(prove.prove(session, [("etcd restore", one) for one in proofs], wait=START_LIMIT))
+
+
+def _serving(session: Session) -> Iterator[Proof]:
+    for machine in session.cluster.controllers:
+        yield Proof(
+            machine.name,
+            "this member serves what was restored",
+            etcd.READY,
+            "API servers need a majority",
+            within=START_LIMIT,
+        )
+
+
+def _same(session: Session) -> Iterator[Proof]:
+    controllers = session.cluster.controllers
+    urls = ",".join(f"https://{one.ip}:2379" for one in controllers)
+    yield Proof(
+        controllers[0].name,
+        "all members hold the same data",
+        f"{etcd.ETCDCTL} --endpoints={urls} endpoint hashkv -w json | grep -o '\"hash\":[0-9]*' | sort -u | wc -l",
+        "members that differ would serve two clusters",
+        "equals",
+        "1",
+        within=60,
+    )
+
+
+def _ready(session: Session) -> Iterator[Proof]:
+    for machine in session.cluster.controllers:
+        yield Proof(
+            machine.name,
+            "the API server is ready",
+            f"{KUBECTL} get --raw=/readyz",
+            "controllers and kubelets dial it",
+            "equals",
+            "ok",
+            within=START_LIMIT,
+        )
+
+
+def _tell_strangers(session: Session) -> None:
+    """Nodes that the snapshot knows and the cluster does not have: nobody else deletes them."""
+    home = session.cluster.controllers[0].name
+    nodes = control.nodes(session.ask(home, (control.NODES,), what="ask for nodes")) or {}
+    known = {machine.name for machine in session.cluster.workers}
+    for name in nodes:
+        if name not in known:
+            session.events(
+                Note(f"Node {name} is of the snapshot, and no machine: hardway kubectl delete node {name}", "warning")
+            )
