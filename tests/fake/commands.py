@@ -163,8 +163,13 @@ esac
 )
 
 IP = r"""#!/bin/sh
+name=$(cat /fake/name)
 case "$*" in
 "-4 route show") cat /fake/routes ;;
+# Its interface is called after its address, and it has whatever else /fake/addresses says.
+"-o -4 addr show"*)
+  sed -n "s|^\(.*[.]\([0-9]*\)\) $name\$|2: eth\2    inet \1/24 scope global eth\2|p" /fake/cluster/addresses |
+    cat - /fake/addresses 2>/dev/null | if [ $# -gt 5 ]; then grep -F " ${6%/*}/" || :; else cat; fi ;;
 "route replace "*)
   grep -v "^$3 " /fake/routes >/fake/routes.new
   echo "$3 via $5 dev eth0 proto static" >>/fake/routes.new
