@@ -42,7 +42,7 @@ def map_of(cluster: Cluster) -> Map:
     return drawn(cluster, declared(cluster, first_state(cluster))[1])
 
 
-SHAPES = ("whole", "small", "stacked", "lab", "single")
+SHAPES = ("whole", "small", "stacked", "lab", "lab-pair", "single")
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -48,7 +48,7 @@ machines:
   w3: {role: worker, address: 192.0.2.8}
   w4: {role: worker, address: 192.0.2.9}
 """
-SHAPES = ("lab", "lab-small", "single", "five")
+SHAPES = ("lab", "lab-pair", "lab-small", "single", "five")
 
 
 def model(path: Path) -> tuple[Model, Declaration]:

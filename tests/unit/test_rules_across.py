@@ -65,7 +65,7 @@ def told(findings: list[Finding]) -> list[tuple[str, str, str]]:
     return [(one.rule, one.machine, one.what) for one in findings]
 
 
-@pytest.mark.parametrize("name", ["lab", "lab-small", "single", "vagrant"])
+@pytest.mark.parametrize("name", ["lab", "lab-pair", "lab-small", "single", "vagrant"])
 @pytest.mark.parametrize("kubernetes", ["1.36.4", "1.35.6"])
 def test_nothing_is_found_in_a_shipped_inventory(name: str, kubernetes: str, tmp_path: Path) -> None:
     inventory = yaml.safe_load((INVENTORIES / f"{name}.yaml").read_text()) | {"kubernetes": kubernetes}

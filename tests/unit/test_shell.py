@@ -215,7 +215,7 @@ def test_what_is_a_machine_s_own_is_found_as_words_of_their_own() -> None:
     assert quoted("it is $HOME") == "'it is $HOME'"
 
 
-@pytest.mark.parametrize("name", ["lab", "lab-small", "single", "vagrant"])
+@pytest.mark.parametrize("name", ["lab", "lab-pair", "lab-small", "single", "vagrant"])
 def test_the_script_of_each_inventory_is_bash_that_shellcheck_accepts(name: str, tmp_path: Path) -> None:
     path = tmp_path / "all.sh"
     path.write_text(everything(INVENTORIES / f"{name}.yaml"))
@@ -252,7 +252,7 @@ def test_the_script_of_any_inventory_is_bash(text: str) -> None:
 
 
 def test_nobody_calls_hardway_or_python_and_no_mark_of_a_placeholder_is_left() -> None:
-    for name in ("lab", "lab-small", "single", "vagrant"):
+    for name in ("lab", "lab-pair", "lab-small", "single", "vagrant"):
         said = everything(INVENTORIES / f"{name}.yaml")
         called = re.compile(r"(^|[|;&(] *)(hardway|python3?) ", re.MULTILINE)
         assert called.search(said) is None
