@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from hardway.declare.phases.base import Proof
 from hardway.engine.session import Session
@@ -34,16 +34,17 @@ def prove(session: Session, proofs: Sequence[tuple[str, Proof]], *, wait: float 
     while pending:
         answers = _ask(session, [(number, proofs[number][1]) for number in pending])
         passed = time.monotonic() - started
+        several = _on_several_or_none(proofs, answers)
         again = []
         for number in pending:
             phase, proof = proofs[number]
             answer = answers[number]
-            if not _holds(proof, answer) and passed < min(wait, max(GRACE, proof.within)):
+            holds = _holds(proof, answer) and number not in several
+            if not holds and passed < min(wait, max(GRACE, proof.within)):
                 again.append(number)
                 continue
-            told[number] = Proved(
-                proof.machine, phase, proof.name, _holds(proof, answer), evidence(proof, answer), proof.why
-            )
+            seen = several.get(number) or evidence(proof, answer)
+            told[number] = Proved(proof.machine, phase, proof.name, holds, seen, proof.why)
             session.events(told[number])
         pending = again
         if pending:
@@ -84,6 +85,26 @@ def evidence(proof: Proof, answer: Answer) -> str:
     status = f"exit status {answer.code}" if answer.code else ""
     wanted = "" if proof.expectation == "succeeds" else f"wanted: {proof.expectation} {proof.expected!r}"
     return "; ".join(filter(None, (_cut(said) or "(nothing)", status, wanted)))
+
+
+def _on_several_or_none(proofs: Sequence[tuple[str, Proof]], answers: Mapping[int, Answer]) -> dict[int, str]:
+    """Proofs that hold on one machine alone (`one_of`) and do not, with what was seen; all of one name hold together.
+
+    Where not all of these machines are asked nothing is known of the others.
+    """
+    groups: dict[tuple[str, tuple[str, ...]], list[int]] = {}
+    for number in answers:
+        proof = proofs[number][1]
+        if proof.one_of:
+            groups.setdefault((proof.name, proof.one_of), []).append(number)
+    found: dict[int, str] = {}
+    for (_, machines), numbers in groups.items():
+        asked = {proofs[number][1].machine for number in numbers}
+        having = [proofs[number][1].machine for number in numbers if answers[number].text]
+        if asked == set(machines) and len(having) != 1:
+            said = f"on {', '.join(having) or 'none'}; wanted: on one of {', '.join(machines)}"
+            found |= dict.fromkeys(numbers, said)
+    return found
 
 
 def _ask(session: Session, asked: Sequence[tuple[int, Proof]]) -> dict[int, Answer]:

@@ -138,3 +138,24 @@ def test_require_lists_each_failure_with_machine_evidence_why_and_next_move() ->
         "           why it matters: two leaders would be two clusters",
         "  next:  hardway doctor looks for the cause; once it is gone: hardway etcd",
     ]
+
+
+@pytest.mark.parametrize(
+    ("having", "holds", "evidence"),
+    [
+        (("a",), True, ["it is here", "yes"]),
+        ((), False, ["on none; wanted: on one of a, b"] * 2),
+        (("a", "b"), False, ["on a, b; wanted: on one of a, b"] * 2),
+    ],
+)
+def test_what_one_machine_alone_must_have_is_compared_between_them(
+    tmp_path: Path, having: tuple[str, ...], holds: bool, evidence: list[str]
+) -> None:
+    queries = {name: "echo it is here" if name in having else ":" for name in ("a", "b")}
+    proofs = [Proof(name, "one", query, "", one_of=("a", "b")) for name, query in queries.items()]
+    proved = ask(tmp_path, *proofs)
+    assert [one.holds for one in proved] == [holds, holds]
+    assert [one.evidence for one in proved] == evidence
+    # Nothing is known of one that is not asked.
+    [alone] = ask(tmp_path, proofs[1])
+    assert alone.holds

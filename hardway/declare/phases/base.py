@@ -57,7 +57,8 @@ class Proof:
 
     `query` is sh, run as root there; `expected` is compared with its standard output, stripped,
     as `expectation` says (`succeeds`: status 0 is enough). `within` is how many seconds it may take to
-    come true after a change.
+    come true after a change. `one_of` are machines that are asked the same: where all of them are, exactly one must
+    print something.
     """
 
     machine: str
@@ -67,6 +68,7 @@ class Proof:
     expectation: Expectation = "succeeds"
     expected: str = ""
     within: float = 0
+    one_of: tuple[str, ...] = ()
 
     def holds(self, code: int, output: str) -> bool:
         said = output.strip()

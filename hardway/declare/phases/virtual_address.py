@@ -76,7 +76,16 @@ def proofs(model: Model) -> Iterator[Proof]:
     if cluster.virtual_address is None:
         return
     trust = verify_by(model, KUBERNETES, TRUST)
+    names = tuple(machine.name for machine in cluster.load_balancers)
     for machine in cluster.load_balancers:
+        yield Proof(
+            machine.name,
+            f"{cluster.virtual_address} is on one balancer",
+            f"if {holds(cluster)}; then echo it is here; fi",
+            "on none nobody reaches the API; on two callers reach now one and now the other",
+            within=10,
+            one_of=names,
+        )
         yield Proof(
             machine.name,
             f"{cluster.virtual_address} answers with the cluster's certificate",
