@@ -15,11 +15,17 @@ from typing import Any, Literal, TypeVar, get_args
 
 import hardway
 from hardway.errors import WorkspaceError
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import AuthorityName, Cluster
 from hardway.values import ROLES
 
 ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.resources"
 """What of `State.fixed` `encryption rotate` changes."""
+FIRST_GENERATION: Mapping[AuthorityName, str] = {
+    "kubernetes": "pki/ca",
+    "etcd": "pki/etcd/ca",
+    "front-proxy": "pki/front-proxy-ca",
+}
+"""The workspace paths of CAs, without ending."""
 EtcdState = Literal["absent", "bootstrapping", "initialized"]
 FORMAT = 4
 API_SERVERS = "API servers"
@@ -106,10 +112,11 @@ class State:
     `fixed` holds settings that a running cluster cannot change by an ordinary run (ranges, domain). `authorities` holds
     the CAs that were rotated, by name (`kubernetes`, `etcd`, `front-proxy`); `encryption_keys` are names, the first of
     which writes; `encryption_providers` has their providers while a rotation exchanges the provider, and
-    `encryption_changing` the resources that it encrypts for the first time, or decrypts. `operation` is the one under
-    way. `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished
-    or gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace:
-    all that there ever were, the one of today last.
+    `encryption_changing` the resources that it encrypts for the first time, or decrypts. `own_authorities` has the CAs
+    of the operator's by their paths in the workspace without ending (`pki/ca-2`), and whether their keys are here;
+    None: not noted yet. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
+    passed. `upgrade` is there until it is finished or gone back. `fingerprints` has the beginning of the SHA-256 of each
+    CA certificate, by its path in the workspace: all that there ever were, the one of today last.
     """
 
     cluster: str
@@ -126,6 +133,7 @@ class State:
     encryption_keys: tuple[str, ...] = ("key1",)
     encryption_providers: Mapping[str, str] = field(default_factory=dict)
     encryption_changing: tuple[str, ...] = ()
+    own_authorities: Mapping[str, bool] | None = None
     operation: OperationState | None = None
     smoke_tested: int = -1
     fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -249,6 +257,13 @@ def fixed_values(cluster: Cluster) -> dict[str, str]:
         ENCRYPTION_PROVIDER: cluster.encryption.provider,
         ENCRYPTED_RESOURCES: ", ".join(cluster.encryption.resources),
     }
+
+
+def own_authorities(cluster: Cluster, state: State) -> Mapping[str, bool]:
+    """As in State; before that was noted, the first generation of each CA that the inventory names."""
+    if state.own_authorities is not None and state.etcd != "absent":
+        return state.own_authorities
+    return {FIRST_GENERATION[name]: one.key is not None for name, one in cluster.certs.authorities.items()}
 
 
 def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> dict[str, Node]:

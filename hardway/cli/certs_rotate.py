@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Annotated
 
 import typer
@@ -10,8 +11,12 @@ from hardway.cli import options as opt
 from hardway.cli.certs_check import span
 from hardway.cli.operating import operate
 from hardway.cli.options import Options, flags
-from hardway.cli.site import inventory
+from hardway.cli.site import inventory, site
+from hardway.declare.authority import same_authority
+from hardway.declare.generations import CAS
+from hardway.declare.pki import PemError
 from hardway.errors import UsageError
+from hardway.inventory.model import GIVEN_CERTIFICATE, AuthorityName, OwnAuthority
 from hardway.operations import rotate_ca, rotate_sa
 
 app = typer.Typer(add_completion=False)
@@ -56,11 +61,30 @@ def authorities(
     if unknown:
         raise UsageError(f"no CA is named {unknown[0]!r}", hint=f"one of: {', '.join(rotate_ca.ALL)}, all")
     chosen = rotate_ca.ALL if "all" in names else tuple(names)
-    for name in inventory(options).certs.authorities:
+    given = inventory(options).certs.authorities
+    for name, own in given.items():
         if name in chosen:
+            _require_next(options, name, own)
+    farewell = rotate_ca.Farewell(span(wait, "--wait"), force, compromised)
+    operate(options, rotate_ca.operation(chosen, farewell, tuple(given)))
+
+
+def _require_next(options: Options, name: AuthorityName, own: OwnAuthority) -> None:
+    """Raises UsageError where the operator's CA is the cluster's already, or cannot sign here."""
+    if own.key is None:
+        raise UsageError(
+            f"the next CA {name} would be your own, and its key is not here (certs.authorities.{name})",
+            hint="add key: for the rotation; afterwards it may go again",
+        )
+    here = site(options)
+    [ca] = [one for one in CAS if one.name == name]
+    values = here.workspace.values()
+    there, wanted = values.get(f"{ca.signer(here.state)}.crt"), values.get(GIVEN_CERTIFICATE.format(name))
+    if here.state.operation or there is None or wanted is None:
+        return
+    with contextlib.suppress(PemError):  # what is wrong with a file is said by the run
+        if same_authority(there, wanted):
             raise UsageError(
                 f"the CA {name} is your own (certs.authorities.{name} in the inventory), and hardway makes no next one",
-                hint=f"leave {name} out",
+                hint=f"put the next one into {own.certificate}, or leave {name} out",
             )
-    farewell = rotate_ca.Farewell(span(wait, "--wait"), force, compromised)
-    operate(options, rotate_ca.operation(chosen, farewell))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hardway.inventory.model import AuthorityName
-from hardway.state import State
+from hardway.state import FIRST_GENERATION, State
 from hardway.values import Placeholder
 
 
@@ -55,20 +55,18 @@ class CA:
         trusted = self.trusted(state)
         return trusted[0] if len(trusted) == 1 and not own else f"{self.path}-bundle.crt"
 
-    @property
-    def above(self) -> str:
-        """The workspace file with the certificates above an operator's CA, up to the root."""
-        return f"{self.path}-above.crt"
+    def above(self, number: int) -> str:
+        """The workspace file with the certificates above a generation that is an operator's CA, up to the root."""
+        return f"{self.generation(number)}-above.crt"
 
-    @property
-    def served(self) -> str:
+    def served(self, number: int) -> str:
         """The workspace file with what a server sends after its own certificate, where the CA is an operator's."""
-        return f"{self.path}-served.crt"
+        return f"{self.generation(number)}-served.crt"
 
 
-KUBERNETES = CA("kubernetes", "pki/ca", "kubernetes-ca")
-ETCD = CA("etcd", "pki/etcd/ca", "etcd-ca")
-FRONT_PROXY = CA("front-proxy", "pki/front-proxy-ca", "kubernetes-front-proxy-ca")
+KUBERNETES = CA("kubernetes", FIRST_GENERATION["kubernetes"], "kubernetes-ca")
+ETCD = CA("etcd", FIRST_GENERATION["etcd"], "etcd-ca")
+FRONT_PROXY = CA("front-proxy", FIRST_GENERATION["front-proxy"], "kubernetes-front-proxy-ca")
 CAS = (KUBERNETES, ETCD, FRONT_PROXY)
 
 

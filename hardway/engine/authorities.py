@@ -77,7 +77,7 @@ def own_findings(declaration: Declaration, values: Mapping[str, bytes], now: dat
                 f"{CSR}, then {IMPORT}",
                 "warning",
             )
-        if not isinstance(one, OwnCertificate):
+        if not isinstance(one, OwnCertificate) or not one.file:
             continue
         try:
             ends = authority.ends_soon(values.get(one.given, values.get(one.path, b"")), now)
@@ -207,11 +207,14 @@ def _another_ca(local: OwnCertificate, found: _Found) -> Iterator[Blocker]:
         what = f"the cluster's CA is {authority.name(there)}, and {local.file} has {authority.name(wanted)}"
     except (KeyError, PemError):
         return  # the file itself is what is wrong, or the workspace's copy is lost
+    [ca] = [one for one in CAS if local.stem in map(one.generation, one.generations(found.state))]
+    command = f"hardway certs rotate-ca {ca.name}"
     yield Blocker(
         "other-ca",
         what,
         said="nothing was changed: with another CA nothing in a running cluster would believe anything else",
-        hint=f"put back certs.authorities as it was, or the former certificate into {local.file}",
+        hint=f"exchange it: {command}\nor put the former certificate back into {local.file}",
+        command=command,
         subjects=(local.path,),
     )
 
@@ -227,8 +230,9 @@ def _is_ours(local: Certificate, found: _Found) -> bool:
             return True
         if local.ca is None:
             return isinstance(local, OwnCertificate) and authority.same_authority(text, found.values[local.given])
-        ca = found.values.get(f"{local.ca}.crt")
-        return ca is not None and is_issued_by(text, ca)
+        own = [one.path for _, one in found.declaration.local if isinstance(one, OwnCertificate)]
+        cas = [found.values[path] for path in (f"{local.ca}.crt", *own) if path in found.values]
+        return any(is_issued_by(text, ca) for ca in cas)
     except (KeyError, PemError):
         return local.ca is not None or local.path in found.state.fingerprints
 

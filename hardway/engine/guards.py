@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardway.declare.declaration import Declaration
+from hardway.declare.generations import CAS
 from hardway.declare.phases.etcd import ETCDCTL
 from hardway.declare.resources import Certificate, Service
 from hardway.declare.resources.files import Binary, File
@@ -26,7 +27,7 @@ from hardway.engine.session import Session
 from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
 from hardway.journal import STATE_PATH
-from hardway.state import DamagedState, State, advanced, fixed_values, nodes_of
+from hardway.state import DamagedState, State, advanced, fixed_values, nodes_of, own_authorities
 from hardway.values import sha256
 
 
@@ -50,8 +51,24 @@ def resolve_state(cluster: Cluster, state: State, selection: Selection) -> tuple
     blockers = tuple(selection.bootstrap.blockers(cluster, state, selection.phases, selection.machines))
     # What the operation under way changes is changed by its stages.
     fixed = fixed_values(cluster) | {one.subject: one.have for one in waiting if one.subject in state.fixed}
-    resolved = advanced(state, nodes=nodes_of(cluster, state, {}), fixed=fixed, kubernetes=cluster.kubernetes)
+    resolved = advanced(
+        state,
+        nodes=nodes_of(cluster, state, {}),
+        fixed=fixed,
+        own_authorities=_own_authorities(cluster, state),
+        kubernetes=cluster.kubernetes,
+    )
     return resolved, blockers
+
+
+def _own_authorities(cluster: Cluster, state: State) -> dict[str, bool]:
+    """As State has them, with what the inventory says today of the keys of those that sign."""
+    own = dict(own_authorities(cluster, state))
+    for ca in CAS:
+        given = cluster.certs.authorities.get(ca.name)
+        if given is not None and ca.signer(state) in own:
+            own[ca.signer(state)] = given.key is not None
+    return own
 
 
 def open_operation(state: State, command: str) -> Iterator[Blocker]:

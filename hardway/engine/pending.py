@@ -9,13 +9,23 @@ from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
+from hardway.declare.generations import generation
 from hardway.inventory.model import Cluster, Machine
-from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, Node, State, fixed_values
+from hardway.state import (
+    ENCRYPTED_RESOURCES,
+    ENCRYPTION_PROVIDER,
+    FIRST_GENERATION,
+    Node,
+    State,
+    fixed_values,
+    own_authorities,
+)
 from hardway.values import minor
 
 Kind = Literal[
     "fixed",
     "encryption",
+    "authority",
     "upgrade",
     "downgrade",
     "removed",
@@ -54,6 +64,13 @@ def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
             yield Pending("encryption", name, have, want, "hardway encryption rotate")
         elif have != want:
             yield Pending("fixed", name, have, want)
+    own = own_authorities(cluster, state)
+    for authority, path in FIRST_GENERATION.items():
+        have = "your own" if generation(path, state.authority(authority).signing) in own else "hardway's"
+        want = "your own" if authority in cluster.certs.authorities else "hardway's"
+        if have != want:
+            command = f"hardway certs rotate-ca {authority}"
+            yield Pending("authority", f"certs.authorities.{authority}", have, want, command)
     if state.kubernetes and state.kubernetes != cluster.kubernetes:
         kind: Kind = "downgrade" if _is_older(cluster.kubernetes, state.kubernetes) else "upgrade"
         yield Pending(kind, "kubernetes", state.kubernetes, cluster.kubernetes, _moving(kind, cluster, state))
@@ -91,7 +108,7 @@ def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
 
 def in_inventory(one: Pending) -> bool:
     """Whether the subject is a key of the inventory, and no machine."""
-    return one.kind in ("fixed", "encryption", "upgrade", "downgrade")
+    return one.kind in ("fixed", "encryption", "authority", "upgrade", "downgrade")
 
 
 def is_done_by(one: Pending, command: str) -> bool:
@@ -114,6 +131,8 @@ def in_words(one: Pending) -> tuple[str, str]:
             return f"{name} is {have} in the running cluster and cannot become {want}", f"Set `{name}: {have}` again."
         case "encryption":
             return f"{name} is {have} in the running cluster, the inventory says {want}", _back(name, have)
+        case "authority":
+            return f"{name}: the running cluster's CA is {have}, the inventory wants {want}", "Put it back as it was."
         case "upgrade":
             return f"Kubernetes {have} → {want} is an upgrade; init and apply do not upgrade", _back(name, have)
         case "downgrade":

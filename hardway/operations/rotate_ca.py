@@ -6,17 +6,19 @@ Each stage is a roll of its own; after each of them anybody can talk to anybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from hardway.console.words import counted
-from hardway.declare.generations import CAS, ETCD, KUBERNETES
+from hardway.declare.generations import CA, CAS, ETCD, KUBERNETES
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.phases.paths import KUBECTL, PKI
+from hardway.declare.phases.certs import is_own, server_trust_path
+from hardway.declare.phases.paths import KUBECTL, KUBELET_CONF, PKI
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Note
+from hardway.inventory.model import AuthorityName
 from hardway.operations.old_certificates import still_shown
 from hardway.operations.stage import Operation, Stage, nothing_to_prove, unchanged
 from hardway.probe.served import HAPROXY, ports
@@ -41,32 +43,42 @@ class Farewell:
     compromised: bool = False
 
 
-def operation(names: Collection[str], farewell: Farewell = Farewell()) -> Operation:
-    """Of the CAs of these names (`kubernetes`, `etcd`, `front-proxy`) at once: each unit restarts once for all."""
-    chosen = [name for name in ALL if name in names]
+def operation(
+    names: Collection[str], farewell: Farewell = Farewell(), given: Collection[AuthorityName] = ()
+) -> Operation:
+    """Of the CAs of these names (`kubernetes`, `etcd`, `front-proxy`) at once: each unit restarts once for all.
+
+    The next one is the operator's where its name is in `given`.
+    """
+    chosen = [ca for ca in CAS if ca.name in names]
 
     def each(change: Callable[[Generations], Generations]) -> Callable[[State], State]:
         def edit(state: State) -> State:
-            after = dict(state.authorities)
-            for name in chosen:
-                after[name] = change(state.authority(name))
-            return replace(state, authorities=after)
+            after, own = dict(state.authorities), dict(state.own_authorities or {})
+            for ca in chosen:
+                changed = after[ca.name] = change(state.authority(ca.name))
+                newest = max(changed.trusted)
+                if ca.name in given:
+                    own[ca.generation(newest)] = True
+                for number in range(1, min(changed.trusted)):
+                    own.pop(ca.generation(number), None)
+            return replace(state, authorities=after, own_authorities=own)
 
         return edit
 
     def retire(session: Session, model: Model) -> None:
         _put_away(session, model, chosen)
-        if set(chosen) != {ETCD.name}:
+        if chosen != [ETCD]:
             _prune(session, model)
 
     def sign(session: Session, model: Model) -> None:
-        if KUBERNETES.name in chosen:
+        if KUBERNETES in chosen:
             _forget_renewed(session, model)
 
     def leave(session: Session, model: Model) -> None:
         _look_for_users(session, model, farewell)
 
-    waits = KUBERNETES.name in chosen and not farewell.compromised
+    waits = KUBERNETES in chosen and not farewell.compromised
     spread = _spread if waits else nothing_to_prove
     trust = Stage("trust", each(Generations.with_next), spread, why="everything trusts both CAs")
     why = "everything shows certificates of the next CA"
@@ -75,9 +87,10 @@ def operation(names: Collection[str], farewell: Farewell = Farewell()) -> Operat
     why = "nothing trusts the CA before"
     gone = Stage("retire", each(Generations.newest_alone), _gone(chosen), retire, why=why)
     stages = (trust, signed, users, gone) if waits else (trust, signed, gone)
+    arguments = tuple(ca.name for ca in chosen)
     if farewell.compromised:
-        return Operation(NAME, (*chosen, COMPROMISED), stages, PRICE)
-    return Operation(NAME, tuple(chosen), stages)
+        return Operation(NAME, (*arguments, COMPROMISED), stages, PRICE)
+    return Operation(NAME, arguments, stages)
 
 
 COMPROMISED = "--compromised"
@@ -106,18 +119,20 @@ def _look_for_users(session: Session, model: Model, farewell: Farewell) -> None:
         session.events(Note(f"refused from now on: {names.replace(chr(10), '; ')}"))
 
 
-def _put_away(session: Session, model: Model, chosen: Collection[str]) -> None:
-    for ca in CAS:
-        if ca.name in chosen:
+def _put_away(session: Session, model: Model, chosen: Collection[CA]) -> None:
+    for ca in chosen:
+        if not is_own(model, ca):
             session.workspace.retire(f"{ca.path}-bundle.crt")
-            for number in range(1, model.state.authority(ca.name).signing):
-                session.workspace.retire(f"{ca.generation(number)}.crt")
-                session.workspace.retire(f"{ca.generation(number)}.key")
+        for number in range(1, model.state.authority(ca.name).signing):
+            for path in (f"{ca.generation(number)}.key", f"{ca.generation(number)}.crt"):
+                session.workspace.retire(path)
+            for path in (ca.above(number), ca.served(number)):
+                session.workspace.retire(path)
 
 
 def _spread(model: Model) -> Iterator[Proof]:
     """All that is handed to pods has the declared trust: ConfigMaps, Secrets, and the volumes of running pods."""
-    first = model.cluster.controllers[0].name
+    first, trust = model.cluster.controllers[0].name, server_trust_path(model)
     active = f"{KUBECTL} get namespaces --field-selector=status.phase=Active -o name"
     configmaps = f"{KUBECTL} get configmaps -A --field-selector=metadata.name=kube-root-ca.crt"
     yield Proof(
@@ -125,7 +140,7 @@ def _spread(model: Model) -> Iterator[Proof]:
         "kube-root-ca.crt of every namespace is what is trusted",
         f"spaces=$({active}) || exit 1\n"
         f'number=$({configmaps} -o name | wc -l); [ "$number" -ge "$(echo "$spaces" | wc -l)" ] || exit 1\n'
-        f'wanted=$(while [ "$number" -gt 0 ]; do cat {PKI}/ca.crt; number=$((number - 1)); done | sha256sum)\n'
+        f'wanted=$(while [ "$number" -gt 0 ]; do cat {trust}; number=$((number - 1)); done | sha256sum)\n'
         f'[ "$({configmaps} -o jsonpath=\'{{range .items[*]}}{{.data.ca\\.crt}}{{end}}\' | sha256sum)" = "$wanted" ]',
         "pods know the API server by it",
         within=SPREAD_LIMIT,
@@ -137,7 +152,7 @@ def _spread(model: Model) -> Iterator[Proof]:
         "-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.data.ca\\.crt}{\"\\n\"}{end}') "
         '|| exit 1\n[ -z "$listed" ] || echo "$listed" |\n'
         "  while read -r namespace name text; do\n"
-        f'    [ "$text" = "$(base64 -w0 <{PKI}/ca.crt)" ] || echo "$namespace/$name"; done',
+        f'    [ "$text" = "$(base64 -w0 <{trust})" ] || echo "$namespace/$name"; done',
         "who was given such a token was given the CA with it",
         "equals",
         "",
@@ -147,10 +162,13 @@ def _spread(model: Model) -> Iterator[Proof]:
         yield Proof(
             machine.name,
             "ca.crt in every pod is what is trusted",
+            # What pods get, the kubelet has in its kubeconfig.
+            f"trust=$(mktemp); trap 'rm -f \"$trust\"' EXIT\n"
+            f"sed -n 's/^ *certificate-authority-data: //p' {KUBELET_CONF} | base64 -d >\"$trust\"\n"
             "find -L /var/lib/kubelet/pods/*/volumes/kubernetes.io~projected -name ca.crt -type f -not -path '*/..*' "
             "2>/dev/null | while read -r file; do\n"
             # One of somebody else's has no certificate in common with what is trusted.
-            f'  cmp -s "$file" {PKI}/ca.crt || ! grep -v -e ^- "$file" | grep -qxFf - {PKI}/ca.crt || echo "$file"\n'
+            '  cmp -s "$file" "$trust" || ! grep -v -e ^- "$file" | grep -qxFf - "$trust" || echo "$file"\n'
             "done",
             "a pod that does not know the next CA loses the API when its certificates are shown",
             "equals",
@@ -218,11 +236,11 @@ def _prune(session: Session, model: Model) -> None:
     session.run(controller, script, what="tell aggregated API servers whom to trust no more")
 
 
-def _gone(chosen: Collection[str]) -> Callable[[Model], Iterator[Proof]]:
+def _gone(chosen: Sequence[CA]) -> Callable[[Model], Iterator[Proof]]:
     def proofs(model: Model) -> Iterator[Proof]:
-        if KUBERNETES.name in chosen:
+        if KUBERNETES in chosen:
             yield from _spread(model)
-        if set(chosen) != {ETCD.name}:
+        if chosen != [ETCD]:
             yield _told(model)
 
     return proofs

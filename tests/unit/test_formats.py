@@ -14,7 +14,7 @@ from hardway.state import State
 STATE_1 = {"nodes": "roster", "smoke_tested": "proved"}
 ADDED = (
     "hardway", "authorities", "service_account_keys", "encryption_keys", "encryption_providers", "encryption_changing",
-    "operation", "fingerprints",
+    "own_authorities", "operation", "fingerprints",
 )  # fmt: skip
 
 

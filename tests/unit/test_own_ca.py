@@ -346,12 +346,15 @@ def test_a_running_cluster_keeps_its_ca(own: Site) -> None:
     assert ("other-ca", "") in kinds(error)
     assert "the cluster's CA is CN=Issuing,O=Corp" in str(error.what) + str(error.said)
     assert "has CN=Other,O=Corp" in str(error.what) + str(error.said)
+    assert "hardway certs rotate-ca kubernetes" in str(error)
 
 
 def test_a_running_clusters_ca_is_not_replaced_by_taking_it_out_of_the_inventory(own: Site) -> None:
     own.made.init()
     own.made.rewrite(OWN, "")
-    assert ("foreign-certificate", "") in kinds(refused(own.made))
+    error = refused(own.made)
+    assert kinds(error) == [("pending:authority", "")]
+    assert "hardway certs rotate-ca kubernetes" in (error.hint or "")
 
 
 def test_a_ca_that_was_renewed_with_its_key_is_taken(own: Site) -> None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
+from fake.authorities import Company, company
 from fake.cluster import PAIR, FakeCluster, keys, room
 from fake.machine import Cut
 from hypothesis import given, settings
@@ -241,6 +242,55 @@ def test_cut_at_any_stage_the_same_command_goes_on(made: FakeCluster, operation:
             rotate(made, operation, until=stage.name)
     rotate(made, operation)
     assert_over(made)
+
+
+ROOT = company("Root")
+OWN = "certs: {authorities: {kubernetes: {certificate: my.crt, key: my.key}}}\n"
+
+
+def brings(made: FakeCluster, ca: Company) -> None:
+    """The operator's files of a CA, beside the inventory."""
+    (made.root / "my.crt").write_bytes(ca.crt + ROOT.crt)
+    (made.root / "my.key").write_bytes(ca.pem_key)
+
+
+def issuer(made: FakeCluster) -> str:
+    return read(made.machines["hand"].read(f"{PKI}/kubelet.crt").encode()).issuer
+
+
+def test_from_hardways_ca_to_the_operators_to_its_successor_and_back(made: FakeCluster) -> None:
+    ours = made.machines["head"].read(f"{PKI}/ca.crt")
+    first, second = company("First", ROOT), company("Second", ROOT)
+    brings(made, first)
+    made.rewrite("cluster: pair\n", f"{OWN}cluster: pair\n")
+    [waiting] = pending(made.cluster, made.state())
+    assert (waiting.have, waiting.want, waiting.command) == (
+        "hardway's", "your own", "hardway certs rotate-ca kubernetes",
+    )  # fmt: skip
+    operation = rotate_ca.operation(["kubernetes"], given=["kubernetes"])
+    with pytest.raises(Declined):
+        rotate(made, operation, until="sign")
+    assert split(made.machines["head"].read(f"{PKI}/ca.crt").encode()) == [*split(ours.encode()), *split(first.crt)]
+    rotate(made, operation)
+    assert_over(made)
+    assert issuer(made) == "CN=First,O=Corp"
+    assert made.machines["head"].read(f"{PKI}/ca.crt").encode() == first.crt
+    assert made.machines["head"].read(f"{PKI}/ca-bundle.crt").encode() == first.crt + ROOT.crt
+
+    brings(made, second)
+    rotate(made, operation)
+    assert_over(made)
+    assert issuer(made) == "CN=Second,O=Corp"
+    assert made.machines["head"].read(f"{PKI}/ca.crt").encode() == second.crt
+
+    made.rewrite(OWN, "")
+    rotate(made, rotate_ca.operation(["kubernetes"]))
+    state = assert_over(made)
+    assert issuer(made) == "CN=kubernetes-ca-4"
+    assert (state.authority("kubernetes"), state.own_authorities) == (Generations((4,), 4), {})
+    assert not (made.machines["head"].root / f"{PKI}/ca-bundle.crt".lstrip("/")).exists()
+    left = sorted(path.name for path in (made.workspace().root / "pki").glob("ca*"))
+    assert left == ["ca-4.crt", "ca-4.key"]
 
 
 def test_a_second_rotation_follows_the_first(made: FakeCluster) -> None:

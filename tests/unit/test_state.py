@@ -40,6 +40,7 @@ states = st.builds(
     encryption_keys=st.lists(st.text(min_size=1), min_size=1, max_size=3).map(tuple),
     encryption_providers=st.dictionaries(st.text(min_size=1), st.text(min_size=1), max_size=2),
     encryption_changing=st.lists(st.text(min_size=1), max_size=2).map(tuple),
+    own_authorities=st.none() | st.dictionaries(st.text(min_size=1), st.booleans(), max_size=2),
     operation=st.none() | operations,
     upgrade=st.none() | st.builds(Upgrade, st.text(), st.text(), st.lists(st.text(), max_size=3).map(tuple)),
     smoke_tested=st.integers(-1),
@@ -129,7 +130,7 @@ def test_a_recorded_state_of_format_2_loses_nothing() -> None:
     written = json.loads(State.from_json(text, "state.json").to_json())
     assert written.pop("fingerprints") == {path: [digits] for path, digits in before.pop("fingerprints").items()}
     assert written.pop("fixed") == {**before.pop("fixed"), "encryption.resources": "secrets"}
-    added = {"encryption_providers": {}, "encryption_changing": [], "upgrade": None}
+    added = {"encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None}
     assert written == {**before, **added, "format": 4, "hardway": written["hardway"]}
     without = json.dumps({name: value for name, value in before.items() if name != "fingerprints"})
     assert State.from_json(without, "state.json").fingerprints == {}

@@ -4,7 +4,7 @@ Three CAs, as kubeadm makes them: with the tutorial's one, anyone who holds a ke
 (reading etcd, speaking for the aggregation layer) would be believed for every other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Literal
@@ -31,7 +31,7 @@ from hardway.declare.resources import (
     WorkspaceFile,
 )
 from hardway.inventory.model import GIVEN_CERTIFICATE, GIVEN_KEY, Machine, OwnAuthority
-from hardway.state import State
+from hardway.state import State, own_authorities
 from hardway.values import Placeholder
 
 TRUST = f"{PKI}/ca.crt"
@@ -148,25 +148,31 @@ def _certificate(model: Model, issued: Issued) -> Certificate:
     return RequestedCertificate(path, issued.spec, algorithm, issued.ca)
 
 
-def own_authority(model: Model, ca: CA) -> OwnAuthority | None:
-    """The operator's own files of a CA; None where hardway makes it."""
-    return model.cluster.certs.authorities.get(ca.name)
+def own_generations(model: Model, ca: CA) -> Mapping[int, bool]:
+    """Those generations of a CA that are the operator's, and whether their keys are here."""
+    own = own_authorities(model.cluster, model.state)
+    stems = {number: ca.generation(number) for number in ca.generations(model.state)}
+    return {number: own[stem] for number, stem in stems.items() if stem in own}
+
+
+def is_own(model: Model, ca: CA) -> bool:
+    """Whether a CA of the operator's is trusted or signs."""
+    return bool(own_generations(model, ca))
 
 
 def signs(model: Model, ca: CA) -> bool:
-    """Whether the CA's key is here; without it certificates are asked for and come back."""
-    own = own_authority(model, ca)
-    return own is None or own.key is not None
+    """Whether the key of the CA that signs is here; without it certificates are asked for and come back."""
+    return own_generations(model, ca).get(model.state.authority(ca.name).signing, True)
 
 
 def server_trust_path(model: Model) -> str:
     """The file on machines for what checks API servers and may have OpenSSL: pods, HAProxy."""
-    return f"{PKI}/ca-bundle.crt" if own_authority(model, KUBERNETES_CA) else TRUST
+    return f"{PKI}/ca-bundle.crt" if is_own(model, KUBERNETES_CA) else TRUST
 
 
 def verify_by(model: Model, ca: CA, path: str) -> str:
     """OpenSSL's flags to check by a file of trusted CAs: what an operator brings need not be a root."""
-    return f"-partial_chain -CAfile {path}" if own_authority(model, ca) else f"-CAfile {path}"
+    return f"-partial_chain -CAfile {path}" if is_own(model, ca) else f"-CAfile {path}"
 
 
 def server_trust(model: Model, ca: CA) -> str:
@@ -175,36 +181,50 @@ def server_trust(model: Model, ca: CA) -> str:
     Who checks clients gets the issuing CA alone (`CA.trust`): with a company's root there, anybody of whom the company
     knows would be believed to be whatever its certificate says.
     """
-    above = str(Placeholder(ca.above)) if own_authority(model, ca) else ""
+    own, trusted = own_generations(model, ca), model.state.authority(ca.name).trusted
+    above = "".join(str(Placeholder(ca.above(number))) for number in trusted if number in own)
     return ca.trust(model.state) + above
 
 
 def _authority(model: Model, ca: CA) -> Iterator[Local]:
     algorithm = model.cluster.certs.key
-    own = own_authority(model, ca)
+    own = own_generations(model, ca)
     for number in ca.generations(model.state):
-        if own is not None and number == 1:
-            yield from _own(ca, own, algorithm)
+        if number in own:
+            # The inventory names the newest one; what was before it is as the workspace has it.
+            given = model.cluster.certs.authorities.get(ca.name) if number == max(own) else None
+            yield from _own(ca, number, given, algorithm, key_is_here=own[number])
             continue
         spec = CertificateSpec(ca.common_name_of(number), is_ca=True, days=model.cluster.certs.ca_days)
         yield Key(f"{ca.generation(number)}.key", algorithm)
         # A new certificate for a CA restarts all that trusts it: in a running cluster, a command of its own does that.
         lasting = model.state.etcd != "absent"
         yield Certificate(f"{ca.generation(number)}.crt", spec, algorithm, None, lasting)
-    if own is not None or len(ca.trusted(model.state)) > 1:
-        bundle = ca.bundle(model.state, own=own is not None)
+    if own or len(ca.trusted(model.state)) > 1:
+        bundle = ca.bundle(model.state, own=bool(own))
         yield WorkspaceFile(bundle, server_trust(model, ca), mode=0o644)
 
 
-def _own(ca: CA, own: OwnAuthority, algorithm: KeyAlgorithm) -> Iterator[Local]:
-    certificate, name = str(own.certificate), ca.name
-    if own.key is not None:
-        yield OwnKey(f"{ca.path}.key", algorithm, given=GIVEN_KEY.format(name), file=str(own.key))
-    spec = CertificateSpec(f"as {own.certificate.name} says", is_ca=True)
-    given = GIVEN_CERTIFICATE.format(name)
-    yield OwnCertificate(f"{ca.path}.crt", spec, algorithm, None, given=given, file=certificate)
-    yield Chain(ca.above, given, certificate)
-    yield Chain(ca.served, given, certificate, served=True)
+def _own(
+    ca: CA, number: int, own: OwnAuthority | None, algorithm: KeyAlgorithm, *, key_is_here: bool
+) -> Iterator[Local]:
+    """`own` None: only the workspace's copies of it are left."""
+    certificate, stem = str(own.certificate) if own else "", ca.generation(number)
+    given = GIVEN_CERTIFICATE.format(ca.name) if own else ""
+    if key_is_here:
+        key = str(own.key) if own and own.key else ""
+        yield OwnKey(f"{stem}.key", algorithm, given=GIVEN_KEY.format(ca.name) if key else "", file=key)
+    called = own.certificate.name if own else "it"
+    yield OwnCertificate(
+        f"{stem}.crt",
+        CertificateSpec(f"as {called} says", is_ca=True),
+        algorithm,
+        None,
+        given=given,
+        file=certificate,
+    )
+    yield Chain(ca.above(number), given, certificate)
+    yield Chain(ca.served(number), given, certificate, served=True)
 
 
 def resources(model: Model) -> Iterator[Declared]:
@@ -241,7 +261,9 @@ def _controller(model: Model) -> Iterator[Directory | File]:
         yield File(f"{PKI}/ca-signing.crt", pki_placeholder(f"{signer}.crt"))
         yield File(f"{PKI}/ca-signing.key", pki_placeholder(f"{signer}.key"), 0o600)
     # People and programs that know the root alone dial the API server, too.
-    served = str(Placeholder(KUBERNETES_CA.served)) if own_authority(model, KUBERNETES_CA) else ""
+    signing = state.authority(KUBERNETES_CA.name).signing
+    own = signing in own_generations(model, KUBERNETES_CA)
+    served = str(Placeholder(KUBERNETES_CA.served(signing))) if own else ""
     yield File(f"{PKI}/kube-apiserver.crt", pki_placeholder("kube-apiserver.crt") + served)
     yield File(f"{PKI}/kube-apiserver.key", pki_placeholder("kube-apiserver.key"), 0o600)
     yield from _pair(PKI, "apiserver-kubelet-client")
@@ -320,7 +342,7 @@ def _one_signer(machine: Machine) -> Proof:
 
 def _trust(model: Model, ca: CA, path: str) -> str:
     """OpenSSL is strict with what hardway made; not every CA elsewhere has all that RFC 5280 asks for."""
-    strict = "" if own_authority(model, ca) else "-x509_strict "
+    strict = "" if is_own(model, ca) else "-x509_strict "
     return strict + verify_by(model, ca, path)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from hardway.declare.generations import KUBERNETES
 from hardway.declare.kube.kubeconfig import kubeconfig
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
-from hardway.declare.phases.certs import ADMIN_USER, BREAK_GLASS_USER, own_authority
+from hardway.declare.phases.certs import ADMIN_USER, BREAK_GLASS_USER, is_own
 from hardway.declare.phases.paths import ADMIN_CONF, CONTROLLER_MANAGER_CONF, KUBELET_CONF, PROXY_CONF, SCHEDULER_CONF
 from hardway.declare.resources import File, Local, WorkspaceFile
 from hardway.inventory.model import API_PORT, Machine
@@ -43,7 +43,7 @@ def break_glass(model: Model, server: str) -> str:
 
 def of_user(model: Model, server: str, user: str, certificate: str, context: str = "") -> str:
     """A kubeconfig that knows the API servers by all that the cluster trusts now."""
-    bundle = KUBERNETES.bundle(model.state, own=own_authority(model, KUBERNETES) is not None)
+    bundle = KUBERNETES.bundle(model.state, own=is_own(model, KUBERNETES))
     return kubeconfig(model.cluster.name, server, bundle, user, certificate, context)
 
 
