@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -111,9 +110,8 @@ def in_inventory(one: Pending) -> bool:
     return one.kind in ("fixed", "encryption", "authority", "upgrade", "downgrade")
 
 
-def is_done_by(one: Pending, command: str) -> bool:
-    """Whether an operation, by its command, does what waits; it may do more than that."""
-    return bool(one.command) and set(shlex.split(one.command)) <= set(shlex.split(command))
+EXCHANGED: tuple[Kind, ...] = ("encryption", "authority")
+"""What is declared as State has it, and changed by the stages of an operation; others may go on beside it."""
 
 
 def _is_older(want: str, have: str) -> bool:

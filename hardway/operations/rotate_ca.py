@@ -51,10 +51,15 @@ def operation(
     The next one is the operator's where its name is in `given`.
     """
     chosen = [ca for ca in CAS if ca.name in names]
+    # Of a cluster whose State has not noted it yet.
+    before = {ca.path: True for ca in CAS if ca.name in given and ca not in chosen}
 
     def each(change: Callable[[Generations], Generations]) -> Callable[[State], State]:
         def edit(state: State) -> State:
-            after, own = dict(state.authorities), dict(state.own_authorities or {})
+            after, own = (
+                dict(state.authorities),
+                dict(before if state.own_authorities is None else state.own_authorities),
+            )
             for ca in chosen:
                 changed = after[ca.name] = change(state.authority(ca.name))
                 newest = max(changed.trusted)
