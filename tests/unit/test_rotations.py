@@ -360,6 +360,7 @@ OPERATIONS = {
     "encryption of more, by another provider": rotate_encryption.operation(MORE),
     "compromised": rotate_sa.operation(compromised=True),
     "CAs": rotate_ca.operation(rotate_ca.ALL),
+    "CAs, and one is the operator's": rotate_ca.operation(rotate_ca.ALL, given=["kubernetes"]),
 }
 
 
@@ -376,6 +377,9 @@ def test_a_rotation_that_is_killed_anywhere_is_ended_by_the_same_command(what: s
         members = (made.root / "net" / "members").read_text()
         for machine in made.machines.values():
             machine.restored()
+        if "the operator's" in what:
+            brings(made, company("First", ROOT))
+            made.rewrite("machines:\n", f"{OWN}machines:\n")
         made.machines[name].restored(cut)
         with suppress(ConnectionLost):
             rotate(made, OPERATIONS[what])
