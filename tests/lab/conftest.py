@@ -1,12 +1,19 @@
-"""Labs for tests: one at a time, each taken down whatever happens."""
+"""Labs for tests: one at a time in a process, each taken down whatever happens."""
 
 import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from driving import CLUSTERS, Labs, Site, renamed
+from driving import CLUSTERS, SEVEN, Labs, Site, renamed
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what uses the seven machines, which two processes share out by (tools/lab_tests.py)."""
+    for item in items:
+        if "seven_site" in getattr(item, "fixturenames", ()):
+            item.add_marker("seven")
 
 
 @pytest.fixture(scope="session")
@@ -25,21 +32,16 @@ def _terminable() -> Iterator[None]:
 def labs(tmp_path_factory: pytest.TempPathFactory, _terminable: None) -> Iterator[Labs]:
     if os.geteuid() != 0:
         pytest.skip("the lab needs root")
-    folder = tmp_path_factory.mktemp("labs")
-    labs = Labs(folder)
-    for cluster in CLUSTERS:
-        # What a killed run of these tests left behind is found by the cluster's name alone.
-        if Path("/var/lib/hardway-lab", cluster).exists():
-            labs.make(cluster, renamed("single.yaml", cluster)).down()
+    labs = Labs(tmp_path_factory.mktemp("labs"))
     try:
         yield labs
     finally:
-        labs.clear()
+        labs.close()
 
 
 @pytest.fixture(scope="session")
 def seven_site(labs: Labs) -> Site:
-    return labs.make("hwtest-7", renamed("lab.yaml", "hwtest-7"))
+    return labs.make(SEVEN, renamed("lab.yaml", SEVEN))
 
 
 @pytest.fixture

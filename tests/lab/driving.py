@@ -1,25 +1,32 @@
 """A cluster in a lab of its own, driven as a user would: the public commands, each in a process of its own."""
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 INVENTORIES = REPOSITORY / "inventories"
 HARDWAY = (sys.executable, "-m", "hardway")
 
-NETWORK = "10.245"
-"""Of every lab that these tests raise, one after the other; the shipped inventories have others."""
+SEVEN = "hwtest-7"
+SEVEN_NETWORK = "10.245.0"
+NETWORK = "10.245.4"
+"""Of every other lab that these tests raise, one after the other; the shipped inventories have others."""
 CLUSTERS = (
-    "hwtest-7", "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
+    "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap",
     "hwtest-hand", "hwtest-hand7", "hwtest-pair",
 )  # fmt: skip
@@ -265,19 +272,44 @@ class Site:
 
 
 class Labs:
-    """The lab that is up, of those that these tests raise: they share a network, and two cores."""
+    """The lab that is up, of those that these tests raise.
+
+    The seven machines have a network of their own, and the other labs share one: beside a process that uses the one
+    another may use the other, and a lock keeps a second process from either.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._up: Site | None = None
+        self._taken: set[str] = set()
+        self._locks = ExitStack()
 
     def make(self, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> Site:
+        network = yaml.safe_load(text)["lab"]["network"]
+        assert network == f"{network_of(cluster)}.0/24", f"{cluster} has the network of other tests' labs, {network}"
         return Site.of(self._folder / cluster, cluster, text, program)
+
+    def _take(self, network: str) -> None:
+        """Nobody else's labs have this network from now on; those that a killed run left there are taken down."""
+        if network in self._taken:
+            return
+        lock = os.open(Path(tempfile.gettempdir(), f"{SEVEN}-{network}.lock"), os.O_CREAT | os.O_RDWR)
+        self._locks.callback(os.close, lock)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        self._taken.add(network)
+        for cluster in (SEVEN, *CLUSTERS):
+            if network_of(cluster) == network and Path("/var/lib/hardway-lab", cluster).exists():
+                self.make(cluster, renamed("single.yaml", cluster)).down()
+
+    def close(self) -> None:
+        self.clear()
+        self._locks.close()
 
     def only(self, site: Site) -> Site:
         """Boots this lab's machines, fresh unless they are up; any other lab goes first."""
         if self._up != site:
             self.clear()
+            self._take(network_of(site.cluster))
             self._up = site
             site.up()
         return site
@@ -309,6 +341,10 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> None:
         time.sleep(0.25)
 
 
+def network_of(cluster: str) -> str:
+    return SEVEN_NETWORK if cluster == SEVEN else NETWORK
+
+
 def renamed(inventory: str, cluster: str, replacements: Mapping[str, str] | None = None) -> str:
     """A shipped inventory's text for a cluster of another name, on the tests' own network."""
     lines = []
@@ -317,8 +353,8 @@ def renamed(inventory: str, cluster: str, replacements: Mapping[str, str] | None
             line = f"cluster: {cluster}"
         lines.append(line)
     text = "\n".join(lines) + "\n"
-    for network in ("10.240", "10.242", "10.243"):
-        text = text.replace(f"{network}.", f"{NETWORK}.")
+    for network in ("10.240.0", "10.242.0", "10.243.0"):
+        text = text.replace(f"{network}.", f"{network_of(cluster)}.")
     for old, new in (replacements or {}).items():
         assert old in text, old
         text = text.replace(old, new)

@@ -23,20 +23,20 @@ pytestmark = pytest.mark.lab
 THREE = f"""\
 cluster: hwtest-break
 endpoint: front
-lab: {{network: {NETWORK}.0.0/24}}
+lab: {{network: {NETWORK}.0/24}}
 machines:
-  front: {{role: load-balancer, address: {NETWORK}.0.9}}
-  one: {{role: controller, address: {NETWORK}.0.10}}
-  two: {{role: controller, address: {NETWORK}.0.11}}
-  three: {{role: [controller, worker], address: {NETWORK}.0.12}}
+  front: {{role: load-balancer, address: {NETWORK}.9}}
+  one: {{role: controller, address: {NETWORK}.10}}
+  two: {{role: controller, address: {NETWORK}.11}}
+  three: {{role: [controller, worker], address: {NETWORK}.12}}
 """
 SMALL = f"""\
 cluster: hwtest-small
-lab: {{network: {NETWORK}.0.0/24}}
+lab: {{network: {NETWORK}.0/24}}
 machines:
-  one: {{role: controller, address: {NETWORK}.0.10}}
-  two: {{role: worker, address: {NETWORK}.0.11}}
-  three: {{role: worker, address: {NETWORK}.0.12}}
+  one: {{role: controller, address: {NETWORK}.10}}
+  two: {{role: worker, address: {NETWORK}.11}}
+  three: {{role: worker, address: {NETWORK}.12}}
 """
 IN_SMALL = [fault for fault in FAULTS if fault.role == "worker" or fault.name.startswith("dns-")]
 IN_THREE = [fault for fault in FAULTS if fault not in IN_SMALL]

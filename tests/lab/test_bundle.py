@@ -7,7 +7,7 @@ from driving import Labs, Site, renamed
 
 pytestmark = pytest.mark.lab
 
-ALONE = renamed("single.yaml", "hwtest-gap", {"10.245.0.0/24}": "10.245.0.0/24, image: debian-12-minimal}"})
+ALONE = renamed("single.yaml", "hwtest-gap", {"10.245.4.0/24}": "10.245.4.0/24, image: debian-12-minimal}"})
 
 
 @pytest.fixture

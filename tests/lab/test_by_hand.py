@@ -82,7 +82,7 @@ def test_a_missing_san_is_found_with_where_it_would_be_met(by_hand: Site) -> Non
         "api-server-names",
         "/var/lib/kubernetes/kubernetes.pem, what kube-apiserver shows, lacks 10.32.0.1",
     )
-    assert finding["symptom"] == "dns: x509: certificate is valid for 127.0.0.1, 10.245.0.10, not 10.32.0.1"
+    assert finding["symptom"] == "dns: x509: certificate is valid for 127.0.0.1, 10.245.4.10, not 10.32.0.1"
 
 
 def test_a_machine_that_has_only_certificates_is_judged_by_them(by_hand: Site) -> None:

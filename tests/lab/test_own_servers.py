@@ -17,42 +17,42 @@ pytestmark = pytest.mark.lab
 
 LAB = """\
 cluster: hwtest-own
-lab: {network: 10.245.0.0/24}
+lab: {network: 10.245.4.0/24}
 machines:
-  edge: {role: load-balancer, address: 10.245.0.30}
-  controller-0: {role: controller, address: 10.245.0.10}
-  worker-0: {role: worker, address: 10.245.0.20, image: debian-13}
+  edge: {role: load-balancer, address: 10.245.4.30}
+  controller-0: {role: controller, address: 10.245.4.10}
+  worker-0: {role: worker, address: 10.245.4.20, image: debian-13}
 """
 """The machines, for the lab alone. To whom they belong they are what OWN says."""
 
 OWN = """\
 cluster: own
-endpoint: 10.245.0.30:6443
+endpoint: 10.245.4.30:6443
 ssh: {user: ops, config: ssh_config, jump: bastion}
 machines:
-  controller-0: {role: controller, address: 10.245.0.10}
-  worker-0: {role: worker, address: 10.245.0.20, ssh: {host: 10.245.1.20, port: 2222}}
+  controller-0: {role: controller, address: 10.245.4.10}
+  worker-0: {role: worker, address: 10.245.4.20, ssh: {host: 10.245.5.20, port: 2222}}
 """
-SSH_CONFIG = "Host bastion\n  HostName 10.245.0.30\n  User ops\n"
+SSH_CONFIG = "Host bastion\n  HostName 10.245.4.30\n  User ops\n"
 
 # The balancer is the owner's; this computer reaches nothing of the cluster's but the bastion's SSH.
 EDGE = """\
 systemd-run --quiet --unit=balancer --socket-property=ListenStream=6443 \
-  /lib/systemd/systemd-socket-proxyd 10.245.0.10:6443
-ip address add 10.245.1.30/24 dev host0
+  /lib/systemd/systemd-socket-proxyd 10.245.4.10:6443
+ip address add 10.245.5.30/24 dev host0
 """
 UNREACHED = """\
 nft -f - <<'RULES'
 table inet owner {
   chain input {
     type filter hook input priority filter;
-    ip saddr 10.245.0.1 tcp dport { 22, 2222, 6443 } drop
+    ip saddr 10.245.4.1 tcp dport { 22, 2222, 6443 } drop
   }
 }
 RULES
 """
 WORKER = """\
-ip address add 10.245.1.20/24 dev host0
+ip address add 10.245.5.20/24 dev host0
 echo Port 2222 >/etc/ssh/sshd_config.d/port.conf
 """
 
@@ -68,7 +68,7 @@ def own(labs: Labs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     site.workspace.mkdir(parents=True)
     (site.workspace / "known_hosts").write_text(f"@cert-authority * {authority.with_suffix('.pub').read_text()}")
     for name, names in {
-        "edge": "10.245.0.30,bastion", "controller-0": "10.245.0.10", "worker-0": "10.245.1.20",
+        "edge": "10.245.4.30,bastion", "controller-0": "10.245.4.10", "worker-0": "10.245.5.20",
     }.items():  # fmt: skip
         _certify(lab, name, names, authority, tmp_path)
     lab.on("edge", EDGE)
@@ -109,14 +109,14 @@ def inside(machine: str, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_cluster_behind_a_bastion_is_made_and_used(own: Site) -> None:
     refused = subprocess.run(
-        ["ssh", "-F", "none", "-oBatchMode=yes", "-oConnectTimeout=2", "ops@10.245.0.10", "true"],
+        ["ssh", "-F", "none", "-oBatchMode=yes", "-oConnectTimeout=2", "ops@10.245.4.10", "true"],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "timed out" in refused.stderr, "this computer was to reach the bastion only"
 
     # 20 MB/s to the worker, and the line breaks once while files are sent.
-    lab = Lab("hwtest-own", IPv4Network("10.245.0.0/24"), (), own.workspace)
-    line = interface_name(lab, LabMachine("worker-0", IPv4Address("10.245.0.20")))
+    lab = Lab("hwtest-own", IPv4Network("10.245.4.0/24"), (), own.workspace)
+    line = interface_name(lab, LabMachine("worker-0", IPv4Address("10.245.4.20")))
     shaping = ("root", "tbf", "rate", "160mbit", "burst", "64kb", "latency", "200ms")
     subprocess.run(["tc", "qdisc", "add", "dev", line, *shaping], check=True)
     with own.start("init", "--yes", "-o", "json", stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:

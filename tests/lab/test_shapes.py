@@ -28,12 +28,12 @@ def test_one_server_and_two_workers_from_nothing_on_two_releases_of_debian(labs:
 STACKED = """\
 cluster: hwtest-3
 endpoint: front
-lab: {network: 10.245.0.0/24}
+lab: {network: 10.245.4.0/24}
 machines:
-  front: {role: load-balancer, address: 10.245.0.9}
-  all-0: {role: [controller, worker], address: 10.245.0.10, labels: {disk: ssd}}
-  all-1: {role: [controller, worker], address: 10.245.0.11}
-  all-2: {role: [controller, worker], address: 10.245.0.12}
+  front: {role: load-balancer, address: 10.245.4.9}
+  all-0: {role: [controller, worker], address: 10.245.4.10, labels: {disk: ssd}}
+  all-1: {role: [controller, worker], address: 10.245.4.11}
+  all-2: {role: [controller, worker], address: 10.245.4.12}
 """
 
 
@@ -108,10 +108,10 @@ def test_the_wheel_alone_builds_a_cluster_on_one_machine(labs: Labs, installed: 
 MINIMAL = """\
 cluster: hwtest-min
 endpoint: front
-lab: {network: 10.245.0.0/24, image: debian-12-minimal}
+lab: {network: 10.245.4.0/24, image: debian-12-minimal}
 machines:
-  front: {role: load-balancer, address: 10.245.0.9}
-  node: {role: [controller, worker], address: 10.245.0.10, image: debian-13-minimal}
+  front: {role: load-balancer, address: 10.245.4.9}
+  node: {role: [controller, worker], address: 10.245.4.10, image: debian-13-minimal}
 """
 
 
