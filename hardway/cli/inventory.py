@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,14 +18,17 @@ from hardway.cli.options import Options, flags
 from hardway.cli.site import inventory, site
 from hardway.console.printing import print_document, print_json, print_text
 from hardway.console.words import counted
+from hardway.declare.generations import CAS
 from hardway.errors import UsageError
-from hardway.inventory.allot import refuse
 from hardway.inventory.find import DEFAULT
 from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
+from hardway.inventory.problems import Problem
 from hardway.inventory.schema import json_schema
 from hardway.inventory.settings import settings_problems
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown, shown_lines
+from hardway.workspace import Workspace
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Shape = Literal["seven", "small", "single", "stacked", "five", "lab", "lab-small", "lab-single", "vagrant"]
@@ -34,8 +39,11 @@ _ADDRESS = "[NAME=]ADDRESS"
 @flags(*opt.EVERY)
 def check(options: Options) -> None:
     """Read the inventory and say everything that is wrong with it."""
-    cluster = inventory(options)
-    refuse(cluster, settings_problems(cluster))
+    cluster = inventory(
+        options,
+        (settings_problems, (("kubernetes",), ("artifacts",))),
+        (partial(_authorities, options), (("certs",),)),
+    )
     if options.output == "json":
         print_json(asdict(checked(cluster)))
         return
@@ -44,6 +52,23 @@ def check(options: Options) -> None:
     print_text(f"{cluster.path}: {cluster.name}, {machines} ({roles}), Kubernetes {cluster.kubernetes}")
     if named := sum(machine.address is None for machine in cluster.machines):
         print_text(f"{counted(named, 'address', 'addresses')} to come from DNS: hardway inventory show looks them up")
+
+
+def _authorities(options: Options, cluster: Cluster) -> Iterator[Problem]:
+    """The operator's files of a CA that cannot be read. Those that are gone may be: the workspace keeps copies."""
+    copies = Workspace.of(cluster, options.workspace).root
+    for ca in CAS:
+        own = cluster.certs.authorities.get(ca.name)
+        for kind, ending, file in (("certificate", "crt", own and own.certificate), ("key", "key", own and own.key)):
+            if file is None:
+                continue
+            try:
+                file.read_bytes()
+            except OSError as error:
+                gone = isinstance(error, FileNotFoundError | NotADirectoryError)
+                if not (gone and (copies / f"{ca.path}.{ending}").exists()):
+                    loc = ("certs", "authorities", ca.name, kind)
+                    yield Problem(loc, f"{file}: {error.strerror or error}")
 
 
 @app.command()

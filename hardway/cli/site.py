@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -11,10 +12,12 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.cli.computer import inventory_path
 from hardway.cli.options import Options
 from hardway.engine.guards import first_state
-from hardway.errors import ArtifactError, InventoryError, LabError
+from hardway.errors import ArtifactError, LabError
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.problems import Problem
+from hardway.inventory.rules import Rule
 from hardway.lab.marker import running
 from hardway.state import State
 from hardway.workspace import Workspace
@@ -35,15 +38,19 @@ class Site:
         return len(self.chosen) == len(self.cluster.machines)
 
 
-def inventory(options: Options) -> Cluster:
-    """The inventory as its file says it: names are not looked up, and no pod ranges allotted."""
-    cluster = load(inventory_path(options.inventory))
+def inventory(options: Options, *further: Rule) -> Cluster:
+    """The inventory as its file says it: names are not looked up, and no pod ranges allotted.
+
+    Raises InventoryError with everything that is wrong, by `further` rules also.
+    """
+    return load(inventory_path(options.inventory), ((_release, (("kubernetes",), ("artifacts",))), *further))
+
+
+def _release(cluster: Cluster) -> Iterator[Problem]:
     try:
         releases_for(cluster.kubernetes, cluster.artifacts.versions)
     except ArtifactError as error:
-        place = cluster.places.get("kubernetes", "")
-        raise InventoryError([f"{cluster.path}:{place}: kubernetes: {error.what}; {error.hint}"]) from error
-    return cluster
+        yield Problem(("kubernetes",), f"{error.what}; {error.hint}")
 
 
 def site(options: Options, *, lab_must_run: bool = True) -> Site:

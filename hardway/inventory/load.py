@@ -1,6 +1,7 @@
 """An inventory file to the model of the cluster that is wanted."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,11 +43,11 @@ FILE_LIMIT = 32 << 20
 """Bytes of a file that machines get: room for a kubelet's credential provider, and none for an image."""
 
 
-def load(path: Path) -> Cluster:
+def load(path: Path, further: Iterable[rules.Rule] = ()) -> Cluster:
     """The cluster of an inventory file.
 
-    Raises InventoryError with everything that is wrong, in the file's order. Nothing is looked up: a
-    machine without an address keeps None until `allot.resolve`.
+    Raises InventoryError with everything that is wrong, by `further` rules also, in the file's order. Nothing is looked
+    up: a machine without an address keeps None until `allot.resolve`.
     """
     read = document.read(path)
     shape, problems, unknown = _shaped(read)
@@ -55,7 +56,7 @@ def load(path: Path) -> Cluster:
         files, unreadable = _files(shape, path)
         dns, problem = _dns(shape.dns, path)
         cluster = _cluster(shape, read, path, files, dns)
-        problems += unreadable + problem + rules.check(cluster, unknown)
+        problems += unreadable + problem + rules.check(cluster, unknown, further)
     if problems or shape is None:
         raise report(path, read, problems)
     return cluster

@@ -289,12 +289,14 @@ def mirror(cluster: Cluster) -> Iterator[Problem]:
 
 
 Check = Callable[[Cluster], Iterator[Problem]]
+Rule = tuple[Check, tuple[Loc, ...]]
+"""A rule, and the values without which it would judge by a default nobody meant."""
 
 _ROLES, _ENDPOINT = ("machines", "*", "role"), ("endpoint",)
 _PODS, _SERVICES, _LAB = ("network", "pod_cidr"), ("network", "service_cidr"), ("lab",)
 _ADDRESS = ("machines", "*", "address")
 
-RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
+RULES: tuple[Rule, ...] = (
     (tool_version, ()),
     (names, ()),
     (domains, (("domain",), ("network", "cluster_domain"))),
@@ -324,15 +326,14 @@ RULES: tuple[tuple[Check, tuple[Loc, ...]], ...] = (
     (ranges.endpoint_address, (_PODS, _SERVICES)),
     (ranges.virtual_address, (_ROLES, _ENDPOINT, _ADDRESS, _LAB)),
 )
-"""Each rule, and the values without which it would judge by a default nobody meant."""
 
 
-def check(cluster: Cluster, unknown: Iterable[Loc] = ()) -> list[Problem]:
-    """All problems of a cluster. `unknown` are paths whose values could not be read: what depends on
-    them is not judged, so that one mistake is one message."""
+def check(cluster: Cluster, unknown: Iterable[Loc] = (), further: Iterable[Rule] = ()) -> list[Problem]:
+    """All problems of a cluster, also by `further` rules. `unknown` are paths whose values could not be read: what
+    depends on them is not judged, so that one mistake is one message."""
     lost = tuple(unknown)
     found: list[Problem] = []
-    for rule, needs in RULES:
+    for rule, needs in (*RULES, *further):
         if not any(_touches(need, loc) for need, loc in product(needs, lost)):
             found += rule(cluster)
     return found

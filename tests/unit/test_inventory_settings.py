@@ -120,6 +120,47 @@ def test_inventory_check_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert ":8:14: settings.kubelet.maxPods: " in str(ran.exception)
 
 
+def test_inventory_check_says_all_that_is_wrong_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    kept = tmp_path / ".hardway" / "typed" / "pki" / "etcd"
+    kept.mkdir(parents=True)
+    (kept / "ca.crt").write_text("a copy: a run needs the operator's file no more")
+    (tmp_path / "hardway.yaml").write_text(
+        f"""{MACHINES}settings: {{kubelet: {{maxPods: lots}}}}
+certs:
+  leaf_days: 9999
+  authorities:
+    kubernetes: {{certificate: absent.crt, key: folder}}
+    etcd: {{certificate: absent.crt}}
+files:
+  /etc/one: {{source: absent, machines: [w]}}
+dns: {{corefile: absent}}
+"""
+    )
+    ran = CliRunner().invoke(app, ["inventory", "check"])
+    assert isinstance(ran.exception, InventoryError)
+    assert re.findall(r":\d+:\d+: (.*?): ", str(ran.exception)) == [
+        "settings.kubelet.maxPods",
+        "certs.leaf_days",
+        "certs.authorities.kubernetes.certificate",
+        "certs.authorities.kubernetes.key",
+        "files./etc/one.source",
+        "dns.corefile",
+    ]
+
+
+def test_inventory_check_says_what_is_wrong_beside_a_release_that_there_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = "settings: {kubelet: {maxPods: lots}}"
+    (tmp_path / "hardway.yaml").write_text(f"{MACHINES}kubernetes: 1.2.3\n{settings}\ndns: {{corefile: absent}}\n")
+    ran = CliRunner().invoke(app, ["inventory", "check"])
+    # What the components of that release accept is not known.
+    assert re.findall(r":\d+:\d+: (.*?): ", str(ran.exception)) == ["kubernetes", "dns.corefile"]
+
+
 def test_a_rule_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "hardway.yaml").write_text(f"{MACHINES}settings:\n  kubelet:\n    maxPods: lots\n")
