@@ -123,11 +123,11 @@ def _(resource: OwnCertificate, thing: Thing, where: str) -> Iterator[Fact]:
 
 
 def _holders(thing: Thing, path: str) -> tuple[str, ...]:
-    """Machines that have a copy of a workspace file."""
-    machines: list[str] = []
+    """Machines that have a copy of a workspace file: each once, also where it has two, as of the CA that signs."""
+    machines: dict[str, None] = {}
     for one in thing.placed:
         if isinstance(one.resource, File) and path in {part.name for part in placeholders(one.resource.text)}:
-            machines.append(one.machine)
+            machines[one.machine] = None
     return tuple(machines)
 
 
