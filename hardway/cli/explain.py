@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from hardway.cli.chapter import GROUPS
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options, flags
@@ -102,11 +105,18 @@ def _found(options: Options, what: str | None) -> Page:
     try:
         book = Book(*declared(options))
     except HardwayError:
+        command = command or _of_chapter(what)
         if command is None:
             raise
         return command
     if command is None:
-        return answer(book, what)
+        try:
+            return answer(book, what)
+        except UsageError:
+            command = _of_chapter(what)
+            if command is None:
+                raise
+            return command
     if find_things(book, command.asked) or find_known(book, command.asked):
         found = answer(book, what)
         return replace(found, more=(*found.more, *command.more))
@@ -117,9 +127,25 @@ def _command(name: str | None) -> TermPage | None:
     """A command that is no chapter, in the words of its own help."""
     if name is None or name in SUMMARIES or name not in COMMANDS:
         return None
-    return TermPage(
-        name, f"A command. {COMMANDS[name].summary}", (), (Next(f"hardway {name} --help", "the command of that name"),)
-    )
+    return _command_page(name, COMMANDS[name].summary)
+
+
+def _of_chapter(name: str | None) -> TermPage | None:
+    """A command below a chapter's: `certs rotate-ca`, or `rotate-ca` alone. Their files are slow to load."""
+    *above, command = (name or "").removeprefix("hardway ").split() or [""]
+    for group in [" ".join(above)] if above else GROUPS:
+        for module in GROUPS.get(group, ()):
+            for one in importlib.import_module(f"hardway.cli.{module}").app.registered_commands:
+                if one.name == command:
+                    return _command_page(f"{group} {command}", inspect.getdoc(one.callback) or "", group)
+    return None
+
+
+def _command_page(name: str, summary: str, chapter: str = "") -> TermPage:
+    more = [Next(f"hardway {name} --help", "the command of that name")]
+    if chapter:
+        more.append(Next(f"hardway explain {chapter}", "its chapter"))
+    return TermPage(name, f"A command. {' '.join(summary.split())}", (), tuple(more))
 
 
 def typed(options: Options, what: str | None, everything: bool = False) -> str:

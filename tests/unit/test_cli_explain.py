@@ -146,6 +146,33 @@ def test_a_command_is_told_before_there_is_an_inventory(tmp_path: Path, monkeypa
         CliRunner().invoke(app, ["explain", "hosts"], catch_exceptions=False)
 
 
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("certs rotate-ca", "certs rotate-ca"),
+        ("rotate-sa", "certs rotate-sa"),
+        ("hardway etcd snapshot", "etcd snapshot"),
+    ],
+)
+def test_a_command_of_a_chapter_is_told_by_its_help(inventory: Path, asked: str, name: str) -> None:
+    title, *text, ask, chapter = said(*asked.split()).splitlines()
+    assert (title, ask) == (name, f"Ask           hardway {name} --help")
+    assert chapter.split() == ["hardway", "explain", name.split()[0]]
+    shown = CliRunner().invoke(app, [*name.split(), "--help"]).output
+    first = " ".join(text).split("A command. ")[1].split()[:4]
+    assert " ".join(first) in " ".join(shown.split())
+
+
+def test_a_command_that_another_chapter_has_is_none(inventory: Path) -> None:
+    with pytest.raises(UsageError):
+        CliRunner().invoke(app, ["explain", "etcd", "rotate-ca"], catch_exceptions=False)
+
+
+def test_a_ca_with_two_files_on_a_machine_is_told_once(inventory: Path) -> None:
+    fields = json.loads(said("certs/ca", "-o", "json"))["fields"]
+    assert [one["name"] for one in fields] == ["CN", "signed by", "days", "key"]
+
+
 def test_what_the_cluster_has_of_a_commands_name_comes_first(inventory: Path) -> None:
     told = said("-i", "hardway.yaml", "kubectl")
     assert told.startswith("control-plane/kubectl   cluster pair")
