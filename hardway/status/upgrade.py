@@ -128,9 +128,7 @@ def refusal(have: str, to: str) -> str:
     except InvalidVersion as error:
         return str(error)
     if there.major != here.major or there.minor > here.minor + 1:
-        return (
-            f"{have} → {to} skips a minor release: API servers take one at a time, {here.major}.{here.minor + 1} next"
-        )
+        return f"{have} → {to} skips a minor release: {here.major}.{here.minor + 1} comes first"
     if there.minor < here.minor:
         return f"{have} → {to} goes back a minor release, and that is finished: what is stored may need {minor(have)}"
     return ""
