@@ -59,9 +59,10 @@ soak: ## long series: 1000 simulated machines, killed runs, rolls under load, ba
 	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
 	$(ROOT) .venv/bin/python -m tests.bench growth
 	$(ROOT) env HARDWAY_EXAMPLES=100 .venv/bin/pytest -q tests/unit/test_engine_cut.py tests/unit/test_rollout_cut.py tests/unit/test_rotations.py \
-	  tests/contract/test_etcdctl.py
+	  tests/unit/test_upgrade.py tests/contract/test_etcdctl.py
 	$(ROOT) env HARDWAY_ROLLS=10 .venv/bin/pytest -s tests/lab/test_cluster_4_under_load.py
 	$(ROOT) env HARDWAY_KILLS=30 .venv/bin/pytest -s tests/lab/test_cluster_4_kills.py
+	$(ROOT) env HARDWAY_UPGRADES=1 .venv/bin/pytest -s tests/lab/test_upgrades.py
 	$(ROOT) env HARDWAY_SETTINGS=all .venv/bin/pytest tests/lab/test_cluster_4_settings.py
 	$(MAKE) up conformance down
 
