@@ -115,8 +115,8 @@ class State:
     `encryption_changing` the resources that it encrypts for the first time, or decrypts. `own_authorities` has the CAs
     of the operator's by their paths in the workspace without ending (`pki/ca-2`), and whether their keys are here;
     None: not noted yet. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
-    passed. `upgrade` is there until it is finished or gone back. `fingerprints` has the beginning of the SHA-256 of each
-    CA certificate, by its path in the workspace: all that there ever were, the one of today last.
+    passed. `upgrade` is there until it is finished or gone back. `fingerprints` has the beginning of the SHA-256 of
+    each CA certificate, by its path in the workspace: all that there ever were, the one of today last.
     """
 
     cluster: str

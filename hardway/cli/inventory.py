@@ -59,7 +59,9 @@ def _authorities(options: Options, cluster: Cluster) -> Iterator[Problem]:
     copies = Workspace.of(cluster, options.workspace).root
     for ca in CAS:
         own = cluster.certs.authorities.get(ca.name)
-        for kind, ending, file in (("certificate", "crt", own and own.certificate), ("key", "key", own and own.key)):
+        if own is None:
+            continue
+        for kind, ending, file in (("certificate", "crt", own.certificate), ("key", "key", own.key)):
             if file is None:
                 continue
             try:
