@@ -1,6 +1,7 @@
 """Runs the tests of the lab: those of the seven machines beside all others, and then what must be alone.
 
-Most of the time of either is spent waiting for what a cluster does, so they are done sooner side by side.
+Most of the time of either is spent waiting for what a cluster does, so they are done sooner side by side. Where clients
+count what fails, nothing else runs: on a busy computer they would count that.
 """
 
 import signal
@@ -9,9 +10,9 @@ import sys
 import tempfile
 
 PYTEST = (sys.executable, "-m", "pytest", "--durations=25", "-m")
-SHOWN = "lab and seven"
-BESIDE = "lab and not seven and not alone and not vagrant"
-ALONE = "lab and alone and not vagrant"
+SHOWN = "lab and seven and not counted"
+BESIDE = "lab and not (seven or counted or alone or vagrant)"
+ALONE = "lab and (counted or alone)"
 
 
 def main() -> int:

@@ -47,11 +47,11 @@ def drain(
     started = time.monotonic()
     here = _at_controllers(options, name)
     with changing(options, here, f"node drain {name}", ()) as session:
-        done = draining.drain(session, name, How(timeout, force, empty_dirs))
-        for pod in done.evicted:
+        evicted = draining.drain(session, [name], How(timeout, force, empty_dirs))
+        for pod in evicted:
             session.events(Note(f"evicted {pod}"))
         following = (f"hardway node uncordon {name}",)
-        session.events(RunFinished(True, len(done.evicted), 0, time.monotonic() - started, following))
+        session.events(RunFinished(True, len(evicted), 0, time.monotonic() - started, following))
 
 
 @app.command()

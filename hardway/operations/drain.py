@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hardway.console.words import counted
 from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
@@ -24,6 +25,8 @@ ELSEWHERE_LIMIT = 300.0
 """Seconds until evicted pods are Ready on other nodes."""
 PAUSE = 1.0
 QUERY_LIMIT = 60.0
+MARK = "hardway/cordoned"
+"""Annotation of a Node that hardway cordoned for as long as it works on the machine."""
 _REPLACED = {
     "ReplicaSet": "replicasets",
     "StatefulSet": "statefulsets",
@@ -42,38 +45,56 @@ class How:
     empty_dirs: bool = False
 
 
-@dataclass(frozen=True)
-class Drained:
-    """`evicted` are pods as namespace/name. `cordoned_before`: somebody else had cordoned the node, so it stays so."""
+def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = False) -> tuple[str, ...]:
+    """Empties nodes, which stay cordoned; their pods that were evicted, as namespace/name.
 
-    node: str
-    evicted: tuple[str, ...]
-    cordoned_before: bool
-
-
-def drain(session: Session, node: str, how: How) -> Drained:
-    """Empties a node, which stays cordoned. Raises NotSettled, with the node as it was before, where that fails."""
+    With `lent` it is noted on those that nobody had cordoned before, and `give_back` has them take pods again, also
+    after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails.
+    """
     home = home_of(session)
-    before = _node(session, home, node)
-    cordoned = bool(before.get("spec", {}).get("unschedulable"))
-    pods = [one for one in _pods(session, home, node) if _is_evicted(one)]
+    untouched = [node for node in nodes if not _node(session, home, node).get("spec", {}).get("unschedulable")]
+    pods = []
+    for node in nodes:
+        pods += [one for one in _pods(session, home, node) if _is_evicted(one)]
     wanted = _ready_of_owners(session, home, pods)
-    session.events(Note(f"{node}: draining {len(pods)} pods"))
+    session.events(Note(f"{', '.join(nodes)}: draining {counted(len(pods), 'pod')}"))
     try:
-        _evict(session, home, node, how)
+        # All of them first: what leaves one must not come to the next.
+        for node in untouched:
+            _cordon(session, home, node, lent=lent)
+        for node in nodes:
+            _evict(session, home, node, how)
         _await_elsewhere(session, home, wanted)
     except HardwayError:
-        if not cordoned:
-            session.run(home, f"{KUBECTL} uncordon {quote(node)}", what=f"uncordon {node}", check=False)
+        for node in untouched:
+            _uncordon(session, home, node, check=False)
         raise
-    return Drained(node, tuple(_name(one) for one in pods), cordoned)
+    return tuple(_name(one) for one in pods)
+
+
+def give_back(session: Session, nodes: Sequence[str]) -> None:
+    """Nodes that were lent take pods again; one that somebody else had cordoned stays so."""
+    home = home_of(session)
+    for node in nodes:
+        if MARK in _node(session, home, node)["metadata"].get("annotations", {}):
+            _uncordon(session, home, node)
 
 
 def uncordon(session: Session, node: str) -> None:
     """New pods may come to it again. Raises HardwayError where there is no such node."""
     home = home_of(session)
     _node(session, home, node)
-    session.run(home, f"{KUBECTL} uncordon {quote(node)}", what=f"uncordon {node}")
+    _uncordon(session, home, node)
+
+
+def _cordon(session: Session, home: str, node: str, *, lent: bool) -> None:
+    mark = f"{KUBECTL} annotate --overwrite node {quote(node)} {MARK}=yes && " if lent else ""
+    session.run(home, f"{mark}{KUBECTL} cordon {quote(node)}", what=f"cordon {node}")
+
+
+def _uncordon(session: Session, home: str, node: str, *, check: bool = True) -> None:
+    words = f"{KUBECTL} uncordon {quote(node)} && {KUBECTL} annotate node {quote(node)} {MARK}-"
+    session.run(home, words, what=f"uncordon {node}", check=check)
 
 
 def delete_node(session: Session, node: str) -> None:

@@ -70,15 +70,16 @@ def reboot(session: Session, declaration: Declaration, name: str, how: How) -> N
     with timed(f"reboot {name}", session.events):
         if machine.is_load_balancer and len(session.cluster.load_balancers) == 1:
             session.events(Note(f"{name} is the only load balancer: the API is away until it is back", "warning"))
-        drained = drain.drain(session, name, how) if machine.is_worker else None
+        if machine.is_worker:
+            drain.drain(session, [name], how, lent=True)
         with away(session, name, declaration):
             if machine.is_controller:
                 session.run(name, _STOP, what="stop the control plane", timeout=BACK_LIMIT)
             _restart(session, name)
             _await_services(session, name, declaration)
         _await_proofs(session, name, declaration)
-        if drained and not drained.cordoned_before:
-            drain.uncordon(session, name)
+        if machine.is_worker:
+            drain.give_back(session, [name])
 
 
 def _leads(session: Session, name: str) -> bool:

@@ -74,7 +74,7 @@ def remove(
     if gone:
         _refuse_reporting(session, name)
     elif drain.exists(session, name):
-        drain.drain(session, name, how)
+        drain.drain(session, [name], how)
         session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
     drain.delete_node(session, name)
     if not gone:

@@ -18,14 +18,16 @@ from hardway.engine import prove
 from hardway.engine.session import Session
 from hardway.events import Note
 from hardway.inventory.model import Cluster
+from hardway.operations import drain
 from hardway.operations.etcd_snapshot import snapshot
-from hardway.operations.evacuate import bring_back, evacuate
 from hardway.operations.stage import Operation, Stage
 from hardway.state import API_SERVERS, CONTROLLERS, State, Upgrade
 from hardway.values import minor
 
 APPLY, ROLLBACK, FINISH = "upgrade apply", "upgrade rollback", "--finish"
 BACK = f"hardway {ROLLBACK}"
+DRAINED = drain.How(limit=600, empty_dirs=True)
+"""An emptyDir lasts no longer than its pod anyway, and a node that is exchanged cannot keep it."""
 NODE_LIMIT = 120.0
 """Seconds until a kubelet that was exchanged has reported itself."""
 
@@ -173,14 +175,14 @@ def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit) -> 
     """What was taken already when this was cut needs no second drain."""
     left = [name for name in names if edit(model.state).kubernetes_of(name, "") != model.kubernetes(name)]
     if left:
-        evacuate(session, model.cluster.controllers[0].name, left)
+        drain.drain(session, left, DRAINED, lent=True)
 
 
 def _return(session: Session, model: Model, names: Sequence[str]) -> None:
     """Pods come back once the node reports the kubelet that it should have."""
     ready = [("upgrade", proof) for proof in _nodes_run(model, names)]
     prove.require(prove.prove(session, ready, wait=NODE_LIMIT))
-    bring_back(session, model.cluster.controllers[0].name, names)
+    drain.give_back(session, names)
 
 
 def _all_run(model: Model) -> Iterator[Proof]:

@@ -8,7 +8,7 @@ import pytest
 from driving import AGNHOST, Site, until
 from load import counting
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.counted]
 
 APP = f"""\
 apiVersion: apps/v1

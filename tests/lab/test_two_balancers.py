@@ -15,7 +15,7 @@ from driving import NETWORK, Labs, Site, other_restarts, until
 from load import Load, counting
 from rolls import settings
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.counted]
 
 ADDRESS = f"{NETWORK}.0.40"
 PAIR = f"""\
