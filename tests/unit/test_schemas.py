@@ -45,6 +45,7 @@ from hardway.schemas import EVENTS, names, schema
 from hardway.schemas.derive import DOCUMENTS, schemas
 from hardway.status.encryption import EncryptionKey, EncryptionStatus
 from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
+from hardway.status.upgrade import Obstacle, UpgradePlan
 from hardway.verify.verification import Verification
 
 ROOT = Path(__file__).parents[2]
@@ -116,11 +117,17 @@ SNAPSHOT = Snapshot(
 USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
 BINDING = Binding("RoleBinding", "web", "edit", "ClusterRole edit")
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
+UPGRADE = UpgradePlan(
+    "lab", "1.35.6", "1.36.4", "1.35", {"c": "1.35.6"}, {"w": "1.35.6"}, {"etcd": ("3.6.13", "3.6.14")}, "",
+    (Obstacle("path", "blocker", "no way", "stay"),),
+)  # fmt: skip
+
 DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "plan": lambda: {**PLAN.to_json(), "command": "hardway init"},
     "verify": lambda: Verification(PLAN, (PROOF,), 1).to_json(),
     "status": lambda: STATUS.to_json(),
     "encryption-status": lambda: ENCRYPTION.to_json(),
+    "upgrade-plan": lambda: UPGRADE.to_json(),
     "access-user-add": lambda: asdict(USER),
     "access-user-list": lambda: asdict(Users((USER,))),
     "access-user-revoke": lambda: asdict(Revoked(USER, (BINDING,), ())),
