@@ -98,5 +98,6 @@ COMMANDS: dict[str, Command] = {
     ),
     "artifacts": Command("artifacts", START, "The cluster's binaries and images"),
     "inventory": Command("inventory", START, "The one file that says what is wanted"),
+    "workspace": Command("workspace_seal", START, "The keys and the State: sealed into one file, and opened from it"),
     "lab": Command("lab", START, "Seven machines on this computer, to try everything on"),
 }
