@@ -27,6 +27,13 @@ FIRST_GENERATION: Mapping[AuthorityName, str] = {
 }
 """The workspace paths of CAs, without ending."""
 EtcdState = Literal["absent", "bootstrapping", "initialized"]
+ControlState = Literal["", "prepared", "member", "serving", "replacing"]
+"""How far a controller takes part, while it comes or goes; empty for all of it, and for machines that are none.
+
+`prepared` has files and certificates, and runs nothing. A `member` runs etcd alone. One that is `serving` has an API
+server, too, and balancers use it, but the other API servers do not ask its etcd. One that is `replacing` takes part,
+but its etcd lost its data and joins again: until it may vote, it answers nobody.
+"""
 FORMAT = 4
 API_SERVERS = "API servers"
 CONTROLLERS = "controllers"
@@ -39,7 +46,7 @@ class Node:
     """A machine's place in the cluster.
 
     `machine_id` is empty before it was first seen, `kubernetes` (a version) before everything there was as declared.
-    `leaving`: it is being removed.
+    `leaving`: it is being removed. `control`: how far a controller takes part while it comes or goes.
     """
 
     roles: tuple[str, ...]
@@ -48,6 +55,7 @@ class Node:
     pod_cidr: str | None = None
     kubernetes: str = ""
     leaving: bool = False
+    control: ControlState = ""
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,8 @@ def _node(name: str, raw: Mapping[str, Any]) -> Node:
     unknown = sorted(set(node.roles) - set(ROLES))
     if unknown:
         raise _Newer(f"nodes.{name}.roles: {', '.join(unknown)}")
+    if node.control not in get_args(ControlState):
+        raise _Newer(f"nodes.{name}.control: {node.control}")
     return node
 
 
@@ -278,6 +288,7 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
             pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
             kubernetes=before.kubernetes if before else "",
             leaving=before.leaving if before else False,
+            control=before.control if before else "",
         )
     return nodes
 

@@ -16,7 +16,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "access": ("access_user",),
     "certs": ("certs_check", "certs_external", "certs_renew", "certs_rotate"),
     "encryption": ("encryption",),
-    "etcd": ("etcd_data",),
+    "etcd": ("etcd_data", "etcd_replace"),
 }
 """Chapters that are groups, too, with the files of their commands: called bare, they run as chapters.
 

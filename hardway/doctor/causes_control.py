@@ -135,7 +135,7 @@ def wiped(evidence: Evidence) -> Iterator[Found]:
         identity = found.members.get(machine.name, "")
         yield Found(
             machine.name, "its etcd member has lost its data, and must not begin again as who it was",
-            "\n".join(_replace_data(evidence.cluster, machine, other, found)),
+            f"hardway etcd replace {machine.name}",
             lines(
                 f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
                 f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",

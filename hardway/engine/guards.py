@@ -241,15 +241,16 @@ def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -
                 hint="if its CA is this workspace's, start all of its members: then hardway plan knows it; "
                 "if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
             )
-        if initialized and not view.facts.etcd_data and not _awaited(session, machine):
+        node = state.nodes.get(machine.name)
+        joins = node is not None and node.control in ("prepared", "replacing")
+        if initialized and not view.facts.etcd_data and not joins and not _awaited(session, machine):
             yield Blocker(
                 "etcd-data-gone",
                 "its etcd data is gone, and a wiped member must not be initialised again",
                 machine.name,
                 said="the other members still hold the cluster's data; nothing was changed",
-                hint="on another controller: etcdctl member remove the old one, member add "
-                f"{machine.name} --peer-urls=https://{machine.ip}:2380 (docs/operate/etcd-member.md); "
-                "then run this again",
+                hint=f"have it join again: hardway etcd replace {machine.name}",
+                command=f"hardway etcd replace {machine.name}",
             )
 
 

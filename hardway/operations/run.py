@@ -56,6 +56,8 @@ def run_operation(
         )
     underway = replace(underway, by=by)
     outcome: Outcome | None = None
+    if not underway.stage:
+        operation.check(session, Model(session.cluster, state, resolver.versions))
     for stage in _left(operation, underway):
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
         begin = _beginning(session, state, review)

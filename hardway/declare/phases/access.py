@@ -122,7 +122,7 @@ def resources(model: Model) -> Iterator[Declared]:
 
 def proofs(model: Model) -> Iterator[Proof]:
     yield Proof(
-        model.cluster.controllers[0].name,
+        model.api_servers[0].name,
         "the operator's group administers the cluster, through the endpoint",
         f"{KUBECTL} --server={model.cluster.api_url} auth can-i '*' '*'",
         f"the kubeconfig in the workspace is of the group {ADMINS_GROUP}, which RBAC binds to cluster-admin",

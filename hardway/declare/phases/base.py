@@ -8,7 +8,7 @@ from typing import Literal
 
 from hardway.declare.resources import Local, Resource
 from hardway.inventory.model import Cluster, Machine
-from hardway.state import State
+from hardway.state import ControlState, State
 from hardway.values import Placeholder, minor
 
 Expectation = Literal["succeeds", "equals", "contains", "starts-with"]
@@ -40,6 +40,26 @@ class Model:
     def overrides(self, component: str, machine: Machine) -> Mapping[str, object]:
         """The operator's `settings:` for a component on a machine."""
         return self.cluster.settings_for(component, machine)
+
+    def control(self, machine: Machine) -> ControlState:
+        """How far a controller takes part; all of it where nothing else is noted."""
+        node = self.state.nodes.get(machine.name)
+        return node.control if node else ""
+
+    @property
+    def members(self) -> tuple[Machine, ...]:
+        """The controllers that are members of etcd."""
+        return tuple(one for one in self.cluster.controllers if self.control(one) != "prepared")
+
+    @property
+    def api_servers(self) -> tuple[Machine, ...]:
+        """The controllers on which the API is served."""
+        return tuple(one for one in self.members if self.control(one) != "member")
+
+    def asked_by(self, machine: Machine) -> list[Machine]:
+        """The members of etcd that a controller's API server asks: the one beside it first."""
+        others = [one for one in self.members if one != machine and self.control(one) in ("", "replacing")]
+        return [machine, *others]
 
 
 @dataclass(frozen=True)

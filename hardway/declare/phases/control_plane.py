@@ -39,7 +39,7 @@ from hardway.declare.resources import (
     stays_up,
 )
 from hardway.declare.resources.base import quote
-from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.model import API_PORT, Machine
 from hardway.state import API_SERVERS, CONTROLLERS, Generations
 from hardway.values import minor
 
@@ -62,10 +62,10 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         service_cidr=network.service_cidr,
         pod_cidr=network.pod_cidr,
         # The member on the same machine first; another one where that is down.
-        etcd_servers=",".join(f"https://{one.ip}:2379" for one in _own_first(model, machine)),
+        etcd_servers=",".join(f"https://{one.ip}:2379" for one in model.asked_by(machine)),
         cipher_suites=",".join(TLS_CIPHERS),
         # Else all clients stay with the server that came back first. With one server there is no other to go to.
-        goaway_chance="0.001" if len(cluster.controllers) > 1 else "0",
+        goaway_chance="0.001" if len(model.asked_by(machine)) > 1 else "0",
         root_ca=server_trust_path(model),
         token_key=f"{PKI}/{token_key(tokens.signing)}.key",
         # The flag is given once for each.
@@ -98,15 +98,11 @@ def _ready_when_cached(model: Model, text: str) -> str:
     return merge_flags(text, "kube-apiserver", {"feature-gates": gates})
 
 
-def _own_first(model: Model, machine: Machine) -> list[Machine]:
-    return sorted(model.cluster.controllers, key=lambda one: one != machine)
-
-
 def resources(model: Model) -> Iterator[Declared]:
-    for machine in model.cluster.controllers:
+    for machine in model.api_servers:
         for resource in _controller(model, machine):
             yield machine.name, resource
-    yield model.cluster.controllers[0].name, rbac(model)
+    yield model.api_servers[0].name, rbac(model)
 
 
 def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
@@ -120,7 +116,7 @@ def _controller(model: Model, machine: Machine) -> Iterator[Resource]:
     yield _api_server(model, machine)
     yield _controller_manager(model, machine)
     trial = trials.scheduler(unit(model, machine, "kube-scheduler"))
-    yield _beside_it(model.cluster, "kube-scheduler", trial, SCHEDULER_CONF)
+    yield _beside_it(model, "kube-scheduler", trial, SCHEDULER_CONF)
 
 
 def _token_verifiers(tokens: Generations) -> list[str]:
@@ -139,18 +135,18 @@ def _api_server(model: Model, machine: Machine) -> Service:
         "kube-apiserver.service",
         inputs=unit_inputs("kube-apiserver", f"{BIN}/kube-apiserver", *read_once),
         trial=trials.api_server(unit(model, machine, "kube-apiserver")),
-        group=_api_servers(model.cluster, machine),
+        group=_api_servers(model, machine),
         ready=Check("/readyz answers ok", f"{KUBECTL} get --raw=/readyz 2>&1", limit=120, every=0.5),
     )
 
 
-def _api_servers(cluster: Cluster, machine: Machine) -> Group:
+def _api_servers(model: Model, machine: Machine) -> Group:
     """What leads on this machine dials the API server here: it is stopped first, and started when that is back."""
-    if len(cluster.controllers) == 1:
+    if len(model.api_servers) == 1:
         return Group("kube-apiserver", keep=1)
-    asked = "".join(f"ask {quote(one.name)} {one.ip} &\n" for one in cluster.controllers)
+    asked = "".join(f"ask {quote(one.name)} {one.ip} &\n" for one in model.api_servers)
     units = quote(*(f"{lease}.service" for lease in LEASES))
-    balancers = [one.name for one in cluster.load_balancers]
+    balancers = [one.name for one in model.cluster.load_balancers]
     return Group(
         "kube-apiserver",
         keep=1,
@@ -181,13 +177,13 @@ def _controller_manager(model: Model, machine: Machine) -> Service:
     signing = f"{PKI}/{token_key(model.state.service_account_keys.signing)}.key"
     trial = trials.controller_manager(unit(model, machine, "kube-controller-manager"))
     read = (CONTROLLER_MANAGER_CONF, server_trust_path(model), signing)
-    return _beside_it(model.cluster, "kube-controller-manager", trial, *read)
+    return _beside_it(model, "kube-controller-manager", trial, *read)
 
 
-def _beside_it(cluster: Cluster, component: str, trial: Trial, *read: str) -> Service:
+def _beside_it(model: Model, component: str, trial: Trial, *read: str) -> Service:
     """A kubeconfig is read once where certificates stand in it (client-go transport.go: only files are read again)."""
     group = Group(component)
-    if len(cluster.controllers) > 1:
+    if len(model.api_servers) > 1:
         group = Group(component, leads=handover.holds_any([component]), hand_over=handover.release([component]))
     return Service(
         f"{component}.service",
@@ -200,8 +196,7 @@ def _beside_it(cluster: Cluster, component: str, trial: Trial, *read: str) -> Se
 
 def rbac(model: Model) -> ApiObjects:
     """What the first administrators need before they are any: so the break-glass identity applies it."""
-    controllers = model.cluster.controllers
-    servers = " ".join(f"https://{one.ip}:{API_PORT}" for one in controllers)
+    servers = " ".join(f"https://{one.ip}:{API_PORT}" for one in model.api_servers)
     return ApiObjects(
         "rbac",
         render("manifests/rbac.yaml", admins=ADMINS_GROUP, kubelet_client=KUBELET_CLIENT_USER),
@@ -216,7 +211,7 @@ def rbac(model: Model) -> ApiObjects:
 
 
 def proofs(model: Model) -> Iterator[Proof]:
-    for machine in model.cluster.controllers:
+    for machine in model.api_servers:
         yield Proof(
             machine.name,
             "the API server is ready",
@@ -242,7 +237,7 @@ def proofs(model: Model) -> Iterator[Proof]:
                 "equals",
                 "active",
             )
-    first = model.cluster.controllers[0].name
+    first = model.api_servers[0].name
     for component in COMPONENTS[1:]:
         yield Proof(
             first,

@@ -16,7 +16,7 @@ from hardway.inventory.model import Cluster
 def resources(model: Model) -> Iterator[Declared]:
     for machine in model.cluster.workers:
         yield machine.name, Image(IMAGES["image/coredns"].ref, "image/coredns", model.versions["coredns"])
-    yield model.cluster.controllers[0].name, ApiObjects("coredns", manifest(model), ADMIN_CONF)
+    yield model.api_servers[0].name, ApiObjects("coredns", manifest(model), ADMIN_CONF)
 
 
 def manifest(model: Model) -> str:

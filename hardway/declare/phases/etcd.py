@@ -1,6 +1,6 @@
 """Chapter etcd: the members that remember everything, with TLS on every connection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from hardway.declare import trials
 from hardway.declare.phases import handover
@@ -36,9 +36,18 @@ def unit(model: Model, machine: Machine) -> str:
         "units/etcd.service",
         name=machine.name,
         address=machine.ip,
+        client_urls=",".join(_listens_at(model, machine)),
         cipher_suites=",".join(TLS_CIPHERS),
     )
     return merge_flags(text, "etcd", model.overrides("etcd", machine))
+
+
+def _listens_at(model: Model, machine: Machine) -> Iterator[str]:
+    # API servers know the address of a member that joins again, and would send it every third write: a learner refuses
+    # them all, and such a write is not tried elsewhere (client/v3 retry.go).
+    if model.control(machine) != "replacing":
+        yield f"https://{machine.ip}:2379"
+    yield "https://127.0.0.1:2379"
 
 
 def first_start(model: Model) -> str:
@@ -52,12 +61,16 @@ def first_start(model: Model) -> str:
 
 def initial_cluster(cluster: Cluster) -> str:
     """All members with their peer URLs, as a member without data must be told."""
-    return ",".join(f"{machine.name}=https://{machine.ip}:2380" for machine in cluster.controllers)
+    return ",".join(f"{machine.name}={peer_url(machine)}" for machine in cluster.controllers)
 
 
-def group(cluster: Cluster) -> Group:
+def peer_url(machine: Machine) -> str:
+    return f"https://{machine.ip}:2380"
+
+
+def group(members: Sequence[Machine]) -> Group:
     """A majority must serve. The leader comes last, and hands over to the member that is furthest."""
-    urls = {one.name: f"https://{one.ip}:2379" for one in cluster.controllers}
+    urls = {one.name: f"https://{one.ip}:2379" for one in members}
     if len(urls) == 1:
         return Group("etcd", keep=1)
     asked = "".join(f"ask {quote(name, url)} &\n" for name, url in urls.items())
@@ -118,11 +131,13 @@ def _member(model: Model, machine: Machine) -> Iterator[Binary | Directory | Fil
     yield File(unit_path("etcd"), unit(model, machine), mode=0o600)
     if model.state.etcd != "initialized":
         yield File(FIRST_START, first_start(model))
+    if model.control(machine) in ("prepared", "replacing"):
+        return
     yield Service(
         UNIT,
         # Server and peer certificates are read again at each handshake; a CA only at the start.
         inputs=unit_inputs("etcd", f"{BIN}/etcd", f"{ETCD_PKI}/ca.crt"),
-        group=group(model.cluster),
+        group=group(model.members),
         trial=trials.etcd(unit(model, machine)),
         ready=Check("this member answers with what a majority agreed to", READY, limit=90, every=0.5),
     )
@@ -136,9 +151,9 @@ def plaintext_query(host: str, port: int) -> str:
 
 
 def proofs(model: Model) -> Iterator[Proof]:
-    controllers = model.cluster.controllers
-    endpoints = ",".join(f"https://{one.ip}:2379" for one in controllers)
-    for machine in controllers:
+    members = model.members
+    endpoints = ",".join(f"https://{one.ip}:2379" for one in members)
+    for machine in members:
         yield Proof(
             machine.name,
             "this member is healthy over mTLS",
@@ -163,14 +178,14 @@ def proofs(model: Model) -> Iterator[Proof]:
             "equals",
             "",
         )
-    first = controllers[0]
+    first = members[0]
     yield Proof(
         first.name,
         "all members are started",
         f"{ETCDCTL} --endpoints={endpoints} member list | grep -c ', started, '",
         "a member that never joined is missed when another one fails",
         "equals",
-        str(len(controllers)),
+        str(len(members)),
     )
     yield Proof(
         first.name,

@@ -25,7 +25,7 @@ HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
 
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:
-    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.cluster.controllers)
+    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.api_servers)
     trust, port = server_trust_path(model), model.cluster.endpoint_port
     text = render("configs/haproxy.cfg", port=port, servers=servers, health=HEALTH, trust=trust)
     return merge_sections(text, model.overrides("haproxy", machine))
@@ -66,7 +66,7 @@ def proofs(model: Model) -> Iterator[Proof]:
             "kubelets and people dial here; it passes TLS on unopened, so what they see is an API server's own",
             within=10,
         )
-        for controller in cluster.controllers:
+        for controller in model.api_servers:
             yield Proof(
                 machine.name,
                 f"{controller.name} is ready behind it",

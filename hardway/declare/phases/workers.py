@@ -73,10 +73,10 @@ def resources(model: Model) -> Iterator[Declared]:
         for resource in _services(model, machine):
             yield machine.name, resource
     if labels := node_labels(model):
-        yield model.cluster.controllers[0].name, ApiObjects("node-labels", labels, ADMIN_CONF)
+        yield model.api_servers[0].name, ApiObjects("node-labels", labels, ADMIN_CONF)
     if any(machine.taints for machine in model.cluster.workers):
         nodes = tuple((machine.name, machine.taints) for machine in model.cluster.workers if machine.taints)
-        yield model.cluster.controllers[0].name, NodeTaints(nodes)
+        yield model.api_servers[0].name, NodeTaints(nodes)
 
 
 def _runtime(model: Model, machine: Machine) -> Iterator[Resource]:

@@ -134,6 +134,9 @@ def etcd_urls(evidence: Evidence) -> Iterator[Found]:
             "listen-client-urls": (f"https://{known.ip}:2379", "https://127.0.0.1:2379"),
             "advertise-client-urls": (f"https://{known.ip}:2379",),
         }
+        if etcd.items("listen-client-urls") == ("https://127.0.0.1:2379",):
+            # A member that joins again answers on its own machine only.
+            del wanted["listen-client-urls"]
         for flag, urls in wanted.items():
             given = etcd.items(flag)
             missing = [url for url in urls if not any(_offers(one, url, flag) for one in given)]
