@@ -1,11 +1,13 @@
-"""A lost member of etcd is replaced, on played machines, and what is not lost is refused."""
+"""A lost member of etcd is replaced, on played machines: nobody else restarts, and a cut anywhere is gone on from."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake.cluster import PAIR, FakeCluster, keys
+from fake.machine import Cut
 from test_rollout_cut import THREE
 
 from hardway.declare.phases import PHASE_NAMES
@@ -15,6 +17,7 @@ from hardway.operations import etcd_replace
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import nothing_to_prove
+from hardway.remote import ConnectionLost
 
 
 @pytest.fixture
@@ -82,3 +85,18 @@ def test_what_is_not_lost_is_not_replaced(three: FakeCluster) -> None:
 def test_a_worker_is_no_member(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no controller"):
         etcd_replace.operation(FakeCluster.new(tmp_path, PAIR).cluster, "hand")
+
+
+@pytest.mark.parametrize("call", (9, 21))
+def test_cut_anywhere_the_same_command_goes_on(three: FakeCluster, call: int) -> None:
+    lost = last_controller(three)
+    wipe(three, lost)
+    for name in (lost, three.cluster.controllers[0].name):
+        three.machines[name].cut = Cut(call, 1)
+        with suppress(ConnectionLost, HardwayError):
+            run(three, lost)
+        three.machines[name].cut = None
+    with suppress(HardwayError):  # one that has ended finds nothing to replace
+        run(three, lost)
+    assert members(three) == sorted((one.name, "false") for one in three.cluster.controllers)
+    assert keys(three.init().changes) == []
