@@ -62,7 +62,7 @@ def defragment(session: Session) -> tuple[Defragmented, ...]:
         name = (followers or left)[0]
         left.remove(name)
         if not followers:
-            hand_over(session, name, etcd.group(session.cluster))
+            hand_over(session, name, etcd.group(session.cluster.controllers))
         done.append(_defragment(session, name, statuses[name].size))
     return tuple(done)
 

@@ -37,7 +37,7 @@ def operation(cluster: Cluster, name: str) -> Operation:
             ),
             Stage("serve", takes_part(machine, ""), etcd.proofs, why=f"etcd on {name} serves the API servers again"),
         ),
-        partial(_refuse_unless_lost, machine),
+        check=partial(_refuse_unless_lost, machine),
     )
 
 

@@ -45,8 +45,8 @@ class Operation:
     """`name` and `arguments` are the command (`certs rotate-ca`, `etcd`); the same command resumes it.
 
     The stages and their names must not depend on how far it has come. `price` says what fails meanwhile; empty where
-    nothing does. `back` is the command that undoes it while it is under way, where there is one. `check` raises where it
-    must not begin; it is asked before anything changes, and not again when it goes on.
+    nothing does. `back` is the command that undoes it while it is under way, where there is one. `check` raises where
+    it must not begin; it is asked before anything changes, and not again when it goes on.
     """
 
     name: str
