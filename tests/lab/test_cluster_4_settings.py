@@ -23,7 +23,7 @@ BAD = {
     "controllers": {"kube-controller-manager": {"controllers": "no-such-controller"}},
     "lease": {"kube-scheduler": {"leader-elect-renew-deadline": "90s"}},
     "eviction": {"kubelet": {"evictionHard": {"memory.available": "lots"}}},
-    "cgroups": {"kubelet": {"cgroupDriver": "magic"}},
+    "topology": {"kubelet": {"topologyManagerPolicy": "magic"}},
     "proxy-mode": {"kube-proxy": {"mode": "magic"}},
     "containerd": {"containerd": {"root": "/run/containerd"}},
     "haproxy": {"haproxy": {"defaults": {"balance": "by-taste"}}},
