@@ -116,7 +116,7 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     assert (written["format"], written["etcd"], before["etcd"]) == (4, "initialized", "formed")
     assert written["smoke_tested"] == before["proved"]
     for name, node in before["roster"].items():
-        assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False}
+        assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False, "control": ""}
     assert written["fixed"] == {**before["fixed"], "encryption.resources": "secrets"}
     same = before.keys() - {"format", "etcd", "proved", "roster", "fixed"}
     assert {name: written[name] for name in same} == {name: before[name] for name in same}
@@ -130,7 +130,8 @@ def test_a_recorded_state_of_format_2_loses_nothing() -> None:
     written = json.loads(State.from_json(text, "state.json").to_json())
     assert written.pop("fingerprints") == {path: [digits] for path, digits in before.pop("fingerprints").items()}
     assert written.pop("fixed") == {**before.pop("fixed"), "encryption.resources": "secrets"}
-    added = {"encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None}
+    added: dict[str, object] = {"encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None}
+    added["nodes"] = {name: {**node, "control": ""} for name, node in before["nodes"].items()}
     assert written == {**before, **added, "format": 4, "hardway": written["hardway"]}
     without = json.dumps({name: value for name, value in before.items() if name != "fingerprints"})
     assert State.from_json(without, "state.json").fingerprints == {}
