@@ -135,7 +135,7 @@ def _add(machine: Machine) -> str:
 
 
 def _start(session: Session, machine: Machine, members: Sequence[Member]) -> None:
-    """A member with data knows who the others are; the file tells one that has none."""
+    """A member with data knows who the others are; one that has none reads it in the file."""
     cluster = ",".join(f"{one.name or machine.name}={one.peer}" for one in members)
     script = f"""\
 mkdir -p {FIRST_START.rpartition("/")[0]}
