@@ -1,11 +1,13 @@
-"""docs/operate/etcd-member.md, done as it is written: the commands are the page's own, with this lab's names."""
+"""A member of etcd that lost its data: replaced by the command, and as docs/operate/etcd-member.md says it by hand."""
 
 import re
+from pathlib import Path
 
 import pytest
 from driving import REPOSITORY, Site
+from load import counting
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.counted]
 
 PAGE = REPOSITORY / "docs" / "operate" / "etcd-member.md"
 LOST, HEALTHY = "controller-2", "controller-1"
@@ -45,4 +47,20 @@ def test_a_wiped_member_is_replaced_as_the_page_says(seven: Site) -> None:
     after = seven.processes()
     assert {name for name in before if before[name] != after[name]} == {(LOST, "etcd")}
     seven.on(HEALTHY, "rm /root/before.db")
+    seven.unchanged("init")
+
+
+def test_a_wiped_member_is_replaced_by_the_command_and_nobody_notices(seven: Site, tmp_path: Path) -> None:
+    cluster = seven.etcd_cluster_id("controller-0")
+    refused = seven.hardway("etcd", "replace", LOST, "--yes", code=1).out
+    assert "serves" in refused
+    seven.on(LOST, "systemctl stop etcd.service && rm -rf /var/lib/etcd/member")
+    assert f"hardway etcd replace {LOST}" in seven.hardway("init", "--yes", code=1).out
+    with counting(seven.workspace / "kubeconfig", tmp_path) as load:
+        ran = seven.hardway("etcd", "replace", LOST, "--yes")
+    print(f"replaced in {ran.seconds:.0f} s: {load}")
+    assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
+    assert seven.etcd_cluster_id(LOST) == cluster
+    assert seven.etcd(HEALTHY, "member", "list").count(", started, ") == 3
+    assert ", true" not in seven.etcd(HEALTHY, "member", "list")
     seven.unchanged("init")
