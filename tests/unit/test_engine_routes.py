@@ -48,7 +48,8 @@ def watched(machine: FakeMachine) -> None:
 
 
 def moved(machine: FakeMachine) -> list[str]:
-    return [line for line in machine.read("/fake/ip").splitlines() if line != "-4 route show"]
+    looks = ("-4 route show", "-o -4 addr show")
+    return [line for line in machine.read("/fake/ip").splitlines() if line not in looks]
 
 
 def on_machines(cluster: FakeCluster) -> list[Item]:
