@@ -8,33 +8,37 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from hardway.artifacts.store import default_store
+from hardway.artifacts.store import Store, default_store
 from hardway.cli import options as opt
 from hardway.cli.looking import at_controllers
 from hardway.cli.operating import PHASES, agreed
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
-from hardway.cli.site import site
+from hardway.cli.site import Site, site
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import size
 from hardway.declare.phases.base import Model
 from hardway.engine import blockers, guards
+from hardway.engine.converge import Outcome
+from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
 from hardway.errors import FAILED, OK, UsageError
 from hardway.events import Note, RunFinished
-from hardway.operations import etcd_defrag, etcd_restore
+from hardway.operations import etcd_defrag, etcd_recover, etcd_restore
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_defrag import Alarms, Defragmented
-from hardway.operations.etcd_restore import Rehearsed
+from hardway.operations.etcd_restore import Rehearsed, Source
 from hardway.operations.etcd_snapshot import snapshot
 from hardway.probe import control
+from hardway.state import State
 from hardway.status.page import etcd_page
 from hardway.status.status import status_of_etcd
 
@@ -109,14 +113,45 @@ def restore(
         command,
         f"Go back to {file}{taken}? What was written since is lost, and the API is away meanwhile.",
     )
+    _go_back(options, here, command, partial(_restored, source))
+
+
+@app.command("recover")
+@flags(*opt.OPERATING)
+def recover(options: Options) -> None:
+    """A majority of members lost their data: have all serve what the one has that got furthest; asks first.
+
+    The controllers themselves must answer by SSH, with what hardway installs on them. If it is interrupted, give the
+    same command again. Where no member has data: etcd restore, from a snapshot.
+    """
+    here = site(options)
+    if here.state.etcd != "initialized":
+        raise UsageError("there is no cluster yet that could be recovered", hint="hardway init")
+    command = "hardway etcd recover"
+    agreed(options, command, "Give all members of etcd the data of the one that got furthest?")
+    _go_back(options, here, command, etcd_recover.recover)
+
+
+def _restored(
+    source: Source, session: Session, state: State, selection: Selection, wanted: Resolver, store: Store
+) -> Outcome:
+    return etcd_restore.restore(session, state, source, selection, wanted, store)
+
+
+def _go_back(
+    options: Options,
+    here: Site,
+    command: str,
+    act: Callable[[Session, State, Selection, Resolver, Store], Outcome],
+) -> None:
+    """Executes it on all machines, and says where the data of before is."""
     refuse_unlocked(options, here.cluster)
     blockers.require(tuple(guards.open_operation(here.state, command)))
     started = time.monotonic()
     selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
-    with changing(options, here, "etcd restore", PHASES) as session:
+    with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
         store = default_store()
-        wanted = resolver(options, here.cluster, store, session.events)
-        outcome = etcd_restore.restore(session, here.state, source, selection, wanted, store)
+        outcome = act(session, here.state, selection, resolver(options, here.cluster, store, session.events), store)
         for path in etcd_restore.kept(session):
             session.events(Note(f"the data of before is in {path}; delete it once all is well"))
         seconds = time.monotonic() - started

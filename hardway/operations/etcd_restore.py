@@ -52,11 +52,15 @@ ROOM = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A snapshot that was checked. The last three are empty where no FILE.json is beside it."""
+    """A snapshot that was checked. The last three are empty where no FILE.json is beside it.
+
+    `is_copy`: it is a member's own file, which ends with no digest.
+    """
 
     path: Path
     sha256: str
     size: int
+    is_copy: bool = False
     taken: str = ""
     encryption_provider: str = ""
     encryption_keys: tuple[str, ...] = ()
@@ -128,7 +132,7 @@ def rehearse(session: Session, model: Model, source: Source) -> Rehearsed:
     home = session.cluster.controllers[0].name
     with timed("rehearse", session.events):
         _send(session, [home], source)
-        result = session.run(home, _REHEARSAL, what="rehearse the restore", timeout=SEND_LIMIT)
+        result = session.run(home, _rehearsal(source), what="rehearse the restore", timeout=SEND_LIMIT)
     told: dict[str, str] = {}
     for line in result.text.splitlines():
         name, _, value = line.partition(" ")
@@ -167,10 +171,9 @@ def restore(
     with timed("send", session.events):
         _send(session, controllers, source)
     with timed("stop", session.events):
-        for units in ("kube-controller-manager kube-scheduler", "kube-apiserver", "etcd"):
-            _each(session, controllers, f"systemctl stop {units}", f"stop {units}")
+        stop(session)
     with timed("restore", session.events):
-        for name, script in _swaps(session, token):
+        for name, script in _swaps(session, source, token):
             session.run(name, script, what="restore etcd's data", timeout=SEND_LIMIT)
     with timed("start", session.events):
         _each(session, controllers, "systemctl start --no-block etcd", "start etcd")
@@ -186,6 +189,13 @@ def restore(
     session.workspace.save_state(state)
     _tell_strangers(session)
     return converge(session, state, selection, resolver, store)
+
+
+def stop(session: Session) -> None:
+    """All of the control plane, in the order in which nobody loses what it asks."""
+    controllers = [machine.name for machine in session.cluster.controllers]
+    for units in ("kube-controller-manager kube-scheduler", "kube-apiserver", "etcd"):
+        _each(session, controllers, f"systemctl stop {units}", f"stop {units}")
 
 
 def kept(session: Session) -> list[str]:
@@ -227,15 +237,22 @@ free=$(df -k --output=avail {DATA} | tail -n 1)
     session.each(names, send)
 
 
-# Its sockets are files in the folder, so nobody meets it by a port.
-_REHEARSAL = f"""\
+def _restoring(source: Source) -> str:
+    """The beginning of the command that makes data of the file."""
+    checked = " --skip-hash-check" if source.is_copy else ""
+    return f"{BIN}/etcdutl snapshot restore {FOLDER}/{source.sha256}.db{checked}"
+
+
+def _rehearsal(source: Source) -> str:
+    # Its sockets are files in the folder, so nobody meets it by a port.
+    return f"""\
 scratch=$(mktemp -d {FOLDER}/rehearsal.XXXXXX)
 pid=
 leave() {{ [ -z "$pid" ] || {{ kill "$pid" && wait "$pid" || true; }} 2>/dev/null; rm -rf {FOLDER}/rehearsal.*; }}
 trap leave EXIT
 trap 'exit 1' HUP INT TERM
 cd "$scratch"
-{BIN}/etcdutl snapshot restore {FOLDER}/*.db --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
+{_restoring(source)} --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
 {BIN}/etcd --data-dir data --name rehearsal --force-new-cluster --listen-client-urls unix://client:0 \\
   --advertise-client-urls unix://client:0 --listen-peer-urls unix://peer:0 --log-outputs=etcd.log >/dev/null 2>&1 &
 pid=$!
@@ -300,7 +317,7 @@ def opens(provider: str, key: bytes, sealed: bytes) -> bool:
     return True
 
 
-def _swaps(session: Session, token: str) -> Iterator[tuple[str, str]]:
+def _swaps(session: Session, source: Source, token: str) -> Iterator[tuple[str, str]]:
     """For each member: the snapshot's data in place of its own, which is kept. Done once a restore."""
     members = etcd.initial_cluster(session.cluster)
     for machine in session.cluster.controllers:
@@ -311,7 +328,7 @@ def _swaps(session: Session, token: str) -> Iterator[tuple[str, str]]:
             f"""\
 [ ! -e {done} ] || exit 0
 rm -rf {DATA}/restoring
-{BIN}/etcdutl snapshot restore {FOLDER}/*.db --data-dir {DATA}/restoring --name {quote(machine.name)} \\
+{_restoring(source)} --data-dir {DATA}/restoring --name {quote(machine.name)} \\
   --initial-cluster {quote(members)} --initial-cluster-token {quote(token)} --initial-advertise-peer-urls {peer} \\
   --bump-revision {BUMP} --mark-compacted >{FOLDER}/log 2>&1 || {{ tail -n 5 {FOLDER}/log >&2; exit 1; }}
 chown -R etcd:etcd {DATA}/restoring

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -62,7 +62,7 @@ def snapshot(session: Session, state: State, versions: Mapping[str, str], path: 
     member = _follower(session)
     session.events(Note(f"taking a snapshot of {member}"))
     with _saved(session, member) as (remote, told):
-        digest = _fetched(session, member, remote, int(told["size"]), path)
+        digest = fetched(session, member, remote, int(told["size"]), path, whole=check)
     if digest != told["sha256"]:
         path.unlink()
         raise HardwayError(
@@ -131,8 +131,10 @@ printf '%s\\n' "$folder/db" "$(stat -c %s "$folder/db")" "$(sha256sum "$folder/d
             session.run(member, f"rm -rf -- {quote(remote.rpartition('/')[0])}", what="remove the snapshot there")
 
 
-def _fetched(session: Session, member: str, remote: str, size: int, path: Path) -> str:
-    """The file piece by piece, under another name until it is whole; its SHA-256."""
+def fetched(
+    session: Session, member: str, remote: str, size: int, path: Path, *, whole: Callable[[Path], None] | None = None
+) -> str:
+    """The file piece by piece, under another name until `whole` raises nothing; its SHA-256."""
     part, digest = path.with_name(f".{path.name}.part"), hashlib.sha256()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -146,7 +148,8 @@ def _fetched(session: Session, member: str, remote: str, size: int, path: Path) 
             file.flush()
             os.fsync(file.fileno())
         part.chmod(0o600)
-        check(part)
+        if whole:
+            whole(part)
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)

@@ -76,3 +76,19 @@ def test_a_restore_brings_back_what_was_and_nothing_of_what_came_after(seven: Si
     seven.kubectl("delete", "secret", "kept")
     seven.unchanged("init")
     seven.hardway("smoke-test")
+
+
+def test_a_lost_majority_is_recovered_from_the_member_that_is_left(seven: Site) -> None:
+    assert "a majority of etcd serves" in seven.hardway("etcd", "recover", "--yes", code=1).out
+    seven.kubectl("create", "configmap", "last", "--from-literal=word=kept")
+    for name in ("controller-1", "controller-2"):
+        seven.on(name, "systemctl kill -s KILL etcd; systemctl stop etcd; rm -rf /var/lib/etcd/member")
+    ran = seven.hardway("etcd", "recover", "--yes")
+    print(f"recovered in {ran.seconds:.0f} s")
+    assert "controller-0 got furthest" in ran.out
+    assert seven.kubectl("get", "configmap", "last", "-o", "jsonpath={.data.word}") == "kept"
+    assert seven.etcd("controller-1", "member", "list").count(", started, ") == 3
+    seven.on("controller-0", "rm -rf /var/lib/etcd/before-restore-*")
+    seven.kubectl("delete", "configmap", "last")
+    seven.unchanged("init")
+    seven.hardway("smoke-test")

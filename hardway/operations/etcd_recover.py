@@ -1,0 +1,102 @@
+"""`etcd recover`: a majority of etcd is lost, and one member still has its data. All others get what it has.
+
+Without a majority nothing can be written, so nothing is lost that the survivor has: its file goes the way of a
+snapshot. Cut anywhere, the same command begins again with the member that has most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from hardway.artifacts.store import Store
+from hardway.declare.phases.paths import BIN
+from hardway.engine.converge import Outcome
+from hardway.engine.resolver import Resolver
+from hardway.engine.selection import Selection
+from hardway.engine.session import Session, timed
+from hardway.errors import HardwayError
+from hardway.events import Note
+from hardway.operations.etcd_restore import DATA, FOLDER, SEND_LIMIT, Source, restore, stop
+from hardway.operations.etcd_snapshot import fetched
+from hardway.operations.members import serving
+from hardway.state import State
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A member's own file, copied while it was stopped: its size in bytes, and the revision that it reached."""
+
+    machine: str
+    size: int
+    revision: int
+
+
+def recover(session: Session, state: State, selection: Selection, resolver: Resolver, store: Store) -> Outcome:
+    """Has all members serve what the one of them has that got furthest. The session holds the locks of all machines.
+
+    Raises HardwayError, with nothing stopped, where a majority serves, and where nobody has data.
+    """
+    _refuse_majority(session)
+    with timed("stop", session.events):
+        stop(session)
+    best = _furthest(session)
+    session.events(Note(f"{best.machine} got furthest, to revision {best.revision}"))
+    with _taken(session, best) as source:
+        return restore(session, state, source, selection, resolver, store)
+
+
+def _refuse_majority(session: Session) -> None:
+    names = [machine.name for machine in session.cluster.controllers]
+    there = serving(session, names)
+    if len(there) > len(names) // 2:
+        missing = [name for name in names if name not in there]
+        raise HardwayError(
+            f"a majority of etcd serves: {', '.join(there)}",
+            said="nothing was changed",
+            hint=f"hardway etcd replace {missing[0]}" if missing else "hardway etcd status",
+        )
+    with_data = session.each(names, lambda name: _has_data(session, name))
+    if not any(with_data.values()):
+        raise HardwayError(
+            "no controller has etcd's data any more",
+            said="nothing was changed",
+            hint="hardway etcd restore FILE, from a snapshot",
+        )
+
+
+def _has_data(session: Session, name: str) -> bool:
+    look = f"[ -s {DATA}/member/snap/db ]"
+    return session.run(name, look, what="look for etcd's data", check=False).code == 0
+
+
+def _furthest(session: Session) -> Copy:
+    names = [machine.name for machine in session.cluster.controllers]
+    with timed("look", session.events):
+        copies = session.each([name for name in names if _has_data(session, name)], lambda name: _copied(session, name))
+    return max(copies.values(), key=lambda one: one.revision)
+
+
+def _copied(session: Session, name: str) -> Copy:
+    """A copy, since the tools would write into the file itself."""
+    script = f"""\
+mkdir -p {FOLDER}; chmod 0700 {FOLDER}; rm -f {FOLDER}/*.db
+cp {DATA}/member/snap/db {FOLDER}/own.db
+stat -c %s {FOLDER}/own.db
+{BIN}/etcdutl snapshot status {FOLDER}/own.db -w json
+"""
+    said = session.run(name, script, what="copy etcd's data", timeout=SEND_LIMIT).text.splitlines()
+    return Copy(name, int(said[0]), int(json.loads(said[-1])["revision"]))
+
+
+@contextlib.contextmanager
+def _taken(session: Session, copy: Copy) -> Iterator[Source]:
+    """The copy here, as a file that is gone after the block."""
+    with tempfile.TemporaryDirectory(dir=session.workspace.root, prefix=".recover-") as folder:
+        path = Path(folder) / "own.db"
+        digest = fetched(session, copy.machine, f"{FOLDER}/own.db", copy.size, path)
+        yield Source(path, digest, copy.size, is_copy=True)
