@@ -13,30 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from driving import NETWORK, Labs, Ran, Site
+from driving import BROKEN_NETWORK, Labs, Ran, Site
 
 from hardway.declare.phases import PHASE_NAMES
 from hardway.lab.faults import FAULTS, Fault
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.faults]
 
 THREE = f"""\
 cluster: hwtest-break
 endpoint: front
-lab: {{network: {NETWORK}.0/24}}
+lab: {{network: {BROKEN_NETWORK}.0/24}}
 machines:
-  front: {{role: load-balancer, address: {NETWORK}.9}}
-  one: {{role: controller, address: {NETWORK}.10}}
-  two: {{role: controller, address: {NETWORK}.11}}
-  three: {{role: [controller, worker], address: {NETWORK}.12}}
+  front: {{role: load-balancer, address: {BROKEN_NETWORK}.9}}
+  one: {{role: controller, address: {BROKEN_NETWORK}.10}}
+  two: {{role: controller, address: {BROKEN_NETWORK}.11}}
+  three: {{role: [controller, worker], address: {BROKEN_NETWORK}.12}}
 """
 SMALL = f"""\
 cluster: hwtest-small
-lab: {{network: {NETWORK}.0/24}}
+lab: {{network: {BROKEN_NETWORK}.0/24}}
 machines:
-  one: {{role: controller, address: {NETWORK}.10}}
-  two: {{role: worker, address: {NETWORK}.11}}
-  three: {{role: worker, address: {NETWORK}.12}}
+  one: {{role: controller, address: {BROKEN_NETWORK}.10}}
+  two: {{role: worker, address: {BROKEN_NETWORK}.11}}
+  three: {{role: worker, address: {BROKEN_NETWORK}.12}}
 """
 IN_SMALL = [fault for fault in FAULTS if fault.role == "worker" or fault.name.startswith("dns-")]
 IN_THREE = [fault for fault in FAULTS if fault not in IN_SMALL]

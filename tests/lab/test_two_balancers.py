@@ -17,16 +17,16 @@ from rolls import settings
 
 pytestmark = [pytest.mark.lab, pytest.mark.counted]
 
-ADDRESS = f"{NETWORK}.0.40"
+ADDRESS = f"{NETWORK}.40"
 PAIR = f"""\
 cluster: hwtest-pair
 endpoint: {ADDRESS}
-lab: {{network: {NETWORK}.0.0/24}}
+lab: {{network: {NETWORK}.0/24}}
 machines:
-  lb-0: {{role: load-balancer, address: {NETWORK}.0.30}}
-  lb-1: {{role: load-balancer, address: {NETWORK}.0.31}}
-  controller-0: {{role: controller, address: {NETWORK}.0.10}}
-  worker-0: {{role: worker, address: {NETWORK}.0.20}}
+  lb-0: {{role: load-balancer, address: {NETWORK}.30}}
+  lb-1: {{role: load-balancer, address: {NETWORK}.31}}
+  controller-0: {{role: controller, address: {NETWORK}.10}}
+  worker-0: {{role: worker, address: {NETWORK}.20}}
 """
 BALANCERS = ("lb-0", "lb-1")
 LIMIT = 3.0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from driving import Labs, Site
+from driving import NETWORK, Labs, Site
 from load import counting
 
 pytestmark = [pytest.mark.lab, pytest.mark.counted]
@@ -21,14 +21,14 @@ SIX = f"""\
 cluster: hwtest-3
 kubernetes: {OLD}
 endpoint: front
-lab: {{network: 10.245.0.0/24}}
+lab: {{network: {NETWORK}.0/24}}
 machines:
-  front: {{role: load-balancer, address: 10.245.0.9}}
-  head-0: {{role: controller, address: 10.245.0.10}}
-  head-1: {{role: controller, address: 10.245.0.11}}
-  head-2: {{role: controller, address: 10.245.0.12}}
-  hand-0: {{role: worker, address: 10.245.0.20}}
-  hand-1: {{role: worker, address: 10.245.0.21}}
+  front: {{role: load-balancer, address: {NETWORK}.9}}
+  head-0: {{role: controller, address: {NETWORK}.10}}
+  head-1: {{role: controller, address: {NETWORK}.11}}
+  head-2: {{role: controller, address: {NETWORK}.12}}
+  hand-0: {{role: worker, address: {NETWORK}.20}}
+  hand-1: {{role: worker, address: {NETWORK}.21}}
 """
 ASK = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf get --raw=/version"
 LIMIT = 900
