@@ -86,9 +86,10 @@ def encryption_status(session: Session, state: State) -> EncryptionStatus:
         if left := int(number) - sum(by_key.values()):
             plain[resource] = left
     declared = [(provider_of(model, name), name) for name in state.encryption_keys]
+    strangers = [key for key in found if key not in declared]
     keys = [
         EncryptionKey(*key, writes=key == declared[0], known=key in declared, objects=found.get(key, {}))
-        for key in [*declared, *(key for key in found if key not in declared)]
+        for key in [*declared, *strangers]
     ]
     operation = state.operation.command if state.operation else ""
     return EncryptionStatus(tuple(keys), plain, servers, operation)
