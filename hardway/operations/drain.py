@@ -26,7 +26,8 @@ ELSEWHERE_LIMIT = 300.0
 PAUSE = 1.0
 QUERY_LIMIT = 60.0
 MARK = "hardway/cordoned"
-"""Annotation of a Node that hardway cordoned for as long as it works on the machine."""
+"""Annotation of a Node that hardway cordoned, until a drain succeeded or the machine is given back. A run that was
+killed meanwhile leaves it, and so the next one knows that nobody else cordoned the node."""
 _REPLACED = {
     "ReplicaSet": "replicasets",
     "StatefulSet": "statefulsets",
@@ -48,11 +49,11 @@ class How:
 def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = False) -> tuple[str, ...]:
     """Empties nodes, which stay cordoned; their pods that were evicted, as namespace/name.
 
-    With `lent` it is noted on those that nobody had cordoned before, and `give_back` has them take pods again, also
-    after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails.
+    With `lent` it stays noted on those that nobody else had cordoned before, and `give_back` has them take pods again,
+    also after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails.
     """
     home = home_of(session)
-    untouched = [node for node in nodes if not _node(session, home, node).get("spec", {}).get("unschedulable")]
+    ours = [node for node in nodes if not _cordoned_by_others(_node(session, home, node))]
     pods = []
     for node in nodes:
         pods += [one for one in _pods(session, home, node) if _is_evicted(one)]
@@ -60,15 +61,18 @@ def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = Fals
     session.events(Note(f"{', '.join(nodes)}: draining {counted(len(pods), 'pod')}"))
     try:
         # All of them first: what leaves one must not come to the next.
-        for node in untouched:
-            _cordon(session, home, node, lent=lent)
+        for node in ours:
+            _cordon(session, home, node)
         for node in nodes:
             _evict(session, home, node, how)
         _await_elsewhere(session, home, wanted)
     except HardwayError:
-        for node in untouched:
+        for node in ours:
             _uncordon(session, home, node, check=False)
         raise
+    if not lent:
+        for node in ours:
+            session.run(home, _unmark(node), what=f"leave {node} cordoned")
     return tuple(_name(one) for one in pods)
 
 
@@ -87,13 +91,22 @@ def uncordon(session: Session, node: str) -> None:
     _uncordon(session, home, node)
 
 
-def _cordon(session: Session, home: str, node: str, *, lent: bool) -> None:
-    mark = f"{KUBECTL} annotate --overwrite node {quote(node)} {MARK}=yes && " if lent else ""
-    session.run(home, f"{mark}{KUBECTL} cordon {quote(node)}", what=f"cordon {node}")
+def _cordoned_by_others(node: Mapping[str, Any]) -> bool:
+    is_marked = MARK in node["metadata"].get("annotations", {})
+    return bool(node.get("spec", {}).get("unschedulable")) and not is_marked
+
+
+def _cordon(session: Session, home: str, node: str) -> None:
+    mark = f"{KUBECTL} annotate --overwrite node {quote(node)} {MARK}=yes"
+    session.run(home, f"{mark} && {KUBECTL} cordon {quote(node)}", what=f"cordon {node}")
+
+
+def _unmark(node: str) -> str:
+    return f"{KUBECTL} annotate node {quote(node)} {MARK}-"
 
 
 def _uncordon(session: Session, home: str, node: str, *, check: bool = True) -> None:
-    words = f"{KUBECTL} uncordon {quote(node)} && {KUBECTL} annotate node {quote(node)} {MARK}-"
+    words = f"{KUBECTL} uncordon {quote(node)} && {_unmark(node)}"
     session.run(home, words, what=f"uncordon {node}", check=check)
 
 
@@ -134,7 +147,7 @@ def _evict(session: Session, home: str, node: str, how: How) -> None:
     blocking = _blocking(session, home, node)
     said = "\n".join(blocking) or last_lines(result.stderr, 8)
     raise NotSettled(
-        f"{node} could not be drained within {how.limit:.0f} s; it takes pods as before, what has moved stays moved",
+        f"{node} could not be drained within {how.limit:.0f} s; it is as it was before, what has moved stays moved",
         said=said,
         hint=_way_on(blocking, last_lines(result.stderr, 20)),
     )
@@ -158,7 +171,7 @@ def _blocking(session: Session, home: str, node: str) -> list[str]:
     for budget in budgets:
         if budget["status"].get("disruptionsAllowed", 0) > 0:
             continue
-        selector = budget["spec"].get("selector") or {}
+        selector = budget["spec"].get("selector")
         held = [_name(pod) for pod in pods if _same_namespace(budget, pod) and _selects(selector, pod)]
         if held:
             since = [one["lastTransitionTime"] for one in budget["status"].get("conditions", ())]
@@ -174,8 +187,13 @@ def _same_namespace(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool(one["metadata"]["namespace"] == other["metadata"]["namespace"])
 
 
-def _selects(selector: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
-    """As the API reads a selector: all of its labels and all of its expressions."""
+def _selects(selector: Mapping[str, Any] | None, pod: Mapping[str, Any]) -> bool:
+    """As the API reads a selector: all of its labels and all of its expressions. None selects nothing, {} everything.
+
+    Source: PodDisruptionBudgetSpec.selector in k8s.io/api/policy/v1.
+    """
+    if selector is None:
+        return False
     labels = pod["metadata"].get("labels", {})
     if any(labels.get(key) != value for key, value in selector.get("matchLabels", {}).items()):
         return False
@@ -209,36 +227,41 @@ def _ready_of_owners(session: Session, home: str, pods: Sequence[Mapping[str, An
         for owner in pod["metadata"].get("ownerReferences", ()):
             if owner["kind"] in _REPLACED:
                 owners[owner["kind"], pod["metadata"]["namespace"], owner["name"]] = 0
-    return dict(_counted(session, home, owners))
+    return {key: min(ready, replicas) for key, (ready, replicas) in _counted(session, home, owners)}
 
 
 def _counted(
     session: Session, home: str, owners: Mapping[tuple[str, str, str], int]
-) -> Iterator[tuple[tuple[str, str, str], int]]:
-    """How many of each are Ready now; one that is gone wants none."""
+) -> Iterator[tuple[tuple[str, str, str], tuple[int, int]]]:
+    """How many of each are Ready now, and how many it wants; one that is gone wants none, and is left out."""
     for kind in sorted({kind for kind, _, _ in owners}):
         for one in _items(session, home, f"{_REPLACED[kind]} -A", f"which {kind}s there are"):
             key = (kind, one["metadata"]["namespace"], one["metadata"]["name"])
             if key in owners:
-                wanted = one["spec"].get("replicas", 1)
-                yield key, min(one["status"].get("readyReplicas", 0), wanted)
+                yield key, (one["status"].get("readyReplicas", 0), one["spec"].get("replicas", 1))
+
+
+def _not_elsewhere(session: Session, home: str, wanted: Mapping[tuple[str, str, str], int]) -> list[str]:
+    """The owners with fewer Ready pods than before, each in a line. One that was scaled down meanwhile wants no more
+    than it says now: an autoscaler or the next rollout of a Deployment must not fail a drain."""
+    lines = []
+    for (kind, space, name), (ready, replicas) in _counted(session, home, wanted):
+        before = wanted[kind, space, name]
+        if ready < min(before, replicas):
+            lines.append(f"{kind} {space}/{name}: {ready} Ready, {before} before")
+    return lines
 
 
 def _await_elsewhere(session: Session, home: str, wanted: Mapping[tuple[str, str, str], int]) -> None:
     deadline = time.monotonic() + ELSEWHERE_LIMIT
-    while True:
-        ready = dict(_counted(session, home, wanted))
-        missing = [(key, count) for key, count in wanted.items() if key in ready and ready[key] < count]
-        if not missing:
-            return
+    while lines := _not_elsewhere(session, home, wanted):
         if time.monotonic() > deadline:
             break
         time.sleep(PAUSE)
-    lines = []
-    for (kind, space, name), count in missing:
-        lines.append(f"{kind} {space}/{name}: {ready[kind, space, name]} Ready, {count} before")
+    else:
+        return
     raise NotSettled(
-        f"evicted pods are not Ready elsewhere after {ELSEWHERE_LIMIT:.0f} s; the node takes pods again",
+        f"evicted pods are not Ready elsewhere after {ELSEWHERE_LIMIT:.0f} s; the node is as it was before",
         said="\n".join(lines),
         hint="hardway kubectl get events -A says why (too little room, a volume, an image); then run the same command",
     )

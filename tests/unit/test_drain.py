@@ -1,14 +1,20 @@
 """Whom a drain takes, which budgets hold a pod, and which machines may be removed at all."""
 
-from typing import Any
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from hardway.errors import UsageError
+from hardway.engine.session import Session
+from hardway.errors import NotSettled, UsageError
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
+from hardway.operations import drain as draining
 from hardway.operations import remove_node
-from hardway.operations.drain import _is_evicted, _selects, _way_on
+from hardway.operations.drain import MARK, How, _is_evicted, _selects, _way_on
+from hardway.remote.model import Result
 from hardway.state import Node, State
 
 PLAIN: dict[str, Any] = {
@@ -92,3 +98,117 @@ def test_who_can_be_removed_is_left_out_of_the_cluster(tmp_path: Any) -> None:
     remove_node.refuse(few, State("few", "feed"), "w0", gone=False)
     remove_node.refuse(few, State("few", "feed", nodes={"lost": Node(("worker",), "10.0.0.29")}), "lost", gone=True)
     assert [machine.name for machine in remove_node.without(few, "w0").machines] == ["c0", "w1"]
+
+
+class Api:
+    """Answers a drain's questions to kubectl from values, and keeps what Nodes become."""
+
+    def __init__(self, **node: Any) -> None:
+        self.unschedulable = bool(node.get("unschedulable"))
+        self.annotations: dict[str, str] = dict(node.get("annotations", {}))
+        self.replica_sets: list[dict[str, Any]] = []
+        self.budgets: list[dict[str, Any]] = []
+        self.pods = [pod(ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])]
+        self.on_drain: Callable[[], int] = lambda: 0
+
+    def run(self, machine: str, words: str, **_: Any) -> Result:
+        code = 0
+        for command in words.split(" && "):
+            code = code or self._one(command)
+        return Result(code, self._answer(words), b"", 0.0)
+
+    def _one(self, words: str) -> int:
+        if " cordon " in words or " uncordon " in words:
+            self.unschedulable = " cordon " in words
+        elif words.endswith(f"{MARK}=yes"):
+            self.annotations[MARK] = "yes"
+        elif words.endswith(f"{MARK}-"):
+            self.annotations.pop(MARK, None)
+        elif " drain " in words:
+            return self.on_drain()
+        return 0
+
+    def _answer(self, words: str) -> bytes:
+        if " get node " in words:
+            node = {"metadata": {"annotations": self.annotations}, "spec": {"unschedulable": self.unschedulable}}
+            return json.dumps(node).encode()
+        listed = {"pods": self.pods, "replicasets": self.replica_sets, "poddisruptionbudgets": self.budgets}
+        for kind, items in listed.items():
+            if f" get {kind} " in words:
+                return json.dumps({"items": items}).encode()
+        return b""
+
+    def scale(self, replicas: int, ready: int) -> int:
+        metadata = {"namespace": "b", "name": "web"}
+        self.replica_sets = [{"metadata": metadata, "spec": {"replicas": replicas}, "status": {"readyReplicas": ready}}]
+        return 0
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    monkeypatch.setattr(draining, "home_of", lambda session: "c0")
+    monkeypatch.setattr(draining, "ELSEWHERE_LIMIT", -1.0)
+    monkeypatch.setattr(draining, "PAUSE", 0.0)
+    return Api()
+
+
+def drain(api: Api, *, lent: bool = False) -> tuple[str, ...]:
+    session = cast(Session, SimpleNamespace(run=api.run, events=lambda event: None))
+    return draining.drain(session, ["w0"], How(limit=1), lent=lent)
+
+
+@pytest.mark.parametrize(
+    ("replicas", "ready", "drained"),
+    [(3, 3, True), (3, 2, False), (2, 2, True), (2, 1, False), (0, 0, True), (4, 3, True)],
+)
+def test_pods_are_elsewhere_once_as_many_are_ready_as_before_or_as_are_wanted_now(
+    api: Api, replicas: int, ready: int, drained: bool
+) -> None:
+    api.scale(3, 3)
+    api.on_drain = lambda: api.scale(replicas, ready)
+    if drained:
+        assert drain(api) == ("b/a",)
+    else:
+        with pytest.raises(NotSettled, match="not Ready elsewhere"):
+            drain(api)
+    assert api.unschedulable is drained
+
+
+@pytest.mark.parametrize(
+    ("unschedulable", "marked", "code", "lent", "after"),
+    [
+        (False, False, 0, False, (True, False)),
+        (False, False, 0, True, (True, True)),
+        (False, False, 1, True, (False, False)),
+        # Somebody else's cordon stays, whatever becomes of the drain.
+        (True, False, 0, True, (True, False)),
+        (True, False, 1, True, (True, False)),
+        # A run that was killed left its own.
+        (True, True, 1, False, (False, False)),
+        (True, True, 0, False, (True, False)),
+        (True, True, 0, True, (True, True)),
+    ],
+)
+def test_only_a_cordon_of_hardway_is_taken_back(
+    api: Api, unschedulable: bool, marked: bool, code: int, lent: bool, after: tuple[bool, bool]
+) -> None:
+    api.unschedulable = unschedulable
+    api.annotations = {MARK: "yes"} if marked else {}
+    api.on_drain = lambda: code
+    if code:
+        with pytest.raises(NotSettled, match="as it was before"):
+            drain(api, lent=lent)
+    else:
+        drain(api, lent=lent)
+    assert (api.unschedulable, MARK in api.annotations) == after
+
+
+@pytest.mark.parametrize(("selector", "blocks"), [({}, True), (None, False)])
+def test_a_budget_without_a_selector_blocks_nobody(api: Api, selector: dict[str, Any] | None, blocks: bool) -> None:
+    spec = {} if selector is None else {"selector": selector}
+    metadata = {"namespace": "b", "name": "tight"}
+    api.budgets = [{"metadata": metadata, "spec": spec, "status": {"disruptionsAllowed": 0}}]
+    api.on_drain = lambda: 1
+    with pytest.raises(NotSettled) as raised:
+        drain(api)
+    assert ("budget b/tight" in (raised.value.said or "")) is blocks
