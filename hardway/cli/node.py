@@ -128,7 +128,10 @@ def reboot(
         if name not in here.cluster.by_name:
             raise UsageError(f"there is no machine {name}", hint="hardway status")
     command = shlex.join(["hardway", "node", "reboot", *(names or ["--rolling"])])
-    agreed(options, command, f"Restart {', '.join(names) if names else 'every machine, one at a time'}?")
+    asked = names or [machine.name for machine in here.cluster.machines]
+    prices = [why for name in asked if (why := rebooting.takes_the_api(here.cluster, name))]
+    question = f"Restart {', '.join(names) if names else 'every machine, one at a time'}?"
+    agreed(options, command, "\n".join([*prices, question]))
     started = time.monotonic()
     with changing(options, here, command.removeprefix("hardway "), ()) as session:
         blockers.require(tuple(guards.open_operation(here.state, command)))

@@ -1,7 +1,7 @@
 """`node reboot`: machines restart one at a time; each gives up what it does first, and proves that it is back.
 
 A worker is drained. A controller hands over what it leads, gets no new requests, and its API server stops before its
-etcd, which systemd would stop together. Nothing of it is State; the same command goes on with the machines left.
+etcd, which systemd would stop together. Nothing of it is State: one that was cut is given again for the machines left.
 """
 
 from __future__ import annotations
@@ -55,6 +55,16 @@ def in_turn(session: Session, cluster: Cluster) -> tuple[str, ...]:
     return (*workers, *sorted(controllers, key=lambda name: _leads(session, name)), *balancers)
 
 
+def takes_the_api(cluster: Cluster, name: str) -> str:
+    """Why nobody can ask the API while this machine restarts; empty where others serve."""
+    machine = cluster.machine(name)
+    if machine.is_load_balancer and len(cluster.load_balancers) == 1:
+        return f"{name} is the only load balancer: the API is away until it is back"
+    if machine.is_controller and len(cluster.controllers) == 1:
+        return f"{name} is the only controller: the API is away until it is back"
+    return ""
+
+
 def needed(session: Session, names: Sequence[str]) -> dict[str, str]:
     """Why each of these machines wants a restart; those that want none are left out."""
     asked = session.each(names, lambda name: session.run(name, _NEEDED, what="is a restart needed").text.strip())
@@ -68,8 +78,8 @@ def reboot(session: Session, declaration: Declaration, name: str, how: How) -> N
     """
     machine = session.cluster.machine(name)
     with timed(f"reboot {name}", session.events):
-        if machine.is_load_balancer and len(session.cluster.load_balancers) == 1:
-            session.events(Note(f"{name} is the only load balancer: the API is away until it is back", "warning"))
+        if why := takes_the_api(session.cluster, name):
+            session.events(Note(why, "warning"))
         if machine.is_worker:
             drain.drain(session, [name], how, lent=True)
         with away(session, name, declaration):
