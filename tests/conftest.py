@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, settings
 
 NewCluster = Callable[[str], FakeCluster]
 
-LONGER = ("HARDWAY_EXAMPLES", "HARDWAY_ROLLS", "HARDWAY_KILLS", "HARDWAY_SETTINGS")
+LONGER = (
+    "HARDWAY_EXAMPLES", "HARDWAY_ROLLS", "HARDWAY_KILLS", "HARDWAY_SETTINGS", "HARDWAY_UPGRADES", "HARDWAY_FAULTS",
+)  # fmt: skip
 """How long the series of `make soak` are."""
 
 # What somebody has set for their own cluster is not meant for these tests.

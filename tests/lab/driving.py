@@ -25,9 +25,6 @@ SEVEN = "hwtest-7"
 SEVEN_NETWORK = "10.245.0"
 NETWORK = "10.245.4"
 """Of every other lab that these tests raise, one after the other; the shipped inventories have others."""
-BROKEN = ("hwtest-break", "hwtest-small")
-BROKEN_NETWORK = "10.245.8"
-"""Of the labs in which something is broken: they run beside all others (tools/lab_tests.py)."""
 CLUSTERS = (
     "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap",
@@ -277,8 +274,8 @@ class Site:
 class Labs:
     """The lab that is up, of those that these tests raise.
 
-    The seven machines have a network of their own, and so have the labs in which something is broken; the others share
-    one. Beside a process that uses one network another may use the next, and a lock keeps a second process from it.
+    The seven machines have a network of their own, and the other labs share one: beside a process that uses the one
+    another may use the other, and a lock keeps a second process from either.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -345,8 +342,6 @@ def until(condition: Callable[[], object], seconds: float, what: str) -> None:
 
 
 def network_of(cluster: str) -> str:
-    if cluster in BROKEN:
-        return BROKEN_NETWORK
     return SEVEN_NETWORK if cluster == SEVEN else NETWORK
 
 
