@@ -28,7 +28,9 @@ def test_a_flag_edited_by_hand_that_systemd_has_read_is_put_right_on_that_machin
     }
     assert seven.on("controller-1", f"cat {APISERVER}") == wanted
     assert flag_of(seven, "controller-1") == "--audit-log-maxage=30"
-    assert other_restarts(before, seven.processes(), ("controller-1", "kube-apiserver")) == []
+    # A controller manager that leads there hands over first, and ends with its lease.
+    may = (("controller-1", "kube-apiserver"), ("controller-1", "kube-controller-manager"))
+    assert other_restarts(before, seven.processes(), *may) == []
     seven.unchanged("init")
 
 
