@@ -40,7 +40,7 @@ test: ## every test there is, the lab's included
 	.venv/bin/mypy
 	.venv/bin/hardway artifacts get --yes --inventory $(INVENTORY)
 	$(ROOT) .venv/bin/pytest --cov -m "not lab"
-	$(ROOT) .venv/bin/python -m tools.lab_tests
+	$(ROOT) .venv/bin/pytest --durations=25 -m "lab and not vagrant"
 	$(MAKE) vagrant-test
 
 unit: ## what needs neither root nor network

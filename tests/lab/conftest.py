@@ -8,14 +8,6 @@ import pytest
 from driving import CLUSTERS, SEVEN, Labs, Site, renamed
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what uses the seven machines, which two processes share out by (tools/lab_tests.py)."""
-    for item in items:
-        if "seven_site" in getattr(item, "fixturenames", ()):
-            item.add_marker("seven")
-
-
 @pytest.fixture(scope="session")
 def _terminable() -> Iterator[None]:
     """A terminated run takes its lab down as an interrupted one does."""

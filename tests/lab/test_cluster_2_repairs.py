@@ -3,7 +3,7 @@
 import pytest
 from driving import Site, other_restarts, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 APISERVER = "/etc/systemd/system/kube-apiserver.service"
 ETCD = "/etc/systemd/system/etcd.service"

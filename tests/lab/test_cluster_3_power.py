@@ -13,7 +13,7 @@ import pytest
 import yaml
 from driving import AGNHOST, Site, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 BALANCER = "10.245.0.30"
 EVERY = 0.1

@@ -19,7 +19,7 @@ from hardway.engine.plan import declared
 from hardway.probe.certificates import KUBELET_CLIENT
 from hardway.values import fill, placeholders
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 LIMIT = 90.0
 """Seconds in which all certificates are renewed."""

@@ -7,7 +7,7 @@ import pytest
 from driving import Site
 from load import counting
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 
 def test_members_are_told_and_a_snapshot_is_whole(seven: Site, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from driving import REPOSITORY, Site
 from load import counting
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 PAGE = REPOSITORY / "docs" / "operate" / "etcd-member.md"
 LOST, HEALTHY = "controller-2", "controller-1"

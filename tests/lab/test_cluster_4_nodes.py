@@ -8,7 +8,7 @@ import pytest
 from driving import AGNHOST, Site, until
 from load import counting
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 APP = f"""\
 apiVersion: apps/v1

@@ -13,7 +13,7 @@ import pytest
 from driving import Site
 from load import Load, counting
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 CONTROLLERS = ("controller-0", "controller-1", "controller-2")
 PKI = "/etc/kubernetes/pki"

@@ -12,7 +12,7 @@ from driving import Site
 from load import Load, counting
 from rolls import settings
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 TIMES = int(os.environ.get("HARDWAY_ROLLS", "0"))
 __test__ = bool(TIMES)

@@ -17,12 +17,7 @@ from hardway.lab.boot import ssh_answers
 from hardway.lab.lab import down, power_off, power_on, status, up
 from hardway.lab.model import STATE, Lab, LabMachine, nft_table
 
-# The last lab that goes down puts the settings of this computer back.
-pytestmark = [
-    pytest.mark.lab,
-    pytest.mark.alone,
-    pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root"),
-]
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="the lab needs root")]
 
 ONE, TWO = LabMachine("one", IPv4Address("10.243.0.10")), LabMachine("two", IPv4Address("10.243.0.11"))
 _UP = """

@@ -15,7 +15,7 @@ from driving import NETWORK, Labs, Site, other_restarts, until
 from load import Load, counting
 from rolls import settings
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 ADDRESS = f"{NETWORK}.40"
 PAIR = f"""\

@@ -13,7 +13,7 @@ import pytest
 from driving import NETWORK, Labs, Site
 from load import counting
 
-pytestmark = [pytest.mark.lab, pytest.mark.counted]
+pytestmark = pytest.mark.lab
 
 __test__ = bool(os.environ.get("HARDWAY_UPGRADES"))
 OLD, NEW = "1.35.6", "1.36.4"
