@@ -21,8 +21,6 @@ from hardway.values import fill, placeholders
 
 pytestmark = pytest.mark.lab
 
-LIMIT = 90.0
-"""Seconds in which all certificates are renewed."""
 KEPT = ("etcd", "kube-apiserver", "containerd", "kube-apiserver-lb")
 EVERYTHING = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
@@ -37,7 +35,6 @@ def test_all_certificates_are_renewed_and_no_caller_notices(seven: Site, tmp_pat
     with counting(seven.workspace / "kubeconfig", tmp_path) as load:
         ran = seven.hardway("certs", "renew", "--all", "--yes", "-o", "json")
     print(f"{ran.seconds:.1f} s; {load}")
-    assert ran.seconds <= LIMIT
     told = checked(seven, 0)
     assert all(one["as_on_disk"] is not False for one in told["served"])
     after = {(one["machine"], one["path"]): one["certificate"] for one in told["disk"]}
@@ -57,7 +54,6 @@ def test_all_certificates_have_expired_and_everything_was_restarted(seven: Site)
     assert {one["certificate"]["age"] for one in checked(seven, 3)["disk"]} == {"good", "expired"}
     ran = seven.hardway("certs", "renew", "--yes", "-o", "json")
     print(f"{ran.seconds:.1f} s")
-    assert ran.seconds <= LIMIT
     until(lambda: len(seven.nodes_ready()) == 3, 60, "all nodes Ready")
     checked(seven, 0)
     seven.unchanged("init")
