@@ -21,19 +21,24 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note
-from hardway.operations.etcd_restore import DATA, FOLDER, SEND_LIMIT, Source, restore, stop
-from hardway.operations.etcd_snapshot import fetched
+from hardway.operations.etcd_restore import DATA, SEND_LIMIT, Source, restore, stop
+from hardway.operations.etcd_scratch import FOLDER, SCRATCH
+from hardway.operations.etcd_snapshot import check, fetched
 from hardway.operations.members import serving
 from hardway.state import State
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A member's own file, copied while it was stopped: its size in bytes, and the revision that it reached."""
+    """What a stopped member has: the size of the file in bytes, and the revision that it reached.
+
+    `is_whole`: its log is in it, too, and the file is a snapshot; otherwise the log could not be read.
+    """
 
     machine: str
     size: int
     revision: int
+    is_whole: bool
 
 
 def recover(session: Session, state: State, selection: Selection, resolver: Resolver, store: Store) -> Outcome:
@@ -46,6 +51,9 @@ def recover(session: Session, state: State, selection: Selection, resolver: Reso
         stop(session)
     best = _furthest(session)
     session.events(Note(f"{best.machine} got furthest, to revision {best.revision}"))
+    if not best.is_whole:
+        lost = "the log of its last writes cannot be read: what was written in its last moments may be lost"
+        session.events(Note(f"{best.machine}: {lost}", "warning"))
     with _taken(session, best) as source:
         return restore(session, state, source, selection, resolver, store)
 
@@ -82,15 +90,27 @@ def _furthest(session: Session) -> Copy:
 
 
 def _copied(session: Session, name: str) -> Copy:
-    """A copy, since the tools would write into the file itself."""
-    script = f"""\
-mkdir -p {FOLDER}; chmod 0700 {FOLDER}; rm -f {FOLDER}/*.db
-cp {DATA}/member/snap/db {FOLDER}/own.db
+    said = session.run(name, COPY, what="copy etcd's data", timeout=SEND_LIMIT).text.splitlines()
+    return Copy(name, int(said[1]), int(json.loads(said[2])["revision"]), said[0] == "whole")
+
+
+# A member that was killed has writes in its log that its file lacks. So an etcd reads both, in a copy: the member's own
+# is left as it is.
+COPY = f"""\
+rm -rf {FOLDER}/scratch.* {FOLDER}/*.db
+{SCRATCH}\
+mkdir data
+cp -a {DATA}/member data/member
+if serve; then
+  ask --command-timeout={SEND_LIMIT:.0f}s snapshot save {FOLDER}/own.db >&2
+  echo whole
+else
+  cp {DATA}/member/snap/db {FOLDER}/own.db
+  echo file
+fi
 stat -c %s {FOLDER}/own.db
 {BIN}/etcdutl snapshot status {FOLDER}/own.db -w json
 """
-    said = session.run(name, script, what="copy etcd's data", timeout=SEND_LIMIT).text.splitlines()
-    return Copy(name, int(said[0]), int(json.loads(said[-1])["revision"]))
 
 
 @contextlib.contextmanager
@@ -98,5 +118,6 @@ def _taken(session: Session, copy: Copy) -> Iterator[Source]:
     """The copy here, as a file that is gone after the block."""
     with tempfile.TemporaryDirectory(dir=session.workspace.root, prefix=".recover-") as folder:
         path = Path(folder) / "own.db"
-        digest = fetched(session, copy.machine, f"{FOLDER}/own.db", copy.size, path)
-        yield Source(path, digest, copy.size, is_copy=True)
+        whole = check if copy.is_whole else None
+        digest = fetched(session, copy.machine, f"{FOLDER}/own.db", copy.size, path, whole=whole)
+        yield Source(path, digest, copy.size, is_copy=not copy.is_whole)

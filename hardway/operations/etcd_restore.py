@@ -35,12 +35,11 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, UsageError, WorkspaceError
 from hardway.events import Note
+from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
 from hardway.probe import control
 from hardway.state import State, advanced
 
-FOLDER = "/var/lib/etcd-restore"
-"""Where a snapshot waits on a controller; on the same disk as etcd's data, as a rule."""
 DATA = "/var/lib/etcd"
 SEND_LIMIT = 1800.0
 START_LIMIT = 180.0
@@ -244,25 +243,10 @@ def _restoring(source: Source) -> str:
 
 
 def _rehearsal(source: Source) -> str:
-    # Its sockets are files in the folder, so nobody meets it by a port.
     return f"""\
-scratch=$(mktemp -d {FOLDER}/rehearsal.XXXXXX)
-pid=
-leave() {{ [ -z "$pid" ] || {{ kill "$pid" && wait "$pid" || true; }} 2>/dev/null; rm -rf {FOLDER}/rehearsal.*; }}
-trap leave EXIT
-trap 'exit 1' HUP INT TERM
-cd "$scratch"
+{SCRATCH}\
 {_restoring(source)} --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
-{BIN}/etcd --data-dir data --name rehearsal --force-new-cluster --listen-client-urls unix://client:0 \\
-  --advertise-client-urls unix://client:0 --listen-peer-urls unix://peer:0 --log-outputs=etcd.log >/dev/null 2>&1 &
-pid=$!
-ask() {{ {BIN}/etcdctl --endpoints unix://client:0 "$@"; }}
-tries=0
-until ask get hardway-ready >/dev/null 2>&1; do
-  tries=$((tries + 1))
-  kill -0 "$pid" 2>/dev/null && [ $tries -lt 240 ] || {{ tail -n 3 etcd.log >&2; exit 1; }}
-  sleep 0.25
-done
+serve || exit 1
 count() {{ ask get "$1" --prefix --count-only --write-out=fields | sed -n 's/^"Count" : //p'; }}
 echo "keys $(count '')"
 echo "namespaces $(count /registry/namespaces/)"
