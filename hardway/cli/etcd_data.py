@@ -17,7 +17,7 @@ import typer
 from hardway.artifacts.store import Store, default_store
 from hardway.cli import options as opt
 from hardway.cli.looking import at_controllers
-from hardway.cli.operating import PHASES, agreed
+from hardway.cli.operating import PHASES, agreed, operator
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
@@ -37,8 +37,9 @@ from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_defrag import Alarms, Defragmented
 from hardway.operations.etcd_restore import Rehearsed, Source
 from hardway.operations.etcd_snapshot import snapshot
+from hardway.operations.run import taken_up
 from hardway.probe import control
-from hardway.state import State
+from hardway.state import OperationState, State
 from hardway.status.page import etcd_page
 from hardway.status.status import status_of_etcd
 
@@ -113,7 +114,7 @@ def restore(
         command,
         f"Go back to {file}{taken}? What was written since is lost, and the API is away meanwhile.",
     )
-    _go_back(options, here, command, partial(_restored, source))
+    _go_back(options, here, "etcd restore", (str(file),), partial(_restored, source))
 
 
 @app.command("recover")
@@ -129,29 +130,40 @@ def recover(options: Options) -> None:
         raise UsageError("there is no cluster yet that could be recovered", hint="hardway init")
     command = "hardway etcd recover"
     agreed(options, command, "Give all members of etcd the data of the one that got furthest?")
-    _go_back(options, here, command, etcd_recover.recover)
+    _go_back(options, here, "etcd recover", (), etcd_recover.recover)
 
 
 def _restored(
-    source: Source, session: Session, state: State, selection: Selection, wanted: Resolver, store: Store
+    source: Source,
+    session: Session,
+    state: State,
+    underway: OperationState,
+    selection: Selection,
+    wanted: Resolver,
+    store: Store,
 ) -> Outcome:
-    return etcd_restore.restore(session, state, source, selection, wanted, store)
+    return etcd_restore.restore(session, state, source, underway, selection, wanted, store)
 
 
 def _go_back(
     options: Options,
     here: Site,
-    command: str,
-    act: Callable[[Session, State, Selection, Resolver, Store], Outcome],
+    name: str,
+    arguments: tuple[str, ...],
+    act: Callable[[Session, State, OperationState, Selection, Resolver, Store], Outcome],
 ) -> None:
     """Executes it on all machines, and says where the data of before is."""
     refuse_unlocked(options, here.cluster)
-    blockers.require(tuple(guards.open_operation(here.state, command)))
+    command = OperationState.command_of(name, arguments)
+    state = etcd_restore.superseded(here.state, command)
+    underway = taken_up(state, name, arguments, by=operator(), take_over=options.take_over)
     started = time.monotonic()
     selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
+    selection = replace(selection, operation=command)
     with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
         store = default_store()
-        outcome = act(session, here.state, selection, resolver(options, here.cluster, store, session.events), store)
+        wanted = resolver(options, here.cluster, store, session.events)
+        outcome = act(session, state, underway, selection, wanted, store)
         for path in etcd_restore.kept(session):
             session.events(Note(f"the data of before is in {path}; delete it once all is well"))
         seconds = time.monotonic() - started

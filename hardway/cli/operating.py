@@ -51,7 +51,6 @@ def operate(
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
         agreed = _Agreement(options, operation, command, session.events)
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
         state = run_operation(
             session,
             here.state,
@@ -59,11 +58,16 @@ def operate(
             selection,
             wanted,
             store,
-            by=by,
+            by=operator(),
             take_over=options.take_over,
             review=agreed.review,
         )
         session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, following(state)))
+
+
+def operator() -> str:
+    """Who works here, as others see it in the State."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 class _Agreement:

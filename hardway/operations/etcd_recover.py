@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from hardway.artifacts.store import Store
+from hardway.console.words import size
 from hardway.declare.phases.paths import BIN
 from hardway.engine.converge import Outcome
 from hardway.engine.resolver import Resolver
@@ -21,11 +23,11 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note
-from hardway.operations.etcd_restore import DATA, SEND_LIMIT, Source, restore, stop
+from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check, fetched
 from hardway.operations.members import serving
-from hardway.state import State
+from hardway.state import OperationState, State
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,44 @@ class Copy:
     is_whole: bool
 
 
-def recover(session: Session, state: State, selection: Selection, resolver: Resolver, store: Store) -> Outcome:
+@dataclass(frozen=True)
+class Room:
+    """Bytes on a controller: of etcd's file, of all its data, and of what is free beside it."""
+
+    file: int
+    data: int
+    free: int
+
+
+def recover(
+    session: Session,
+    state: State,
+    underway: OperationState,
+    selection: Selection,
+    resolver: Resolver,
+    store: Store,
+) -> Outcome:
     """Has all members serve what the one of them has that got furthest. The session holds the locks of all machines.
 
-    Raises HardwayError, with nothing stopped, where a majority serves, and where nobody has data.
+    Raises HardwayError, with nothing stopped, where a majority serves, where nobody has data, and where a disk is too
+    small.
     """
-    _refuse_majority(session)
+    names = [machine.name for machine in session.cluster.controllers]
+    there = serving(session, names)
+    is_majority = len(there) > len(names) // 2
+    if underway.stage and is_majority:
+        # Members start only once all of them have what was recovered.
+        return go_on(session, begin(session, state, underway), selection, resolver, store)
+    if is_majority:
+        missing = [name for name in names if name not in there]
+        raise HardwayError(
+            f"a majority of etcd serves: {', '.join(there)}",
+            said="nothing was changed",
+            hint=f"hardway etcd replace {missing[0]}" if missing else "hardway etcd status",
+        )
+    if not underway.stage:
+        _require_data(session, names)
+    state = begin(session, state, underway)
     with timed("stop", session.events):
         stop(session)
     best = _furthest(session)
@@ -55,26 +89,38 @@ def recover(session: Session, state: State, selection: Selection, resolver: Reso
         lost = "the log of its last writes cannot be read: what was written in its last moments may be lost"
         session.events(Note(f"{best.machine}: {lost}", "warning"))
     with _taken(session, best) as source:
-        return restore(session, state, source, selection, resolver, store)
+        return restore(session, state, source, underway, selection, resolver, store)
 
 
-def _refuse_majority(session: Session) -> None:
-    names = [machine.name for machine in session.cluster.controllers]
-    there = serving(session, names)
-    if len(there) > len(names) // 2:
-        missing = [name for name in names if name not in there]
-        raise HardwayError(
-            f"a majority of etcd serves: {', '.join(there)}",
-            said="nothing was changed",
-            hint=f"hardway etcd replace {missing[0]}" if missing else "hardway etcd status",
-        )
-    with_data = session.each(names, lambda name: _has_data(session, name))
-    if not any(with_data.values()):
+def _require_data(session: Session, names: Sequence[str]) -> None:
+    """Raises HardwayError where no member has data, or a disk is too small for what comes."""
+    found = session.each(names, lambda name: _room(session, name))
+    largest = max(one.file for one in found.values())
+    if not largest:
         raise HardwayError(
             "no controller has etcd's data any more",
             said="nothing was changed",
             hint="hardway etcd restore FILE, from a snapshot",
         )
+    for name, one in found.items():
+        needed = largest * ROOM + one.data
+        if one.free < needed:
+            raise HardwayError(
+                f"{DATA} has {size(one.free)} free, and {size(needed)} are needed",
+                machine=name,
+                said="nothing was changed",
+                hint=f"free disk space there (df -h {DATA}), then run the same command again",
+            )
+
+
+def _room(session: Session, name: str) -> Room:
+    look = f"""\
+stat -c %s {DATA}/member/snap/db 2>/dev/null || echo 0
+du -sB1 {DATA}/member 2>/dev/null | grep . || echo 0
+df -B1 --output=avail {DATA} | tail -n 1
+"""
+    file, data, free = session.run(name, look, what="look for etcd's data and for room").text.splitlines()
+    return Room(int(file), int(data.split()[0]), int(free))
 
 
 def _has_data(session: Session, name: str) -> bool:
@@ -120,4 +166,5 @@ def _taken(session: Session, copy: Copy) -> Iterator[Source]:
         path = Path(folder) / "own.db"
         whole = check if copy.is_whole else None
         digest = fetched(session, copy.machine, f"{FOLDER}/own.db", copy.size, path, whole=whole)
-        yield Source(path, digest, copy.size, is_copy=not copy.is_whole)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        yield Source(path, digest, copy.size, is_copy=not copy.is_whole, taken=now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,7 @@ from hardway.declare.phases.encryption import provider_of
 from hardway.declare.phases.paths import BIN, KUBECTL
 from hardway.declare.resources.base import quote
 from hardway.engine import prove
+from hardway.engine.commit import commit
 from hardway.engine.converge import Outcome, converge
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
@@ -38,9 +40,13 @@ from hardway.events import Note
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
 from hardway.probe import control
-from hardway.state import State, advanced
+from hardway.state import OperationState, State, advanced
 
 DATA = "/var/lib/etcd"
+WAYS = ("etcd restore", "etcd recover")
+"""Each goes on where the other one does not: all data is in a snapshot, or with a member."""
+STAGE = "restore"
+CONTROLLERS = "kube-controller-manager.service kube-scheduler.service"
 SEND_LIMIT = 1800.0
 START_LIMIT = 180.0
 BUMP = 1_000_000_000
@@ -127,27 +133,75 @@ def with_its_keys(session: Session, state: State, source: Source) -> State:
 
 
 def rehearse(session: Session, model: Model, source: Source) -> Rehearsed:
-    """Restores into a folder of its own on one controller, counts, and decrypts one Secret; all of it goes again."""
+    """Restores into a folder of its own on one controller, counts, and decrypts one Secret; all of it goes again.
+
+    Raises HardwayError for one that holds no Kubernetes, or another cluster's; WorkspaceError for a key that is lost.
+    """
+    try:
+        return _opened(session, model, source)
+    finally:
+        _forget(session, [session.cluster.controllers[0].name])
+
+
+def _opened(session: Session, model: Model, source: Source) -> Rehearsed:
     home = session.cluster.controllers[0].name
     with timed("rehearse", session.events):
-        _send(session, [home], source)
-        result = session.run(home, _rehearsal(source), what="rehearse the restore", timeout=SEND_LIMIT)
+        _send(session, [home], source, room=True)
+        result = session.run(home, rehearsal(source), what="rehearse the restore", timeout=SEND_LIMIT)
     told: dict[str, str] = {}
     for line in result.text.splitlines():
         name, _, value = line.partition(" ")
         told[name] = value
+    _require_ours(session, source, base64.b64decode(told["system"]))
     secret, key = "", ""
-    if told.get("secret"):
+    if told["secret"]:
         secret, key = _decrypted(session, model, told["secret"], base64.b64decode(told["value"]))
-    if told["system"] == "0":
-        raise HardwayError(f"{source.path} holds no Kubernetes: there is no namespace kube-system in it")
     return Rehearsed(source.path.name, int(told["keys"]), int(told["namespaces"]), secret, key, result.seconds)
+
+
+def _require_ours(session: Session, source: Source, system: bytes) -> None:
+    """Compares the namespace kube-system in the snapshot, which no two clusters have alike, with the one that is there.
+
+    Where no API server answers, a note beside the snapshot, or its Secrets, have to say it.
+    """
+    if not system:
+        raise HardwayError(f"{source.path} holds no Kubernetes: there is no namespace kube-system in it")
+    home = session.cluster.controllers[0].name
+    script = f"{KUBECTL} get namespace kube-system -o 'jsonpath={{.metadata.uid}}'"
+    asked = session.run(home, script, what="ask which cluster this is", check=False)
+    if asked.code == 0 and asked.text.strip().encode() not in system:
+        raise HardwayError(
+            f"{source.path} is of another cluster: its namespace kube-system is another one",
+            said="nothing was changed",
+            hint="give the inventory and the workspace of that cluster",
+        )
+    if asked.code != 0 and not source.taken:
+        told = f"no note is beside {source.path}, and no API server answers: whose it is, only its Secrets can say"
+        session.events(Note(told, "warning"))
+
+
+def _forget(session: Session, names: Sequence[str]) -> None:
+    _each(session, names, f"rm -rf {FOLDER}", "remove the snapshot there")
+
+
+def superseded(state: State, command: str) -> State:
+    """The State without a way back that was begun and does not get on, where `command` is another one."""
+    before = state.operation
+    return replace(state, operation=None) if before and before.name in WAYS and before.command != command else state
+
+
+def begin(session: Session, state: State, underway: OperationState) -> State:
+    """Until it is over, nothing else is done to this cluster: its members may differ."""
+    state = advanced(state, operation=replace(underway, stage=STAGE))
+    session.workspace.save_state(state)
+    return state
 
 
 def restore(
     session: Session,
     state: State,
     source: Source,
+    underway: OperationState,
     selection: Selection,
     resolver: Resolver,
     store: Store,
@@ -163,37 +217,52 @@ def restore(
             Note(f"API servers learn {', '.join(source.encryption_keys)}, which the snapshot's Secrets need")
         )
         state = converge(session, wanted, replace(selection, phases=("encryption",)), resolver, store).state
-    model = Model(session.cluster, state, resolver.versions)
-    _rehearsed(session, model, source)
     controllers = [machine.name for machine in session.cluster.controllers]
-    token = f"{state.cluster}-{source.sha256[:16]}-{state.generation}"
+    # One that was cut was rehearsed, and its members may have used the room by now.
+    resuming = underway.stage != ""
+    if not resuming:
+        _rehearsed(session, Model(session.cluster, state, resolver.versions), source)
     with timed("send", session.events):
-        _send(session, controllers, source)
+        _send(session, controllers, source, room=not resuming)
+    state = begin(session, state, underway)
     with timed("stop", session.events):
         stop(session)
     with timed("restore", session.events):
-        for name, script in _swaps(session, source, token):
+        for name, script in _swaps(session, source, token_of(state)):
             session.run(name, script, what="restore etcd's data", timeout=SEND_LIMIT)
+    return go_on(session, state, selection, resolver, store)
+
+
+def go_on(session: Session, state: State, selection: Selection, resolver: Resolver, store: Store) -> Outcome:
+    """Starts what was restored on all members, and ends the operation that `begin` began."""
+    controllers = [machine.name for machine in session.cluster.controllers]
     with timed("start", session.events):
-        _each(session, controllers, "systemctl start --no-block etcd", "start etcd")
+        _each(session, controllers, "systemctl start --no-block etcd.service", "start etcd")
         _require(session, [*_serving(session), *_same(session)])
-        _each(session, controllers, "systemctl start --no-block kube-apiserver", "start the API server")
+        _each(session, controllers, "systemctl start --no-block kube-apiserver.service", "start the API server")
         _require(session, list(_ready(session)))
-        _each(session, controllers, "systemctl start kube-controller-manager kube-scheduler", "start the controllers")
+        _each(session, controllers, f"systemctl start {CONTROLLERS}", "start the controllers")
         # What a kubelet runs and the API does not know of any more would run on; it asks for all pods when it starts.
         workers = [machine.name for machine in session.cluster.workers]
-        _each(session, workers, "systemctl restart kubelet kube-proxy", "restart kubelets")
-    _each(session, controllers, f"rm -rf {FOLDER}", "remove the snapshot there")
-    state = advanced(state, etcd_token=token)
-    session.workspace.save_state(state)
+        _each(session, workers, "systemctl restart kubelet.service kube-proxy.service", "restart kubelets")
     _tell_strangers(session)
-    return converge(session, state, selection, resolver, store)
+    outcome = converge(session, advanced(state, etcd_token=token_of(state)), selection, resolver, store)
+    _forget(session, controllers)
+    outcome.state = advanced(outcome.state, operation=None)
+    commit(session, outcome.state, outcome.views, set())
+    return outcome
+
+
+def token_of(state: State) -> str:
+    """By which members belong together from now on, and to none of before; the same until it is over."""
+    assert state.operation is not None
+    return f"{state.cluster}-{re.sub('[^0-9]', '', state.operation.since)}"
 
 
 def stop(session: Session) -> None:
     """All of the control plane, in the order in which nobody loses what it asks."""
     controllers = [machine.name for machine in session.cluster.controllers]
-    for units in ("kube-controller-manager kube-scheduler", "kube-apiserver", "etcd"):
+    for units in (CONTROLLERS, "kube-apiserver.service", "etcd.service"):
         _each(session, controllers, f"systemctl stop {units}", f"stop {units}")
 
 
@@ -209,24 +278,30 @@ def kept(session: Session) -> list[str]:
 
 
 def _rehearsed(session: Session, model: Model, source: Source) -> None:
-    found = rehearse(session, model, source)
+    """The file stays where it was sent to, unless it cannot be used."""
+    try:
+        found = _opened(session, model, source)
+    except HardwayError:
+        _forget(session, [session.cluster.controllers[0].name])
+        raise
     proved = f"{found.secret} decrypted with {found.encryption_key}" if found.secret else "no Secret in it"
     session.events(Note(f"rehearsed: {found.keys} keys, {found.namespaces} namespaces, {proved}"))
 
 
-def _send(session: Session, names: Sequence[str], source: Source) -> None:
-    """The file to each of these machines, unless it is there whole; refused where the disk is too small."""
+def _send(session: Session, names: Sequence[str], source: Source, *, room: bool) -> None:
+    """The file to each of these machines, unless it is there whole; `room`: refuses a disk that is too small."""
     path = f"{FOLDER}/{source.sha256}.db"
-    room = f"""\
+    needed = source.size * ROOM
+    look = f"""\
 mkdir -p {FOLDER}; chmod 0700 {FOLDER}
 [ ! -e {path} ] || {{ echo "{source.sha256}  {path}" | sha256sum -c --status && echo there; }} || rm -f {path}
 free=$(df -k --output=avail {DATA} | tail -n 1)
-[ "$free" -gt {source.size * ROOM // 1024} ] || {{
-  echo "{DATA} has $free KiB free, and {size(source.size * ROOM)} are needed" >&2; exit 1; }}
+[ "$free" -gt {needed // 1024 if room else 0} ] || {{
+  echo "{DATA} has $free KiB free, and {size(needed)} are needed" >&2; exit 1; }}
 """
 
     def send(name: str) -> None:
-        if "there" in session.run(name, room, what="look for room").text.split():
+        if "there" in session.run(name, look, what="look for room").text.split():
             return
         machine = session.machines[name]
         machine.stream([source.path], f"cat >{path}.part", what="send the snapshot", timeout=SEND_LIMIT)
@@ -242,7 +317,8 @@ def _restoring(source: Source) -> str:
     return f"{BIN}/etcdutl snapshot restore {FOLDER}/{source.sha256}.db{checked}"
 
 
-def _rehearsal(source: Source) -> str:
+def rehearsal(source: Source) -> str:
+    """The script that opens the snapshot, and prints a line for each thing that it finds."""
     return f"""\
 {SCRATCH}\
 {_restoring(source)} --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
@@ -250,10 +326,11 @@ serve || exit 1
 count() {{ ask get "$1" --prefix --count-only --write-out=fields | sed -n 's/^"Count" : //p'; }}
 echo "keys $(count '')"
 echo "namespaces $(count /registry/namespaces/)"
-echo "system $(count /registry/namespaces/kube-system)"
+value() {{ ask get "$1" --write-out=json | sed -n 's/.*"value":"\\([^"]*\\)".*/\\1/p'; }}
+echo "system $(value /registry/namespaces/kube-system)"
 secret=$(ask get /registry/secrets/ --prefix --limit=1 --keys-only | head -n 1)
 echo "secret $secret"
-[ -z "$secret" ] || echo "value $(ask get "$secret" --write-out=json | sed 's/.*"value":"\\([^"]*\\)".*/\\1/')"
+[ -z "$secret" ] || echo "value $(value "$secret")"
 """
 
 
@@ -306,7 +383,7 @@ def _swaps(session: Session, source: Source, token: str) -> Iterator[tuple[str, 
     members = etcd.initial_cluster(session.cluster)
     for machine in session.cluster.controllers:
         peer = f"https://{machine.ip}:2380"
-        done = f"{DATA}/.restored-{token}"
+        done = f"{DATA}/.restored-{token}-{source.sha256[:16]}"
         yield (
             machine.name,
             f"""\

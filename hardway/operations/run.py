@@ -45,16 +45,8 @@ def run_operation(
     on with `take_over` only. `review` sees the plan of each stage, and stops the operation by raising. Raises Blocked
     while another operation is open, ProofFailed for a gate, and what `converge` raises. Then the same command goes on.
     """
-    underway = state.operation or OperationState(operation.name, operation.arguments, "", by, _now())
-    selection = replace(selection, operation=OperationState.command_of(operation.name, operation.arguments))
-    blockers.require(tuple(guards.open_operation(state, selection.operation)))
-    if underway.by != by and not take_over:
-        raise HardwayError(
-            f"{underway.command} was started by {underway.by} on {underway.since}, and stopped at {underway.stage}",
-            said="nothing was changed",
-            hint=f"ask {underway.by} whether that run has ended; then:\n    {underway.command} --take-over",
-        )
-    underway = replace(underway, by=by)
+    underway = taken_up(state, operation.name, operation.arguments, by=by, take_over=take_over)
+    selection = replace(selection, operation=underway.command)
     outcome: Outcome | None = None
     if not underway.stage:
         operation.check(session, Model(session.cluster, state, resolver.versions))
@@ -71,6 +63,24 @@ def run_operation(
     state = advanced(state, operation=None)
     commit(session, state, outcome.views if outcome else {}, set())
     return state
+
+
+def taken_up(
+    state: State, name: str, arguments: tuple[str, ...], *, by: str, take_over: bool = False
+) -> OperationState:
+    """What is under way from now on; it has no stage unless it was begun before.
+
+    Raises Blocked while another operation is open, and HardwayError where somebody else began it.
+    """
+    underway = state.operation or OperationState(name, arguments, "", by, _now())
+    blockers.require(tuple(guards.open_operation(state, OperationState.command_of(name, arguments))))
+    if underway.by != by and not take_over:
+        raise HardwayError(
+            f"{underway.command} was started by {underway.by} on {underway.since}, and stopped at {underway.stage}",
+            said="nothing was changed",
+            hint=f"ask {underway.by} whether that run has ended; then:\n    {underway.command} --take-over",
+        )
+    return replace(underway, by=by)
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """Real etcd: what is taken from a member that is gone, and what a rehearsal finds in a snapshot."""
 
+import base64
+import hashlib
 import json
 import os
 import signal
@@ -14,7 +16,7 @@ from real_api import free_port
 
 from hardway.declare.phases.paths import BIN
 from hardway.operations.etcd_recover import COPY
-from hardway.operations.etcd_restore import DATA
+from hardway.operations.etcd_restore import DATA, Source, rehearsal
 from hardway.operations.etcd_scratch import FOLDER
 
 PROGRAMS = real_programs()
@@ -47,10 +49,17 @@ class Member:
         )
         self.run(f"{BIN}/etcdctl {self._endpoint} --command-timeout=30s --dial-timeout=30s get ready")
 
-    def put(self, key: str) -> int:
+    def put(self, key: str, value: str = "value") -> int:
         """The revision of an acknowledged write."""
-        said = self.run(f"{BIN}/etcdctl {self._endpoint} put {key} value -w json")
+        said = self.run(f"{BIN}/etcdctl {self._endpoint} put {key} {value} -w json")
         return int(json.loads(said)["header"]["revision"])
+
+    def snapshot(self) -> Source:
+        path = self._root / "one.db"
+        self.run(f"{BIN}/etcdctl {self._endpoint} snapshot save {path} >/dev/null")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.run(f"mkdir -p {FOLDER}; cp {path} {FOLDER}/{digest}.db")
+        return Source(path, digest, path.stat().st_size)
 
     def end(self, how: signal.Signals) -> None:
         self._process.send_signal(how)
@@ -72,6 +81,19 @@ class Member:
 def member(root: Path) -> Iterator[Member]:
     with closing(Member(root)) as made:
         yield made
+
+
+def test_a_rehearsal_counts_and_shows_whose_it_is_and_one_secret(tmp_path: Path) -> None:
+    with member(tmp_path) as one:
+        for name in ("default", "kube-system"):
+            one.put(f"/registry/namespaces/{name}", f"uid-of-{name}")
+        one.put("/registry/secrets/default/first", "sealed")
+        source = one.snapshot()
+        one.put("/registry/namespaces/late")
+        told = dict(line.split(maxsplit=1) for line in one.run(rehearsal(source)).splitlines())
+        assert (told["keys"], told["namespaces"], told["secret"]) == ("3", "2", "/registry/secrets/default/first")
+        assert [base64.b64decode(told[name]) for name in ("system", "value")] == [b"uid-of-kube-system", b"sealed"]
+        assert [path.name for path in (tmp_path / "restore").iterdir()] == [f"{source.sha256}.db"]
 
 
 def taken(one: Member) -> tuple[str, int]:

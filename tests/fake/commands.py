@@ -5,7 +5,7 @@ that ran it, as the real thing would. A service starts only if all that its unit
 remembers what it read: that is how a test knows what a process runs with.
 """
 
-from fake.etcd import ETCDCTL, MEMBERS, START
+from fake.etcd import ETCDCTL, ETCDUTL, MEMBERS, START
 
 SYSTEMCTL = (
     "#!/bin/sh\nset -eu\n"
@@ -376,5 +376,5 @@ import) for archive; do :; done; cat "$archive" >>/var/lib/containerd/images ;;
 esac
 """
 
-BINARIES = {"etcdctl": ETCDCTL, "kubectl": KUBECTL, "ctr": CTR}
+BINARIES = {"etcdctl": ETCDCTL, "etcdutl": ETCDUTL, "kubectl": KUBECTL, "ctr": CTR}
 """Contents of components that hardway itself calls; all others are programs that do nothing."""

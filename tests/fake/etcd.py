@@ -323,3 +323,17 @@ alarm,disarm) [ -n "$leader" ] || late; alarms; rm -f /fake/cluster/alarms ;;
 esac
 """
 )
+
+# What a member has is what the snapshot holds.
+ETCDUTL = """\
+#!/bin/sh
+set -eu
+file=$3 folder=
+while [ $# -gt 0 ]; do
+  case $1 in --data-dir) folder=$2; shift ;; --initial-cluster-token) token=$2; shift ;; esac
+  shift
+done
+mkdir -p "$folder/member/snap"
+cat "$file" >"$folder/member/snap/db"
+echo "$token" >"$folder/member/token"
+"""

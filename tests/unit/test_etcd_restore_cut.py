@@ -1,0 +1,180 @@
+"""A restore and a recovery that are cut anywhere are ended by the same command, on played machines."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+from fake.cluster import FakeCluster, keys
+from fake.machine import Cut
+from test_rollout_cut import CONTROLLERS, THREE
+
+from hardway.declare.phases import PHASE_NAMES
+from hardway.engine.blockers import Blocked
+from hardway.engine.selection import Selection
+from hardway.errors import HardwayError
+from hardway.operations import etcd_recover, etcd_restore
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.operations.etcd_restore import Source
+from hardway.operations.run import taken_up
+from hardway.remote import ConnectionLost
+from hardway.state import OperationState, State
+
+CONTENT = b"all that etcd knew on Monday"
+# What a real etcd reads in a snapshot is tests/contract/test_etcd_data.py's.
+REHEARSED = "echo keys 9; echo namespaces 4; echo system bmFtZXNwYWNl; echo secret"
+COPIED = f"""\
+mkdir -p {etcd_restore.FOLDER}
+cat {etcd_restore.DATA}/member/snap/db >{etcd_restore.FOLDER}/own.db
+echo file
+stat -c %s {etcd_restore.FOLDER}/own.db
+echo '{{"revision": 7}}'
+"""
+
+
+@pytest.fixture
+def three(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    made = built_cluster(THREE)
+    for name in CONTROLLERS:
+        made.machines[name].run("mkdir -p /var/lib/etcd/member/snap", timeout=10, what="give it data")
+        made.machines[name].write("/var/lib/etcd/member/snap/db", f"what {name} has")
+    monkeypatch.setattr(etcd_restore, "rehearsal", lambda source: REHEARSED)
+    monkeypatch.setattr(etcd_recover, "COPY", COPIED)
+    for proofs in ("_serving", "_same", "_ready"):  # no real TLS answers here
+        monkeypatch.setattr(etcd_restore, proofs, lambda session: ())
+    return made
+
+
+def restore(three: FakeCluster) -> None:
+    path = three.root / "monday.db"
+    path.write_bytes(CONTENT)
+    source = Source(path, hashlib.sha256(CONTENT).hexdigest(), len(CONTENT), taken="Monday")
+    underway = taken_up(three.state(), "etcd restore", ("monday.db",), by="ada@desk")
+    selection = Selection(PHASE_NAMES, frozenset(three.machines), BOOTSTRAP, operation=underway.command)
+    wanted, store = three.resolver(), three.store
+    etcd_restore.restore(three.session(), three.state(), source, underway, selection, wanted, store)
+
+
+def recover(three: FakeCluster) -> None:
+    underway = taken_up(three.state(), "etcd recover", (), by="ada@desk")
+    selection = Selection(PHASE_NAMES, frozenset(three.machines), BOOTSTRAP, operation=underway.command)
+    etcd_recover.recover(three.session(), three.state(), underway, selection, three.resolver(), three.store)
+
+
+def lose(three: FakeCluster, *names: str) -> None:
+    for name in names:
+        three.machines[name].run("systemctl stop etcd.service; rm -rf /var/lib/etcd/member", timeout=10, what="lose it")
+
+
+def on_all(three: FakeCluster, path: str) -> set[str]:
+    return {three.machines[name].read(f"/var/lib/etcd/member/{path}") for name in CONTROLLERS}
+
+
+def aside(three: FakeCluster, name: str) -> list[str]:
+    kept = sorted((three.machines[name].root / "var/lib/etcd").glob("before-restore-*"))
+    return [(folder / "snap/db").read_text() for folder in kept]
+
+
+def runs_on(three: FakeCluster, name: str) -> bool:
+    return three.machines[name].has("/fake/units/kube-apiserver.service")
+
+
+def test_all_members_get_the_snapshot_and_keep_what_they_had(three: FakeCluster) -> None:
+    restore(three)
+    assert on_all(three, "snap/db") == {CONTENT.decode()}
+    assert on_all(three, "token") == {f"{three.state().etcd_token}\n"}
+    assert [aside(three, name) for name in CONTROLLERS] == [[f"what {name} has"] for name in CONTROLLERS]
+    assert not any(three.machines[name].has(etcd_restore.FOLDER) for name in CONTROLLERS)
+    assert three.state().operation is None
+    assert keys(three.init().changes) == []
+
+
+# While members stop, get the snapshot (at each step on the first and the last of them), start, and afterwards.
+@pytest.mark.parametrize(
+    ("machine", "call", "command"),
+    [("c0", 8, 1), *(("c0", 9, command) for command in (3, 6, 8, 9, 10)), ("c2", 6, 6), ("c0", 11, 1), ("c2", 10, 1),
+     ("c0", 16, 1), ("c0", 18, 1)],
+)  # fmt: skip
+def test_cut_anywhere_the_same_command_goes_on(three: FakeCluster, machine: str, call: int, command: int) -> None:
+    three.machines[machine].restored(Cut(call, command))
+    with suppress(ConnectionLost, HardwayError):
+        restore(three)
+    three.machines[machine].restored()
+    token = three.state().operation and etcd_restore.token_of(three.state())
+    if token:
+        with pytest.raises(Blocked, match="etcd restore was started"):
+            three.init()
+    restore(three)
+    assert on_all(three, "snap/db") == {CONTENT.decode()}
+    assert len(on_all(three, "token")) == 1
+    assert token is None or on_all(three, "token") == {f"{token}\n"}
+    for name in CONTROLLERS:
+        assert f"what {name} has" in aside(three, name)
+    assert three.state().operation is None
+    assert keys(three.init().changes) == []
+
+
+def test_another_clusters_snapshot_is_refused_before_anything_stops(three: FakeCluster) -> None:
+    for name in CONTROLLERS:
+        three.machines[name].write("/usr/local/bin/kubectl", "#!/bin/sh\necho 1f0e-uid\n")
+    with pytest.raises(HardwayError, match="its namespace kube-system is another one"):
+        restore(three)
+    assert runs_on(three, "c0")
+    assert not three.machines["c0"].has(etcd_restore.FOLDER)
+    assert three.state().operation is None
+
+
+# While the survivor is copied, gets its own snapshot, and starts; while another one gets it, and starts.
+@pytest.mark.parametrize(
+    ("machine", "call", "command"),
+    [("c2", 6, 1), ("c2", 14, 6), ("c2", 14, 9), ("c2", 16, 1), ("c2", 18, 1), ("c0", 15, 3), ("c0", 17, 1)],
+)
+def test_a_recovery_cut_anywhere_goes_on_and_loses_nothing(
+    three: FakeCluster, machine: str, call: int, command: int
+) -> None:
+    lose(three, "c0", "c1")
+    three.machines[machine].restored(Cut(call, command))
+    with suppress(ConnectionLost, HardwayError):
+        recover(three)
+    three.machines[machine].restored()
+    assert three.state().operation is not None
+    recover(three)
+    assert on_all(three, "snap/db") == {"what c2 has"}
+    assert len(on_all(three, "token")) == 1
+    assert three.state().operation is None
+    assert keys(three.init().changes) == []
+
+
+def test_a_majority_that_serves_is_left_alone(three: FakeCluster) -> None:
+    lose(three, "c1")
+    with pytest.raises(HardwayError, match="a majority of etcd serves: c0, c2") as refused:
+        recover(three)
+    assert refused.value.hint == "hardway etcd replace c1"
+    assert three.state().operation is None
+
+
+def test_nothing_stops_where_no_member_has_data(three: FakeCluster) -> None:
+    lose(three, *CONTROLLERS)
+    with pytest.raises(HardwayError, match="no controller has etcd's data any more") as refused:
+        recover(three)
+    assert refused.value.hint == "hardway etcd restore FILE, from a snapshot"
+    assert runs_on(three, "c0")
+
+
+def test_nothing_stops_where_a_disk_is_too_small(three: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(etcd_recover, "ROOM", 10**15)
+    lose(three, "c0", "c1")
+    with pytest.raises(HardwayError, match="are needed"):
+        recover(three)
+    assert runs_on(three, "c2")
+    assert three.state().operation is None
+
+
+def test_a_restore_takes_over_where_a_recovery_does_not_get_on() -> None:
+    begun = OperationState("etcd recover", (), "restore", "ada@desk", "2026-11-28T00:00:00+00:00")
+    state = replace(State("one", "feed"), operation=begun)
+    assert etcd_restore.superseded(state, "hardway etcd restore monday.db").operation is None
+    assert etcd_restore.superseded(state, "hardway etcd recover") is state
+    other = replace(state, operation=replace(begun, name="certs rotate-sa"))
+    assert etcd_restore.superseded(other, "hardway etcd recover") is other
