@@ -9,7 +9,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.operating import operate
 from hardway.cli.options import Options, flags
-from hardway.cli.site import inventory
+from hardway.cli.site import site
 from hardway.operations import etcd_replace
 
 app = typer.Typer(add_completion=False)
@@ -25,4 +25,5 @@ def replace(
 
     Its disk was wiped, or the machine was installed again. If it is interrupted, give the same command again.
     """
-    operate(options, etcd_replace.operation(inventory(options), name))
+    here = site(options)
+    operate(options, etcd_replace.operation(here.cluster, name), here)

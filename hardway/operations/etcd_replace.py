@@ -42,7 +42,7 @@ def operation(cluster: Cluster, name: str) -> Operation:
 
 
 def _others(model: Model, machine: Machine) -> list[Machine]:
-    return [one for one in model.members if one != machine]
+    return [one for one in model.members if one.name != machine.name]
 
 
 def _replace(machine: Machine, session: Session, model: Model) -> None:

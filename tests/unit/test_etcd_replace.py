@@ -13,6 +13,7 @@ from test_rollout_cut import THREE
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, UsageError
+from hardway.inventory.load import load
 from hardway.operations import etcd_replace
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
@@ -32,7 +33,8 @@ def wipe(three: FakeCluster, name: str) -> None:
 
 
 def run(three: FakeCluster, name: str) -> None:
-    operation = etcd_replace.operation(three.cluster, name)
+    # A machine is known by its name: whatever else of it is decided only with the State, as a worker's pod range.
+    operation = etcd_replace.operation(load(three.inventory), name)
     # Proofs are the lab's: no real TLS answers here.
     stages = tuple(replace(stage, gate=nothing_to_prove) for stage in operation.stages)
     session = three.session()

@@ -58,7 +58,7 @@ class Model:
 
     def asked_by(self, machine: Machine) -> list[Machine]:
         """The members of etcd that a controller's API server asks: the one beside it first."""
-        others = [one for one in self.members if one != machine and self.control(one) in ("", "replacing")]
+        others = [one for one in self.members if one.name != machine.name and self.control(one) in ("", "replacing")]
         return [machine, *others]
 
 
