@@ -122,9 +122,10 @@ class State:
     which writes; `encryption_providers` has their providers while a rotation exchanges the provider, and
     `encryption_changing` the resources that it encrypts for the first time, or decrypts. `own_authorities` has the CAs
     of the operator's by their paths in the workspace without ending (`pki/ca-2`), and whether their keys are here;
-    None: not noted yet. `operation` is the one under way. `smoke_tested` is the generation at which the smoke test last
-    passed. `upgrade` is there until it is finished or gone back. `fingerprints` has the beginning of the SHA-256 of
-    each CA certificate, by its path in the workspace: all that there ever were, the one of today last.
+    None: not noted yet. `operation` is the one under way, `interrupted` one that goes on when etcd was restored.
+    `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished
+    or gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace:
+    all that there ever were, the one of today last.
     """
 
     cluster: str
@@ -143,6 +144,7 @@ class State:
     encryption_changing: tuple[str, ...] = ()
     own_authorities: Mapping[str, bool] | None = None
     operation: OperationState | None = None
+    interrupted: OperationState | None = None
     smoke_tested: int = -1
     fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -231,8 +233,9 @@ def _state(raw: Mapping[str, Any]) -> State:
     found["service_account_keys"] = _known(Generations, raw.get("service_account_keys", {}), "service_account_keys")
     if raw.get("upgrade") is not None:
         found["upgrade"] = _known(Upgrade, raw["upgrade"], "upgrade")
-    if raw.get("operation") is not None:
-        found["operation"] = _known(OperationState, raw["operation"], "operation")
+    for name in ("operation", "interrupted"):
+        if raw.get(name) is not None:
+            found[name] = _known(OperationState, raw[name], name)
     state = _known(State, found)
     if str(state.etcd) not in get_args(EtcdState):
         raise _Newer(f"etcd: {state.etcd}")

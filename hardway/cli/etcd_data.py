@@ -166,8 +166,10 @@ def _go_back(
         outcome = act(session, state, underway, selection, wanted, store)
         for path in etcd_restore.kept(session):
             session.events(Note(f"the data of before is in {path}; delete it once all is well"))
+        resumed = outcome.state.operation
+        following = resumed.command if resumed else "hardway smoke-test"
         seconds = time.monotonic() - started
-        session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, ("hardway smoke-test",)))
+        session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, (following,)))
 
 
 def _show_rehearsal(options: Options, found: Rehearsed, command: str) -> None:

@@ -185,9 +185,15 @@ def _forget(session: Session, names: Sequence[str]) -> None:
 
 
 def superseded(state: State, command: str) -> State:
-    """The State without a way back that was begun and does not get on, where `command` is another one."""
+    """The State in which `command`, a way back, may begin: what was under way cannot get on without an etcd.
+
+    Another way back that was begun is given up; any other operation goes on afterwards, from the stage at which it is.
+    """
     before = state.operation
-    return replace(state, operation=None) if before and before.name in WAYS and before.command != command else state
+    if before is None or before.command == command:
+        return state
+    interrupted = state.interrupted if before.name in WAYS else before
+    return replace(state, operation=None, interrupted=interrupted)
 
 
 def begin(session: Session, state: State, underway: OperationState) -> State:
@@ -248,7 +254,7 @@ def go_on(session: Session, state: State, selection: Selection, resolver: Resolv
     _tell_strangers(session)
     outcome = converge(session, advanced(state, etcd_token=token_of(state)), selection, resolver, store)
     _forget(session, controllers)
-    outcome.state = advanced(outcome.state, operation=None)
+    outcome.state = advanced(outcome.state, operation=outcome.state.interrupted, interrupted=None)
     commit(session, outcome.state, outcome.views, set())
     return outcome
 

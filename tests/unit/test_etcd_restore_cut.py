@@ -19,7 +19,7 @@ from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_restore import Source
 from hardway.operations.run import taken_up
 from hardway.remote import ConnectionLost
-from hardway.state import OperationState, State
+from hardway.state import OperationState, State, advanced
 
 CONTENT = b"all that etcd knew on Monday"
 # What a real etcd reads in a snapshot is tests/contract/test_etcd_data.py's.
@@ -57,9 +57,10 @@ def restore(three: FakeCluster) -> None:
 
 
 def recover(three: FakeCluster) -> None:
-    underway = taken_up(three.state(), "etcd recover", (), by="ada@desk")
+    state = etcd_restore.superseded(three.state(), "hardway etcd recover")
+    underway = taken_up(state, "etcd recover", (), by="ada@desk")
     selection = Selection(PHASE_NAMES, frozenset(three.machines), BOOTSTRAP, operation=underway.command)
-    etcd_recover.recover(three.session(), three.state(), underway, selection, three.resolver(), three.store)
+    etcd_recover.recover(three.session(), state, underway, selection, three.resolver(), three.store)
 
 
 def lose(three: FakeCluster, *names: str) -> None:
@@ -176,5 +177,21 @@ def test_a_restore_takes_over_where_a_recovery_does_not_get_on() -> None:
     state = replace(State("one", "feed"), operation=begun)
     assert etcd_restore.superseded(state, "hardway etcd restore monday.db").operation is None
     assert etcd_restore.superseded(state, "hardway etcd recover") is state
-    other = replace(state, operation=replace(begun, name="certs rotate-sa"))
-    assert etcd_restore.superseded(other, "hardway etcd recover") is other
+
+
+def test_what_was_under_way_goes_on_once_etcd_is_back(three: FakeCluster) -> None:
+    rotation = OperationState("certs rotate-sa", (), "sign", "ada@desk", "2026-11-28T00:00:00+00:00")
+    before = three.state()
+    three.workspace().save_state(advanced(before, operation=rotation))
+    lose(three, "c0", "c1")
+    three.machines["c2"].restored(Cut(14, 6))
+    with suppress(ConnectionLost, HardwayError):
+        recover(three)
+    three.machines["c2"].restored()
+    underway = three.state().operation
+    assert underway is not None
+    assert underway.name == "etcd recover"
+    recover(three)
+    assert on_all(three, "snap/db") == {"what c2 has"}
+    assert three.state().operation == rotation
+    assert three.state().interrupted is None

@@ -146,7 +146,10 @@ def test_a_recorded_state_of_format_3_loses_nothing() -> None:
 
 def _in_format_4(before: dict[str, Any], written: dict[str, Any]) -> dict[str, Any]:
     """What was recorded, with what format 4 has more."""
-    added = {"encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None}
+    added = {
+        "encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None,
+        "interrupted": None,
+    }  # fmt: skip
     nodes = {name: {**node, "control": ""} for name, node in before["nodes"].items()}
     return {**before, **added, "nodes": nodes, "format": 4, "hardway": written["hardway"]}
 
