@@ -20,9 +20,9 @@ _SERVED = ("PORT", "MACHINE", "PROCESS", "ENDS", "SERIAL", "ON DISK")
 
 
 def certificates_page(
-    found: Certificates, everybody: Sequence[str], *, seconds: float, width: int, verbose: bool, inventory: str
+    found: Certificates, everybody: Sequence[str], *, seconds: float, width: int, verbose: bool, given: str
 ) -> list[str]:
-    """Within the width. `verbose`: subjects, issuers, names, and each place; `inventory` is what `-i` was given."""
+    """Within the width. `verbose`: subjects, issuers, names, and each place; `given` is what commands repeat."""
     lines = table(_DISK, [_row(some, everybody) for some in _alike(found.disk)], width).splitlines()
     lines += ["", *table(_SERVED, [_served_row(one) for one in found.served], width).splitlines(), ""]
     if verbose:
@@ -37,7 +37,7 @@ def certificates_page(
     looked = f"{counted(count, 'certificate')} in {counted(len(found.disk), 'place')}, "
     looked += f"{counted(len(found.served), 'port')}, {duration(seconds)}"
     lines.append(f"{looked}. {_verdict(found)}")
-    return lines + [f"Issue again:  {typed(command, inventory)}" for command in _commands(found)]
+    return lines + [f"Issue again:  {typed(command, given)}" for command in _commands(found)]
 
 
 def _commands(found: Certificates) -> Iterator[str]:

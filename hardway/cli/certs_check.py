@@ -59,7 +59,7 @@ def check(options: Options, warn: Warn = None, prometheus: Prometheus = None) ->
     else:
         names = [machine.name for machine in here.cluster.machines]
         page = certificates_page(
-            found, names, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0, inventory=options.given
+            found, names, seconds=look.seconds, width=page_width(), verbose=options.verbose > 0, given=options.given
         )
         print_text("\n".join(page))
     sys.exit(found.exit_code)

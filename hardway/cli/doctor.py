@@ -34,7 +34,7 @@ def doctor(options: Options) -> None:
             cause["fix"] = [typed(command, options.given) for command in cause["fix"]]
         print_json(told)
     else:
-        print_text("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), inventory=options.given)))
+        print_text("\n".join(doctor_page(found, seconds=look.seconds, width=page_width(), given=options.given)))
     if not found.looked:
         sys.exit(FAILED)
     sys.exit(DIFFERS if found.found else OK)

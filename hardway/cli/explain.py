@@ -96,7 +96,7 @@ def page(
     options: Options, what: str | None, form: Literal["text", "markdown", "json"] = "text", *, width: int
 ) -> list[str]:
     """Its lines; raises UsageError, with the nearest names, for what there is nothing to say of."""
-    return told(_found(options, what), form, width=width, verbose=options.verbose > 0, inventory=options.given)
+    return told(_found(options, what), form, width=width, verbose=options.verbose > 0, given=options.given)
 
 
 def _found(options: Options, what: str | None) -> Page:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
@@ -131,8 +132,9 @@ class Options:
 
     @property
     def given(self) -> str:
-        """What `-i` was given, to be repeated in the commands that are proposed; empty where it was not."""
-        return str(self.inventory) if self.inventory else ""
+        """The flags that led to this cluster, quoted, as proposed commands repeat them; empty where none was given."""
+        flags = {"-i": self.inventory, "--workspace": self.workspace}
+        return shlex.join(word for flag, value in flags.items() if value for word in (flag, str(value)))
 
 
 EVERY = ("inventory", "verbose", "output", "workspace")

@@ -28,6 +28,6 @@ def plan(options: Options, phases: opt.Chapters = None) -> None:
         print_json({**found.to_json(), "command": does})
     else:
         width, verbose = page_width(), options.verbose > 0
-        page = plan_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
+        page = plan_page(found, seconds=look.seconds, width=width, verbose=verbose, given=options.given)
         print_text("\n".join(page))
     sys.exit(found.exit_code)

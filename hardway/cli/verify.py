@@ -57,7 +57,7 @@ def verify(
         print_json(found.to_json())
     else:
         width, verbose = page_width(), options.verbose > 0
-        page = verify_page(found, seconds=look.seconds, width=width, verbose=verbose, inventory=options.given)
+        page = verify_page(found, seconds=look.seconds, width=width, verbose=verbose, given=options.given)
         print_text("\n".join(page))
     sys.exit(found.exit_code)
 
@@ -102,6 +102,6 @@ def _tell(options: Options, found: Agreement, seconds: float, again: str = "") -
         print_json(found.to_json())
     else:
         width, verbose = page_width(), options.verbose > 0
-        page = rules_page(found, seconds=seconds, width=width, verbose=verbose, inventory=options.given, again=again)
+        page = rules_page(found, seconds=seconds, width=width, verbose=verbose, given=options.given, again=again)
         print_text("\n".join(page))
     sys.exit(FAILED if found.unobserved else DIFFERS if found.errors else OK)

@@ -86,7 +86,7 @@ class Real:
         return str(self.folder.root)
 
     @property
-    def inventory(self) -> str:
+    def given(self) -> str:
         return self.options.given
 
     def keep(self, place: Place) -> None:
@@ -146,4 +146,4 @@ class Real:
             survey, plan = observed(look)
             cluster = look.here.cluster
             found = diagnosed(look.session, survey, plan, switched_off(cluster), never_made(cluster))
-            return found.found, doctor_page(found, seconds=look.seconds, width=page_width(), inventory=self.inventory)
+            return found.found, doctor_page(found, seconds=look.seconds, width=page_width(), given=self.given)

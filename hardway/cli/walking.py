@@ -50,7 +50,7 @@ class Commands(Protocol):
     @property
     def workspace(self) -> str: ...
     @property
-    def inventory(self) -> str:
+    def given(self) -> str:
         """What `-i` was given, if it was."""
 
     def keep(self, place: Place) -> None: ...
@@ -95,7 +95,7 @@ class Walk:
         self._do.keep(self.place)
         self._talk.walked(Walked(station, how))
         if how != "skipped":
-            self._tell(station, "possible", page.gain_lines(self._do.gains(station), self._do.inventory, self._width))
+            self._tell(station, "possible", page.gain_lines(self._do.gains(station), self._do.given, self._width))
 
     def _preflight(self) -> How:
         while True:
@@ -197,7 +197,7 @@ class Walk:
 
     def _end(self) -> None:
         lab = self._do.cluster.lab is not None
-        self._tell("", "end", page.ending(self.place, lab, self._do.inventory, self._width))
+        self._tell("", "end", page.ending(self.place, lab, self._do.given, self._width))
         while lab and self._asking:
             self._ask("", BREAK, "break")
             try:
@@ -249,10 +249,10 @@ class Walk:
             self._fail(phase, error)
 
     def _verified(self, grade: Grade) -> list[str]:
-        return verify_page(grade.verification, seconds=grade.seconds, width=self._width, inventory=self._do.inventory)
+        return verify_page(grade.verification, seconds=grade.seconds, width=self._width, given=self._do.given)
 
     def _command(self, command: str) -> str:
-        return typed(command, self._do.inventory)
+        return typed(command, self._do.given)
 
     def _fail(self, phase: str, error: HardwayError) -> None:
         self._tell(phase, "error", page.failure_lines(error, self._width))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -192,17 +191,23 @@ def grouped(group: Sequence[Changed], everybody: Sequence[str]) -> list[str]:
     ]
 
 
-_GROUPS = ("access", "lab", "certs", "encryption", "etcd")
+GROUPS = (
+    "access", "access user", "artifacts", "certs", "encryption", "etcd", "inventory", "lab", "node", "upgrade",
+    "workspace",
+)  # fmt: skip
+"""Commands that have commands of their own."""
 
 
-def typed(command: str, inventory: str) -> str:
-    """A command of hardway's for the inventory that the user named: `-i` where it was given, and not for help.
+def typed(command: str, given: str) -> str:
+    """A command of hardway's with the flags that the user gave to find the cluster (`Options.given`), but not for help.
 
-    It is quoted, to be pasted into a shell.
+    Both are quoted, to be pasted into a shell.
     """
-    if not inventory or not command.startswith("hardway ") or command.endswith(" --help"):
+    if not given or not command.startswith("hardway ") or command.endswith(" --help"):
         return command
     words = command.split(" ")
+    place = 2
     # A group is followed by the command that is meant; called bare it is one itself.
-    place = 3 if words[1] in _GROUPS and len(words) > 2 and not words[2].startswith("-") else 2
-    return " ".join([*words[:place], "-i", shlex.quote(inventory), *words[place:]])
+    while " ".join(words[1:place]) in GROUPS and place < len(words) and not words[place].startswith("-"):
+        place += 1
+    return " ".join([*words[:place], given, *words[place:]])

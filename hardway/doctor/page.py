@@ -14,18 +14,18 @@ _EVIDENCE = 12
 """Lines of evidence that are shown of one cause; all of them are in `-o json`."""
 
 
-def doctor_page(found: Diagnosis, *, seconds: float, width: int = 80, inventory: str = "") -> list[str]:
-    """All of it, within the width but for commands. `inventory` is what `-i` was given, if it was."""
+def doctor_page(found: Diagnosis, *, seconds: float, width: int = 80, given: str = "") -> list[str]:
+    """All of it, within the width but for commands. `given` is what commands repeat."""
     lines: list[str] = []
     for number, cause in enumerate(found.causes):
         if number == 1:
             lines += ["Also wrong, for itself:", ""]
-        lines += [*_cause(cause, found, width, inventory), ""]
+        lines += [*_cause(cause, found, width, given), ""]
     lines += _failed(found, width)
-    return [*lines, *_end(found, seconds, width, inventory)]
+    return [*lines, *_end(found, seconds, width, given)]
 
 
-def _cause(cause: Cause, found: Diagnosis, width: int, inventory: str) -> list[str]:
+def _cause(cause: Cause, found: Diagnosis, width: int, given: str) -> list[str]:
     who = machines(cause.machines, found.machines)
     lines = hanging(f"{who}: ", cause.what, width, "  ")
     lines += hanging(f"{_DEEP}why it matters  ", cause.why, width, " " * 20)
@@ -37,7 +37,7 @@ def _cause(cause: Cause, found: Diagnosis, width: int, inventory: str) -> list[s
         for number, one in enumerate(cause.follows):
             head = f"{_DEEP}follows from it " if number == 0 else " " * 20
             lines += hanging(head, f"{machines(one.machines, found.machines)}: {one.what}", width, " " * 20)
-    lines += ["", "  Fix", *(f"{_DEEP}{typed(command, inventory)}" for command in cause.fix)]
+    lines += ["", "  Fix", *(f"{_DEEP}{typed(command, given)}" for command in cause.fix)]
     return lines
 
 
@@ -50,15 +50,15 @@ def _failed(found: Diagnosis, width: int) -> list[str]:
     return [*lines, ""]
 
 
-def _end(found: Diagnosis, seconds: float, width: int, inventory: str) -> list[str]:
+def _end(found: Diagnosis, seconds: float, width: int, given: str) -> list[str]:
     looked = f"{counted(len(found.looked), 'machine')} of {len(found.machines)}"
     head = f"{looked} checked for {found.rules} known causes in {duration(seconds)}, nothing changed."
     if found.causes:
-        again = f"Then look again:  {typed('hardway doctor', inventory)}"
+        again = f"Then look again:  {typed('hardway doctor', given)}"
         return [*textwrap.wrap(head, width), again]
     asked = f"{found.asked - len(found.failed)} of {counted(found.asked, 'proof')} hold."
     if found.failed:
-        logs = typed(f"hardway logs {found.failed[0].machine}", inventory)
+        logs = typed(f"hardway logs {found.failed[0].machine}", given)
         return [*textwrap.wrap(f"{head} {asked}", width), f"Logs:  {logs}"]
     where = (
         "Units, journals, ports, disks, clocks, swap, kernel settings, routes, firewalls, resolvers, names, "

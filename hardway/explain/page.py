@@ -19,18 +19,18 @@ def contents_lines(page: Contents, width: int = 80) -> list[str]:
     return [*lines, "", *following("ASK", page.more, width)]
 
 
-def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
-    """One screen; `verbose` says what each thing is, and leaves nothing out. `inventory` is what `-i` was given."""
-    everything = Next(typed(f"hardway explain {page.name} -v", inventory), "all, and what each is")
+def chapter_lines(page: ChapterPage, width: int = 80, verbose: bool = False, given: str = "") -> list[str]:
+    """One screen; `verbose` says what each thing is, and leaves nothing out. `given` is what commands repeat."""
+    everything = Next(typed(f"hardway explain {page.name} -v", given), "all, and what each is")
     asks = page.more if verbose else (*page.more, everything)
     proofs = f"{counted(page.proofs, 'proof')} on {page.proving}" if page.proofs else "nothing to ask"
     above = [*_title(page, width), "", *hanging(f"{'WHY':<{_HEAD}}", page.why, width), "", *_rows(page, width, verbose)]
     below = [
         "",
         *following("MORE", asks, width),
-        *following("PROVE", [Next(typed(f"hardway verify {page.name}", inventory), proofs)], width),
+        *following("PROVE", [Next(typed(f"hardway verify {page.name}", given), proofs)], width),
     ]
-    wrong = [pitfall(one, page.name, width, inventory) for one in page.wrong]
+    wrong = [pitfall(one, page.name, width, given) for one in page.wrong]
     middle = _fitting(wrong, sys.maxsize if verbose else _SCREEN - len(above) - len(below))
     return [*above, *(["", "EASY TO GET WRONG", *middle] if middle else []), *below]
 
@@ -89,10 +89,10 @@ def _explained(rows: Iterable[Row], width: int) -> list[str]:
     return lines
 
 
-def pitfall(wrong: Wrong, phase: str, width: int, inventory: str = "") -> list[str]:
+def pitfall(wrong: Wrong, phase: str, width: int, given: str = "") -> list[str]:
     """What is easy to get wrong, and where that shows when it is not in this chapter."""
     shows = f" Shows in {wrong.shows}." if wrong.shows != phase else ""
-    fault = f" Try it: {typed(f'hardway lab break {wrong.fault}', inventory)}" if wrong.fault else ""
+    fault = f" Try it: {typed(f'hardway lab break {wrong.fault}', given)}" if wrong.fault else ""
     return hanging(" - ", f"{wrong.text}{shows}{fault}", width)
 
 

@@ -17,31 +17,31 @@ KINDS = {"Contents": "contents", "ChapterPage": "chapter", "ThingPage": "thing",
 
 
 def told(
-    page: Page, form: Literal["text", "markdown", "json"], *, width: int, verbose: bool, inventory: str = ""
+    page: Page, form: Literal["text", "markdown", "json"], *, width: int, verbose: bool, given: str = ""
 ) -> list[str]:
     """Its lines; `json` is one document of the same values, with the kind of the page.
 
-    `inventory` is what `-i` was given: the commands that lead on repeat it.
+    `given` is what commands repeat: the commands that lead on repeat it.
     """
-    page = replace(page, more=tuple(replace(one, command=typed(one.command, inventory)) for one in page.more))
+    page = replace(page, more=tuple(replace(one, command=typed(one.command, given)) for one in page.more))
     if isinstance(page, MessagePage):
-        page = replace(page, causes=tuple(replace(one, ask=typed(one.ask, inventory)) for one in page.causes))
+        page = replace(page, causes=tuple(replace(one, ask=typed(one.ask, given)) for one in page.causes))
     if form == "json":
         kind = KINDS[type(page).__name__]
         return json.dumps({"kind": kind, **asdict(page)}, indent=1, ensure_ascii=False).splitlines()
-    return markdown(page) if form == "markdown" else _text(page, width, verbose, inventory)
+    return markdown(page) if form == "markdown" else _text(page, width, verbose, given)
 
 
-def _text(page: Page, width: int, verbose: bool, inventory: str) -> list[str]:
+def _text(page: Page, width: int, verbose: bool, given: str) -> list[str]:
     match page:
         case Contents():
             return contents_lines(page, width)
         case ChapterPage():
-            return chapter_lines(page, width, verbose, inventory)
+            return chapter_lines(page, width, verbose, given)
         case ThingPage():
-            return thing_lines(page, width, verbose, inventory)
+            return thing_lines(page, width, verbose, given)
         case TermPage():
             return term_lines(page, width)
         case MessagePage():
             return message_lines(page, width)
-    return value_lines(page, width, verbose, inventory)
+    return value_lines(page, width, verbose, given)

@@ -19,7 +19,7 @@ _SHORT = 34
 """A name and a value of this length leave room for the why beside them."""
 
 
-def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
+def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, given: str = "") -> list[str]:
     """One page. Directives of a unit, which are alike everywhere, are told with `verbose` only."""
     lines = [f"{page.name}   cluster {page.cluster}", "", *hanging("", page.what, width)]
     lines += _fields(page, width, verbose)
@@ -33,7 +33,7 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, invento
     if page.wrong:
         lines += ["", "EASY TO GET WRONG"]
         for one in page.wrong:
-            lines += pitfall(one, page.phase, width, inventory)
+            lines += pitfall(one, page.phase, width, given)
     if page.proofs:
         lines += ["", "PROOFS", *_proofs(page.proofs if verbose else page.proofs[:_SHOWN], width)]
         rest = len(page.proofs) - _SHOWN
@@ -41,7 +41,7 @@ def thing_lines(page: ThingPage, width: int = 80, verbose: bool = False, invento
     return [*lines, "", *following("MORE", page.more, width)]
 
 
-def value_lines(page: ValuePage, width: int = 80, verbose: bool = False, inventory: str = "") -> list[str]:
+def value_lines(page: ValuePage, width: int = 80, verbose: bool = False, given: str = "") -> list[str]:
     """A paragraph: what it is, its way through the cluster, and where it stands."""
     lines = _heading(page, width)
     lines += hanging("  ", page.text, width) if page.text else []
@@ -55,7 +55,7 @@ def value_lines(page: ValuePage, width: int = 80, verbose: bool = False, invento
     for number, one in enumerate(page.proofs if verbose else page.proofs[:2]):
         lines += hanging(f"{'' if number else 'Proved by':<{_HEAD}}", f"{one.name} ({one.on})", width)
     if page.fault:
-        fails = f"{typed(f'hardway lab break {page.fault}', inventory)} && {typed('hardway doctor', inventory)}"
+        fails = f"{typed(f'hardway lab break {page.fault}', given)} && {typed('hardway doctor', given)}"
         lines.append(f"{'See it fail':<{_HEAD}}{fails}")
     return [*lines, *_asks(page.more)]
 

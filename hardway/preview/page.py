@@ -36,16 +36,16 @@ def plan_page(
     width: int = 80,
     verbose: bool = False,
     following: bool = True,
-    inventory: str = "",
+    given: str = "",
 ) -> list[str]:
     """All of it, within the width but for lines that are to be typed; `following`: with counts and the next move.
 
-    `inventory` is what `-i` was given, if it was.
+    `given` is what commands repeat.
     """
     lines = _changes(plan, width, verbose)
     lines += _notes(plan, width)
     if following:
-        lines += _end(plan, seconds, width, inventory)
+        lines += _end(plan, seconds, width, given)
     return lines if following or not lines else lines[:-1]
 
 
@@ -264,20 +264,20 @@ def _not_seen(plan: Preview, width: int) -> list[str]:
     return lines
 
 
-def _end(plan: Preview, seconds: float, width: int, inventory: str) -> list[str]:
+def _end(plan: Preview, seconds: float, width: int, given: str) -> list[str]:
     seen = len(plan.machines) - len(plan.unobserved)
     same = seen - len(set(plan.touched) - {one.machine for one in plan.unobserved})
     observed = f"{counted(seen, 'machine')} observed in {duration(seconds)}, nothing changed."
     if not seen:
-        return ["No machine could be observed.", *_next(plan, inventory)]
+        return ["No machine could be observed.", *_next(plan, given)]
     if not plan.items:
-        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan, inventory)]
+        return [f"Nothing to do: {counted(same, 'machine')} as declared. {observed}", *_next(plan, given)]
     others = f"{same} other {'machine' if same == 1 else 'machines'} as declared. " if same else ""
     return [
         *_wrapped("", others + observed, width, ""),
         *_wrapped("", counts(plan), width, ""),
         *_origins(plan, width),
-        *_next(plan, inventory),
+        *_next(plan, given),
     ]
 
 
@@ -320,46 +320,46 @@ def command(plan: Preview) -> str:
     return " ".join([*words, "--deep"] if plan.deep else words)
 
 
-def _next(plan: Preview, inventory: str) -> list[str]:
+def _next(plan: Preview, given: str) -> list[str]:
     if plan.blockers:
-        return _unblocking(plan, inventory)
+        return _unblocking(plan, given)
     if plan.unobserved:
-        return _without(plan, inventory)
+        return _without(plan, given)
     if not plan.items:
-        take_over = [f"Take it over:       {typed('hardway apply --adopt', inventory)}"] if plan.unmanaged else []
-        return ["", *take_over, f"Does it also work?  {typed('hardway verify', inventory)}"]
+        take_over = [f"Take it over:       {typed('hardway apply --adopt', given)}"] if plan.unmanaged else []
+        return ["", *take_over, f"Does it also work?  {typed('hardway verify', given)}"]
     lines = [
         "",
-        f"Do it:  {typed(command(plan), inventory)}",
+        f"Do it:  {typed(command(plan), given)}",
         f"        with --expect {plan.identifier[:SHORT]}: this plan, or nothing",
     ]
     running = next((item for item in plan.items if item.kind == "service" and item.verb in ("restart", "reload")), None)
     if running:
         unit = running.name.removesuffix(".service")
-        lines.append(f"Logs:  {typed(f'hardway logs {running.machine} {unit}', inventory)}")
+        lines.append(f"Logs:  {typed(f'hardway logs {running.machine} {unit}', given)}")
     elif any(item.verb == "create" for item in plan.items):
-        lines.append(f"What is in the files?  {typed('hardway render DIR', inventory)}")
+        lines.append(f"What is in the files?  {typed('hardway render DIR', given)}")
     return lines
 
 
-def _unblocking(plan: Preview, inventory: str) -> list[str]:
+def _unblocking(plan: Preview, given: str) -> list[str]:
     """The next moves where something speaks against a run; none is proposed that would be refused."""
     commands = [one.command for one in plan.blockers if one.command]
     if not plan.refusals:
         commands.append("hardway plan --adopt")
     lines = [f"Blocked by {counted(len(plan.blockers), 'thing')}: nothing can be applied as it is."]
-    return ["", *lines, *(f"  {typed(one, inventory)}" for one in dict.fromkeys(commands))]
+    return ["", *lines, *(f"  {typed(one, given)}" for one in dict.fromkeys(commands))]
 
 
-def _without(plan: Preview, inventory: str) -> list[str]:
+def _without(plan: Preview, given: str) -> list[str]:
     """What looks into machines that did not answer, and what goes on without them."""
     names = ",".join(one.machine for one in plan.unobserved)
-    lines = ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+    lines = ["", "Next", f"  {typed(f'hardway preflight -l {names}', given)}"]
     does = command(plan)
     if does:
         # What is limited to machines that answer needs no more.
         words = does if "-l" in does.split() else f"{does} --skip-unreachable"
-        lines.append(f"  {typed(words, inventory)}   goes on without {names}")
+        lines.append(f"  {typed(words, given)}   goes on without {names}")
     return lines
 
 

@@ -15,9 +15,9 @@ _DEEP = " " * 6
 
 
 def verify_page(
-    found: Verification, *, seconds: float, width: int = 80, verbose: bool = False, inventory: str = ""
+    found: Verification, *, seconds: float, width: int = 80, verbose: bool = False, given: str = ""
 ) -> list[str]:
-    """All of it, within the width but for commands. `inventory` is what `-i` was given, if it was."""
+    """All of it, within the width but for commands. `given` is what commands repeat."""
     lines: list[str] = []
     for phase in PHASE_NAMES:
         mine = [one for one in found.proofs if one.phase == phase]
@@ -27,7 +27,7 @@ def verify_page(
     if plan.items or plan.unobserved or plan.unknown or plan.blockers or plan.findings:
         lines += plan_page(found.plan, seconds=seconds, width=width, following=False)
         lines.append("")
-    return [*lines, *_end(found, seconds, width, inventory)]
+    return [*lines, *_end(found, seconds, width, given)]
 
 
 def _phase(name: str, proofs: Sequence[Proved], everybody: Sequence[str], width: int, verbose: bool) -> list[str]:
@@ -48,7 +48,7 @@ def _phase(name: str, proofs: Sequence[Proved], everybody: Sequence[str], width:
     return lines
 
 
-def _end(found: Verification, seconds: float, width: int, inventory: str) -> list[str]:
+def _end(found: Verification, seconds: float, width: int, given: str) -> list[str]:
     plan = found.plan
     held, count = len(found.proofs) - len(found.failed), len(found.proofs)
     seen = len(plan.machines) - len(plan.unobserved)
@@ -59,17 +59,17 @@ def _end(found: Verification, seconds: float, width: int, inventory: str) -> lis
         machines = f"{differing} of {counted(seen, 'machine')} differing: {counts(plan).removesuffix('.')}"
     unasked = f" {counted(found.unasked, 'proof')} could not be asked." if found.unasked else ""
     head = f"{proofs}; {machines} ({duration(seconds)}).{unasked}"
-    return [*textwrap.wrap(head, width), *_next(found, inventory)]
+    return [*textwrap.wrap(head, width), *_next(found, given)]
 
 
-def _next(found: Verification, inventory: str) -> list[str]:
+def _next(found: Verification, given: str) -> list[str]:
     if found.plan.unobserved:
         names = ",".join(one.machine for one in found.plan.unobserved)
-        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', given)}"]
     if found.plan.items:
-        return ["", f"Put it right:  {typed(command(found.plan), inventory)}"]
+        return ["", f"Put it right:  {typed(command(found.plan), given)}"]
     if found.failed:
-        logs = typed(f"hardway logs {found.failed[0].machine}", inventory)
+        logs = typed(f"hardway logs {found.failed[0].machine}", given)
         return ["", f"Nothing differs, so look at what runs:  {logs}"]
     return []
 

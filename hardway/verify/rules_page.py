@@ -14,11 +14,11 @@ _DEEP = " " * 9
 
 
 def rules_page(
-    found: Agreement, *, seconds: float, width: int = 80, verbose: bool = False, inventory: str = "", again: str = ""
+    found: Agreement, *, seconds: float, width: int = 80, verbose: bool = False, given: str = "", again: str = ""
 ) -> list[str]:
     """All of it, within the width but for commands; `verbose`: with what was looked at on each machine.
 
-    `inventory` is what `-i` was given, if it was; `again` the command that looks once more at what is by hand.
+    `given` is what commands repeat; `again` the command that looks once more at what is by hand.
     """
     lines: list[str] = []
     alike: dict[Finding, list[str]] = {}
@@ -35,7 +35,7 @@ def rules_page(
         lines += wrapped(_DEEP, gone.hint, width, _DEEP) if gone.hint else []
     if lines and lines[-1]:
         lines.append("")
-    return [*lines, *_end(found, seconds, width), *_next(found, inventory, again)]
+    return [*lines, *_end(found, seconds, width), *_next(found, given, again)]
 
 
 def finding_lines(one: Finding, width: int) -> list[str]:
@@ -76,12 +76,12 @@ def _counts(found: Agreement) -> str:
     return ", ".join(parts) or "nothing found"
 
 
-def _next(found: Agreement, inventory: str, again: str) -> list[str]:
+def _next(found: Agreement, given: str, again: str) -> list[str]:
     if found.unobserved:
         names = ",".join(one.machine for one in found.unobserved)
-        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', inventory)}"]
+        return ["", "Next", f"  {typed(f'hardway preflight -l {names}', given)}"]
     if found.made == "by hand":
-        return ["", f"Fixed?  {typed(again, inventory)}"] if found.findings else []
+        return ["", f"Fixed?  {typed(again, given)}"] if found.findings else []
     if found.errors:
         return ["", "hardway init refuses to begin while there are errors."]
-    return ["", f"What would it change?  {typed('hardway plan', inventory)}"]
+    return ["", f"What would it change?  {typed('hardway plan', given)}"]

@@ -92,13 +92,13 @@ def hint_lines(hint: Hint, level: int, left_over: int, everybody: Sequence[str],
     return lines
 
 
-def gain_lines(gains: Sequence[Gain], inventory: str, width: int) -> list[str]:
+def gain_lines(gains: Sequence[Gain], given: str, width: int) -> list[str]:
     """What is possible now, and what to try."""
     lines: list[str] = []
     for one in gains:
         lines += wrapped("NOW    ", one.text, width)
         for number, command in enumerate(one.commands):
-            lines.append(f"{'TRY' if number == 0 else '':<7}{typed(command, inventory)}")
+            lines.append(f"{'TRY' if number == 0 else '':<7}{typed(command, given)}")
     return lines
 
 
@@ -112,12 +112,12 @@ def unmanaged_lines(phase: str, count: int, width: int) -> list[str]:
     return wrapped("", text, width)
 
 
-def ending(place: Place, lab: bool, inventory: str, width: int) -> list[str]:
+def ending(place: Place, lab: bool, given: str, width: int) -> list[str]:
     """After the last chapter."""
     lines = ["THE END", "", *wrapped("", behind(place.done), width)]
     skipped = [name for name in STATIONS[1:] if place.done.get(name) == "skipped"]
     if skipped:
-        lines += [f"What you skipped:  {typed(f'hardway walk --from {skipped[0]}', inventory)}"]
+        lines += [f"What you skipped:  {typed(f'hardway walk --from {skipped[0]}', given)}"]
     asks = [
         ("hardway status", "the cluster on one screen"),
         ("hardway explain 10.32.0.1", "any value, flag, path or name"),
@@ -125,7 +125,7 @@ def ending(place: Place, lab: bool, inventory: str, width: int) -> list[str]:
     ]
     if lab:
         asks.append(("hardway lab break --list", "what can be broken, and is worth finding"))
-    commands = [(typed(command, inventory), gives) for command, gives in asks]
+    commands = [(typed(command, given), gives) for command, gives in asks]
     wide = max(len(command) for command, _ in commands)
     lines += ["", *(f"{command:<{wide}}  {gives}" for command, gives in commands)]
     return [*lines, "And to read:  docs/what-next.md, docs/operate/troubleshooting.md"]

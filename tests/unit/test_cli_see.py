@@ -104,8 +104,8 @@ def test_a_plan_ends_with_counts_the_command_and_the_next_question() -> None:
 
 def test_the_next_commands_repeat_the_inventory() -> None:
     changing, holding = replace(EMPTY, items=(CHANGE, RESTART)), replace(EMPTY, unmanaged={"head": ("file:/a",)})
-    shown = [plan_page(one, seconds=1.0, inventory="s.yaml") for one in (changing, holding)]
-    shown += [verify_page(Verification(one, (HOLDS, FAILS), 0), seconds=1.0, inventory="s.yaml")
+    shown = [plan_page(one, seconds=1.0, given="-i s.yaml") for one in (changing, holding)]
+    shown += [verify_page(Verification(one, (HOLDS, FAILS), 0), seconds=1.0, given="-i s.yaml")
               for one in (changing, EMPTY, replace(EMPTY, unobserved=(GONE,)))]  # fmt: skip
     assert [line[line.index("hardway ") :] for lines in shown for line in lines if "  hardway " in line] == [
         "hardway apply -i s.yaml etcd -l head",

@@ -1,6 +1,7 @@
 """From findings to a page: causes before what follows from them, within 80 columns, commands to be typed."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,12 @@ import played_case as played
 import pytest
 from test_doctor_rules import WRONG
 
+from hardway.cli.app import load
 from hardway.cli.breaking import candidates, chosen, forged
+from hardway.cli.commands import COMMANDS
+from hardway.cli.options import Options
 from hardway.cli.site import Site
-from hardway.console.words import typed
+from hardway.console.words import GROUPS, typed
 from hardway.declare import pki
 from hardway.declare.generations import CAS
 from hardway.declare.phases.base import Model
@@ -119,13 +123,27 @@ def test_where_nothing_is_known_the_proofs_that_do_not_hold_are_told() -> None:
     assert lines[-1] == "Logs:  hardway logs two"
 
 
-def test_commands_repeat_the_inventory_as_it_was_typed() -> None:
-    assert typed("hardway ssh two -- swapoff -a", "x.yaml") == "hardway ssh -i x.yaml two -- swapoff -a"
-    assert typed("hardway lab power-on two", "x.yaml") == "hardway lab power-on -i x.yaml two"
-    assert typed("hardway apply certs -l two", "x.yaml") == "hardway apply -i x.yaml certs -l two"
-    assert typed("hardway certs renew ca", "x.yaml") == "hardway certs renew -i x.yaml ca"
-    assert typed("hardway certs -l two", "x.yaml") == "hardway certs -i x.yaml -l two"
-    assert typed("hardway certs", "x.yaml") == "hardway certs -i x.yaml"
+def groups(path: str, command: Any) -> Iterator[str]:
+    """The command and those below it that have commands of their own."""
+    below = getattr(command, "commands", {})
+    if below:
+        yield path
+    for name, one in below.items():
+        yield from groups(f"{path} {name}", one)
+
+
+def test_commands_repeat_how_the_cluster_was_found() -> None:
+    given = Options(inventory=Path("x.yaml"), workspace=Path("/my keys")).given
+    assert typed("hardway node drain two", given) == "hardway node drain -i x.yaml --workspace '/my keys' two"
+    assert Options().given == ""
+    assert typed("hardway access user add ann", "-i x.yaml") == "hardway access user add -i x.yaml ann"
+    assert set(GROUPS) == {path for name in COMMANDS for path in groups(name, load(name))}
+    assert typed("hardway ssh two -- swapoff -a", "-i x.yaml") == "hardway ssh -i x.yaml two -- swapoff -a"
+    assert typed("hardway lab power-on two", "-i x.yaml") == "hardway lab power-on -i x.yaml two"
+    assert typed("hardway apply certs -l two", "-i x.yaml") == "hardway apply -i x.yaml certs -l two"
+    assert typed("hardway certs renew ca", "-i x.yaml") == "hardway certs renew -i x.yaml ca"
+    assert typed("hardway certs -l two", "-i x.yaml") == "hardway certs -i x.yaml -l two"
+    assert typed("hardway certs", "-i x.yaml") == "hardway certs -i x.yaml"
     assert typed("hardway doctor", "") == "hardway doctor"
 
 

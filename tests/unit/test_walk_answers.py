@@ -41,7 +41,7 @@ class Recorder:
     kept: list[Place] = field(default_factory=list)
     cluster: Cluster = field(default_factory=lambda: replace(cluster(), lab=None, path=Path("dr.yaml")))
     workspace: str = "/workspace"
-    inventory: str = ""
+    given: str = ""
 
     def keep(self, place: Place) -> None:
         self.kept.append(place)
