@@ -156,7 +156,15 @@ class Workspace:
             raise
 
     def save_state(self, state: State) -> None:
-        if state != self.load_state():
+        """Raises WorkspaceError for one that is older than what is there: somebody else's change would be lost."""
+        known = self.load_state()
+        if known is not None and known.generation > state.generation:
+            raise WorkspaceError(
+                f"{self.root}/state.json is newer (generation {known.generation}) than what was to be written "
+                f"({state.generation}): another run has changed it",
+                hint="give the same command again",
+            )
+        if state != known:
             self.write("state.json", state.to_json().encode(), 0o600)
 
     def forget_state(self) -> None:

@@ -23,16 +23,18 @@ from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
 from hardway.cli.site import Site, site
 from hardway.console.printing import print_json, print_text
-from hardway.console.words import size
+from hardway.console.words import size, typed
 from hardway.declare.phases.base import Model
 from hardway.engine import blockers, guards
 from hardway.engine.converge import Outcome
+from hardway.engine.plan import blockers_before_contact, declared
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
-from hardway.errors import FAILED, OK, UsageError
+from hardway.errors import FAILED, OK, HardwayError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import etcd_defrag, etcd_recover, etcd_restore
+from hardway.operations.apply import Incomplete
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_defrag import Alarms, Defragmented
 from hardway.operations.etcd_restore import Rehearsed, Source
@@ -158,14 +160,25 @@ def _go_back(
     state = etcd_restore.superseded(here.state, command)
     underway = taken_up(state, name, arguments, by=operator(), take_over=options.take_over)
     started = time.monotonic()
-    selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
-    selection = replace(selection, operation=command)
-    with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
+    everything = frozenset(machine.name for machine in here.cluster.machines)
+    selection = Selection(PHASES, everything, BOOTSTRAP, operation=command)
+    versions = declared(here.cluster, state)[0].versions
+    # What would stop the end of it must not be found when all has been stopped.
+    blockers.require(blockers_before_contact(here.cluster, state, selection, versions, here.workspace))
+    unreached: dict[str, HardwayError] = {}
+    with changing(options, here, command.removeprefix("hardway "), PHASES, unreached) as session:
+        # Each member gets the data; a worker that is down as well must not keep etcd from coming back.
+        for machine in here.cluster.controllers:
+            if machine.name in unreached:
+                raise unreached[machine.name]
+        selection = replace(selection, machines=frozenset(session.machines))
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
         outcome = act(session, state, underway, selection, wanted, store)
         for path in etcd_restore.kept(session):
             session.events(Note(f"the data of before is in {path}; delete it once all is well"))
+        if unreached:
+            raise Incomplete(unreached, typed("hardway init", options.given))
         resumed = outcome.state.operation
         following = resumed.command if resumed else "hardway smoke-test"
         seconds = time.monotonic() - started

@@ -27,7 +27,7 @@ from hardway.engine.plan import Plan, blockers_before_contact
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Access, Session, holder, lock, opened
-from hardway.errors import HardwayError, UsageError
+from hardway.errors import HardwayError, UsageError, WorkspaceError
 from hardway.events import RunFinished, RunStarted, Sink, discard
 from hardway.inventory.model import Cluster
 from hardway.operations.apply import Confirm, Incomplete, Request, apply, require_reached
@@ -118,6 +118,7 @@ def changing(
         here.workspace.lock(holder(command)),
         telling(options, here.workspace, command) as events,
     ):
+        require_current(here)
         events(RunStarted(command, here.cluster.name, names, tuple(phases)))
         with opened(
             here.cluster,
@@ -131,6 +132,17 @@ def changing(
         ) as session:
             lock(session, holder(command))
             yield session
+
+
+def require_current(here: Site) -> None:
+    """Raises WorkspaceError where another run has ended since the State was read, while a question stood, say."""
+    known = here.workspace.load_state()
+    if known is not None and known.generation != here.state.generation:
+        raise WorkspaceError(
+            "another run has changed the cluster since this one began, so what this one would do may be wrong now",
+            said="nothing was changed",
+            hint="give the same command again",
+        )
 
 
 def run(options: Options, command: str, phases: Sequence[str], *, whole: bool) -> None:

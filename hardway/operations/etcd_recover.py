@@ -23,7 +23,7 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note
-from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, restore, stop
+from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, is_everywhere, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check, fetched
 from hardway.operations.members import serving
@@ -68,10 +68,9 @@ def recover(
     names = [machine.name for machine in session.cluster.controllers]
     there = serving(session, names)
     is_majority = len(there) > len(names) // 2
-    if underway.stage and is_majority:
-        # Members start only once all of them have what was recovered.
-        return go_on(session, begin(session, state, underway), selection, resolver, store)
-    if is_majority:
+    if underway.stage and is_everywhere(session, begun := begin(session, state, underway)):
+        return go_on(session, begun, selection, resolver, store)
+    if is_majority and not underway.stage:
         missing = [name for name in names if name not in there]
         raise HardwayError(
             f"a majority of etcd serves: {', '.join(there)}",
@@ -119,6 +118,14 @@ stat -c %s {DATA}/member/snap/db 2>/dev/null || echo 0
 du -sB1 {DATA}/member 2>/dev/null | grep . || echo 0
 df -B1 --output=avail {DATA} | tail -n 1
 """
+    there = session.run(name, f"[ -d {DATA} ] && [ -x {BIN}/etcdutl ]", what="look for etcd", check=False)
+    if there.code != 0:
+        raise HardwayError(
+            f"etcd is not installed here any more: there is no {DATA}, or no {BIN}/etcdutl",
+            machine=name,
+            said="nothing was changed",
+            hint="a machine that was installed again cannot be recovered yet; bring back its disk",
+        )
     file, data, free = session.run(name, look, what="look for etcd's data and for room").text.splitlines()
     return Room(int(file), int(data.split()[0]), int(free))
 

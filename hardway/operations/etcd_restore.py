@@ -249,7 +249,7 @@ def go_on(session: Session, state: State, selection: Selection, resolver: Resolv
         _require(session, list(_ready(session)))
         _each(session, controllers, f"systemctl start {CONTROLLERS}", "start the controllers")
         # What a kubelet runs and the API does not know of any more would run on; it asks for all pods when it starts.
-        workers = [machine.name for machine in session.cluster.workers]
+        workers = [machine.name for machine in session.cluster.workers if machine.name in session.machines]
         _each(session, workers, "systemctl restart kubelet.service kube-proxy.service", "restart kubelets")
     _tell_strangers(session)
     outcome = converge(session, advanced(state, etcd_token=token_of(state)), selection, resolver, store)
@@ -257,6 +257,14 @@ def go_on(session: Session, state: State, selection: Selection, resolver: Resolv
     outcome.state = advanced(outcome.state, operation=outcome.state.interrupted, interrupted=None)
     commit(session, outcome.state, outcome.views, set())
     return outcome
+
+
+def is_everywhere(session: Session, state: State) -> bool:
+    """Whether each member has the data of the restore that is under way."""
+    look = f"ls {DATA}/.restored-{token_of(state)}-*"
+    names = [machine.name for machine in session.cluster.controllers]
+    found = session.each(names, lambda name: session.run(name, look, what="look for restored data", check=False).code)
+    return not any(found.values())
 
 
 def token_of(state: State) -> str:

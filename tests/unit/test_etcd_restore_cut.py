@@ -34,15 +34,19 @@ echo '{{"revision": 7}}'
 
 
 @pytest.fixture
-def three(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    made = built_cluster(THREE)
-    for name in CONTROLLERS:
-        made.machines[name].run("mkdir -p /var/lib/etcd/member/snap", timeout=10, what="give it data")
-        made.machines[name].write("/var/lib/etcd/member/snap/db", f"what {name} has")
+def played_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd_restore, "rehearsal", lambda source: REHEARSED)
     monkeypatch.setattr(etcd_recover, "COPY", COPIED)
     for proofs in ("_serving", "_same", "_ready"):  # no real TLS answers here
         monkeypatch.setattr(etcd_restore, proofs, lambda session: ())
+
+
+@pytest.fixture
+def three(built_cluster: Callable[[str], FakeCluster], played_proofs: None) -> FakeCluster:
+    made = built_cluster(THREE)
+    for name in CONTROLLERS:
+        made.machines[name].run("mkdir -p /var/lib/etcd/member/snap", timeout=10, what="give it data")
+        made.machines[name].write("/var/lib/etcd/member/snap/db", f"what {name} has")
     return made
 
 
@@ -116,6 +120,16 @@ def test_cut_anywhere_the_same_command_goes_on(three: FakeCluster, machine: str,
     assert keys(three.init().changes) == []
 
 
+def test_a_worker_that_is_down_does_not_keep_etcd_from_coming_back(
+    built_cluster: Callable[[str], FakeCluster], played_proofs: None
+) -> None:
+    made = built_cluster(f"{THREE}  w0: {{role: worker, address: 10.240.0.20}}\n")
+    del made.machines["w0"]
+    restore(made)
+    assert on_all(made, "snap/db") == {CONTENT.decode()}
+    assert made.state().operation is None
+
+
 def test_another_clusters_snapshot_is_refused_before_anything_stops(three: FakeCluster) -> None:
     for name in CONTROLLERS:
         three.machines[name].write("/usr/local/bin/kubectl", "#!/bin/sh\necho 1f0e-uid\n")
@@ -145,6 +159,20 @@ def test_a_recovery_cut_anywhere_goes_on_and_loses_nothing(
     assert len(on_all(three, "token")) == 1
     assert three.state().operation is None
     assert keys(three.init().changes) == []
+
+
+def test_machines_that_start_again_in_the_middle_of_a_recovery_do_not_end_it(three: FakeCluster) -> None:
+    lose(three, "c0", "c1")
+    three.machines["c2"].restored(Cut(14, 1))
+    with suppress(ConnectionLost, HardwayError):
+        recover(three)
+    three.machines["c2"].restored()
+    for name in CONTROLLERS:
+        three.machines[name].run("systemctl start etcd.service || true", timeout=10, what="boot")
+    recover(three)
+    assert len(on_all(three, "token")) == 1
+    assert {three.machines[name].read("/var/lib/etcd/member/snap/db") for name in CONTROLLERS} == {"what c2 has"}
+    assert three.state().operation is None
 
 
 def test_a_majority_that_serves_is_left_alone(three: FakeCluster) -> None:

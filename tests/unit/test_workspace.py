@@ -9,6 +9,8 @@ import pytest
 
 from hardway.cli.looking import _reading
 from hardway.cli.options import Options
+from hardway.cli.running import require_current
+from hardway.cli.site import Site
 from hardway.errors import Locked, WorkspaceError
 from hardway.inventory.load import load
 from hardway.state import State
@@ -140,3 +142,16 @@ def test_host_keys_that_are_accepted_while_looking_are_forgotten_and_all_else_is
         assert looked.known_hosts != kept.known_hosts
         assert looked.values() == kept.values()
         assert looked.values()["given/ca.crt"] == b"theirs"
+
+
+def test_a_state_that_another_run_wrote_is_not_written_over(workspace: Workspace) -> None:
+    cluster = load(Path(__file__).parents[2] / "inventories/single.yaml")
+    here = Site(cluster, workspace, State("one", "feed", generation=3), ())
+    require_current(here)
+    workspace.save_state(State("one", "feed", generation=3))
+    require_current(here)
+    workspace.save_state(State("one", "feed", generation=4))
+    with pytest.raises(WorkspaceError, match="another run has changed the cluster"):
+        require_current(here)
+    with pytest.raises(WorkspaceError, match="is newer"):
+        workspace.save_state(here.state)
