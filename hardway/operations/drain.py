@@ -1,7 +1,7 @@
 """A node is emptied before it is taken away: cordoned, its pods evicted as their budgets allow, Ready elsewhere.
 
-What does not succeed within its limit leaves the node as it was. Pods go by the eviction API only, so a budget is never
-overridden.
+What does not succeed within its limit, or is interrupted, leaves the node as it was. Pods go by the eviction API only,
+so a budget is never overridden.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hardway.console.words import counted
@@ -25,6 +25,8 @@ ELSEWHERE_LIMIT = 300.0
 """Seconds until evicted pods are Ready on other nodes."""
 PAUSE = 1.0
 QUERY_LIMIT = 60.0
+SLICE = 10.0
+"""Seconds of one call of kubectl drain: one that nobody waits for any more goes on evicting until it ends."""
 MARK = "hardway/cordoned"
 """Annotation of a Node that hardway cordoned, until a drain succeeded or the machine is given back. A run that was
 killed meanwhile leaves it, and so the next one knows that nobody else cordoned the node."""
@@ -37,6 +39,16 @@ _REPLACED = {
 
 
 @dataclass(frozen=True)
+class Hints:
+    """The way on, in the words of the command that drains: for pods that nobody starts again, for pods with emptyDir
+    volumes, and where time was too short."""
+
+    bare: str = "--force, if these pods may be lost: nobody starts them again"
+    empty_dirs: str = "--delete-emptydir-data, if what is in these volumes may be lost"
+    slow: str = "the same command tries again, with more time by --timeout SECONDS"
+
+
+@dataclass(frozen=True)
 class How:
     """`limit`: seconds for the evictions. `force`: also pods that nobody starts again. `empty_dirs`: also pods whose
     emptyDir volumes lose what is in them."""
@@ -44,13 +56,15 @@ class How:
     limit: float = 300.0
     force: bool = False
     empty_dirs: bool = False
+    hints: Hints = field(default_factory=Hints)
 
 
 def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = False) -> tuple[str, ...]:
     """Empties nodes, which stay cordoned; their pods that were evicted, as namespace/name.
 
     With `lent` it stays noted on those that nobody else had cordoned before, and `give_back` has them take pods again,
-    also after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails.
+    also after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails; an
+    interrupt leaves them so, too.
     """
     home = home_of(session)
     ours = [node for node in nodes if not _cordoned_by_others(_node(session, home, node))]
@@ -66,9 +80,10 @@ def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = Fals
         for node in nodes:
             _evict(session, home, node, how)
         _await_elsewhere(session, home, wanted)
-    except HardwayError:
-        for node in ours:
-            _uncordon(session, home, node, check=False)
+    except (HardwayError, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            session.events(Note(f"interrupted: {', '.join(nodes)} takes pods again, within {SLICE:.0f} s"))
+        _as_before(session, ours)
         raise
     if not lent:
         for node in ours:
@@ -105,9 +120,21 @@ def _unmark(node: str) -> str:
     return f"{KUBECTL} annotate node {quote(node)} {MARK}-"
 
 
-def _uncordon(session: Session, home: str, node: str, *, check: bool = True) -> None:
+def _uncordon(session: Session, home: str, node: str) -> None:
     words = f"{KUBECTL} uncordon {quote(node)} && {_unmark(node)}"
-    session.run(home, words, what=f"uncordon {node}", check=check)
+    session.run(home, words, what=f"uncordon {node}")
+
+
+def _as_before(session: Session, nodes: Sequence[str]) -> None:
+    """Nodes of a drain that did not succeed take pods again. Where no API answers they keep the mark, by which the next
+    run knows them."""
+    for node in nodes:
+        try:
+            _uncordon(session, home_of(session), node)
+        except HardwayError as error:
+            session.events(
+                Note(f"{node} stays cordoned: {error.what}; later: hardway node uncordon {node}", "warning")
+            )
 
 
 def delete_node(session: Session, node: str) -> None:
@@ -138,29 +165,35 @@ def home_of(session: Session) -> str:
 
 
 def _evict(session: Session, home: str, node: str, how: How) -> None:
-    words = [KUBECTL, "drain", quote(node), "--ignore-daemonsets", f"--timeout={how.limit:.0f}s"]
-    words += ["--force"] if how.force else []
-    words += ["--delete-emptydir-data"] if how.empty_dirs else []
-    result = session.run(home, " ".join(words), what=f"drain {node}", timeout=how.limit + 60, check=False)
-    if result.code == 0:
-        return
+    deadline = time.monotonic() + how.limit
+    while True:
+        seconds = max(1.0, min(SLICE, deadline - time.monotonic()))
+        words = [KUBECTL, "drain", quote(node), "--ignore-daemonsets", f"--timeout={seconds:.0f}s"]
+        words += ["--force"] if how.force else []
+        words += ["--delete-emptydir-data"] if how.empty_dirs else []
+        result = session.run(home, " ".join(words), what=f"drain {node}", timeout=seconds + 60, check=False)
+        if result.code == 0:
+            return
+        # One that ended before its time is refused for another reason.
+        if result.seconds < seconds or time.monotonic() >= deadline:
+            break
     blocking = _blocking(session, home, node)
     said = "\n".join(blocking) or last_lines(result.stderr, 8)
     raise NotSettled(
         f"{node} could not be drained within {how.limit:.0f} s; it is as it was before, what has moved stays moved",
         said=said,
-        hint=_way_on(blocking, last_lines(result.stderr, 20)),
+        hint=_way_on(blocking, last_lines(result.stderr, 20), how.hints),
     )
 
 
-def _way_on(blocking: Sequence[str], said: str) -> str:
+def _way_on(blocking: Sequence[str], said: str, hints: Hints) -> str:
     if blocking:
         return "have more replicas Ready, or loosen that budget; then run the same command"
     if "emptyDir" in said or "local storage" in said:
-        return "--delete-emptydir-data, if what is in these volumes may be lost"
+        return hints.empty_dirs
     if "declare no controller" in said:
-        return "--force, if these pods may be lost: nobody starts them again"
-    return "the same command tries again, with more time by --timeout SECONDS"
+        return hints.bare
+    return hints.slow
 
 
 def _blocking(session: Session, home: str, node: str) -> list[str]:

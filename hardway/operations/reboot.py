@@ -31,12 +31,20 @@ PAUSE = 1.0
 
 # In a container the kernel's own identifier of a boot is the host's.
 _BOOT = "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestamp --value"
-_NEEDED = """\
+# A kernel's flavour is what follows its version: -amd64 and -cloud-amd64 are two packages, and which of them boots is
+# the boot loader's choice. In Red Hat's names there is none but +debug and the like.
+_NEEDED = r"""
 if [ -e /run/reboot-required ]; then echo "the system asks for it"; exit 0; fi
-newest=$(ls -1 /lib/modules 2>/dev/null | sort -V | tail -n 1)
-if [ -n "$newest" ] && [ -e "/boot/vmlinuz-$newest" ] && [ "$newest" != "$(uname -r)" ]; then
-  echo "kernel $newest is installed, $(uname -r) runs"
-fi
+flavour() { echo "$1" | sed -E 's/^[0-9][^-]*(-[0-9][^-+]*)*//'; }
+running=$(uname -r)
+newest=$({
+  echo "$running"
+  for modules in /lib/modules/*; do
+    kernel=${modules##*/}
+    if [ -e "/boot/vmlinuz-$kernel" ] && [ "$(flavour "$kernel")" = "$(flavour "$running")" ]; then echo "$kernel"; fi
+  done
+} | sort -V | tail -n 1)
+if [ "$newest" != "$running" ]; then echo "kernel $newest is installed, $running runs"; fi
 """
 # systemd stops services together, and an API server that still serves would see its etcd go.
 _STOP = """\

@@ -26,7 +26,14 @@ from hardway.values import minor
 
 APPLY, ROLLBACK, FINISH = "upgrade apply", "upgrade rollback", "--finish"
 BACK = f"hardway {ROLLBACK}"
-DRAINED = drain.How(limit=600, empty_dirs=True)
+DRAINED = drain.How(
+    limit=600,
+    empty_dirs=True,
+    hints=drain.Hints(
+        bare="delete these pods, or have a Deployment start them: nobody starts them again; then run the same command",
+        slow="see what keeps these pods from ending: hardway kubectl get pods -A -o wide; then run the same command",
+    ),
+)
 """An emptyDir lasts no longer than its pod anyway, and a node that is exchanged cannot keep it."""
 NODE_LIMIT = 120.0
 """Seconds until a kubelet that was exchanged has reported itself."""

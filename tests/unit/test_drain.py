@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from hardway.engine.session import Session
-from hardway.errors import NotSettled, UsageError
+from hardway.errors import NotSettled, Unreachable, UsageError
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.operations import drain as draining
-from hardway.operations import remove_node
-from hardway.operations.drain import MARK, How, _is_evicted, _selects, _way_on
+from hardway.operations import remove_node, upgrade
+from hardway.operations.drain import MARK, Hints, How, _is_evicted, _selects, _way_on
 from hardway.remote.model import Result
 from hardway.state import Node, State
 
@@ -66,7 +66,7 @@ def test_a_budget_holds_the_pods_that_it_selects(selector: dict[str, Any], selec
     ],
 )
 def test_what_helps_a_drain_is_named(blocking: list[str], said: str, way: str) -> None:
-    assert way in _way_on(blocking, said)
+    assert way in _way_on(blocking, said, Hints())
 
 
 def cluster(tmp_path: Any, workers: int) -> Cluster:
@@ -110,12 +110,14 @@ class Api:
         self.budgets: list[dict[str, Any]] = []
         self.pods = [pod(ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])]
         self.on_drain: Callable[[], int] = lambda: 0
+        self.seconds = 0.0
+        self.notes: list[str] = []
 
     def run(self, machine: str, words: str, **_: Any) -> Result:
         code = 0
         for command in words.split(" && "):
             code = code or self._one(command)
-        return Result(code, self._answer(words), b"", 0.0)
+        return Result(code, self._answer(words), b"", self.seconds)
 
     def _one(self, words: str) -> int:
         if " cordon " in words or " uncordon " in words:
@@ -152,9 +154,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return Api()
 
 
-def drain(api: Api, *, lent: bool = False) -> tuple[str, ...]:
-    session = cast(Session, SimpleNamespace(run=api.run, events=lambda event: None))
-    return draining.drain(session, ["w0"], How(limit=1), lent=lent)
+def drain(api: Api, *, lent: bool = False, limit: float = 1) -> tuple[str, ...]:
+    def run(machine: str, words: str, **given: Any) -> Result:
+        return api.run(machine, words, **given)
+
+    session = cast(Session, SimpleNamespace(run=run, events=lambda event: api.notes.append(event.text)))
+    return draining.drain(session, ["w0"], How(limit), lent=lent)
 
 
 @pytest.mark.parametrize(
@@ -212,3 +217,53 @@ def test_a_budget_without_a_selector_blocks_nobody(api: Api, selector: dict[str,
     with pytest.raises(NotSettled) as raised:
         drain(api)
     assert ("budget b/tight" in (raised.value.said or "")) is blocks
+
+
+def test_an_upgrade_names_no_flag_that_it_does_not_have(api: Api) -> None:
+    for said in ("Pods that declare no controller", "too slow"):
+        assert "--" not in _way_on([], said, upgrade.DRAINED.hints)
+
+
+def interrupted() -> int:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_an_interrupted_drain_leaves_the_node_as_it_was(api: Api, lent: bool) -> None:
+    api.on_drain = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        drain(api, lent=lent)
+    assert (api.unschedulable, MARK in api.annotations) == (False, False)
+
+
+def test_a_drain_that_cannot_be_undone_now_says_so_and_why_it_failed(api: Api) -> None:
+    def lost() -> int:
+        api.run = unreachable  # type: ignore[method-assign]
+        return 1
+
+    def unreachable(*_: object, **__: object) -> Result:
+        raise Unreachable("no answer", machine="c0")
+
+    api.on_drain = lost
+    with pytest.raises(Unreachable):
+        drain(api)
+    assert [note for note in api.notes if "w0 stays cordoned: no answer" in note]
+    assert (api.unschedulable, MARK in api.annotations) == (True, True)
+
+
+def test_evictions_that_take_long_are_gone_on_with_until_the_limit(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    calls: list[float] = []
+
+    def slow() -> int:
+        now[0] += draining.SLICE
+        calls.append(now[0])
+        return 1
+
+    monkeypatch.setattr("hardway.operations.drain.time", SimpleNamespace(monotonic=lambda: now[0], sleep=None))
+    api.on_drain, api.seconds = slow, draining.SLICE
+    with pytest.raises(NotSettled, match="within 25 s"):
+        drain(api, limit=25)
+    assert calls == [10.0, 20.0, 30.0]
