@@ -95,13 +95,17 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class OperationState:
-    """An operation that has begun and not ended: the stage under way, who began it, and when (ISO 8601, UTC)."""
+    """An operation that has begun and not ended: the stage under way, who began it, and when (ISO 8601, UTC).
+
+    `boots` has the machines that restart in it, with the boot that each had when it began.
+    """
 
     name: str
     arguments: tuple[str, ...]
     stage: str
     by: str
     since: str
+    boots: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
@@ -124,8 +128,9 @@ class State:
     of the operator's by their paths in the workspace without ending (`pki/ca-2`), and whether their keys are here;
     None: not noted yet. `operation` is the one under way, `interrupted` one that goes on when etcd was restored.
     `smoke_tested` is the generation at which the smoke test last passed. `upgrade` is there until it is finished
-    or gone back. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the workspace:
-    all that there ever were, the one of today last.
+    or gone back. `removed` has the days (ISO 8601, UTC) on which machines were taken out of the cluster, until they are
+    part of it again. `fingerprints` has the beginning of the SHA-256 of each CA certificate, by its path in the
+    workspace: all that there ever were, the one of today last.
     """
 
     cluster: str
@@ -146,6 +151,7 @@ class State:
     operation: OperationState | None = None
     interrupted: OperationState | None = None
     smoke_tested: int = -1
+    removed: Mapping[str, str] = field(default_factory=dict)
     fingerprints: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def authority(self, name: str) -> Generations:
@@ -217,7 +223,9 @@ def _to_3(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _to_4(raw: Mapping[str, Any]) -> dict[str, Any]:
     # Up to format 3 Secrets were all that could be encrypted.
     fixed = raw.get("fixed", {})
-    return {**raw, "fixed": {**fixed, ENCRYPTED_RESOURCES: "secrets"} if fixed else fixed, "upgrade": None}
+    if fixed:
+        fixed = {**fixed, ENCRYPTED_RESOURCES: "secrets"}
+    return {**raw, "fixed": fixed, "upgrade": None, "removed": {}}
 
 
 MIGRATIONS: Mapping[int, Callable[[Mapping[str, Any]], dict[str, Any]]] = {1: _to_2, 2: _to_3, 3: _to_4}

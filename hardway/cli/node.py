@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
-from hardway.cli.operating import PHASES, agreed
+from hardway.cli.operating import PHASES, agreed, operator
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
@@ -26,6 +26,7 @@ from hardway.operations import reboot as rebooting
 from hardway.operations import remove_node
 from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.state import OperationState
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 AT_CONTROLLERS = (*opt.EVERY, "forks", "accept_new_host_keys")
@@ -119,7 +120,7 @@ def reboot(
     """Restart machines one at a time: workers are drained, controllers hand over, each proves that it is back.
 
     With one load balancer the API is away while that one restarts. The first machine that does not come back whole
-    stops the rest.
+    stops the rest. If it is interrupted, give the same command again: it goes on after those that have restarted.
     """
     here = site(options)
     if bool(names) == rolling:
@@ -127,7 +128,8 @@ def reboot(
     for name in names or ():
         if name not in here.cluster.by_name:
             raise UsageError(f"there is no machine {name}", hint="hardway status")
-    command = shlex.join(["hardway", "node", "reboot", *(names or ["--rolling"])])
+    arguments = [*(names or ["--rolling"]), *(["--if-needed"] if if_needed else [])]
+    command = OperationState.command_of(rebooting.NAME, arguments)
     asked = names or [machine.name for machine in here.cluster.machines]
     prices = [why for name in asked if (why := rebooting.takes_the_api(here.cluster, name))]
     question = f"Restart {', '.join(names) if names else 'every machine, one at a time'}?"
@@ -136,15 +138,17 @@ def reboot(
     with changing(options, here, command.removeprefix("hardway "), ()) as session:
         blockers.require(tuple(guards.open_operation(here.state, command)))
         declaration = declared(here.cluster, here.state)[1]
-        chosen = [one for one in rebooting.in_turn(session, here.cluster) if rolling or one in (names or ())]
-        if if_needed:
-            wanted = rebooting.needed(session, chosen)
-            for name, why in wanted.items():
-                session.events(Note(f"{name}: {why}"))
-            chosen = [name for name in chosen if name in wanted]
-        for name in chosen:
-            rebooting.reboot(session, declaration, name, How(timeout, force, empty_dirs))
-        session.events(RunFinished(True, len(chosen), len(chosen), time.monotonic() - started, ()))
+        done = rebooting.reboot(
+            session,
+            here.state,
+            declaration,
+            arguments,
+            partial(rebooting.chosen, session, names or [], if_needed=if_needed),
+            How(timeout, force, empty_dirs),
+            by=operator(),
+            take_over=options.take_over,
+        )
+        session.events(RunFinished(True, len(done), len(done), time.monotonic() - started, ()))
 
 
 def _at_controllers(options: Options, name: str) -> Site:

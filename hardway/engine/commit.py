@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 import hardway
@@ -14,8 +15,9 @@ from hardway.declare.undo import is_ours
 from hardway.engine.changes import by_machine, differences
 from hardway.engine.observe import View
 from hardway.engine.plan import Plan
-from hardway.engine.scripts import begin, write_journal
+from hardway.engine.scripts import begin, write_journal, write_state
 from hardway.engine.session import Session
+from hardway.errors import HardwayError
 from hardway.inventory.model import Cluster
 from hardway.journal import DIGITS, Declared, Journal
 from hardway.state import State
@@ -71,6 +73,18 @@ def commit(session: Session, state: State, views: Mapping[str, View], touched: s
         if view.hashed or view.journal.open or view.journal.damage or not _is_current(view.state_text, state)
     }
     session.each([name for name in views if name in touched | stale], keep)
+
+
+def commit_state(session: Session, state: State) -> None:
+    """State alone goes to the workspace and to the machines that answer; on others it is older until the next run."""
+    session.workspace.save_state(state)
+    script = write_state(state.to_json())
+
+    def keep(name: str) -> None:
+        with suppress(HardwayError):
+            session.run(name, script, what="write the State")
+
+    session.each(session.machines, keep)
 
 
 def _is_current(text: str, state: State) -> bool:

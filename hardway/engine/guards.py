@@ -51,9 +51,11 @@ def resolve_state(cluster: Cluster, state: State, selection: Selection) -> tuple
     blockers = tuple(selection.bootstrap.blockers(cluster, state, selection.phases, selection.machines))
     # What the operation under way changes is changed by its stages.
     fixed = fixed_values(cluster) | {one.subject: one.have for one in waiting if one.subject in state.fixed}
+    back = cluster.by_name.keys() & selection.machines
     resolved = advanced(
         state,
         nodes=nodes_of(cluster, state, {}),
+        removed={name: day for name, day in state.removed.items() if name not in back},
         fixed=fixed,
         own_authorities=_own_authorities(cluster, state),
         kubernetes=cluster.kubernetes,

@@ -85,7 +85,7 @@ class Plan:
 
     `state` is the one under which all is declared; `serves`: there is a cluster already. `operator` is what is in
     the workspace now. `to_get` are files of which no digest is accepted yet, and which a run gets first. `failures` has
-    the machines that could not be reached or looked at. `findings` are warnings of the rules across artifacts.
+    the machines that could not be reached or looked at. `findings` are warnings, most of rules across artifacts.
     """
 
     cluster: Cluster
@@ -222,6 +222,7 @@ def make_plan(
             *own_findings(declaration, operator, now),
             *open_to_others(session.workspace, declaration, operator),
             *_doubtful_journals(views),
+            *_come_back(cluster, found_state),
         ),
     )
 
@@ -287,6 +288,19 @@ def _doubtful_journals(views: Mapping[str, View]) -> Iterator[Finding]:
                 "journal-stranger",
                 f"its journal names what hardway puts nowhere, which is left alone: {', '.join(strange)}",
                 f"find out who wrote that: hardway ssh {name} -- ls -l {journal.PATH}",
+                "warning",
+            )
+
+
+def _come_back(cluster: Cluster, state: State) -> Iterator[Finding]:
+    """Machines that were taken out of the cluster, and which the inventory brings back."""
+    for name, day in state.removed.items():
+        if name in cluster.by_name:
+            yield Finding(
+                name,
+                "removed-machine",
+                f"was removed on {day}; its line is still in the inventory: init adds it again",
+                f"take {name} out of {cluster.path}, unless it is to come back",
                 "warning",
             )
 

@@ -298,6 +298,16 @@ rm -rf {STAGE}
 """
 
 
+def write_state(state_text: str) -> str:
+    """State alone, in one piece."""
+    return f"""
+umask 077
+cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
+{state_text}HARDWAY_STATE
+mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
+"""
+
+
 def begin(state_text: str, changes: Sequence[Change], wanted: Sequence[Placed], view: View, context: Context) -> str:
     """The State as it was decided and every intent, on the disk before anything acts upon them.
 

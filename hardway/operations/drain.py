@@ -132,9 +132,7 @@ def _as_before(session: Session, nodes: Sequence[str]) -> None:
         try:
             _uncordon(session, home_of(session), node)
         except HardwayError as error:
-            session.events(
-                Note(f"{node} stays cordoned: {error.what}; later: hardway node uncordon {node}", "warning")
-            )
+            session.events(Note(f"{node} stays cordoned: {error.what}; later: hardway node uncordon {node}", "warning"))
 
 
 def delete_node(session: Session, node: str) -> None:

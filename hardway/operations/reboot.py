@@ -1,19 +1,23 @@
 """`node reboot`: machines restart one at a time; each gives up what it does first, and proves that it is back.
 
 A worker is drained. A controller hands over what it leads, gets no new requests, and its API server stops before its
-etcd, which systemd would stop together. Nothing of it is State: one that was cut is given again for the machines left.
+etcd, which systemd would stop together. State has the boot of each machine from before, so that the same command knows
+after a kill which of them are done. A machine that does not come back whole ends it: what is wrong may need any other
+command.
 """
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Proof
 from hardway.declare.resources import Service
 from hardway.engine import prove
+from hardway.engine.commit import commit_state
 from hardway.engine.rollout import away
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotSettled
@@ -21,7 +25,11 @@ from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.operations import drain
 from hardway.operations.drain import How
+from hardway.operations.run import now, taken
 from hardway.probe import control
+from hardway.state import OperationState, State, advanced
+
+NAME = "node reboot"
 
 BOOT_LIMIT = 600.0
 """Seconds until a machine answers again: servers test their memory first."""
@@ -73,16 +81,83 @@ def takes_the_api(cluster: Cluster, name: str) -> str:
     return ""
 
 
+def chosen(session: Session, names: Sequence[str], *, if_needed: bool) -> tuple[str, ...]:
+    """These machines, or all, in their turn; with `if_needed` those that want a restart, and it is said why."""
+    wanted = [one for one in in_turn(session, session.cluster) if not names or one in names]
+    if not if_needed:
+        return tuple(wanted)
+    reasons = needed(session, wanted)
+    for name, why in reasons.items():
+        session.events(Note(f"{name}: {why}"))
+    return tuple(reasons)
+
+
 def needed(session: Session, names: Sequence[str]) -> dict[str, str]:
     """Why each of these machines wants a restart; those that want none are left out."""
     asked = session.each(names, lambda name: session.run(name, _NEEDED, what="is a restart needed").text.strip())
     return {name: why for name, why in asked.items() if why}
 
 
-def reboot(session: Session, declaration: Declaration, name: str, how: How) -> None:
-    """Restarts one machine. The session holds all locks; on this machine the lock is taken again afterwards.
+def reboot(
+    session: Session,
+    state: State,
+    declaration: Declaration,
+    arguments: Sequence[str],
+    choose: Callable[[], Sequence[str]],
+    how: How,
+    *,
+    by: str,
+    take_over: bool = False,
+) -> tuple[str, ...]:
+    """Restarts machines one at a time; those that were. The session holds all locks, and no other operation is open.
 
-    Raises NotSettled where it cannot be spared, and with what is missing where it does not come back whole.
+    `choose` names them where this begins; where the same command was cut, it goes on with those of then. Raises
+    NotSettled where one cannot be spared, and with what is missing where one does not come back whole; then no
+    operation is open any more, and the error names the command for those that are left.
+    """
+    underway = state.operation
+    if underway is None:
+        names = tuple(choose())
+        if not names:
+            return ()
+        boots = session.each(names, lambda name: _boot(session, name))
+        underway = OperationState(NAME, tuple(arguments), "restart", by, now(), boots)
+    else:
+        underway = taken(underway, by, take_over)
+        names = tuple(name for name in in_turn(session, session.cluster) if name in underway.boots)
+    state = advanced(state, operation=underway)
+    commit_state(session, state)
+    left = list(names)
+    restarted = []
+    try:
+        while left:
+            name = left.pop(0)
+            if _boot(session, name) == underway.boots[name]:
+                _reboot(session, declaration, name, how, underway.boots[name])
+                restarted.append(name)
+            else:
+                session.events(Note(f"{name}: restarted before this run, which goes on after it"))
+                _come_back(session, declaration, name)
+    except HardwayError as error:
+        commit_state(session, advanced(state, operation=None))
+        error.hint = _rest(left, error.hint)
+        raise
+    commit_state(session, advanced(state, operation=None))
+    return tuple(restarted)
+
+
+def _rest(left: Sequence[str], hint: str | None) -> str:
+    """The way on, and then the command for the machines that were not restarted yet."""
+    if not left:
+        return hint or "hardway doctor"
+    command = shlex.join(["hardway", "node", "reboot", *left])
+    return f"{hint or 'hardway doctor'}\nthen, for the machines that are left:\n    {command}"
+
+
+def _reboot(session: Session, declaration: Declaration, name: str, how: How, before: str) -> None:
+    """Restarts one machine. On it the lock is taken again afterwards.
+
+    One that was told to restart stays cordoned until it is back; until then it takes pods again where this is cut.
     """
     machine = session.cluster.machine(name)
     with timed(f"reboot {name}", session.events):
@@ -93,11 +168,21 @@ def reboot(session: Session, declaration: Declaration, name: str, how: How) -> N
         with away(session, name, declaration):
             if machine.is_controller:
                 session.run(name, _STOP, what="stop the control plane", timeout=BACK_LIMIT)
-            _restart(session, name)
+            _restart(session, name, before)
             _await_services(session, name, declaration)
-        _await_proofs(session, name, declaration)
-        if machine.is_worker:
-            drain.give_back(session, [name])
+        _come_back(session, declaration, name)
+
+
+def _come_back(session: Session, declaration: Declaration, name: str) -> None:
+    """All proofs of a machine hold after its restart, and it takes pods again."""
+    _await_services(session, name, declaration)
+    _await_proofs(session, name, declaration)
+    if session.cluster.machine(name).is_worker:
+        drain.give_back(session, [name])
+
+
+def _boot(session: Session, name: str) -> str:
+    return " ".join(session.run(name, _BOOT, what="which boot this is").text.split())
 
 
 def _leads(session: Session, name: str) -> bool:
@@ -105,8 +190,7 @@ def _leads(session: Session, name: str) -> bool:
     return status is not None and status.leader == status.identity
 
 
-def _restart(session: Session, name: str) -> None:
-    before = session.run(name, _BOOT, what="which boot this is").text
+def _restart(session: Session, name: str, before: str) -> None:
     io = session.machines[name]
     session.events(Note(f"{name}: restarting"))
     with suppress(HardwayError):
@@ -117,13 +201,14 @@ def _restart(session: Session, name: str) -> None:
         time.sleep(PAUSE)
         with suppress(HardwayError):
             io.reconnect()
-            if io.run(_BOOT, timeout=10, what="which boot this is").text != before:
+            said = io.run(_BOOT, timeout=10, what="which boot this is").text
+            if " ".join(said.split()) != before:
                 return
     raise NotSettled(
         f"it does not answer {BOOT_LIMIT:.0f} s after it was told to restart; nothing else was restarted",
         machine=name,
         hint=f"look at its console; once it answers: hardway verify -l {name}; a worker stays cordoned until "
-        f"hardway node uncordon {name}; then the same command for the machines that are left",
+        f"hardway node uncordon {name}",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hardway.artifacts.store import Store
 from hardway.engine import blockers, guards
@@ -82,7 +83,7 @@ def remove(
     session.cluster = without(session.cluster, name)
     session.machines.pop(name, None)
     nodes = {one: node for one, node in state.nodes.items() if one != name}
-    state = advanced(state, nodes=nodes)
+    state = advanced(state, nodes=nodes, removed={**state.removed, name: f"{datetime.now(UTC):%Y-%m-%d}"})
     session.workspace.save_state(state)
     outcome = converge(session, state, selection, resolver, store, review=review)
     commit(session, outcome.state, outcome.views, set())

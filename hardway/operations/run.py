@@ -72,8 +72,13 @@ def taken_up(
 
     Raises Blocked while another operation is open, and HardwayError where somebody else began it.
     """
-    underway = state.operation or OperationState(name, arguments, "", by, _now())
+    underway = state.operation or OperationState(name, arguments, "", by, now())
     blockers.require(tuple(guards.open_operation(state, OperationState.command_of(name, arguments))))
+    return taken(underway, by, take_over)
+
+
+def taken(underway: OperationState, by: str, take_over: bool) -> OperationState:
+    """The operation as this user goes on with it. Raises HardwayError for somebody else's without `take_over`."""
     if underway.by != by and not take_over:
         raise HardwayError(
             f"{underway.command} was started by {underway.by} on {underway.since}, and stopped at {underway.stage}",
@@ -124,5 +129,5 @@ def _pass_gate(session: Session, stage: Stage, model: Model) -> None:
     prove.require(prove.prove(session, proofs, wait=GATE_LIMIT))
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -251,9 +251,7 @@ def test_a_drain_that_cannot_be_undone_now_says_so_and_why_it_failed(api: Api) -
     assert (api.unschedulable, MARK in api.annotations) == (True, True)
 
 
-def test_evictions_that_take_long_are_gone_on_with_until_the_limit(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_evictions_that_take_long_are_gone_on_with_until_the_limit(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     calls: list[float] = []
 

@@ -1,11 +1,19 @@
-"""Which machines want a restart: what a system says of itself, read by the real sh."""
+"""Which machines want a restart, as the real sh reads a system; and restarts of all, cut anywhere."""
 
 import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
+from fake.cluster import FakeCluster, keys
+from test_rollout_cut import THREE
 
-from hardway.operations import reboot
+from hardway.errors import HardwayError, ProofFailed
+from hardway.operations import drain, reboot
+from hardway.operations.drain import How
+from hardway.state import State
 
 
 def asked(root: Path, running: str, *kernels: str) -> str:
@@ -56,3 +64,114 @@ def test_the_systems_own_word_counts(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run/reboot-required").touch()
     assert asked(tmp_path, "6.1.0-30-amd64", "6.1.0-30-amd64") == "the system asks for it"
+
+
+STARTED = "for unit in /fake/enabled/*; do systemctl start ${unit##*/}; done"
+
+
+class Killed(BaseException):
+    """The operator's process is gone."""
+
+
+@dataclass
+class Restarts:
+    """Reboots of a played cluster: what real nodes and real TLS answer is left out."""
+
+    made: FakeCluster
+    restarted: list[str] = field(default_factory=list)
+    came_back: list[str] = field(default_factory=list)
+    drained: set[str] = field(default_factory=set)
+    killed_before: str = ""
+    killed_after: str = ""
+
+    def __post_init__(self) -> None:
+        for name, machine in self.made.machines.items():
+            boot = machine.root / "fake/sysctls/kernel/random/boot_id"
+            boot.parent.mkdir(parents=True, exist_ok=True)
+            boot.write_text("0\n")
+            machine.after = partial(self.after, name, boot)
+
+    def after(self, name: str, boot: Path, what: str) -> None:
+        if what != "restart the machine":
+            return
+        if name == self.killed_before:
+            raise Killed
+        self.restarted.append(name)
+        boot.write_text(f"{int(boot.read_text()) + 1}\n")
+        self.made.machines[name].run(STARTED, timeout=10, what="start what is enabled")
+        if name == self.killed_after:
+            raise Killed
+
+    def run(self, *names: str, by: str = "ada@desk", take_over: bool = False) -> tuple[str, ...]:
+        session = self.made.session()
+        state = self.made.state()
+        choose = partial(reboot.chosen, session, names, if_needed=False)
+        arguments = names or ("--rolling",)
+        return reboot.reboot(
+            session, state, self.made.declaration(), arguments, choose, How(), by=by, take_over=take_over
+        )
+
+
+@pytest.fixture
+def restarts(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch) -> Restarts:
+    made = Restarts(built_cluster(THREE))
+    monkeypatch.setattr(reboot, "PAUSE", 0.0)
+    monkeypatch.setattr(reboot, "_await_services", lambda session, name, declaration: None)
+    monkeypatch.setattr(reboot, "_await_proofs", lambda session, name, declaration: made.came_back.append(name))
+    monkeypatch.setattr(drain, "drain", lambda session, nodes, how, lent: made.drained.update(nodes))
+    monkeypatch.setattr(drain, "give_back", lambda session, nodes: made.drained.difference_update(nodes))
+    return made
+
+
+def kept(made: FakeCluster) -> list[State]:
+    """The States of the workspace and of the machines."""
+    machines = made.machines.values()
+    return [made.state(), *(State.from_json(one.read("/var/lib/hardway/state.json"), one.name) for one in machines)]
+
+
+def test_all_restart_once_and_nothing_is_open_afterwards(restarts: Restarts) -> None:
+    names = list(restarts.made.machines)
+    assert sorted(restarts.run()) == sorted(restarts.restarted) == sorted(names)
+    assert restarts.drained == set()
+    assert {(one.operation, one.generation) for one in kept(restarts.made)} == {
+        (None, restarts.made.state().generation)
+    }
+    assert keys(restarts.made.init().changes) == []
+
+
+@pytest.mark.parametrize("at", ["before", "after"])
+def test_killed_at_any_machine_the_same_command_goes_on_with_those_that_are_left(restarts: Restarts, at: str) -> None:
+    for name in restarts.made.machines:
+        restarts.killed_before, restarts.killed_after = (name, "") if at == "before" else ("", name)
+        with pytest.raises(Killed):
+            restarts.run()
+        assert {one.operation is not None for one in kept(restarts.made)} == {True}
+        with pytest.raises(HardwayError, match="hardway node reboot --rolling"):
+            restarts.made.init()
+        restarts.killed_before = restarts.killed_after = ""
+        restarts.came_back.clear()
+        with pytest.raises(HardwayError, match="was started by ada@desk"):
+            restarts.run(by="bob@desk")
+        again = restarts.run(by="bob@desk", take_over=True)
+        assert sorted(restarts.restarted) == sorted(restarts.made.machines)
+        assert set(restarts.came_back) == set(restarts.made.machines)
+        assert restarts.drained == set()
+        assert (name in again) == (at == "before")
+        restarts.restarted.clear()
+
+
+def test_one_that_does_not_come_back_whole_ends_it_and_the_others_are_named(
+    restarts: Restarts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(session: object, name: str, declaration: object) -> None:
+        raise ProofFailed("its routes are gone", machine=name, hint="hardway doctor")
+
+    monkeypatch.setattr(reboot, "_await_proofs", never)
+    with pytest.raises(ProofFailed) as failed:
+        restarts.run()
+    left = [name for name in restarts.made.machines if name not in restarts.restarted]
+    *_, last = (failed.value.hint or "").splitlines()
+    assert sorted(last.split()) == sorted(["hardway", "node", "reboot", *left])
+    # What is wrong may need any other command.
+    assert {one.operation for one in kept(restarts.made)} == {None}
+    assert keys(restarts.made.init().changes) == []

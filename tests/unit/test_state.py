@@ -23,7 +23,13 @@ nodes_of = st.builds(
 )
 generations = st.lists(st.integers(1), min_size=1, max_size=3).map(tuple)
 operations = st.builds(
-    OperationState, st.text(), st.lists(st.text(), max_size=2).map(tuple), st.text(), st.text(), st.text()
+    OperationState,
+    st.text(),
+    st.lists(st.text(), max_size=2).map(tuple),
+    st.text(),
+    st.text(),
+    st.text(),
+    st.dictionaries(st.text(), st.text(), max_size=2),
 )
 states = st.builds(
     State,
@@ -45,6 +51,7 @@ states = st.builds(
     operation=st.none() | operations,
     upgrade=st.none() | st.builds(Upgrade, st.text(), st.text(), st.lists(st.text(), max_size=3).map(tuple)),
     smoke_tested=st.integers(-1),
+    removed=st.dictionaries(st.text(), st.text(), max_size=2),
     fingerprints=st.dictionaries(st.text(), st.lists(st.text(min_size=1), max_size=3).map(tuple), max_size=3),
 )
 
@@ -148,7 +155,7 @@ def _in_format_4(before: dict[str, Any], written: dict[str, Any]) -> dict[str, A
     """What was recorded, with what format 4 has more."""
     added = {
         "encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None,
-        "interrupted": None,
+        "interrupted": None, "removed": {},
     }  # fmt: skip
     nodes = {name: {**node, "control": ""} for name, node in before["nodes"].items()}
     return {**before, **added, "nodes": nodes, "format": 4, "hardway": written["hardway"]}
