@@ -214,11 +214,11 @@ def alarm(
 ) -> None:
     """Alarms that members raised: NOSPACE (no write is accepted) or CORRUPT. Status 1: there is one.
 
-    With --clear old versions of objects are compacted, all members defragmented, and the alarm is taken away.
+    With --clear old versions of objects are compacted, all members defragmented, and the alarm is taken away. A member
+    that raised CORRUPT is stopped and taken off the list, so that the others serve again: then etcd replace.
     """
     if clear:
-        question = "Compact and defragment etcd, and take its alarm away?"
-        _make_room(options, "etcd alarm --clear", question, etcd_defrag.clear)
+        _clear(options)
         return
     with at_controllers(options) as look:
         raised = etcd_defrag.alarms(look.session)
@@ -226,10 +226,33 @@ def alarm(
         print_json(asdict(Alarms(raised)))
     elif raised:
         print_text("\n".join(f"{one.member} raised {one.alarm}" for one in raised))
-        print_text("make room and take it away: hardway etcd alarm --clear")
+        corrupt = etcd_defrag.corrupt_members(raised)
+        for name in corrupt:
+            print_text(
+                f"{name} has other data than the rest, and etcd answers nobody. Take it away: "
+                f"hardway etcd alarm --clear; then have it join again: {etcd_defrag.replace_command(name)}"
+            )
+        if not corrupt:
+            print_text("make room and take it away: hardway etcd alarm --clear")
     else:
         print_text("no alarm")
     sys.exit(FAILED if raised else OK)
+
+
+def _clear(options: Options) -> None:
+    started = time.monotonic()
+    with at_controllers(options) as look:
+        corrupt = etcd_defrag.corrupt_members(etcd_defrag.alarms(look.session))
+    command = "etcd alarm --clear"
+    if not corrupt:
+        _make_room(options, command, "Compact and defragment etcd, and take its alarm away?", etcd_defrag.clear)
+        return
+    name = corrupt[0]
+    question = f"{name} raised CORRUPT. Stop its etcd, keep its data beside, and have the others serve without it?"
+    with _changing(options, command, question) as session:
+        etcd_defrag.set_aside(session, name)
+        following = (etcd_defrag.replace_command(name),)
+        session.events(RunFinished(True, 1, 0, time.monotonic() - started, following))
 
 
 def _make_room(

@@ -7,6 +7,7 @@ one leads. Nothing of it is State: cut anywhere, the same command begins again.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hardway.console.words import size
@@ -18,8 +19,10 @@ from hardway.engine.rollout import hand_over
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, NotSettled
 from hardway.events import Note
+from hardway.operations import members
 from hardway.probe import control
 from hardway.probe.control import MemberStatus
+from hardway.probe.control import members as members_of
 
 DEFRAG_LIMIT = 1800.0
 """Seconds for one member; some 20 are usual for each GiB."""
@@ -73,7 +76,11 @@ def alarms(session: Session) -> tuple[Alarm, ...]:
     statuses = [one for one in asked.values() if one]
     if not statuses:
         raise HardwayError("no etcd member answers", said="nothing was changed", hint="hardway doctor")
-    names = {one.identity: name for name, one in asked.items() if one}
+    names: dict[str, str] = {}
+    for name, status in asked.items():
+        # One that does not answer is in the lists of those that do.
+        listed = members_of(session.ask(name, (control.MEMBERS,), what="ask etcd for its members")) if status else ()
+        names |= {one.identity: one.name for one in listed}
     found = []
     for identity, raised in control.alarms(statuses).items():
         found += [Alarm(names.get(identity, identity), alarm) for alarm in raised]
@@ -83,15 +90,16 @@ def alarms(session: Session) -> tuple[Alarm, ...]:
 def clear(session: Session) -> tuple[Defragmented, ...]:
     """Makes room where etcd is out of space, and takes the alarm away. Nothing happens where there is none.
 
-    Raises HardwayError for CORRUPT, which a member must be replaced for, and where there is too little to give back.
+    Raises HardwayError for CORRUPT, which goes with its member (`set_aside`), and where there is too little to give
+    back.
     """
     raised = alarms(session)
-    corrupt = [one.member for one in raised if one.alarm == "CORRUPT"]
+    corrupt = corrupt_members(raised)
     if corrupt:
         raise HardwayError(
-            f"{', '.join(corrupt)} raised CORRUPT: its data is not what the others have",
+            f"{', '.join(corrupt)} raised CORRUPT: its data is not what the others have, and etcd answers nobody",
             said="nothing was changed",
-            hint="hardway doctor says which member to rebuild; the alarm goes after that",
+            hint=f"hardway etcd alarm --clear\nthen: {replace_command(corrupt[0])}",
         )
     if not raised:
         return ()
@@ -111,6 +119,37 @@ def clear(session: Session) -> tuple[Defragmented, ...]:
             hint="hardway etcd status shows sizes; then run the same command",
         )
     return done
+
+
+def corrupt_members(raised: Iterable[Alarm]) -> list[str]:
+    """Those whose data is not what the others have."""
+    return [one.member for one in raised if one.alarm == "CORRUPT"]
+
+
+def replace_command(name: str) -> str:
+    """What brings a member back that was set aside."""
+    return f"hardway etcd replace {name}"
+
+
+def set_aside(session: Session, name: str) -> None:
+    """Takes a member away whose data is not what the others have, and with it its alarm; they serve without it.
+
+    Its data is kept beside. Raises HardwayError unless all others serve, or where it is no controller of hardway's.
+    """
+    others = [machine.name for machine in session.cluster.controllers if machine.name != name]
+    there = members.serving(session, others)
+    if name not in session.machines or not others or set(there) != set(others):
+        raise HardwayError(
+            f"{name} raised CORRUPT, and cannot be taken away: not all others serve",
+            said="nothing was changed",
+            hint="go back to a snapshot: hardway etcd restore FILE",
+        )
+    machine = session.cluster.machine(name)
+    members.put_aside(session, machine)
+    member = members.member_of(members.listed(session, there[0]), machine)
+    if member:
+        members.remove(session, there[0], member)
+    session.events(Note(f"{name}: its etcd is stopped and off the list of members; the others serve"))
 
 
 def _require_room(session: Session) -> None:

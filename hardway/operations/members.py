@@ -83,9 +83,7 @@ def join(session: Session, machine: Machine, others: Iterable[Machine]) -> None:
         remove(session, helper, member)
         member = None
     if member is None:
-        aside = session.run(machine.name, _PUT_ASIDE, what="put old data aside", timeout=120).text.strip()
-        if aside:
-            session.events(Note(f"{machine.name}: what was left of its data is in {aside} now"))
+        put_aside(session, machine)
         session.run(helper, _add(machine), what=f"add {machine.name} as a learner")
         member = member_of(listed(session, helper), machine)
     assert member is not None
@@ -95,6 +93,13 @@ def join(session: Session, machine: Machine, others: Iterable[Machine]) -> None:
         _promote(session, helper, machine)
         session.events(Note(f"{machine.name}: is a voting member, {time.monotonic() - began:.0f} s after its start"))
     session.run(machine.name, f"rm -f {FIRST_START}", what="remove what only the first start needs")
+
+
+def put_aside(session: Session, machine: Machine) -> None:
+    """Stops etcd there, and moves what it has of data out of the way."""
+    aside = session.run(machine.name, _PUT_ASIDE, what="put old data aside", timeout=120).text.strip()
+    if aside:
+        session.events(Note(f"{machine.name}: what was left of its data is in {aside} now"))
 
 
 def remove(session: Session, helper: str, member: Member) -> None:

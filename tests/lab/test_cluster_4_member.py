@@ -64,3 +64,17 @@ def test_a_wiped_member_is_replaced_by_the_command_and_nobody_notices(seven: Sit
     assert seven.etcd(HEALTHY, "member", "list").count(", started, ") == 3
     assert ", true" not in seven.etcd(HEALTHY, "member", "list")
     seven.unchanged("init")
+
+
+def test_a_member_with_other_data_is_taken_away_and_joins_again(seven: Site) -> None:
+    seven.hardway("lab", "break", "etcd-corrupt")
+    said = seven.hardway("etcd", "alarm", code=1).out
+    [name] = re.findall(r"^(\S+) raised CORRUPT", said, flags=re.MULTILINE)
+    assert f"hardway etcd replace {name}" in said
+    seven.hardway("etcd", "alarm", "--clear", "--yes")
+    seven.kubectl("create", "namespace", "after-the-alarm")
+    seven.kubectl("delete", "namespace", "after-the-alarm")
+    seven.hardway("etcd", "replace", name, "--yes")
+    assert seven.etcd(HEALTHY, "member", "list").count(", started, ") == 3
+    assert "no alarm" in seven.hardway("etcd", "alarm").out
+    seven.unchanged("init")
