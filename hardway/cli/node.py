@@ -93,7 +93,7 @@ def remove(
     with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
-        how = How(timeout, force, empty_dirs)
+        how = How(timeout, force, empty_dirs, operation="node remove")
         outcome = remove_node.remove(session, here.state, name, selection, wanted, store, how, gone=gone)
         following: tuple[str, ...] = ()
         if name in here.cluster.by_name:
@@ -144,7 +144,7 @@ def reboot(
             declaration,
             arguments,
             partial(rebooting.chosen, session, names or [], if_needed=if_needed),
-            How(timeout, force, empty_dirs),
+            How(timeout, force, empty_dirs, operation=rebooting.NAME),
             by=operator(),
             take_over=options.take_over,
         )

@@ -269,6 +269,24 @@ class OperatorFile:
         return not self.machines or not {machine.name, *machine.roles}.isdisjoint(self.machines)
 
 
+HookName = Literal["before_drain", "after_drain", "before_upgrade", "after_upgrade", "before_reboot", "after_reboot"]
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A command of the operator's around what happens to a machine. `on`: where it runs, as the operator or as root of
+    that machine. `timeout` is in seconds. `machines` holds names and roles; empty: all machines.
+    """
+
+    run: str
+    on: Literal["operator", "node"] = "operator"
+    timeout: int = 60
+    machines: tuple[str, ...] = ()
+
+    def is_for(self, machine: Machine) -> bool:
+        return not self.machines or not {machine.name, *machine.roles}.isdisjoint(self.machines)
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Everything an inventory says, with its defaults filled in."""
@@ -290,6 +308,7 @@ class Cluster:
     role_settings: Mapping[Role, Mapping[str, Settings]] = field(default_factory=dict, hash=False)
     files: tuple[OperatorFile, ...] = ()
     """The operator's own files, by their paths on machines."""
+    hooks: Mapping[HookName, Hook] = field(default_factory=dict, hash=False)
     lab: LabSpec | None = None
     path: Path = Path("hardway.yaml")
     hardway: str | None = None

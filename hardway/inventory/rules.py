@@ -238,6 +238,19 @@ def files(cluster: Cluster) -> Iterator[Problem]:
                 yield Problem((*loc, "restart"), text)
 
 
+def hooks(cluster: Cluster) -> Iterator[Problem]:
+    """For machines that there are, and to which that happens at all: pods run on workers only."""
+    names = {*ROLES, *(machine.name for machine in cluster.machines)}
+    for name, hook in cluster.hooks.items():
+        loc = ("hooks", name, "machines")
+        unknown = [word for word in hook.machines if word not in names]
+        for word in unknown:
+            yield Problem(loc, f"no machine or role is named {quoted(word)}")
+        is_for = [machine for machine in cluster.machines if hook.is_for(machine)]
+        if not unknown and not name.endswith("reboot") and not any(machine.is_worker for machine in is_for):
+            yield Problem(loc, f"{name} is for workers; right: machines: worker")
+
+
 def stub_domains(cluster: Cluster) -> Iterator[Problem]:
     inner = cluster.network.cluster_domain
     for domain in cluster.dns.stub_domains:
@@ -310,6 +323,7 @@ RULES: tuple[Rule, ...] = (
     (taints, (_ROLES,)),
     (settings, (_ROLES,)),
     (files, (_ROLES,)),
+    (hooks, (_ROLES,)),
     (stub_domains, (("network", "cluster_domain"),)),
     (corefile, (("network", "cluster_domain"),)),
     (certificates, (("certs",),)),

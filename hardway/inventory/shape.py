@@ -27,6 +27,7 @@ from hardway.inventory.model import (
     AuthorityName,
     Component,
     Endpoint,
+    HookName,
     Published,
 )
 from hardway.inventory.problems import quoted
@@ -257,6 +258,19 @@ class FileShape(_Shape):
     )
 
 
+class HookShape(_Shape):
+    """A command of your own that runs before or after what happens to a machine."""
+
+    run: Annotated[str, _text(words.command)] = Field(description="a command line, for sh")
+    on: Literal["operator", "node"] = Field(
+        default="operator", description="this computer, in the inventory's folder; or the machine, as root"
+    )
+    timeout: Annotated[int, Field(ge=1, le=86400)] = Field(default=60, description="seconds until it is ended")
+    machines: Annotated[tuple[Annotated[str, _text(str)], ...], BeforeValidator(_as_list)] = Field(
+        default=(), min_length=1, description="roles and names of machines; all by default"
+    )
+
+
 class MachineShape(_Shape):
     """One machine; `NAME: ROLE` is short for `NAME: {role: ROLE}`."""
 
@@ -304,6 +318,9 @@ class InventoryShape(_Shape):
     roles: dict[Role, RoleShape] = Field(default={}, description="settings that hold for a role only")
     files: dict[Annotated[str, _text(words.target)], FileShape] = Field(
         default={}, description="files of your own that machines get, by their paths there"
+    )
+    hooks: dict[HookName, HookShape] = Field(
+        default={}, description="commands of your own around drains, upgrades and restarts of machines"
     )
     lab: LabShape | None = None
     machines: dict[str, MachineShape] = Field(min_length=1, description="NAME: ROLE, or NAME: {role, …}")

@@ -86,6 +86,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "settings": _plain(cluster.settings),
         "roles": {role: {"settings": _plain(settings)} for role, settings in cluster.role_settings.items()},
         "files": {file.path: _file(file) for file in cluster.files},
+        "hooks": {name: _plain(asdict(hook)) for name, hook in cluster.hooks.items()},
         "lab": _plain(asdict(cluster.lab)) if cluster.lab else None,
         "machines": {machine.name: _machine(machine) for machine in cluster.machines},
     }

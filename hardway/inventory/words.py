@@ -36,6 +36,13 @@ def name(text: str) -> str:
     return text
 
 
+def command(text: str) -> str:
+    """A command line; what is in it is the shell's."""
+    if not text:
+        raise ValueError("is empty; right: a command line, such as ./hooks/silence.sh")
+    return text
+
+
 def dns_name(text: str) -> str:
     """A DNS name of RFC 1123 labels, such as `api.example.net`."""
     labels = text.split(".")

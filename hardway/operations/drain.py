@@ -18,6 +18,7 @@ from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, NotSettled
 from hardway.events import Note
+from hardway.operations import hooks
 from hardway.probe import control
 from hardway.remote.model import last_lines
 
@@ -51,12 +52,13 @@ class Hints:
 @dataclass(frozen=True)
 class How:
     """`limit`: seconds for the evictions. `force`: also pods that nobody starts again. `empty_dirs`: also pods whose
-    emptyDir volumes lose what is in them."""
+    emptyDir volumes lose what is in them. `operation` is the command that drains, for hooks."""
 
     limit: float = 300.0
     force: bool = False
     empty_dirs: bool = False
     hints: Hints = field(default_factory=Hints)
+    operation: str = "node drain"
 
 
 def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = False) -> tuple[str, ...]:
@@ -64,9 +66,10 @@ def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = Fals
 
     With `lent` it stays noted on those that nobody else had cordoned before, and `give_back` has them take pods again,
     also after hardway was killed meanwhile. Raises NotSettled, with the nodes as they were before, where it fails; an
-    interrupt leaves them so, too.
+    interrupt leaves them so, too. Hooks of before run while nothing is changed yet.
     """
     home = home_of(session)
+    hooks.run(session, "before_drain", nodes, how.operation)
     ours = [node for node in nodes if not _cordoned_by_others(_node(session, home, node))]
     pods = []
     for node in nodes:
@@ -80,6 +83,7 @@ def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = Fals
         for node in nodes:
             _evict(session, home, node, how)
         _await_elsewhere(session, home, wanted)
+        hooks.run(session, "after_drain", nodes, how.operation)
     except (HardwayError, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt):
             session.events(Note(f"interrupted: {', '.join(nodes)} takes pods again, within {SLICE:.0f} s"))

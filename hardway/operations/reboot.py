@@ -23,7 +23,7 @@ from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotSettled
 from hardway.events import Note
 from hardway.inventory.model import Cluster
-from hardway.operations import drain
+from hardway.operations import drain, hooks
 from hardway.operations.drain import How
 from hardway.operations.run import now, taken
 from hardway.probe import control
@@ -163,6 +163,7 @@ def _reboot(session: Session, declaration: Declaration, name: str, how: How, bef
     with timed(f"reboot {name}", session.events):
         if why := takes_the_api(session.cluster, name):
             session.events(Note(why, "warning"))
+        hooks.run(session, "before_reboot", [name], NAME)
         if machine.is_worker:
             drain.drain(session, [name], how, lent=True)
         with away(session, name, declaration):
@@ -174,9 +175,11 @@ def _reboot(session: Session, declaration: Declaration, name: str, how: How, bef
 
 
 def _come_back(session: Session, declaration: Declaration, name: str) -> None:
-    """All proofs of a machine hold after its restart, and it takes pods again."""
+    """All proofs of a machine hold after its restart, and its hooks agree; then it takes pods again."""
     _await_services(session, name, declaration)
     _await_proofs(session, name, declaration)
+    way_on = f"hardway node uncordon {name}" if session.cluster.machine(name).is_worker else "go on"
+    hooks.run(session, "after_reboot", [name], NAME, way_on)
     if session.cluster.machine(name).is_worker:
         drain.give_back(session, [name])
 

@@ -18,7 +18,7 @@ from hardway.engine import prove
 from hardway.engine.session import Session
 from hardway.events import Note
 from hardway.inventory.model import Cluster
-from hardway.operations import drain
+from hardway.operations import drain, hooks
 from hardway.operations.etcd_snapshot import snapshot
 from hardway.operations.stage import Operation, Stage
 from hardway.state import API_SERVERS, CONTROLLERS, State, Upgrade
@@ -55,7 +55,7 @@ def apply(cluster: Cluster, state: State, at_once: int) -> Operation:
         Stage("controllers", _moved(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
     ]
     for names in batches(cluster, at_once):
-        stages += _batch(names, _moved(*names), upgrade)
+        stages += _batch(cluster, names, _moved(*names), upgrade, APPLY)
     stages.append(Stage("end", _over_for_patches, _all_run, why="everything runs what it should"))
     return Operation(APPLY, _arguments(at_once), tuple(stages), back=BACK)
 
@@ -76,7 +76,7 @@ def rollback(cluster: Cluster, state: State, at_once: int) -> Operation:
     upgrade = state.upgrade or Upgrade(state.kubernetes, state.kubernetes)
     stages: list[Stage] = []
     for names in batches(cluster, at_once):
-        stages += _batch(names, _gone_back(*names), upgrade)
+        stages += _batch(cluster, names, _gone_back(*names), upgrade, ROLLBACK)
     stages += [
         Stage("controllers", _gone_back(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
         Stage("api-servers", _gone_back(API_SERVERS), _servers_run, why="one at a time"),
@@ -104,21 +104,28 @@ def _emulating(upgrade: Upgrade) -> str:
     return "" if is_patch(upgrade) else f"; they go on behaving as {minor(upgrade.before)}"
 
 
-def _batch(names: Sequence[str], edit: Edit, upgrade: Upgrade) -> Iterator[Stage]:
+def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade, operation: str) -> Iterator[Stage]:
     """A kubelet of another minor release may only start on a node without pods."""
     title = ", ".join(names)
     if not is_patch(upgrade):
         yield Stage(
             f"drain {title}",
             _declared_on(edit),
-            act=lambda session, model: _drain(session, model, names, edit),
+            act=lambda session, model: _drain(session, model, names, edit, operation),
             why="its pods are Ready elsewhere before anything there is changed",
+        )
+    elif "before_upgrade" in cluster.hooks:
+        yield Stage(
+            f"before {title}",
+            _declared_on(edit),
+            act=lambda session, model: hooks.run(session, "before_upgrade", _left(model, names, edit), operation),
+            why="your hooks",
         )
     yield Stage(
         title,
         edit,
         lambda model: _nodes_run(model, names),
-        lambda session, model: _return(session, model, names),
+        lambda session, model: _return(session, model, names, operation),
         why="kubelet and kube-proxy",
     )
 
@@ -178,17 +185,24 @@ def _take_snapshot(session: Session, model: Model) -> None:
     session.events(Note(f"snapshot of etcd: {path}"))
 
 
-def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit) -> None:
+def _left(model: Model, names: Sequence[str], edit: Edit) -> list[str]:
+    """Those that an edit moves."""
+    return [name for name in names if edit(model.state).kubernetes_of(name, "") != model.kubernetes(name)]
+
+
+def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit, operation: str) -> None:
     """What was taken already when this was cut needs no second drain."""
-    left = [name for name in names if edit(model.state).kubernetes_of(name, "") != model.kubernetes(name)]
+    left = _left(model, names, edit)
     if left:
-        drain.drain(session, left, DRAINED, lent=True)
+        hooks.run(session, "before_upgrade", left, operation)
+        drain.drain(session, left, replace(DRAINED, operation=operation), lent=True)
 
 
-def _return(session: Session, model: Model, names: Sequence[str]) -> None:
-    """Pods come back once the node reports the kubelet that it should have."""
+def _return(session: Session, model: Model, names: Sequence[str], operation: str) -> None:
+    """Pods come back once the node reports the kubelet that it should have, and its hooks agree."""
     ready = [("upgrade", proof) for proof in _nodes_run(model, names)]
     prove.require(prove.prove(session, ready, wait=NODE_LIMIT))
+    hooks.run(session, "after_upgrade", names, operation)
     drain.give_back(session, names)
 
 
