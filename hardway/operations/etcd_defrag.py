@@ -132,7 +132,7 @@ def replace_command(name: str) -> str:
 
 
 def set_aside(session: Session, name: str) -> None:
-    """Takes a member away whose data is not what the others have, and with it its alarm; they serve without it.
+    """Takes a member away whose data is not what the others have, and then its alarm; they serve without it.
 
     Its data is kept beside. Raises HardwayError unless all others serve, or where it is no controller of hardway's.
     """
@@ -146,6 +146,8 @@ def set_aside(session: Session, name: str) -> None:
         )
     machine = session.cluster.machine(name)
     members.put_aside(session, machine)
+    # Before it is off the list: members go on refusing all requests until this alarm is taken away by its name.
+    session.run(there[0], f"{OWN} alarm disarm", what="take the alarm away")
     member = members.member_of(members.listed(session, there[0]), machine)
     if member:
         members.remove(session, there[0], member)
