@@ -64,7 +64,7 @@ COMMANDS: dict[str, Command] = {
         DO,
         "Take away what hardway put on the machines, and nothing else. The cluster's data goes with it.",
     ),
-    "node": Command("node", DO, "A machine of a cluster that runs: empty it, restart it, take it out."),
+    "node": Command("node", DO, "A machine of a cluster that runs: empty it, restart it, exchange it, take it out."),
     **{name: Command("chapter", PHASES, numbered(name)) for name in SUMMARIES},
     "verify": Command(
         "verify",

@@ -1,4 +1,4 @@
-"""`hardway node`: machines of a cluster that runs are emptied, restarted, and leave it."""
+"""`hardway node`: machines of a cluster that runs are emptied, restarted, exchanged, and leave it."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ from hardway.cli.site import Site, site
 from hardway.engine import blockers, guards
 from hardway.engine.plan import declared
 from hardway.engine.selection import Selection
-from hardway.errors import UsageError
+from hardway.engine.session import Access, target
+from hardway.errors import HardwayError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import drain as draining
 from hardway.operations import reboot as rebooting
 from hardway.operations import remove_node
+from hardway.operations import replace_node as replacing
 from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.remote import MachineErrors
+from hardway.remote.known_hosts import lookup_name, without
 from hardway.state import OperationState
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -100,6 +104,85 @@ def remove(
             following = (f"take {name} out of {here.cluster.path}: as long as it is there, hardway init adds it again",)
         seconds = time.monotonic() - started
         session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, following))
+
+
+@app.command("replace")
+@flags(*opt.OPERATING)
+def replace_node(
+    options: Options,
+    name: _Node,
+    gone: Annotated[bool, typer.Option("--gone", help="The old machine is lost: it is not drained")] = False,
+    timeout: _Seconds = 300,
+    force: _Force = False,
+    empty_dirs: _Empty = False,
+) -> None:
+    """Give a worker's name to another machine: at the same address, or the one that the inventory has now; asks first.
+
+    The old one is drained and reset, unless it is gone; the new one gets a key of its own, and is built. Its new host
+    key needs --accept-new-host-keys. If it is interrupted, give the same command again.
+    """
+    here = site(options)
+    replacing.refuse_others(here.cluster, here.state, name)
+    command = OperationState.command_of(replacing.NAME, (name, *(["--gone"] if gone else [])))
+    machine, old = here.cluster.machine(name), replacing.before(here.cluster, here.state, name)
+    agreed(options, command, f"Give the name {name} to the machine at {machine.ip}?{_forgetting(options, here, name)}")
+    refuse_unlocked(options, here.cluster)
+    started = time.monotonic()
+    chosen = (*here.cluster.machines, *((old,) if old and not gone else ()))
+    selection = Selection(PHASES, frozenset(here.cluster.by_name), BOOTSTRAP)
+    unreached: dict[str, HardwayError] = {}
+    forgotten = _forget_host_key(options, here, name)
+    with changing(
+        options, replace(here, chosen=chosen), command.removeprefix("hardway "), PHASES, unreached
+    ) as session:
+        if forgotten:
+            session.events(Note(f"{name}: its host key was {', '.join(forgotten)}; the new one was accepted"))
+        missing = {one: error for one, error in unreached.items() if one in here.cluster.by_name}
+        if missing:
+            raise MachineErrors(missing)
+        store = default_store()
+        outcome = replacing.run(
+            session,
+            here.state,
+            name,
+            session.machines.pop(old.name, None) if old else None,
+            selection,
+            resolver(options, here.cluster, store, session.events),
+            store,
+            How(timeout, force, empty_dirs, operation=replacing.NAME),
+            by=operator(),
+            gone=gone,
+            take_over=options.take_over,
+        )
+        seconds = time.monotonic() - started
+        session.events(RunFinished(True, len(outcome.changes), outcome.restarts, seconds, ("hardway smoke-test",)))
+
+
+def _host(here: Site, name: str) -> str:
+    """As known_hosts files call the machine."""
+    dialled = target(here.cluster.machine(name), here.cluster, here.workspace, Access())
+    return lookup_name(dialled.host, dialled.port or 22)
+
+
+def _known(here: Site) -> str:
+    path = here.workspace.known_hosts
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def _forgetting(options: Options, here: Site, name: str) -> str:
+    """What of known host keys goes with it, in words."""
+    forgotten = without(_known(here), _host(here, name))[1] if options.accept_new_host_keys else []
+    return f" Its host key {', '.join(forgotten)} is forgotten, whichever it shows is accepted." if forgotten else ""
+
+
+def _forget_host_key(options: Options, here: Site, name: str) -> list[str]:
+    """The old machine's host key goes from the workspace where a new one is to be accepted; its fingerprints."""
+    if not options.accept_new_host_keys or here.state.operation is not None:
+        return []
+    left, forgotten = without(_known(here), _host(here, name))
+    if forgotten:
+        here.workspace.write("known_hosts", left.encode(), 0o600)
+    return forgotten
 
 
 @app.command()

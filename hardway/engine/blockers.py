@@ -74,6 +74,8 @@ def of_pending(one: Pending, inventory: str) -> Blocker:
     what, back = in_words(one)
     machine = "" if in_inventory(one) else one.subject
     hint = f"Run: {one.command}" if one.command else f"{back} ({inventory})"
+    if one.kind == "address":  # it may be a slip of the pen as well
+        hint = f"{back} ({inventory})"
     return Blocker(f"pending:{one.kind}", what, machine, hint=hint, command=one.command)
 
 

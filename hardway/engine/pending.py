@@ -96,7 +96,9 @@ def _moving(kind: Kind, cluster: Cluster, state: State) -> str:
 def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
     """What differs between a machine of the inventory and the node that it is in the cluster."""
     if str(machine.address) != node.address:
-        yield Pending("address", machine.name, node.address, str(machine.address))
+        is_worker = node.roles == ("worker",) and machine.roles == {"worker"}
+        command = f"hardway node replace {machine.name}" if is_worker else ""
+        yield Pending("address", machine.name, node.address, str(machine.address), command)
     if machine.is_controller and "controller" not in node.roles:
         yield Pending("became-controller", machine.name, ", ".join(node.roles), "controller")
     if not machine.is_controller and "controller" in node.roles:
@@ -142,7 +144,8 @@ def in_words(one: Pending) -> tuple[str, str]:
                 + (f", or where it is gone for good: {one.command}" if one.command else "."),
             )
         case "address":
-            return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again."
+            other = f", or where {want} is another machine: {one.command}" if one.command else "."
+            return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again{other}"
         case "became-controller":
             return "was not a controller; a running cluster's etcd members do not change", "Set its role again."
         case "was-controller":

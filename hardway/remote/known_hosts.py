@@ -77,6 +77,17 @@ def entries(text: str, source: str) -> list[Entry]:
     return found
 
 
+def without(text: str, name: str) -> tuple[str, list[str]]:
+    """The text without the plain lines of a host, and the fingerprints of their keys."""
+    kept, fingerprints = [], []
+    for line in text.splitlines(keepends=True):
+        own = [one for one in entries(line, "") if not one.marker and matches(one.hosts, name)]
+        fingerprints += [key_fingerprint(one.blob) for one in own]
+        if not own:
+            kept.append(line)
+    return "".join(kept), fingerprints
+
+
 def matches(hosts: str, name: str) -> bool:
     """Whether the first field of a line (patterns by commas, or one hash) means this host."""
     name = name.lower()

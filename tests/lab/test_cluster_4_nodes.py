@@ -1,12 +1,13 @@
 """Machines of a cluster that serves: a drain that a budget forbids, a worker that leaves and comes back, restarts."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from driving import AGNHOST, Site, until
+from driving import AGNHOST, Site, other_restarts, until
 from load import counting
 
 pytestmark = pytest.mark.lab
@@ -151,3 +152,32 @@ def test_machines_restart_one_at_a_time_and_no_request_fails(seven: Site, app: P
     assert json.loads(seven.hardway("etcd", "status", "-o", "json").out)["leader"] != leader
     seven.unchanged("init")
     seven.unchanged("node", "reboot", "--rolling", "--if-needed", "--yes")
+
+
+def test_a_workers_name_goes_to_another_machine(seven: Site, app: Path, tmp_path: Path) -> None:
+    """The same address, another disk: host key, machine id and all that was there are new."""
+    loosened(seven, app)
+    known = seven.workspace / "known_hosts"
+    before = known.read_text()
+    certificate = seven.on(WORKER, "sha256sum /etc/kubernetes/pki/kubelet.crt")
+    others = seven.processes()
+    assert "is not new" in seven.hardway("node", "replace", WORKER, "--yes", code=1).out
+    with counting(seven.workspace / "kubeconfig", tmp_path) as load:
+        seven.hardway("node", "drain", WORKER)
+        seven.hardway("lab", "power-off", WORKER)
+        shutil.rmtree(Path("/var/lib/hardway-lab", seven.cluster, "machines", WORKER))
+        seven.up()
+        # The lab writes down the new host key; who has real machines still has the old one there.
+        known.write_text(before)
+        until(lambda: WORKER not in seven.nodes_ready(), 90, "the Node is not Ready")
+        refused = seven.hardway("node", "replace", WORKER, "--yes", code=1).out
+        assert "is not the one that is known" in refused
+        seven.hardway("node", "replace", WORKER, "--yes", "--accept-new-host-keys")
+    assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
+    assert seven.hardway("lab", "up").code == 0
+    assert seven.on(WORKER, "sha256sum /etc/kubernetes/pki/kubelet.crt") != certificate
+    assert WORKER in seven.nodes_ready()
+    assert cordoned(seven) == []
+    after = seven.processes()
+    assert other_restarts(others, after, *(one for one in others if one[0] == WORKER)) == []
+    seven.unchanged("init")

@@ -86,7 +86,7 @@ def test_machines_installed_anew_are_not_taken_for_the_living_cluster(
          Pending("fixed", "network.cluster_domain", "cluster.local", "k8s.local")),
         ("cluster: pair\n", "cluster: pair\nencryption: {provider: aescbc}\n",
          Pending("encryption", "encryption.provider", "secretbox", "aescbc", "hardway encryption rotate")),
-        ("10.240.0.20", "10.240.0.21", Pending("address", "hand", "10.240.0.20", "10.240.0.21")),
+        ("10.240.0.20", "10.240.0.21", Pending("address", "hand", "10.240.0.20", "10.240.0.21", "hardway node replace hand")),
         ("hand:", "foot:", Pending("removed", "hand", "worker", "", "hardway node remove hand --gone")),
         ("role: worker,", "role: [controller, worker],", Pending("became-controller", "hand", "worker", "controller")),
         ("role: worker, address: 10.240.0.20", "role: worker, address: 10.240.0.20, pod_cidr: 10.200.9.0/24",
