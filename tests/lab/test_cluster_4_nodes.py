@@ -89,6 +89,29 @@ def test_a_drain_that_is_interrupted_leaves_the_node_as_it_was(seven: Site, app:
     assert cordoned(seven) == []
 
 
+HOOKS = """
+hooks:
+  before_drain: {run: 'echo $HARDWAY_NODE $HARDWAY_ADDRESS >drained', machines: worker}
+  after_drain: {run: 'touch /run/drained', on: node}
+"""
+
+
+def test_hooks_run_around_a_drain_and_one_that_fails_keeps_it_from_beginning(seven: Site, app: Path) -> None:
+    loosened(seven, app)
+    text = seven.inventory.read_text()
+    try:
+        seven.inventory.write_text(text + HOOKS)
+        seven.hardway("node", "drain", WORKER)
+        assert (seven.folder / "drained").read_text().split() == [WORKER, seven.machines[WORKER]]
+        assert seven.on(WORKER, "ls /run/drained")
+        seven.hardway("node", "uncordon", WORKER)
+        seven.inventory.write_text(text + HOOKS.replace("echo ", "echo too early; false "))
+        assert "too early" in seven.hardway("node", "drain", WORKER, code=1).out
+        assert cordoned(seven) == []
+    finally:
+        seven.inventory.write_text(text)
+
+
 def test_a_worker_leaves_and_comes_back(seven: Site, app: Path, tmp_path: Path) -> None:
     loosened(seven, app)
     text = seven.inventory.read_text()
