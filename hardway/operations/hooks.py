@@ -35,9 +35,11 @@ def run(
     Raises HardwayError for the first that fails, with the end of what it said, and the way on once it is fixed.
     """
     hook = session.cluster.hooks.get(name)
+    if hook is None:
+        return
     for machine in machines:
         listed = session.cluster.by_name.get(machine)
-        if hook and listed and hook.is_for(listed):
+        if listed and hook.is_for(listed):
             _run(session, name, hook, listed, operation, way_on)
 
 

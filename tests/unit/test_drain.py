@@ -158,7 +158,8 @@ def drain(api: Api, *, lent: bool = False, limit: float = 1) -> tuple[str, ...]:
     def run(machine: str, words: str, **given: Any) -> Result:
         return api.run(machine, words, **given)
 
-    session = cast(Session, SimpleNamespace(run=run, events=lambda event: api.notes.append(event.text)))
+    values = {"run": run, "events": lambda event: api.notes.append(event.text), "cluster": SimpleNamespace(hooks={})}
+    session = cast(Session, SimpleNamespace(**values))
     return draining.drain(session, ["w0"], How(limit), lent=lent)
 
 
