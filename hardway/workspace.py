@@ -16,11 +16,21 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from hardway.errors import Locked, WorkspaceError
 from hardway.inventory.model import GIVEN_CERTIFICATE, GIVEN_KEY, Cluster, OperatorFile
 from hardway.state import DamagedState, State
 
+OPENING = "opening.json"
+"""There while `workspace open` writes: the digest of what the workspace becomes."""
+SNAPSHOTS = "snapshots"
+"""The folder of etcd's snapshots that hardway takes by itself, before an upgrade."""
+_OPENED = ".opened-"
+"""How files begin that hold for a while what was in an encrypted one; who makes one keeps it locked."""
+_HALF_WRITTEN = (".new-", ".upload-", ".stage-")
+TEMPORARY = (*_HALF_WRITTEN, _OPENED, ".recover-")
+"""How names of files and folders begin that are no part of the workspace."""
 _HELD = ("pki", "kubeconfigs", "secrets")
 _HELD_FILES = ("kubeconfig", "ssh_config", ".gitignore")
 MINIMUM_FREE = 50 * 2**20
@@ -176,8 +186,31 @@ class Workspace:
         """Away with what a run that was killed had half written; there may be private keys in it."""
         for folder, _, files in os.walk(self.root):
             for name in files:
-                if name.startswith((".new-", ".upload-", ".stage-")):
+                if name.startswith(_HALF_WRITTEN):
                     Path(folder, name).unlink(missing_ok=True)
+        for path in self.root.glob(f"{_OPENED}*"):
+            with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as opened:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[tuple[Path, IO[bytes]]]:
+        """A file for what must not stay on disk, with mode 0600: it is gone after the block.
+
+        The next run that locks the workspace takes away what one left behind that was killed.
+        """
+        self.create()
+        with tempfile.NamedTemporaryFile(dir=self.root, prefix=_OPENED) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield Path(file.name), file.file
+
+    def require_whole(self) -> None:
+        """Raises WorkspaceError where `workspace open` was interrupted: the keys of two times are mixed here."""
+        if (self.root / OPENING).exists():
+            raise WorkspaceError(
+                f"{self.root} is half opened: hardway workspace open was interrupted; nothing was changed",
+                hint="give that command again, with the same FILE: hardway workspace open FILE",
+            )
 
     @contextlib.contextmanager
     def lock(self, holder: str) -> Iterator[None]:

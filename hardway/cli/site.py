@@ -54,11 +54,15 @@ def _release(cluster: Cluster) -> Iterator[Problem]:
 
 
 def site(options: Options, *, lab_must_run: bool = True) -> Site:
-    """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down."""
+    """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down.
+
+    Raises WorkspaceError for a workspace that is half opened.
+    """
     cluster = inventory(options)
     if cluster.lab is not None and lab_must_run:
         require_lab(cluster)
     workspace = Workspace.of(cluster, options.workspace)
+    workspace.require_whole()
     state = workspace.load_state() or first_state(cluster)
     cluster = resolve(cluster, state.pinned_addresses(), _lookup)
     cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())

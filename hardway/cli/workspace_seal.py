@@ -13,17 +13,18 @@ from typing import Annotated
 import typer
 
 from hardway.cli import options as opt
+from hardway.cli.encrypting import Identity, PassphraseFile, Recipients, decrypting, encrypting
 from hardway.cli.options import Options, flags
 from hardway.cli.site import inventory
-from hardway.console.printing import print_text
+from hardway.console.printing import print_json, print_text
 from hardway.errors import DIFFERS, OK, UsageError
 from hardway.operations import seal as sealing
+from hardway.operations.seal import Compared
 from hardway.workspace import Workspace
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 FLAGS = tuple(name for name in opt.EVERY if name != "output")
 File = Annotated[Path, typer.Argument(metavar="FILE", help="Here; FILE.json says what it is of")]
-Secret = Annotated[Path | None, typer.Option("--passphrase-file", metavar="FILE", help="Its first line; else it asks")]
 
 
 @app.command("seal")
@@ -31,19 +32,15 @@ Secret = Annotated[Path | None, typer.Option("--passphrase-file", metavar="FILE"
 def seal(
     options: Options,
     file: File,
-    recipient: Annotated[
-        list[str] | None, typer.Option("--recipient", metavar="KEY", help="age1... or 'ssh-ed25519 ...'; repeatable")
-    ] = None,
-    passphrase_file: Secret = None,
+    recipient: Recipients = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Keys, CAs and State in one file, encrypted with age for recipients, or with a passphrase.
 
     Logs, locks, known_hosts and a lab's disks stay here.
     """
-    if recipient and passphrase_file:
-        raise UsageError("--recipient and --passphrase-file exclude each other", hint="give one of them")
     workspace = _workspace(options)
-    encrypt = sealing.encrypter(recipient or (), None if recipient else _passphrase(passphrase_file, twice=True))
+    encrypt = encrypting(recipient, passphrase_file)
     with workspace.lock(_holder("workspace seal")):
         made = sealing.seal(workspace, file, encrypt)
     print_text(f"{file}: the workspace of {made.cluster} at generation {made.generation}")
@@ -54,17 +51,13 @@ def seal(
 def open_(
     options: Options,
     file: File,
-    identity: Annotated[
-        Path | None, typer.Option("--identity", metavar="FILE", help="of age-keygen, or an SSH private key")
-    ] = None,
-    passphrase_file: Secret = None,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Make the workspace what a sealed file holds; refuses where the workspace here has changes of its own."""
-    if identity and passphrase_file:
-        raise UsageError("--identity and --passphrase-file exclude each other", hint="give one of them")
     cluster = inventory(options)
     workspace = Workspace.of(cluster, options.workspace)
-    decrypt = sealing.decrypter(identity, None if identity else _passphrase(passphrase_file, twice=False))
+    decrypt = decrypting(identity, passphrase_file)
     workspace.create()
     with workspace.lock(_holder("workspace open")):
         opened = sealing.open_sealed(workspace, cluster.name, file, decrypt)
@@ -72,17 +65,29 @@ def open_(
 
 
 @app.command("status")
-@flags(*FLAGS)
+@flags(*opt.EVERY)
 def status(options: Options, file: File) -> None:
     """What is sealed, since when, and is it the workspace here? Needs no key. Status 3: they differ."""
-    workspace = _workspace(options)
-    sealed = sealing.note_of(file)
-    comparison = sealing.compare(workspace, sealed)
-    for name, value in asdict(sealed).items():
-        if name in ("cluster", "cluster_id", "generation", "sealed"):
-            print_text(f"{name:<11} {value}")
-    print_text(f"{'comparison':<11} {comparison}")
-    sys.exit(OK if comparison == "same" else DIFFERS)
+    found = sealing.compared(_workspace(options), sealing.note_of(file))
+    if options.output == "json":
+        print_json(asdict(found))
+    else:
+        print_text("\n".join(_page(found)))
+    sys.exit(OK if found.comparison == "same" and not found.half_opened else DIFFERS)
+
+
+def _page(found: Compared) -> list[str]:
+    rows = {
+        "cluster": found.cluster,
+        "cluster_id": found.cluster_id,
+        "generation": found.generation,
+        "sealed": found.sealed,
+        "comparison": found.comparison,
+    }
+    lines = [f"{name:<11} {value}" for name, value in rows.items()]
+    if found.half_opened:
+        lines.append("half opened: give the same hardway workspace open again, with the FILE of that time")
+    return lines
 
 
 def _workspace(options: Options) -> Workspace:
@@ -90,23 +95,6 @@ def _workspace(options: Options) -> Workspace:
     if not workspace.root.is_dir():
         raise UsageError(f"{workspace.root} is not there", hint="--workspace DIR, or hardway workspace open FILE")
     return workspace
-
-
-def _passphrase(path: Path | None, *, twice: bool) -> str:
-    if path is not None:
-        try:
-            given = path.read_text(encoding="utf-8").partition("\n")[0]
-        except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}", hint="--passphrase-file FILE") from error
-    elif not sys.stdin.isatty():
-        raise UsageError("there is no terminal to ask on", hint="--recipient or --identity, or --passphrase-file FILE")
-    else:
-        given = getpass.getpass("Passphrase: ")
-        if twice and given != getpass.getpass("Again: "):
-            raise UsageError("the two are not the same; nothing was sealed", hint="give the command again")
-    if not given:
-        raise UsageError("the passphrase is empty; nothing was changed", hint="give one of several words")
-    return given
 
 
 def _holder(command: str) -> str:

@@ -10,31 +10,25 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.errors import WorkspaceError
+from hardway.operations.age import Decrypt, Encrypt, decrypt_file
 from hardway.state import State
-from hardway.workspace import WALK, Workspace
-
-try:
-    import pyrage
-except ImportError:  # an extra: hardway[seal]
-    pyrage = None
+from hardway.workspace import OPENING, SNAPSHOTS, TEMPORARY, WALK, Workspace
 
 LINEAGE = "sealed.json"
 """In the workspace: digests of the sealed copies that it comes from, the newest last."""
-OPENING = "opening.json"
-"""In the workspace while `open` writes: the digest of what it becomes."""
 _STATE = "state.json"
 _LOCAL = {"known_hosts", "ssh_config", "lock", ".gitignore", WALK, LINEAGE, OPENING}
-_LOCAL_FOLDERS = {"logs", "lab"}
-_TEMPORARY = (".new-", ".upload-", ".stage-")
+_LOCAL_FOLDERS = {"logs", "lab", SNAPSHOTS}
+_PUBLIC = (".crt", ".pub", ".csr")
+"""What others may read; all else comes out with mode 0600, whatever it had."""
 Comparison = Literal["same", "sealed-newer", "workspace-newer", "diverged", "empty"]
-Crypt = Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True)
@@ -54,59 +48,29 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """What a sealed copy is of, and how the workspace here stands to it; `half_opened`: an `open` was interrupted."""
+
+    cluster: str
+    cluster_id: str
+    generation: int
+    sealed: str
+    comparison: Comparison
+    half_opened: bool
+
+
+@dataclass(frozen=True)
 class _File:
     content: bytes
     mode: int
 
 
-def encrypter(recipients: Sequence[str], passphrase: str | None) -> Crypt:
-    """For recipients `age1...` or `ssh-ed25519 ...`, or else a passphrase. Raises UsageError for a wrong recipient."""
-    _require_age()
-    if passphrase is not None:
-        return lambda data: bytes(pyrage.passphrase.encrypt(data, passphrase))
-    keys = []
-    for text in recipients:
-        kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
-        try:
-            keys.append(kind.Recipient.from_str(text))
-        except pyrage.RecipientError as error:
-            raise UsageError(f"{text} is no recipient: {error}", hint="age1... or ssh-ed25519 ...") from error
-    return lambda data: bytes(pyrage.encrypt(data, keys))
-
-
-def decrypter(identity: Path | None, passphrase: str | None) -> Crypt:
-    """With a file of `AGE-SECRET-KEY-` or an SSH key, or else a passphrase. Raises UsageError for a wrong file."""
-    _require_age()
-    if identity is None:
-        return lambda data: bytes(pyrage.passphrase.decrypt(data, passphrase or ""))
-    keys = _identities(identity)
-    return lambda data: bytes(pyrage.decrypt(data, keys))
-
-
-def _identities(path: Path) -> list[object]:
-    try:
-        content = path.read_bytes()
-        if b"PRIVATE KEY-----" in content:
-            return [pyrage.ssh.Identity.from_buffer(content)]
-        lines = [line.strip() for line in content.decode().splitlines()]
-        return [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}", hint="--identity FILE") from error
-    except (pyrage.IdentityError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} holds no identity", hint="a file of age-keygen, or an SSH private key") from error
-
-
-def _require_age() -> None:
-    if pyrage is None:
-        raise HardwayError("the Python package pyrage is not installed", hint="pip install 'hardway[seal]'")
-
-
-def seal(workspace: Workspace, path: Path, encrypt: Crypt) -> Sealed:
+def seal(workspace: Workspace, path: Path, encrypt: Encrypt) -> Sealed:
     """Writes FILE and FILE.json. Raises WorkspaceError where FILE has what this workspace never had."""
+    workspace.require_whole()
     state, files = workspace.load_state(), _files(workspace)
     if state is None:
         raise WorkspaceError(f"{workspace.root} has no State; nothing was sealed", hint="hardway init")
-    _refuse_half_opened(workspace)
     lineage, digest = _lineage(workspace), _digest(files)
     if path.exists() and note_of(path).digest not in (*lineage, digest):
         raise WorkspaceError(
@@ -116,7 +80,9 @@ def seal(workspace: Workspace, path: Path, encrypt: Crypt) -> Sealed:
     before = tuple(known for known in lineage if known != digest)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     sealed = Sealed(state.cluster, state.cluster_id, state.generation, now, digest, before)
-    content = encrypt(_packed(sealed, files))
+    target = io.BytesIO()
+    encrypt(io.BytesIO(_packed(sealed, files)), target)
+    content = target.getvalue()
     sealed = replace(sealed, sha256=hashlib.sha256(content).hexdigest())
     # First the workspace: a copy that is written and not known here would be refused as somebody else's.
     _remember(workspace, sealed)
@@ -126,7 +92,7 @@ def seal(workspace: Workspace, path: Path, encrypt: Crypt) -> Sealed:
     return sealed
 
 
-def open_sealed(workspace: Workspace, cluster: str, path: Path, decrypt: Crypt) -> Sealed:
+def open_sealed(workspace: Workspace, cluster: str, path: Path, decrypt: Decrypt) -> Sealed:
     """Makes the workspace what FILE holds. Raises WorkspaceError, and changes nothing, where that would lose something.
 
     Each file is replaced by rename, the State last; one that was cut goes on with the same command.
@@ -136,11 +102,12 @@ def open_sealed(workspace: Workspace, cluster: str, path: Path, decrypt: Crypt) 
         raise WorkspaceError(f"{path} is of the cluster {sealed.cluster}, not {cluster}", said="nothing was changed")
     present = _files(workspace)
     if _opening(workspace) != sealed.digest:
-        _refuse_half_opened(workspace)
+        workspace.require_whole()
         _refuse_loss(compare(workspace, sealed), workspace, path)
     workspace.write(OPENING, json.dumps(sealed.digest).encode(), 0o600)
     for name in sorted(files, key=lambda name: (name == _STATE, name)):
-        if present.get(name) != files[name]:
+        # A key that others could read is one that is to be written again.
+        if present.get(name) != files[name] or workspace.mode(name) != files[name].mode:
             workspace.write(name, files[name].content, files[name].mode)
     for name in present.keys() - files.keys():
         (workspace.root / name).unlink()
@@ -160,6 +127,12 @@ def compare(workspace: Workspace, sealed: Sealed) -> Comparison:
     if digest in sealed.lineage:
         return "sealed-newer"
     return "workspace-newer" if sealed.digest in _lineage(workspace) else "diverged"
+
+
+def compared(workspace: Workspace, sealed: Sealed) -> Compared:
+    """The same, with what a person wants to know beside it."""
+    comparison, half_opened = compare(workspace, sealed), _opening(workspace) is not None
+    return Compared(sealed.cluster, sealed.cluster_id, sealed.generation, sealed.sealed, comparison, half_opened)
 
 
 def note_of(path: Path) -> Sealed:
@@ -190,14 +163,6 @@ def _refuse_loss(comparison: Comparison, workspace: Workspace, path: Path) -> No
         )
 
 
-def _refuse_half_opened(workspace: Workspace) -> None:
-    if _opening(workspace) is not None:
-        raise WorkspaceError(
-            f"{workspace.root} is half opened; nothing was changed",
-            hint="give the same hardway workspace open again, with the FILE of that time",
-        )
-
-
 def _opening(workspace: Workspace) -> str | None:
     try:
         return str(json.loads((workspace.root / OPENING).read_bytes()))
@@ -218,7 +183,7 @@ def _remember(workspace: Workspace, sealed: Sealed) -> None:
 
 def _is_shared(name: PurePosixPath) -> bool:
     local = str(name) in _LOCAL or name.parts[0] in _LOCAL_FOLDERS
-    return not local and not name.name.startswith(_TEMPORARY)
+    return not local and not any(part.startswith(TEMPORARY) for part in name.parts)
 
 
 def _files(workspace: Workspace) -> dict[str, _File]:
@@ -226,8 +191,12 @@ def _files(workspace: Workspace) -> dict[str, _File]:
     for path in sorted(workspace.root.rglob("*")):
         name = PurePosixPath(path.relative_to(workspace.root))
         if _is_shared(name) and path.is_file() and not path.is_symlink():
-            files[str(name)] = _File(path.read_bytes(), path.stat().st_mode & 0o644)
+            files[str(name)] = _File(path.read_bytes(), _mode(name, path.stat().st_mode))
     return files
+
+
+def _mode(name: PurePosixPath, mode: int) -> int:
+    return mode & 0o644 if name.suffix in _PUBLIC else 0o600
 
 
 def _digest(files: Mapping[str, _File]) -> str:
@@ -247,24 +216,19 @@ def _packed(sealed: Sealed, files: Mapping[str, _File]) -> bytes:
     return buffer.getvalue()
 
 
-def _unpacked(path: Path, decrypt: Crypt) -> tuple[Sealed, dict[str, _File]]:
+def _unpacked(path: Path, decrypt: Decrypt) -> tuple[Sealed, dict[str, _File]]:
     """Wholly in memory, and checked, before anything is written."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise WorkspaceError(f"{path} cannot be read: {error.strerror}", hint="give a sealed FILE") from error
-    try:
-        plain = decrypt(content)
-    except pyrage.DecryptError as error:
-        raise WorkspaceError(f"{path} cannot be decrypted: {error}", hint="--identity, or the passphrase") from error
+    plain = io.BytesIO()
+    decrypt_file(path, decrypt, plain)
+    plain.seek(0)
     files: dict[str, _File] = {}
     try:
-        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:gz") as archive:
+        with tarfile.open(fileobj=plain, mode="r:gz") as archive:
             for member in archive:
                 body = archive.extractfile(member)
                 if body is None or not _is_safe(member.name):
                     raise ValueError(member.name)
-                files[member.name] = _File(body.read(), member.mode & 0o644)
+                files[member.name] = _File(body.read(), _mode(PurePosixPath(member.name), member.mode))
         sealed = _sealed(json.loads(files.pop(LINEAGE).content))
         State.from_json(files[_STATE].content.decode(), _STATE)
     except (tarfile.TarError, ValueError, TypeError, KeyError, OSError, EOFError) as error:

@@ -23,6 +23,7 @@ from hardway.operations.etcd_snapshot import snapshot
 from hardway.operations.stage import Operation, Stage
 from hardway.state import API_SERVERS, CONTROLLERS, State, Upgrade
 from hardway.values import minor
+from hardway.workspace import SNAPSHOTS
 
 APPLY, ROLLBACK, FINISH = "upgrade apply", "upgrade rollback", "--finish"
 BACK = f"hardway {ROLLBACK}"
@@ -180,7 +181,7 @@ def _over_for_patches(state: State) -> State:
 def _take_snapshot(session: Session, model: Model) -> None:
     at = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     before = model.state.upgrade.before if model.state.upgrade else model.state.kubernetes
-    path = session.workspace.root / "snapshots" / f"kubernetes-{before}-{at}.db"
+    path = session.workspace.root / SNAPSHOTS / f"kubernetes-{before}-{at}.db"
     snapshot(session, model.state, model.versions, path)
     session.events(Note(f"snapshot of etcd: {path}"))
 

@@ -26,6 +26,7 @@ from hardway.map import Map
 from hardway.operations.etcd_defrag import Alarms
 from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
+from hardway.operations.seal import Compared
 from hardway.operations.signing import Asked, Taken
 from hardway.operations.users import Revoked, User, Users
 from hardway.preview.plan import Preview
@@ -75,6 +76,7 @@ DOCUMENTS = {
     "inventory-show": Document("hardway inventory show", Shown),
     "certs-csr": Document("hardway certs csr", Asked),
     "certs-import": Document("hardway certs import", Taken),
+    "workspace-status": Document("hardway workspace status", Compared),
     "lab-status": Document("hardway lab status", list[MachineStatus]),
     "lab-faults": Document("hardway lab break --list", list[FaultSummary]),
 }

@@ -22,6 +22,7 @@ from hardway.probe import control
 from hardway.probe.script import Answers, Question
 from hardway.state import State
 from hardway.values import minor
+from hardway.workspace import SNAPSHOTS
 
 ROOM = 2048
 """MiB free that a machine must have: binaries lie there twice while they are exchanged."""
@@ -333,7 +334,7 @@ def _of_certificates(values: Mapping[str, bytes]) -> Iterator[Obstacle]:
 def _newest_snapshot(session: Session) -> str:
     """When the newest was taken; what is no snapshot's note is passed over."""
     taken = [""]
-    for path in (session.workspace.root / "snapshots").glob("*.json"):
+    for path in (session.workspace.root / SNAPSHOTS).glob("*.json"):
         try:
             note = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):

@@ -35,6 +35,7 @@ from hardway.map import drawn
 from hardway.operations.etcd_defrag import Alarm, Alarms
 from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
+from hardway.operations.seal import Compared
 from hardway.operations.signing import Answer, Asked, Request, Taken
 from hardway.operations.users import Binding, Revoked, User, Users
 from hardway.preview.items import Item
@@ -143,6 +144,7 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "render": lambda: asdict(listed(Path("out"), tree(declaration(), {}, with_secrets=False))),
     "certs-csr": lambda: asdict(Asked("requests", (REQUEST,))),
     "certs-import": lambda: asdict(Taken((Answer("1.cer", "pki/admin.crt", "2027-11-28"),), ("pki/kube-proxy.crt",))),
+    "workspace-status": lambda: asdict(Compared("lab", "c1", 7, "2026-11-28T12:00:00+00:00", "same", False)),
     "inventory-new": lambda: asdict(Started(None, starter("seven", "prod", Given()))),
     "inventory-check": lambda: asdict(checked(CLUSTER)),
     "inventory-show": lambda: shown(CLUSTER).to_json(),
@@ -276,6 +278,7 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
               "certs import": ["out"], "etcd snapshot": ["one.db"], "access user add": ["ann"],
+              "workspace status": ["one.age"],
               "access user revoke": ["ann"]}  # fmt: skip
     needless = {"schema", "kubeadm-map", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)

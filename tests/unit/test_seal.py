@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hardway.errors import WorkspaceError
-from hardway.operations import seal
+from hardway.operations import age, seal
 from hardway.state import State, advanced
 from hardway.workspace import Workspace
 
@@ -29,11 +29,11 @@ def filled(root: Path) -> Workspace:
 
 
 def sealed(source: Workspace, file: Path) -> seal.Sealed:
-    return seal.seal(source, file, seal.encrypter([str(KEY.to_public())], None))
+    return seal.seal(source, file, age.encrypter([str(KEY.to_public())], None))
 
 
 def opened(target: Workspace, file: Path, cluster: str = "kube") -> seal.Sealed:
-    return seal.open_sealed(target, cluster, file, lambda data: pyrage.decrypt(data, [KEY]))
+    return seal.open_sealed(target, cluster, file, lambda source, target: pyrage.decrypt_io(source, target, [KEY]))
 
 
 def change(target: Workspace, generation: int) -> None:
@@ -58,6 +58,33 @@ def test_what_was_sealed_comes_back_without_what_is_local(tmp_path: Path) -> Non
     assert content(target) == {name: file for name, file in content(source).items() if name in shared}
     assert b"of pki/ca.key" not in (tmp_path / "f").read_bytes()
     assert (tmp_path / "f").stat().st_mode & 0o777 == 0o600
+
+
+def test_keys_come_out_for_their_owner_alone(tmp_path: Path) -> None:
+    source, target = filled(tmp_path / "a"), workspace(tmp_path / "b")
+    for path in (source.root / "pki/ca.key", source.root / "state.json"):
+        path.chmod(0o644)
+    sealed(source, tmp_path / "f")
+    opened(target, tmp_path / "f")
+    modes = {name: mode for name, (_, mode) in content(target).items()}
+    assert (modes["pki/ca.key"], modes["state.json"], modes["pki/ca.crt"]) == (0o600, 0o600, 0o644)
+    # Also where the same file is there already.
+    (target.root / "pki/ca.key").chmod(0o644)
+    opened(target, tmp_path / "f")
+    assert content(target)["pki/ca.key"][1] == 0o600
+
+
+def test_snapshots_stay_where_they_are(tmp_path: Path) -> None:
+    source, target = filled(tmp_path / "a"), workspace(tmp_path / "b")
+    source.write("snapshots/kubernetes-1.db", b"all of etcd", 0o600)
+    source.write(".opened-x", b"all of etcd", 0o600)
+    source.write(".recover-x/own.db", b"all of etcd", 0o600)
+    sealed(source, tmp_path / "f")
+    opened(target, tmp_path / "f")
+    assert all(b"all of etcd" not in file for file, _ in content(target).values())
+    # Nor does another snapshot make it another workspace.
+    source.write("snapshots/kubernetes-2.db", b"all of etcd", 0o600)
+    assert seal.compare(source, seal.note_of(tmp_path / "f")) == "same"
 
 
 def test_copies_follow_each_other(tmp_path: Path) -> None:
@@ -133,11 +160,11 @@ def test_of_another_cluster_or_with_another_key_nothing_is_opened(tmp_path: Path
         opened(target, tmp_path / "f", "other")
     stranger = pyrage.x25519.Identity.generate()
     with pytest.raises(WorkspaceError, match="decrypted"):
-        seal.open_sealed(target, "kube", tmp_path / "f", lambda data: pyrage.decrypt(data, [stranger]))
+        seal.open_sealed(target, "kube", tmp_path / "f", lambda *streams: pyrage.decrypt_io(*streams, [stranger]))
     assert content(target) == {}
 
 
 def test_a_passphrase_opens_it(tmp_path: Path) -> None:
     target = workspace(tmp_path / "b")
-    seal.seal(filled(tmp_path / "a"), tmp_path / "f", seal.encrypter((), "several words"))
-    assert seal.open_sealed(target, "kube", tmp_path / "f", seal.decrypter(None, "several words")).generation == 3
+    seal.seal(filled(tmp_path / "a"), tmp_path / "f", age.encrypter((), "several words"))
+    assert seal.open_sealed(target, "kube", tmp_path / "f", age.decrypter(None, "several words")).generation == 3
