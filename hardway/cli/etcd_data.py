@@ -16,6 +16,7 @@ import typer
 
 from hardway.artifacts.store import Store, default_store
 from hardway.cli import options as opt
+from hardway.cli.encrypting import Identity, PassphraseFile, Recipients, decrypting, encrypting
 from hardway.cli.looking import at_controllers
 from hardway.cli.operating import PHASES, agreed, operator
 from hardway.cli.options import Options, flags
@@ -68,14 +69,23 @@ def status(options: Options) -> None:
 @app.command("snapshot")
 @flags(*FLAGS)
 def save(
-    options: Options, file: Annotated[Path, typer.Argument(metavar="FILE", help="Here; FILE.json says what it is of")]
+    options: Options,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Here; FILE.json says what it is of")],
+    encrypt: Annotated[
+        bool, typer.Option("--encrypt", help="With age; for recipients, or with a passphrase, as workspace seal")
+    ] = False,
+    recipient: Recipients = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """All that etcd remembers, in one file with mode 0600: taken from a follower, and checked.
 
-    Secrets in it are encrypted: keep the workspace, too, which has the key.
+    Secrets in it are encrypted: keep the workspace, too, which has the key. All else can be read in it, unless the file
+    is encrypted.
     """
+    encrypted = encrypt or recipient or passphrase_file
+    with_age = encrypting(recipient, passphrase_file) if encrypted else None
     with at_controllers(options) as look:
-        made = snapshot(look.session, look.here.state, look.resolver.versions, file)
+        made = snapshot(look.session, look.here.state, look.resolver.versions, file, with_age)
     if options.output == "json":
         print_json(asdict(made))
     else:
@@ -93,6 +103,8 @@ def restore(
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Only try it: in a folder of its own, which goes again")
     ] = False,
+    identity: Identity = None,
+    passphrase_file: PassphraseFile = None,
 ) -> None:
     """Go back to a snapshot: all that was written since is lost, and the API is away for about a minute; asks first.
 
@@ -102,21 +114,27 @@ def restore(
     here = site(options)
     if here.state.etcd != "initialized":
         raise UsageError("there is no cluster yet that could be restored", hint="hardway init")
-    source = etcd_restore.inspect(file, here.state)
     command = shlex.join(["hardway", "etcd", "restore", str(file)])
-    if rehearse:
-        with at_controllers(options) as look:
-            state = etcd_restore.with_its_keys(look.session, here.state, source)
-            found = etcd_restore.rehearse(look.session, Model(here.cluster, state, look.resolver.versions), source)
-        _show_rehearsal(options, found, command)
-        return
-    taken = f" of {source.taken}" if source.taken else ""
-    agreed(
-        options,
-        command,
-        f"Go back to {file}{taken}? What was written since is lost, and the API is away meanwhile.",
-    )
-    _go_back(options, here, "etcd restore", (str(file),), partial(_restored, source))
+    with etcd_restore.inspected(
+        file, here.state, here.workspace, partial(decrypting, identity, passphrase_file)
+    ) as source:
+        if rehearse:
+            _rehearse(options, source, command)
+            return
+        taken = f" of {source.taken}" if source.taken else ""
+        agreed(
+            options,
+            command,
+            f"Go back to {file}{taken}? What was written since is lost, and the API is away meanwhile.",
+        )
+        _go_back(options, here, "etcd restore", (str(file),), partial(_restored, source))
+
+
+def _rehearse(options: Options, source: Source, command: str) -> None:
+    with at_controllers(options) as look:
+        state = etcd_restore.with_its_keys(look.session, look.here.state, source)
+        found = etcd_restore.rehearse(look.session, Model(look.here.cluster, state, look.resolver.versions), source)
+    _show_rehearsal(options, found, command)
 
 
 @app.command("recover")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, is_everywhere, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
-from hardway.operations.etcd_snapshot import check, fetched
+from hardway.operations.etcd_snapshot import Remote, arriving, check
 from hardway.operations.members import serving
 from hardway.state import OperationState, State
 
@@ -171,7 +172,10 @@ def _taken(session: Session, copy: Copy) -> Iterator[Source]:
     """The copy here, as a file that is gone after the block."""
     with tempfile.TemporaryDirectory(dir=session.workspace.root, prefix=".recover-") as folder:
         path = Path(folder) / "own.db"
-        whole = check if copy.is_whole else None
-        digest = fetched(session, copy.machine, f"{FOLDER}/own.db", copy.size, path, whole=whole)
+        source = Remote(session, copy.machine, f"{FOLDER}/own.db", copy.size)
+        with arriving(path) as file:
+            shutil.copyfileobj(source, file)
+        if copy.is_whole:
+            check(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        yield Source(path, digest, copy.size, is_copy=not copy.is_whole, taken=now)
+        yield Source(path, source.sha256, copy.size, is_copy=not copy.is_whole, taken=now)

@@ -8,10 +8,11 @@ mark of the restore that it has done, and its data of before under another name.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,10 +38,12 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, UsageError, WorkspaceError
 from hardway.events import Note
+from hardway.operations.age import Decrypt, decrypt_file, is_encrypted
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
 from hardway.probe import control
 from hardway.state import OperationState, State, advanced
+from hardway.workspace import Workspace
 
 DATA = "/var/lib/etcd"
 WAYS = ("etcd restore", "etcd recover")
@@ -57,9 +60,10 @@ ROOM = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A snapshot that was checked. The last three are empty where no FILE.json is beside it.
+    """A snapshot that was checked. `taken` and what is after it are empty where no FILE.json is beside it.
 
-    `is_copy`: it is a member's own file, which ends with no digest.
+    `path` is the snapshot itself, `name` the file that was given: another one where that is encrypted. `is_copy`: it is
+    a member's own file, which ends with no digest.
     """
 
     path: Path
@@ -69,6 +73,11 @@ class Source:
     taken: str = ""
     encryption_provider: str = ""
     encryption_keys: tuple[str, ...] = ()
+    file: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.file or str(self.path)
 
 
 @dataclass(frozen=True)
@@ -83,14 +92,34 @@ class Rehearsed:
     seconds: float
 
 
-def inspect(path: Path, state: State) -> Source:
-    """Reads a snapshot and its note. Raises UsageError, HardwayError for one that is damaged, or another cluster's."""
+@contextlib.contextmanager
+def inspected(path: Path, state: State, workspace: Workspace, key: Callable[[], Decrypt]) -> Iterator[Source]:
+    """`inspect`, also of an encrypted file: what is in it is in the workspace for as long as the block lasts.
+
+    `key` is called for such a file alone. Raises what `inspect` raises, and WorkspaceError for a wrong key.
+    """
+    if not path.is_file() or not is_encrypted(path):
+        yield inspect(path, state)
+        return
+    decrypt = key()
+    with workspace.opened() as (plain, target):
+        decrypt_file(path, decrypt, target)
+        target.flush()
+        yield inspect(path, state, plain)
+
+
+def inspect(path: Path, state: State, plain: Path | None = None) -> Source:
+    """Reads a snapshot and its note. Raises UsageError, HardwayError for one that is damaged, or another cluster's.
+
+    `plain` is what was in it, where it is encrypted.
+    """
     if not path.is_file():
         raise UsageError(f"there is no file {path}", hint="hardway etcd snapshot FILE makes one")
-    check(path)
-    with path.open("rb") as file:
+    content = plain or path
+    check(content, path)
+    with content.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    source = Source(path, digest, path.stat().st_size)
+    source = Source(content, digest, content.stat().st_size, file=str(path))
     note = path.with_name(f"{path.name}.json")
     if not note.exists():
         return source
@@ -124,7 +153,7 @@ def with_its_keys(session: Session, state: State, source: Source) -> State:
     missing = [name for name in source.encryption_keys if encryption_key(name) not in values]
     if missing:
         raise WorkspaceError(
-            f"the Secrets of {source.path} need {', '.join(missing)}, which the workspace does not have",
+            f"the Secrets of {source.name} need {', '.join(missing)}, which the workspace does not have",
             said="nothing was changed",
             hint=f"put {encryption_key(missing[0])} back into {session.workspace.root} from the backup of that time",
         )
@@ -156,7 +185,7 @@ def _opened(session: Session, model: Model, source: Source) -> Rehearsed:
     secret, key = "", ""
     if told["secret"]:
         secret, key = _decrypted(session, model, told["secret"], base64.b64decode(told["value"]))
-    return Rehearsed(source.path.name, int(told["keys"]), int(told["namespaces"]), secret, key, result.seconds)
+    return Rehearsed(Path(source.name).name, int(told["keys"]), int(told["namespaces"]), secret, key, result.seconds)
 
 
 def _require_ours(session: Session, source: Source, system: bytes) -> None:
@@ -165,18 +194,18 @@ def _require_ours(session: Session, source: Source, system: bytes) -> None:
     Where no API server answers, a note beside the snapshot, or its Secrets, have to say it.
     """
     if not system:
-        raise HardwayError(f"{source.path} holds no Kubernetes: there is no namespace kube-system in it")
+        raise HardwayError(f"{source.name} holds no Kubernetes: there is no namespace kube-system in it")
     home = session.cluster.controllers[0].name
     script = f"{KUBECTL} get namespace kube-system -o 'jsonpath={{.metadata.uid}}'"
     asked = session.run(home, script, what="ask which cluster this is", check=False)
     if asked.code == 0 and asked.text.strip().encode() not in system:
         raise HardwayError(
-            f"{source.path} is of another cluster: its namespace kube-system is another one",
+            f"{source.name} is of another cluster: its namespace kube-system is another one",
             said="nothing was changed",
             hint="give the inventory and the workspace of that cluster",
         )
     if asked.code != 0 and not source.taken:
-        told = f"no note is beside {source.path}, and no API server answers: whose it is, only its Secrets can say"
+        told = f"no note is beside {source.name}, and no API server answers: whose it is, only its Secrets can say"
         session.events(Note(told, "warning"))
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from hardway.declare.phases.etcd import OWN
 from hardway.declare.phases.paths import BIN
@@ -17,6 +20,7 @@ from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, MachineError, UsageError
 from hardway.events import Note
+from hardway.operations.age import Encrypt
 from hardway.probe import control
 from hardway.probe.control import MemberStatus
 from hardway.state import State
@@ -33,8 +37,9 @@ DIGEST = 32
 class Snapshot:
     """What a snapshot is of. It is written as FILE.json beside FILE.
 
-    `revision`, `keys` and `size` (bytes) are etcdutl's; `sha256` is of the whole file. `encryption_keys` are the names
-    of the keys without which its Secrets cannot be read; `authorities` the fingerprints of the CAs, by their paths.
+    `revision` and `keys` are etcdutl's; `size` (bytes) and `sha256` are of the whole snapshot, and where it is
+    `encrypted`, of what is in the file. `encryption_keys` are the names of the keys without which its Secrets cannot be
+    read; `authorities` the fingerprints of the CAs, by their paths.
     """
 
     file: str
@@ -51,10 +56,16 @@ class Snapshot:
     encryption_provider: str
     encryption_keys: tuple[str, ...]
     authorities: Mapping[str, tuple[str, ...]]
+    encrypted: bool = False
 
 
-def snapshot(session: Session, state: State, versions: Mapping[str, str], path: Path) -> Snapshot:
-    """Takes a snapshot to a file that is not there yet, with mode 0600. Raises UsageError, HardwayError."""
+def snapshot(
+    session: Session, state: State, versions: Mapping[str, str], path: Path, encrypt: Encrypt | None = None
+) -> Snapshot:
+    """Takes a snapshot to a file that is not there yet, with mode 0600. Raises UsageError, HardwayError.
+
+    One that is encrypted is so before any of it reaches this computer's disk.
+    """
     note = path.with_name(f"{path.name}.json")
     for one in (path, note):
         if one.exists():
@@ -62,14 +73,10 @@ def snapshot(session: Session, state: State, versions: Mapping[str, str], path: 
     member = _follower(session)
     session.events(Note(f"taking a snapshot of {member}"))
     with _saved(session, member) as (remote, told):
-        digest = fetched(session, member, remote, int(told["size"]), path, whole=check)
-    if digest != told["sha256"]:
-        path.unlink()
-        raise HardwayError(
-            f"{path} came over damaged: SHA-256 {digest[:16]}…, on {member} it was {told['sha256'][:16]}…",
-            said="it was removed",
-            hint="run the same command again",
-        )
+        source = Remote(session, member, remote, int(told["size"]))
+        with arriving(path) as file:
+            (encrypt or shutil.copyfileobj)(source, file)
+            _require_whole(source, told["sha256"], path)
     status = json.loads(told["status"])
     made = Snapshot(
         file=path.name,
@@ -79,13 +86,14 @@ def snapshot(session: Session, state: State, versions: Mapping[str, str], path: 
         taken=datetime.now(UTC).isoformat(timespec="seconds"),
         revision=int(status["revision"]),
         keys=int(status["totalKey"]),
-        size=path.stat().st_size,
-        sha256=digest,
+        size=source.size,
+        sha256=told["sha256"],
         etcd=versions["etcd"],
         kubernetes=state.kubernetes,
         encryption_provider=session.cluster.encryption.provider,
         encryption_keys=state.encryption_keys,
         authorities=dict(state.fingerprints),
+        encrypted=encrypt is not None,
     )
     write_file(note, (json.dumps(asdict(made), indent=1) + "\n").encode())
     return made
@@ -131,36 +139,93 @@ printf '%s\\n' "$folder/db" "$(stat -c %s "$folder/db")" "$(sha256sum "$folder/d
             session.run(member, f"rm -rf -- {quote(remote.rpartition('/')[0])}", what="remove the snapshot there")
 
 
-def fetched(
-    session: Session, member: str, remote: str, size: int, path: Path, *, whole: Callable[[Path], None] | None = None
-) -> str:
-    """The file piece by piece, under another name until `whole` raises nothing; its SHA-256."""
-    part, digest = path.with_name(f".{path.name}.part"), hashlib.sha256()
+class Remote:
+    """A file on a machine, read from its beginning to its end; `sha256` is of what was read so far.
+
+    A snapshot ends with the digest of what is before it: `is_whole` says whether this one did.
+    """
+
+    def __init__(self, session: Session, machine: str, path: str, size: int) -> None:
+        self._session, self._machine, self._path, self.size = session, machine, path, size
+        self._piece, self._numbers = io.BytesIO(), iter(range(-(-size // (PIECE << 20))))
+        self._all, self._body, self._end = hashlib.sha256(), hashlib.sha256(), b""
+        self._body_left = size - DIGEST
+
+    @property
+    def sha256(self) -> str:
+        return self._all.hexdigest()
+
+    @property
+    def is_whole(self) -> bool:
+        return self.size % 512 == DIGEST and self._end == self._body.digest()
+
+    def read(self, count: int = -1, /) -> bytes:
+        """So many bytes, or fewer; none where the file has ended. All that is left where no number is given."""
+        if count < 0:
+            return b"".join(iter(lambda: self.read(PIECE << 20), b""))
+        content = self._piece.read(count)
+        if not content:
+            self._piece = io.BytesIO(self._next())
+            content = self._piece.read(count)
+        return content
+
+    def _next(self) -> bytes:
+        number = next(self._numbers, None)
+        if number is None:
+            return b""
+        read = f"dd if={quote(self._path)} bs=1M skip={number * PIECE} count={PIECE} status=none"
+        what = f"read the snapshot, piece {number + 1}"
+        content = self._session.run(self._machine, read, what=what, timeout=600).stdout
+        self._all.update(content)
+        body = content[: max(self._body_left, 0)]
+        self._body.update(body)
+        self._body_left -= len(body)
+        self._end += content[len(body) :]
+        return content
+
+
+def _require_whole(source: Remote, sha256: str, path: Path) -> None:
+    """Raises HardwayError where something else came over than is there, or where that is no snapshot."""
+    if source.sha256 != sha256:
+        raise HardwayError(
+            f"{path} came over damaged: SHA-256 {source.sha256[:16]}…, on the member it was {sha256[:16]}…",
+            said="it was removed",
+            hint="run the same command again",
+        )
+    if not source.is_whole:
+        raise HardwayError(
+            f"what came over for {path} is no whole snapshot of etcd: {source.size} bytes, or its digest is another",
+            said="it was removed",
+            hint="run the same command again; hardway etcd status says how the members are",
+        )
+
+
+@contextlib.contextmanager
+def arriving(path: Path) -> Iterator[IO[bytes]]:
+    """A file, with mode 0600, that has another name until the block has ended without an error, and else is gone."""
+    part = path.with_name(f".{path.name}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        part.unlink(missing_ok=True)
         part.touch(mode=0o600)
         with part.open("wb") as file:
-            for piece in range(-(-size // (PIECE << 20))):
-                read = f"dd if={quote(remote)} bs=1M skip={piece * PIECE} count={PIECE} status=none"
-                content = session.run(member, read, what=f"read the snapshot, piece {piece + 1}", timeout=600).stdout
-                digest.update(content)
-                file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        part.chmod(0o600)
-        if whole:
-            whole(part)
         part.rename(path)
     finally:
         part.unlink(missing_ok=True)
-    return digest.hexdigest()
 
 
-def check(path: Path) -> None:
-    """Raises HardwayError for a file that does not end with the digest of what is before it, as a snapshot does."""
+def check(path: Path, name: Path | None = None) -> None:
+    """Raises HardwayError for a file that does not end with the digest of what is before it, as a snapshot does.
+
+    `name` is what it is called in errors.
+    """
+    name = name or path
     size = path.stat().st_size
     if size % 512 != DIGEST:
-        raise HardwayError(f"{path} is no whole snapshot of etcd: {size} bytes", hint="take another one")
+        raise HardwayError(f"{name} is no whole snapshot of etcd: {size} bytes", hint="take another one")
     found, left = hashlib.sha256(), size - DIGEST
     with path.open("rb") as file:
         while left:
@@ -168,4 +233,4 @@ def check(path: Path) -> None:
             found.update(content)
             left -= len(content)
         if file.read() != found.digest():
-            raise HardwayError(f"{path} is damaged: its digest is another one", hint="use an older one")
+            raise HardwayError(f"{name} is damaged: its digest is another one", hint="use an older one")

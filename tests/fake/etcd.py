@@ -70,7 +70,8 @@ start_etcd() (
       fi ;;
     *) echo "etcd: no data, and not new" >>/fake/journal; exit 1 ;;
     esac
-    mkdir -p /var/lib/etcd/member
+    mkdir -p /var/lib/etcd/member/snap
+    : >/var/lib/etcd/member/snap/db
     [ "$state" = existing ] || echo "$name" >>/fake/cluster/initialised
   fi
   awk -v name="$name" -v peer="$own_peer" -v client="$client" \
@@ -311,8 +312,16 @@ move-leader,*) move_leader "$2"; exit ;;
 esac
 at ${endpoints%% *} || late
 [ "$learns" = false ] || fail "etcdserver: rpc not supported for learner"
+# What begins with the list of members, and ends with the digest of all before it, as a real one does.
+snapshot() {
+  { cat "$members"; head -c 4096 /dev/zero; } | head -c 4096 >"$1"
+  /usr/bin/openssl dgst -sha256 -binary "$1" >"$1.digest"
+  cat "$1.digest" >>"$1"
+  rm "$1.digest"
+}
 case $1,$2 in
 get,*) [ -n "$leader" ] || late ;;
+snapshot,save) [ -n "$leader" ] || late; snapshot "$3" ;;
 member,list) [ -n "$leader" ] || [ -n "$consistency" ] || late; list ;;
 member,add) add "$3" ;;
 member,promote) change promoted "$3" ;;
@@ -325,9 +334,13 @@ esac
 )
 
 # What a member has is what the snapshot holds.
-ETCDUTL = """\
-#!/bin/sh
+ETCDUTL = r"""#!/bin/sh
 set -eu
+case $1,$2 in
+snapshot,status)
+  printf '{"hash":1,"revision":5,"totalKey":7,"totalSize":%s,"version":"3.6.0"}\n' "$(stat -c %s "$3")"
+  exit ;;
+esac
 file=$3 folder=
 while [ $# -gt 0 ]; do
   case $1 in --data-dir) folder=$2; shift ;; --initial-cluster-token) token=$2; shift ;; esac

@@ -26,7 +26,7 @@ _FOLDERS = (
     "etc/systemd/system", "etc/sysctl.d", "etc/modules-load.d", "run/systemd/system", "var/lib/hardway", "var/log",
     "tmp", "opt", "root", "dev", "proc", "sys", "usr/local/bin", "fake/bin", "fake/units", "fake/loaded",
     "fake/enabled", "fake/read", "fake/broken", "fake/refuses", "fake/failing", "fake/masked", "fake/cluster",
-    "fake/sysctls",
+    "fake/sysctls", "var/tmp",
 )  # fmt: skip
 _SYSCTLS = {
     "net/ipv4/ip_forward": "0",
