@@ -64,6 +64,11 @@ COMMANDS: dict[str, Command] = {
         DO,
         "Take away what hardway put on the machines, and nothing else. The cluster's data goes with it.",
     ),
+    "backup": Command(
+        "backup",
+        DO,
+        "etcd's snapshot and the sealed workspace, encrypted, into DIR: both, or neither. Each night: backup install.",
+    ),
     "node": Command("node", DO, "A machine of a cluster that runs: empty it, restart it, exchange it, take it out."),
     **{name: Command("chapter", PHASES, numbered(name)) for name in SUMMARIES},
     "verify": Command(

@@ -22,15 +22,14 @@ _JOIN = Pointer(
     "hardway plan, then hardway init; no etcd member is added so, see docs/operate/etcd-member.md",
 )
 _BACKUP = Pointer(
-    "keep a snapshot of etcd and a copy of the workspace, since neither is of use alone",
-    "hardway etcd snapshot FILE, and back: hardway etcd restore FILE; of the workspace: docs/operate/workspace.md",
+    "hardway keeps a snapshot of etcd and the workspace together, since neither is of use alone",
+    "hardway backup DIR, and back: hardway workspace open FILE, then hardway etcd restore FILE",
 )
 _KUBECTL = Pointer("that is kubectl's", "hardway kubectl WORDS")
 
 POINTERS: dict[str, Pointer] = {
     "update": Pointer("hardway calls it upgrade", "hardway upgrade plan, then hardway upgrade apply"),
     "downgrade": Pointer("hardway calls it upgrade rollback", "hardway upgrade rollback"),
-    "backup": _BACKUP,
     "restore": _BACKUP,
     "snapshot": _BACKUP,
     "destroy": _RESET,

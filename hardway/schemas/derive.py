@@ -23,11 +23,13 @@ from hardway.inventory.view import Checked, Shown
 from hardway.lab.lab import MachineStatus
 from hardway.lab.model import FaultSummary
 from hardway.map import Map
+from hardway.operations.backup import Backup
 from hardway.operations.etcd_defrag import Alarms
 from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
 from hardway.operations.seal import Compared
 from hardway.operations.signing import Asked, Taken
+from hardway.operations.timer import Timers
 from hardway.operations.users import Revoked, User, Users
 from hardway.preview.plan import Preview
 from hardway.preview.tree import Rendered
@@ -64,6 +66,8 @@ DOCUMENTS = {
     "etcd-restore": Document("hardway etcd restore --rehearse", Rehearsed),
     "etcd-snapshot": Document("hardway etcd snapshot", Snapshot),
     "etcd-status": Document("hardway etcd status", Etcd),
+    "backup": Document("hardway backup", Backup),
+    "install": Document("hardway backup install", Timers),
     "certs-check": Document("hardway certs check", Certificates),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),

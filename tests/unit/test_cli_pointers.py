@@ -12,7 +12,7 @@ from hardway.cli.pointers import POINTERS
 Said = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("word", ["update", "backup", "destroy", "join"])
+@pytest.mark.parametrize("word", ["update", "snapshot", "destroy", "join"])
 @pytest.mark.parametrize("more", [(), ("--yes", "controller-0"), ("-i", "x.yaml")])
 def test_a_word_that_is_no_command_leads_on(
     monkeypatch: pytest.MonkeyPatch, capsys: Said, word: str, more: tuple[str, ...]

@@ -32,11 +32,13 @@ from hardway.inventory.load import load
 from hardway.inventory.starter import Given, Started, starter
 from hardway.inventory.view import checked, shown
 from hardway.map import drawn
+from hardway.operations.backup import Backup
 from hardway.operations.etcd_defrag import Alarm, Alarms
 from hardway.operations.etcd_restore import Rehearsed
 from hardway.operations.etcd_snapshot import Snapshot
-from hardway.operations.seal import Compared
+from hardway.operations.seal import Compared, Sealed
 from hardway.operations.signing import Answer, Asked, Request, Taken
+from hardway.operations.timer import Timers, Unit
 from hardway.operations.users import Binding, Revoked, User, Users
 from hardway.preview.items import Item
 from hardway.preview.plan import Preview, Unobserved
@@ -115,6 +117,7 @@ SNAPSHOT = Snapshot(
     "one.db", "lab", "c1", "controller-1", "2026-11-28T12:00:00+00:00", 12, 34, 56, "ab", "3.6.14", "1.36.4",
     "secretbox", ("key1",), {"pki/ca.crt": ("ab",)},
 )  # fmt: skip
+SEALED = Sealed("lab", "c1", 7, "2026-11-28T12:00:00+00:00", "ab", ("cd",), "ef")
 USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
 BINDING = Binding("RoleBinding", "web", "edit", "ClusterRole edit")
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
@@ -136,6 +139,8 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "etcd-restore": lambda: asdict(Rehearsed("one.db", 1, 1, "a/b", "key1", 1.0)),
     "etcd-snapshot": lambda: asdict(SNAPSHOT),
     "etcd-status": lambda: asdict(STATUS.etcd),
+    "backup": lambda: asdict(Backup("backups/lab-1", SNAPSHOT, SEALED, 1, ("backups/lab-0",))),
+    "install": lambda: asdict(Timers((Unit("/etc/systemd/system/a.timer", "[Timer]", "create"),), "ann", True)),
     "certs-check": lambda: CERTIFICATES.to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
@@ -278,7 +283,7 @@ def test_every_command_that_is_refused_says_so_in_json_alone(
     asking = {"ssh": ["m"], "logs": ["m"], "lab power-off": ["m"], "lab power-on": ["m"], "render": ["out"],
               "artifacts bundle": ["out"], "certs rotate-ca": ["all"], "certs csr": ["out"],
               "certs import": ["out"], "etcd snapshot": ["one.db"], "access user add": ["ann"],
-              "workspace status": ["one.age"],
+              "workspace status": ["one.age"], "backup": ["out"], "backup install": ["out"],
               "access user revoke": ["ann"]}  # fmt: skip
     needless = {"schema", "kubeadm-map", "inventory new", "inventory schema"}
     monkeypatch.setattr("os.geteuid", lambda: 0)
