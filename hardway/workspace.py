@@ -24,6 +24,8 @@ from hardway.state import DamagedState, State
 
 OPENING = "opening.json"
 """There while `workspace open` writes: the digest of what the workspace becomes."""
+WATCHED = "watch.json"
+"""What the hooks of `hardway watch` were told last."""
 SNAPSHOTS = "snapshots"
 """The folder of etcd's snapshots that hardway takes by itself, before an upgrade."""
 _OPENED = ".opened-"

@@ -103,7 +103,8 @@ def install(
         name_of("backup", here),
         f"hardway backup of {here.cluster.name}",
         command(options, here, *words),
-        when=f"*-*-* {at}:00",
+        # Persistent: made up for where the computer was off at that time.
+        schedule=(f"OnCalendar=*-*-* {at}:00", "Persistent=true"),
         limit="2h",
     )
     set_up(options, timer, only_print=only_print, remove=remove)

@@ -10,14 +10,15 @@ from typing import Annotated
 
 import typer
 
+from hardway.certificates import metrics
 from hardway.certificates.check import ask
 from hardway.certificates.check import check as judge
-from hardway.certificates.metrics import write
 from hardway.certificates.page import certificates_page
 from hardway.cli import options as opt
 from hardway.cli.looking import looking
 from hardway.cli.options import Options, flags
 from hardway.console.printing import print_json, print_text
+from hardway.console.prometheus import write
 from hardway.console.terminal import page_width
 from hardway.engine.plan import declared
 from hardway.errors import UsageError
@@ -53,7 +54,7 @@ def check(options: Options, warn: Warn = None, prometheus: Prometheus = None) ->
         values = here.workspace.values()
         found = judge(here.cluster, here.state, declaration, values, answers, look.unreached, within)
     if prometheus:
-        write(prometheus, found)
+        write(prometheus, metrics.lines(found))
     if options.output == "json":
         print_json(found.to_json())
     else:

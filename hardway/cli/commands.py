@@ -86,6 +86,11 @@ COMMANDS: dict[str, Command] = {
         CHECK,
         "Why does it not work? Cause, evidence, fix; looks and changes nothing. Status 3: something is wrong.",
     ),
+    "watch": Command(
+        "watch",
+        CHECK,
+        "Is it still well? Drift, certificates, etcd, nodes, backups; a hook on change. On a timer: watch install.",
+    ),
     "preflight": Command(
         "preflight", CHECK, "May I start? Looks at every machine, changes nothing, and says everything at once."
     ),

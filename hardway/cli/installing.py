@@ -83,7 +83,7 @@ def _agreed(options: Options, text: str) -> None:
 def _next(timer: Timer, found: Timers) -> list[str]:
     of_user = ["--user"] if found.user else []
     lines = [
-        f"{timer.name}.timer runs: {timer.when}",
+        f"{timer.name}.timer runs: {', '.join(timer.schedule)}",
         f"next  try it now: {' '.join(['systemctl', *of_user, 'start', timer.name])}",
         f"      its output: {' '.join(['journalctl', *of_user, '-u', timer.name])}",
     ]

@@ -79,20 +79,17 @@ def backup(
 
 
 def backups(folder: Path, cluster_id: str) -> list[Kept]:
-    """Those of the cluster, the newest first. Raises HardwayError where the folder cannot be read."""
+    """Those of the cluster, the newest first. What has no whole note is none."""
     found = []
-    try:
-        for note in sorted(folder.glob(f"*/{_NOTE}")):
-            if note.parent.name.startswith(".") or not (note.parent / WORKSPACE).exists():
-                continue
+    for note in folder.glob(f"*/{_NOTE}"):
+        if note.parent.name.startswith(".") or not (note.parent / WORKSPACE).exists():
+            continue
+        try:
             told = json.loads(note.read_text(encoding="utf-8"))
             if told["cluster_id"] == cluster_id:
                 found.append(Kept(note.parent, datetime.fromisoformat(told["taken"])))
-    except (ValueError, KeyError, TypeError) as error:
-        hint = "restore it, or move its folder away: then it is counted no more"
-        raise HardwayError(f"{note} is not as hardway writes it: {error}", hint=hint) from error
-    except OSError as error:
-        raise _unwritable(folder, error) from error
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
     return sorted(found, key=lambda one: (one.taken, one.folder), reverse=True)
 
 

@@ -19,12 +19,12 @@ from typing import Literal
 from hardway.errors import WorkspaceError
 from hardway.operations.age import Decrypt, Encrypt, decrypt_file
 from hardway.state import State
-from hardway.workspace import OPENING, SNAPSHOTS, TEMPORARY, WALK, Workspace
+from hardway.workspace import OPENING, SNAPSHOTS, TEMPORARY, WALK, WATCHED, Workspace
 
 LINEAGE = "sealed.json"
 """In the workspace: digests of the sealed copies that it comes from, the newest last."""
 _STATE = "state.json"
-_LOCAL = {"known_hosts", "ssh_config", "lock", ".gitignore", WALK, LINEAGE, OPENING}
+_LOCAL = {"known_hosts", "ssh_config", "lock", ".gitignore", WALK, WATCHED, LINEAGE, OPENING}
 _LOCAL_FOLDERS = {"logs", "lab", SNAPSHOTS}
 _PUBLIC = (".crt", ".pub", ".csr")
 """What others may read; all else comes out with mode 0600, whatever it had."""

@@ -38,8 +38,7 @@ _TIMER = """\
 Description={description}
 
 [Timer]
-OnCalendar={when}
-Persistent={persistent}
+{schedule}
 
 [Install]
 WantedBy=timers.target
@@ -48,14 +47,13 @@ WantedBy=timers.target
 
 @dataclass(frozen=True)
 class Timer:
-    """What is run when: `when` as OnCalendar has it; `catch_up`: at once where the computer was off at that time."""
+    """What is run when: `schedule` are lines of the timer's own (systemd.timer(5))."""
 
     name: str
     description: str
     command: tuple[str, ...]
-    when: str
+    schedule: tuple[str, ...]
     limit: str
-    catch_up: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,9 +86,7 @@ def planned(timer: Timer, user: str) -> Timers:
         command=" ".join(map(quoted, timer.command)),
         limit=timer.limit,
     )
-    when = _TIMER.format(
-        description=timer.description, when=timer.when, persistent="true" if timer.catch_up else "false"
-    )
+    when = _TIMER.format(description=timer.description, schedule="\n".join(timer.schedule))
     texts = {f"{timer.name}.service": service, f"{timer.name}.timer": when}
     units = tuple(_unit(folder / name, text) for name, text in texts.items())
     return Timers(units, "" if is_root else user)

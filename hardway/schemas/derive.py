@@ -39,6 +39,7 @@ from hardway.status.status import Etcd, Status
 from hardway.status.upgrade import UpgradePlan
 from hardway.verify.agreement import Agreement
 from hardway.verify.verification import Verification
+from hardway.watch.watch import Watched
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -67,8 +68,9 @@ DOCUMENTS = {
     "etcd-snapshot": Document("hardway etcd snapshot", Snapshot),
     "etcd-status": Document("hardway etcd status", Etcd),
     "backup": Document("hardway backup", Backup),
-    "install": Document("hardway backup install", Timers),
+    "install": Document("hardway backup install, hardway watch install", Timers),
     "certs-check": Document("hardway certs check", Certificates),
+    "watch": Document("hardway watch", Watched, {"well": bool}),
     "doctor": Document("hardway doctor", Diagnosis),
     "map": Document("hardway map", Map),
     "render": Document("hardway render", Rendered),

@@ -22,7 +22,7 @@ LAYERS = (
     {"preflight", "smoke", "preview"},
     {"operations"},
     {"verify", "doctor", "status", "certificates"},
-    {"explain", "map", "lab"},
+    {"explain", "map", "lab", "watch"},
     {"walk"},
     {"schemas"},
     {"cli"},

@@ -50,6 +50,8 @@ from hardway.status.encryption import EncryptionKey, EncryptionStatus
 from hardway.status.status import CertificateStatus, Etcd, EtcdMember, MachineStatus, Status
 from hardway.status.upgrade import Obstacle, UpgradePlan
 from hardway.verify.verification import Verification
+from hardway.watch.watch import Finding as WatchFinding
+from hardway.watch.watch import Watched
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -142,6 +144,9 @@ DOCUMENTS_TOLD: dict[str, Callable[[], Any]] = {
     "backup": lambda: asdict(Backup("backups/lab-1", SNAPSHOT, SEALED, 1, ("backups/lab-0",))),
     "install": lambda: asdict(Timers((Unit("/etc/systemd/system/a.timer", "[Timer]", "create"),), "ann", True)),
     "certs-check": lambda: CERTIFICATES.to_json(),
+    "watch": lambda: Watched(
+        "lab", NOW, (WatchFinding("etcd", "c0", "it does not serve", "hardway doctor"),), 7, 7, 3, 2, 2, 3, 3, NOW, None
+    ).to_json(),
     "doctor": lambda: Diagnosis(
         "lab", ("lb-0",), ("lb-0",), 3, (replace(CAUSE, follows=(CAUSE,)),), 1, (PROOF,)
     ).to_json(),

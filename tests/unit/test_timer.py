@@ -122,9 +122,14 @@ def test_of_a_user_they_are_the_users(
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
-def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "schedule",
+    [("OnCalendar=*-*-* 03:00:00", "Persistent=true"), ("OnActiveSec=0", "OnUnitInactiveSec=300")],
+    ids=["daily", "every"],
+)
+def test_systemd_finds_nothing_wrong_with_them(tmp_path: Path, schedule: tuple[str, ...]) -> None:
     """Whatever is in the words of the command."""
-    made = planned(Timer("hardway-try", "a try", ("/bin/true", *ODD), "*-*-* 03:00:00", "2h"), "ann")
+    made = planned(Timer("hardway-try", "a try", ("/bin/true", *ODD), schedule, "2h"), "ann")
     paths = []
     for unit in made.units:
         path = tmp_path / Path(unit.path).name
