@@ -70,12 +70,13 @@ def backup(
         with _whole(target) as making:
             taken = snapshot(session, state, versions, making / SNAPSHOT, encrypt)
             sealed = seal(session.workspace, making / WORKSPACE, encrypt)
-        there = backups(folder, state.cluster_id)
-        old = there[keep:] if keep else []
+        # The new one stays also where a clock that was wrong made others look newer.
+        before = [one for one in backups(folder, state.cluster_id) if one.folder != target]
+        old = before[keep - 1 :] if keep else []
         for one in old:
             _remove(one.folder, target)
     removed = tuple(str(one.folder) for one in old)
-    return Backup(str(target), taken, sealed, len(there) - len(old), removed)
+    return Backup(str(target), taken, sealed, 1 + len(before) - len(old), removed)
 
 
 def backups(folder: Path, cluster_id: str) -> list[Kept]:

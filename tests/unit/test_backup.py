@@ -95,6 +95,15 @@ def test_the_oldest_go_and_those_of_others_stay(hardway: Commands, tmp_path: Pat
     assert f"removed {folder / night(2)}" in out
 
 
+def test_the_new_one_stays_whatever_the_clock_said_before(hardway: Commands, tmp_path: Path) -> None:
+    folder = tmp_path / "all"
+    assert hardway("backup", str(folder), *FOR)[0] == 0
+    note = folder / night(1) / "etcd.db.age.json"
+    note.write_text(json.dumps({**json.loads(note.read_text()), "taken": "2096-01-01T00:00:00+00:00"}))
+    assert hardway("backup", str(folder), "--keep", "1", *FOR)[0] == 0
+    assert names(folder) == [night(2)]
+
+
 def ways_to_fail() -> Iterator[tuple[str, str, BaseException]]:
     for error in (HardwayError("gone"), OSError(28, "No space left on device"), KeyboardInterrupt()):
         for step in ("snapshot", "seal"):
