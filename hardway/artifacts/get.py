@@ -9,13 +9,13 @@ from hardway.artifacts.build import Build, built, check_tools, plan_build, run_b
 from hardway.artifacts.catalogue import IMAGES, Arch, Release, release, releases_for
 from hardway.artifacts.images import image_key, oci_archive
 from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.release import Wanted
 from hardway.artifacts.store import Blob, Store
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Note, Sink
 
 if TYPE_CHECKING:
     from hardway.artifacts.download import Publisher
-    from hardway.artifacts.published import Wanted
 
 Source = Literal["auto", "download", "build", "mirror"]
 Ask = Callable[[str], bool]
@@ -207,7 +207,7 @@ class _Getter:
         images = [need for need in needs if need.is_image]
         return have | self._from_mirror(images, origin) if source == "mirror" else have
 
-    def _obtain(self, file: "Wanted", publisher: "Publisher") -> Mapping[str, Blob]:
+    def _obtain(self, file: Wanted, publisher: "Publisher") -> Mapping[str, Blob]:
         from hardway.artifacts.published import obtain
 
         blobs = obtain(file, publisher, self.store, self.lock, self.require_pinned, self.events)
@@ -217,7 +217,6 @@ class _Getter:
     def _from_mirror(self, images: Sequence[Need], publisher: "Publisher") -> dict[Need, Blob]:
         from hardway.artifacts.download import Absent
         from hardway.artifacts.mirror import image_file
-        from hardway.artifacts.published import Wanted
 
         have = {}
         for need in images:
@@ -291,10 +290,8 @@ def publisher(source: Literal["download", "mirror"], mirror: str | None) -> "Pub
     return mirror_at(mirror)
 
 
-def _files_of(needs: Iterable[Need]) -> dict["Wanted", list[Need]]:
+def _files_of(needs: Iterable[Need]) -> dict[Wanted, list[Need]]:
     """The published files that hold these binaries, each with the needs it serves."""
-    from hardway.artifacts.published import Wanted
-
     files: dict[Wanted, list[Need]] = {}
     for need in needs:
         file = need.release.file_with(need.name)

@@ -6,47 +6,16 @@ import shlex
 import tarfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from hardway.artifacts.catalogue import Arch, PublishedFile
 from hardway.artifacts.download import Progress, Publisher
 from hardway.artifacts.lock import Entry, Lock
+from hardway.artifacts.release import Wanted
 from hardway.artifacts.store import CHUNK, Blob, Store, file_digest
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Note, Sink
 
 PINNED, STATED = "pinned", "publisher's digest"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """One publisher's file for one architecture."""
-
-    file: PublishedFile
-    version: str
-    arch: Arch
-
-    def expand(self, text: str) -> str:
-        return text.format(version=self.version, arch=self.arch)
-
-    @property
-    def url(self) -> str:
-        return self.expand(self.file.url)
-
-    @property
-    def file_name(self) -> str:
-        return self.url.rpartition("/")[2]
-
-    @property
-    def name(self) -> str:
-        """As a person would name it: `kubelet` alone says neither version nor architecture."""
-        name = self.file_name
-        return name if self.version in name else f"{name} {self.version} {self.arch}"
-
-    @property
-    def members(self) -> Mapping[str, str | None]:
-        return {name: path and self.expand(path) for name, path in self.file.members}
 
 
 def unpacked(wanted: Wanted, store: Store) -> Mapping[str, Blob] | None:

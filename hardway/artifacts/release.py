@@ -1,5 +1,6 @@
 """What a release is: published files with their digests, and how `go build` makes the same binaries."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
@@ -22,6 +23,36 @@ class PublishedFile:
 
     def pin(self, arch: Arch) -> str | None:
         return dict(self.pins).get(arch)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One publisher's file for one architecture."""
+
+    file: PublishedFile
+    version: str
+    arch: Arch
+
+    def expand(self, text: str) -> str:
+        return text.format(version=self.version, arch=self.arch)
+
+    @property
+    def url(self) -> str:
+        return self.expand(self.file.url)
+
+    @property
+    def file_name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        """As a person would name it: `kubelet` alone says neither version nor architecture."""
+        name = self.file_name
+        return name if self.version in name else f"{name} {self.version} {self.arch}"
+
+    @property
+    def members(self) -> Mapping[str, str | None]:
+        return {name: path and self.expand(path) for name, path in self.file.members}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from hardway.artifacts import recording
+from hardway.artifacts import unlocked
 from hardway.artifacts.bundle import Bundle, read
 from hardway.artifacts.catalogue import ARCHES, releases_for
 from hardway.artifacts.get import names_of, needs_for
@@ -24,7 +24,7 @@ def refuse_unlocked(options: Options, cluster: Cluster) -> None:
     if options.bundle is None and any(not one.catalogued for one in releases_for(kubernetes, others).values()):
         lock = lock_of(cluster)
         each = [needs_for(kubernetes, arch, names_of(kubernetes), others) for arch in ARCHES]
-        recording.refuse_unlocked(min(each, key=lambda needs: len(recording.unlocked(needs, lock))), lock)
+        unlocked.refuse_unlocked(min(each, key=lambda needs: len(unlocked.unlocked(needs, lock))), lock)
 
 
 def go_through_proxy(cluster: Cluster) -> None:

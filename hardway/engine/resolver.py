@@ -9,8 +9,8 @@ from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
 from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for
 from hardway.artifacts.lock import Lock
-from hardway.artifacts.recording import refuse_unlocked
 from hardway.artifacts.store import Blob, Store
+from hardway.artifacts.unlocked import refuse_unlocked
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Binary, Image, Package
 from hardway.engine.changes import Change, by_machine

@@ -7,7 +7,7 @@ from itertools import product
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from hardway import __version__
+import hardway
 from hardway.inventory import owned, ranges, words
 from hardway.inventory.model import API_PORT, Cluster, Machine, Settings
 from hardway.inventory.problems import Loc, Problem, quoted
@@ -33,10 +33,10 @@ RUNS_ON: Mapping[str, Role] = {
 
 def tool_version(cluster: Cluster) -> Iterator[Problem]:
     """A source tree that knows of no release before it (`0+unknown`, `0.post1.dev7+…`) has no place in any range."""
-    if cluster.hardway is None or not any(Version(__version__).release):
+    if cluster.hardway is None or not any(Version(hardway.__version__).release):
         return
-    if not SpecifierSet(cluster.hardway).contains(__version__, prereleases=True):
-        text = f"this is hardway {__version__}, and the cluster wants {cluster.hardway}; install one of those"
+    if not SpecifierSet(cluster.hardway).contains(hardway.__version__, prereleases=True):
+        text = f"this is hardway {hardway.__version__}, and the cluster wants {cluster.hardway}; install one of those"
         yield Problem(("hardway",), text)
 
 

@@ -15,7 +15,7 @@ from hardway.artifacts.catalogue import (
     releases_for,
 )
 from hardway.artifacts.get import names_of, needs_for
-from hardway.artifacts.published import Wanted
+from hardway.artifacts.release import Wanted
 from hardway.errors import ArtifactError
 
 RELEASES = sorted({(r.component, r.version): r for v in KUBERNETES_VERSIONS for r in releases_for(v).values()}.items())

@@ -91,6 +91,18 @@ def test_help_imports_nothing_heavy(here: Path) -> None:
     assert ran.stdout.splitlines()[-1] == "HEAVY []"
 
 
+@pytest.mark.parametrize("module", ["plan", "init", "verify", "status"])
+def test_a_run_that_gets_nothing_loads_no_client_for_downloads(module: str) -> None:
+    code = f"import sys, hardway.cli.{module}\nprint([name for name in ('httpx', 'rich.live') if name in sys.modules])"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
+def test_the_version_is_looked_up_once() -> None:
+    """Each entry of a journal holds it, so hundreds of times in a run."""
+    assert vars(sys.modules["hardway"])["__version__"] == __version__
+
+
 @pytest.mark.parametrize("words", [("--help",), ("etcd", "--help"), ("init", "--help"), ("lab", "--help")])
 def test_every_help_answers(hardway: Run, words: tuple[str, ...]) -> None:
     ran = hardway(*words)

@@ -14,7 +14,7 @@ from hardway.artifacts import bundle
 from hardway.artifacts.catalogue import ARCHES, releases_for
 from hardway.artifacts.get import ensure, needs_for
 from hardway.artifacts.lock import Entry, Lock
-from hardway.artifacts.published import Wanted
+from hardway.artifacts.release import Wanted
 from hardway.artifacts.store import Store
 from hardway.declare.network.proxy import environment
 from hardway.declare.phases.base import Model

@@ -14,7 +14,8 @@ from hardway.artifacts.catalogue import PublishedFile
 from hardway.artifacts.download import Absent, Unavailable, Web
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.mirror import Folder, image_file, mirror_at
-from hardway.artifacts.published import Wanted, obtain, stated_digest, unpacked
+from hardway.artifacts.published import obtain, stated_digest, unpacked
+from hardway.artifacts.release import Wanted
 from hardway.artifacts.store import Blob, Store
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Event, Note
