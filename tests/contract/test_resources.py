@@ -441,6 +441,25 @@ def test_a_stream_that_was_changed_on_its_way_is_refused(any_bench: Bench, monke
     assert any_bench.look(wanted).observed[wanted.key] == Absent()
 
 
+@pytest.mark.parametrize("rest", [0, 100, 200_000])
+def test_a_frame_of_which_only_a_part_arrives_is_refused(
+    any_bench: Bench, rest: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    any_bench.offer("tool", os.urandom(300_000))
+    wanted = Binary(f"{any_bench.root}/bin/tool", "tool", "1")
+    view = any_bench.look(wanted)
+    changes = any_bench.changes(view, wanted)
+    blob = any_bench.blobs[("tool", "1", ARCH)]
+    codec: upload.Codec = "zstd" if view.facts.zstd else "gzip"
+    part = tmp_path / "part"
+    whole = any_bench.store.frame(blob, name=upload.member(wanted), mode=0o755, codec=codec)
+    part.write_bytes(whole.read_bytes()[:rest])
+    monkeypatch.setattr(Store, "frame", lambda *_, **__: part)
+    with pytest.raises(CommandFailed, match="upload: exit status"):
+        any_bench.send(view, changes)
+    assert any_bench.look(wanted).observed[wanted.key] == Absent()
+
+
 def test_a_disk_that_is_full_says_so_and_leaves_things_alone(any_bench: Bench) -> None:
     any_bench.offer("tool", os.urandom(300_000))
     wanted = Binary(f"{any_bench.root}/bin/tool", "tool", "1")
