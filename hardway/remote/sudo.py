@@ -22,6 +22,7 @@ from hardway.remote.shell import new_mark
 Become = Literal["sudo", "none"] | None
 START_SECONDS = 30.0
 AT_ONCE = 1 << 20
+PIECE = 1 << 15
 MOST_BEFORE_ROOT = 1 << 20
 """Bytes that login scripts and sudo may write before the root shell is there."""
 
@@ -63,8 +64,11 @@ class ChannelPipe:
         self._poll.register(channel.fileno(), select.POLLIN)
 
     def send(self, data: bytes) -> None:
+        # Channel.sendall copies all that is left for each packet; a piece is what fits into one.
+        sent = 0
         with _broken_is_os_error():
-            self._channel.sendall(data)
+            while sent < len(data):
+                sent += self._channel.send(data[sent : sent + PIECE])
 
     def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
         # Paramiko takes its sign back when one stream was read, also where it was just given for the other.
