@@ -25,10 +25,12 @@ _TIMED_OUT, _LOCKED = (124, 137), 75
 # - `timeout` ends the script with all its children, also when nobody listens any more
 # - descriptor 8 holds the lock, and the scripts inherit it
 # - root's own home stays as it is: kubectl would keep what it learns of an API there
+# - kubectl, etcdctl and ctr end after a few milliseconds, a fifth of which would go into collecting garbage;
+#   beyond 512 MiB they collect as ever
 LOOP = r"""
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
-KUBECACHEDIR=/run/hardway-kubectl
-export PATH LC_ALL KUBECACHEDIR
+KUBECACHEDIR=/run/hardway-kubectl GOGC=400 GOMEMLIMIT=512MiB
+export PATH LC_ALL KUBECACHEDIR GOGC GOMEMLIMIT
 umask 022
 cd /
 take_lock() {
