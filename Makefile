@@ -48,6 +48,7 @@ unit: ## what needs neither root nor network
 	.venv/bin/pytest --cov -m "not lab"
 
 bench: ## how long things take, and why; needs the lab
+	$(ROOT) .venv/bin/python -m tests.bench cpu
 	.venv/bin/python -m tests.bench
 
 conformance: ## Kubernetes' own suite on the lab's cluster (docs/operate/conformance.md); SHORT=1 for its quickest tests

@@ -1,6 +1,6 @@
 """`python -m tests.bench [RUNS]`: one table of how long things take on lab machines of its own. Needs root.
 
-`python -m tests.bench growth` is of many simulated machines: see `growth`.
+`python -m tests.bench growth`: many simulated machines, see `growth`; `python -m tests.bench cpu`: ratios, see `cpu`.
 """
 
 import statistics
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench import growth
+from tests.bench import cpu, growth
 from tests.lab.driving import HARDWAY, Ran, Site, renamed
 
 CLUSTER = "hwtest-7"
@@ -142,5 +142,7 @@ def report(builds: list[Build], again: list[Ran]) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["growth"]:
         growth.main(sys.argv[2:])
+    elif sys.argv[1:2] == ["cpu"]:
+        cpu.main(sys.argv[2:])
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else RUNS)
