@@ -1,5 +1,6 @@
 """The command `hardway`, run in this process."""
 
+import functools
 import sys
 from typing import Any
 
@@ -23,8 +24,17 @@ def ran(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
     return code if isinstance(code, int) else int(code is not None), said.out, said.err
 
 
+@functools.cache
 def tree() -> Any:
     """The whole tree of commands, each from its own file."""
     group: Any = typer.main.get_group(app)
     group.commands = {name: load(name) for name in group.commands}
     return group
+
+
+def chosen(words: list[str]) -> tuple[Any, list[str]]:
+    """The command of the tree that these words name, and what is left for it."""
+    command = tree()
+    while words and words[0] in getattr(command, "commands", {}):
+        command, words = command.commands[words[0]], words[1:]
+    return command, words

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from in_process import tree
+from in_process import chosen
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.inventory.load import load
@@ -70,9 +70,6 @@ def mentioned(page: Path) -> Iterator[str]:
             yield words
 
 
-TREE: Any = tree()
-
-
 def arguments(line: str) -> list[str]:
     """The words of a shell line, up to a comment, a pipe, or whatever else is the shell's."""
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>()")
@@ -84,14 +81,6 @@ def arguments(line: str) -> list[str]:
             break
         words.append(word)
     return words
-
-
-def chosen(words: list[str]) -> tuple[Any, list[str]]:
-    """The command of the tree that these words name, and what is left for it."""
-    command = TREE
-    while words and words[0] in getattr(command, "commands", {}):
-        command, words = command.commands[words[0]], words[1:]
-    return command, words
 
 
 def takes_arguments(command: Any) -> bool:
