@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from hardway.cli.chapter import GROUPS
+from hardway.cli.app import load
 from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options, flags
@@ -105,7 +103,7 @@ def _found(options: Options, what: str | None) -> Page:
     try:
         book = Book(*declared(options))
     except HardwayError:
-        command = command or _of_chapter(what)
+        command = command or _of_group(what)
         if command is None:
             raise
         return command
@@ -113,7 +111,7 @@ def _found(options: Options, what: str | None) -> Page:
         try:
             return answer(book, what)
         except UsageError:
-            command = _of_chapter(what)
+            command = _of_group(what)
             if command is None:
                 raise
             return command
@@ -130,21 +128,23 @@ def _command(name: str | None) -> TermPage | None:
     return _command_page(name, COMMANDS[name].summary)
 
 
-def _of_chapter(name: str | None) -> TermPage | None:
-    """A command below a chapter's: `certs rotate-ca`, or `rotate-ca` alone. Their files are slow to load."""
+def _of_group(name: str | None) -> TermPage | None:
+    """A command below another: `node drain`, `certs rotate-ca`, or `rotate-ca` alone. Their files are slow to load."""
     *above, command = (name or "").removeprefix("hardway ").split() or [""]
-    for group in [" ".join(above)] if above else GROUPS:
-        for module in GROUPS.get(group, ()):
-            for one in importlib.import_module(f"hardway.cli.{module}").app.registered_commands:
-                if one.name == command:
-                    return _command_page(f"{group} {command}", inspect.getdoc(one.callback) or "", group)
+    group = " ".join(above)
+    for first in COMMANDS if not group else {group} & COMMANDS.keys():
+        below = getattr(load(first), "commands", {})
+        if command in below:
+            return _command_page(f"{first} {command}", below[command].help or "", first)
     return None
 
 
-def _command_page(name: str, summary: str, chapter: str = "") -> TermPage:
+def _command_page(name: str, summary: str, group: str = "") -> TermPage:
     more = [Next(f"hardway {name} --help", "the command of that name")]
-    if chapter:
-        more.append(Next(f"hardway explain {chapter}", "its chapter"))
+    if group in SUMMARIES:
+        more.append(Next(f"hardway explain {group}", "its chapter"))
+    elif group:
+        more.append(Next(f"hardway {group} --help", "those beside it"))
     return TermPage(name, f"A command. {' '.join(summary.split())}", (), tuple(more))
 
 
