@@ -19,11 +19,19 @@ app = typer.Typer(add_completion=False)
 @flags(*opt.OPERATING)
 def replace(
     options: Options,
-    name: Annotated[str, typer.Argument(metavar="MACHINE", help="The controller whose etcd lost its data")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MACHINE…",
+            help="The controllers whose etcd lost its data",
+            autocompletion=opt.complete_one_machine,
+        ),
+    ],
 ) -> None:
-    """Have a controller's etcd join again that lost its data, while all others serve; shows its stages and asks.
+    """Have a controller's etcd join again that lost its data, while a majority serves; shows its stages and asks.
 
-    Its disk was wiped, or the machine was installed again. If it is interrupted, give the same command again.
+    Its disk was wiped, or the machine was installed again. Where several lost theirs, name them all. If it is
+    interrupted, give the same command again.
     """
     here = site(options)
-    operate(options, etcd_replace.operation(here.cluster, name), here)
+    operate(options, etcd_replace.operation(here.cluster, *names), here)

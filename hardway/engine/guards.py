@@ -243,17 +243,30 @@ def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -
                 hint="if its CA is this workspace's, start all of its members: then hardway plan knows it; "
                 "if nobody needs it: move /var/lib/etcd away on that machine, then run this again",
             )
-        node = state.nodes.get(machine.name)
-        joins = node is not None and node.control in ("prepared", "replacing")
-        if initialized and not view.facts.etcd_data and not joins and not _awaited(session, machine):
-            yield Blocker(
-                "etcd-data-gone",
-                "its etcd data is gone, and a wiped member must not be initialised again",
-                machine.name,
-                said="the other members still hold the cluster's data; nothing was changed",
-                hint=f"have it join again: hardway etcd replace {machine.name}",
-                command=f"hardway etcd replace {machine.name}",
-            )
+    lost = [one for one in controllers if initialized and _lost_its_data(session, state, one, views[one.name])]
+    # The names of all: one alone would be refused.
+    command = " ".join(["hardway etcd replace", *(one.name for one in lost)])
+    said = "the other members still hold the cluster's data; nothing was changed"
+    hint = f"have it join again: {command}"
+    if len(lost) > (len(session.cluster.controllers) - 1) // 2:
+        command = "hardway etcd recover"
+        said = "so is that of a majority, and nothing can be written; nothing was changed"
+        hint = f"where one still has data, all get it by: {command}; else, from a snapshot: hardway etcd restore FILE"
+    for machine in lost:
+        yield Blocker(
+            "etcd-data-gone",
+            "its etcd data is gone, and a wiped member must not be initialised again",
+            machine.name,
+            said=said,
+            hint=hint,
+            command=command,
+        )
+
+
+def _lost_its_data(session: Session, state: State, machine: Machine, view: View) -> bool:
+    node = state.nodes.get(machine.name)
+    joins = node is not None and node.control in ("prepared", "replacing")
+    return not view.facts.etcd_data and not joins and not _awaited(session, machine)
 
 
 def _awaited(session: Session, machine: Machine) -> bool:

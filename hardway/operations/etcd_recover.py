@@ -76,7 +76,7 @@ def recover(
         raise HardwayError(
             f"a majority of etcd serves: {', '.join(there)}",
             said="nothing was changed",
-            hint=f"hardway etcd replace {missing[0]}" if missing else "hardway etcd status",
+            hint=f"hardway etcd replace {' '.join(missing)}" if missing else "hardway etcd status",
         )
     if not underway.stage:
         _require_data(session, names)

@@ -1,11 +1,12 @@
-"""`etcd replace`: the member of a machine that lost its data joins again, as a learner first.
+"""`etcd replace`: members of machines that lost their data join again, each as a learner first.
 
-The old member is taken off the list before the new one is on it, so that no two of them count for a majority. Until it
-may vote, the new one answers on its own machine only: API servers know its address, and would lose what they send it.
+Old members are taken off the list before a new one is on it, so that they count for no majority any more. Until it
+may vote, a new one answers on its own machine only: API servers know its address, and would lose what they send it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from hardway.declare.phases import etcd
@@ -15,48 +16,96 @@ from hardway.errors import HardwayError, UsageError
 from hardway.inventory.model import Cluster, Machine
 from hardway.operations.members import DATA, helper_of, join, listed, member_of, remove, serving, statuses, takes_part
 from hardway.operations.stage import Operation, Stage
+from hardway.state import ControlState, OperationState, State
 
 NAME = "etcd replace"
 
 
-def operation(cluster: Cluster, name: str) -> Operation:
+def operation(cluster: Cluster, *names: str) -> Operation:
     """Raises UsageError for a machine that is no controller."""
-    machine = cluster.machine(name)
-    if not machine.is_controller:
-        names = ", ".join(one.name for one in cluster.controllers)
-        raise UsageError(f"{name} is no controller, so no member of etcd", hint=f"one of: {names}")
+    machines = tuple(cluster.machine(name) for name in dict.fromkeys(names))
+    for machine in machines:
+        if not machine.is_controller:
+            controllers = ", ".join(one.name for one in cluster.controllers)
+            raise UsageError(f"{machine.name} is no controller, so no member of etcd", hint=f"one of: {controllers}")
+    these = ", ".join(machine.name for machine in machines)
     return Operation(
         NAME,
-        (name,),
+        tuple(machine.name for machine in machines),
         (
             Stage(
                 "join",
-                takes_part(machine, "replacing"),
-                act=partial(_replace, machine),
-                why=f"{name} gets what it lacks, and joins etcd again as a learner, then as a voter",
+                partial(_all_take_part, machines, "replacing"),
+                act=partial(_replace, machines),
+                why=f"what {these} lacks is installed; etcd there joins again as a learner, then as a voter",
             ),
-            Stage("serve", takes_part(machine, ""), etcd.proofs, why=f"etcd on {name} serves the API servers again"),
+            Stage(
+                "serve",
+                partial(_all_take_part, machines, ""),
+                etcd.proofs,
+                why=f"etcd on {these} serves the API servers again",
+            ),
         ),
-        check=partial(_refuse_unless_lost, machine),
+        check=partial(_refuse_unless_lost, machines),
     )
 
 
-def _others(model: Model, machine: Machine) -> list[Machine]:
-    return [one for one in model.members if one.name != machine.name]
+def majority_serves(voters: int, serving: int) -> bool:
+    """Whether so many of the voting members on the list are enough to exchange one that does not serve.
+
+    They must agree to its removal; then etcd takes a learner while they would be a majority with one voter more on the
+    list (`isConnectedToQuorumAfterAddingNewMemberSince` of etcd 3.6.14), which is the same number.
+    """
+    return serving > voters // 2
 
 
-def _replace(machine: Machine, session: Session, model: Model) -> None:
-    others = _others(model, machine)
+def _all_take_part(machines: Iterable[Machine], how: ControlState, state: State) -> State:
+    for machine in machines:
+        state = takes_part(machine, how)(state)
+    return state
+
+
+def _others(model: Model, machines: Iterable[Machine]) -> list[Machine]:
+    names = {machine.name for machine in machines}
+    return [one for one in model.members if one.name not in names]
+
+
+def _replace(machines: Sequence[Machine], session: Session, model: Model) -> None:
+    """All that are lost leave the list before the first joins: while it copies, the list is as short as it can be."""
+    others = _others(model, machines)
     helper = helper_of(session, [one.name for one in others])
-    member = member_of(listed(session, helper), machine)
-    if member and not member.learner and machine.name not in statuses(session, [machine.name]):
-        _require_others(session, others)
-        remove(session, helper, member)
-    join(session, machine, others)
+    for machine in machines:
+        member = member_of(listed(session, helper), machine)
+        if member and not member.learner and machine.name not in statuses(session, [machine.name]):
+            _require_majority(session, model.members)
+            remove(session, helper, member)
+    for machine in machines:
+        join(session, machine, others)
 
 
-def _refuse_unless_lost(machine: Machine, session: Session, model: Model) -> None:
-    """Raises HardwayError unless just this member is lost."""
+def _refuse_unless_lost(machines: Sequence[Machine], session: Session, model: Model) -> None:
+    """Raises HardwayError unless these members, and no others, lost their data, and a majority serves."""
+    for machine in machines:
+        _refuse_if_there(session, machine)
+    others = _others(model, machines)
+    if not others:
+        raise HardwayError(
+            "no member of etcd would be left to copy from",
+            said="nothing was changed",
+            hint="hardway etcd restore FILE, from a snapshot",
+        )
+    there = _require_majority(session, others)
+    lost = [one.name for one in others if one.name not in there and not _has_data(session, one)]
+    if lost:
+        names = (*(machine.name for machine in machines), *lost)
+        raise HardwayError(
+            f"{', '.join(lost)} lost its data, too",
+            said="nothing was changed",
+            hint=f"name them all: {OperationState.command_of(NAME, names)}",
+        )
+
+
+def _refuse_if_there(session: Session, machine: Machine) -> None:
     if serving(session, [machine.name]):
         raise HardwayError(
             "its etcd member serves: there is nothing to replace",
@@ -64,9 +113,7 @@ def _refuse_unless_lost(machine: Machine, session: Session, model: Model) -> Non
             said="nothing was changed",
             hint="hardway etcd status",
         )
-    _require_others(session, _others(model, machine))
-    stopped = f'[ -d {DATA} ] && [ "$(systemctl is-active {etcd.UNIT})" = inactive ]'
-    if session.run(machine.name, stopped, what="look for its data", check=False).code == 0:
+    if _has_data(session, machine):
         raise HardwayError(
             "its etcd has data, and is only stopped",
             machine=machine.name,
@@ -75,14 +122,21 @@ def _refuse_unless_lost(machine: Machine, session: Session, model: Model) -> Non
         )
 
 
-def _require_others(session: Session, others: list[Machine]) -> None:
-    there = serving(session, [one.name for one in others])
-    missing = [one.name for one in others if one.name not in there]
-    if missing or not others:
+def _has_data(session: Session, machine: Machine) -> bool:
+    """Whether the data of a member is there that nobody tries to start; one that fails to start may be damaged."""
+    stopped = f'[ -d {DATA} ] && [ "$(systemctl is-active {etcd.UNIT})" = inactive ]'
+    return session.run(machine.name, stopped, what="look for its data", check=False).code == 0
+
+
+def _require_majority(session: Session, machines: Iterable[Machine]) -> list[str]:
+    """The machines of these whose members serve."""
+    there = serving(session, [machine.name for machine in machines])
+    # Without a majority no member knows a leader, so none serves, and none can list the members.
+    voters = sum(not member.learner for member in listed(session, there[0])) if there else 0
+    if not majority_serves(voters, len(there)):
         raise HardwayError(
-            f"more than this member is lost: {', '.join(missing)} does not serve either"
-            if others
-            else "it is the only member of etcd",
-            said="one member is replaced only while all others serve; nothing was changed",
-            hint="bring the others back first: hardway doctor",
+            f"{len(there)} of {voters} members of etcd serve, no majority" if there else "no majority of etcd serves",
+            said="a lost member is replaced only while more than half of all members serve; nothing more was changed",
+            hint="start what is only stopped (hardway doctor); if the data of a majority is lost: hardway etcd recover",
         )
+    return there

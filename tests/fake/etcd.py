@@ -252,7 +252,8 @@ move_leader() {
 add() {
   [ "$as_learner" = yes ] || { echo "etcdctl: only learners are added here" >&2; exit 64; }
   active_voters
-  [ "$active" = "$voters" ] || fail "etcdserver: unhealthy cluster"
+  # As isConnectedToQuorumAfterAddingNewMemberSince of etcd 3.6.14.
+  [ "$voters" = 1 ] || [ "$active" -gt $(((voters + 1) / 2)) ] || fail "etcdserver: unhealthy cluster"
   ! grep -q " $peers " "$members" || fail "etcdserver: Peer URLs already exists"
   ! grep -q 'true$' "$members" || fail "etcdserver: too many learner members in cluster"
   id=$(new_id "$peers")

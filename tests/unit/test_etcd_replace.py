@@ -32,9 +32,9 @@ def wipe(three: FakeCluster, name: str) -> None:
     )
 
 
-def run(three: FakeCluster, name: str) -> None:
+def run(three: FakeCluster, *names: str) -> None:
     # A machine is known by its name: whatever else of it is decided only with the State, as a worker's pod range.
-    operation = etcd_replace.operation(load(three.inventory), name)
+    operation = etcd_replace.operation(load(three.inventory), *names)
     # Proofs are the lab's: no real TLS answers here.
     stages = tuple(replace(stage, gate=nothing_to_prove) for stage in operation.stages)
     session = three.session()
@@ -79,9 +79,82 @@ def test_what_is_not_lost_is_not_replaced(three: FakeCluster) -> None:
         run(three, last)
     wipe(three, last)
     wipe(three, first)
-    with pytest.raises(HardwayError, match="does not serve either"):
+    with pytest.raises(HardwayError, match="no majority of etcd serves") as refused:
         run(three, last)
+    assert "hardway etcd recover" in (refused.value.hint or "")
+    with pytest.raises(HardwayError, match="its etcd data is gone") as stopped:
+        three.init()
+    assert "hardway etcd recover" in (stopped.value.hint or "")
     assert three.state().operation is None
+
+
+@pytest.fixture
+def five(built_cluster: Callable[[str], FakeCluster]) -> FakeCluster:
+    return built_cluster(THREE + FOURTH_AND_FIFTH)
+
+
+FOURTH_AND_FIFTH = """\
+  c3: {role: controller, address: 10.240.0.13}
+  c4: {role: controller, address: 10.240.0.14}
+"""
+
+
+def test_two_of_five_are_replaced_by_one_command(five: FakeCluster) -> None:
+    for name in ("c3", "c4"):
+        wipe(five, name)
+    with pytest.raises(HardwayError, match="its etcd data is gone") as stopped:
+        five.init()
+    assert stopped.value.hint == "have it join again: hardway etcd replace c3 c4"
+    with pytest.raises(HardwayError, match="c4 lost its data, too") as refused:
+        run(five, "c3")
+    assert refused.value.hint == "name them all: hardway etcd replace c3 c4"
+    assert five.state().operation is None
+    run(five, "c3", "c4")
+    assert members(five) == sorted((one.name, "false") for one in five.cluster.controllers)
+    assert five.state().operation is None
+    assert keys(five.init().changes) == []
+
+
+@pytest.mark.parametrize("call", (12, 24))
+def test_cut_with_two_lost_the_same_command_goes_on(five: FakeCluster, call: int) -> None:
+    for name in ("c3", "c4"):
+        wipe(five, name)
+    for name in ("c3", "c4", "c0"):
+        five.machines[name].cut = Cut(call, 1)
+        with suppress(ConnectionLost, HardwayError):
+            run(five, "c3", "c4")
+        five.machines[name].cut = None
+    with suppress(HardwayError):  # one that has ended finds nothing to replace
+        run(five, "c3", "c4")
+    assert members(five) == sorted((one.name, "false") for one in five.cluster.controllers)
+    assert keys(five.init().changes) == []
+
+
+def test_the_only_member_is_not_replaced(built_cluster: Callable[[str], FakeCluster]) -> None:
+    one = built_cluster(PAIR)
+    wipe(one, "head")
+    with pytest.raises(HardwayError, match="no member of etcd would be left") as refused:
+        run(one, "head")
+    assert "hardway etcd restore" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("voters", range(1, 8))
+def test_members_are_replaced_just_where_etcd_does_it(voters: int) -> None:
+    """By the rules of raft and of etcd for each step: remove, add a learner, promote."""
+    for serving in range(voters):
+        is_agreed = serving >= voters // 2 + 1
+        left = voters - 1
+        learner_taken = left == 1 or serving >= (left + 1) // 2 + 1
+        promotion_agreed = serving >= left // 2 + 1
+        assert etcd_replace.majority_serves(voters, serving) == (is_agreed and learner_taken and promotion_agreed)
+
+
+def test_how_many_may_be_lost_at_once() -> None:
+    most = [
+        max((lost for lost in range(1, voters) if etcd_replace.majority_serves(voters, voters - lost)), default=0)
+        for voters in range(1, 8)
+    ]
+    assert most == [0, 0, 1, 1, 2, 2, 3]
 
 
 def test_a_worker_is_no_member(tmp_path: Path) -> None:
