@@ -219,7 +219,7 @@ def _show_rehearsal(options: Options, found: Rehearsed, command: str) -> None:
 def defrag(options: Options) -> None:
     """Give back the disk space that deleted data left: one member at a time, the leader last; asks first.
 
-    A member answers nobody meanwhile, so all must serve. Requests that meet it wait: well below a second for 100 MB.
+    A member answers nobody meanwhile, so all must serve. Requests that meet it wait: seconds for each 100 MB in use.
     """
     _make_room(options, "etcd defrag", "Defragment every member of etcd, one after the other?", etcd_defrag.defragment)
 

@@ -25,7 +25,7 @@ from hardway.probe.control import MemberStatus
 from hardway.probe.control import members as members_of
 
 DEFRAG_LIMIT = 1800.0
-"""Seconds for one member; some 20 are usual for each GiB."""
+"""Seconds for one member; some 20 are usual for each GB that is in use."""
 BACK_LIMIT = 120.0
 """Seconds until a member that was defragmented serves again."""
 ROOM = 0.9

@@ -125,6 +125,12 @@ def test_hosted_ci_types_what_the_readme_tells_people_to_type() -> None:
     assert [line for line in run if line not in told] == []
 
 
+def test_long_series_that_the_readme_names_are_those_of_make_soak() -> None:
+    named = set(re.findall(r"HARDWAY_[A-Z]+=\w+", (ROOT / "README.md").read_text()))
+    assert named
+    assert named <= set(re.findall(r"HARDWAY_[A-Z]+=\w+", (ROOT / "Makefile").read_text()))
+
+
 def keys(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
     """Every path below a node of the JSON Schema, machines as `machines.NAME`."""
     for name, body in node.get("properties", {}).items():
