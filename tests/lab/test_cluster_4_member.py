@@ -15,7 +15,7 @@ LOST, HEALTHY = "controller-2", "controller-1"
 
 def blocks(step: str) -> list[str]:
     """The commands of a section of the page, by the beginning of its title."""
-    [section] = [one for one in re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE) if one.startswith(step)]
+    [section] = [one for one in re.split(r"^### ", PAGE.read_text(), flags=re.MULTILINE) if one.startswith(step)]
     return re.findall(r"^```\n(.*?)^```$", section, flags=re.MULTILINE | re.DOTALL)
 
 
