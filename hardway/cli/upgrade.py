@@ -63,7 +63,7 @@ def apply(
     here = site(options)
     if finish:
         _require_finishable(here)
-        operate(options, upgrade.finish(), here)
+        operate(options, upgrade.finish(here.cluster), here)
         return
     if here.state.operation is None:
         _require_upgrade(options, here)
@@ -94,12 +94,14 @@ def _require_finishable(here: Site) -> None:
     upgrading = here.state.upgrade
     if here.state.operation is None and upgrading is None:
         raise UsageError("there is no upgrade to be finished", hint="hardway upgrade plan")
+    if here.state.operation is None:
+        upgrade.require_none_behind(here.cluster, here.state)
 
 
 def _require_upgrade(options: Options, here: Site) -> None:
     """Raises where there is nothing to upgrade, or something is in the way."""
     have, to = here.state.kubernetes, here.cluster.kubernetes
-    if have == to:
+    if have == to and not upgrade.behind(here.cluster, here.state):
         hint = "write another version into the inventory: kubernetes: …"
         if here.state.upgrade is not None:
             hint = f"to finish: hardway upgrade apply {upgrade.FINISH}; to go back: {upgrade.BACK}"

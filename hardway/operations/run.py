@@ -50,7 +50,7 @@ def run_operation(
     outcome: Outcome | None = None
     if not underway.stage:
         operation.check(session, Model(session.cluster, state, resolver.versions))
-    for stage in _left(operation, underway):
+    for stage in _left(operation, underway, state):
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
         begin = _beginning(session, state, review)
         session.events(Note(f"stage {stage.name}{f': {stage.why}' if stage.why else ''}"))
@@ -111,7 +111,7 @@ def _beginning(session: Session, state: State, review: Callable[[Plan], None]) -
     return begin
 
 
-def _left(operation: Operation, underway: OperationState) -> tuple[Stage, ...]:
+def _left(operation: Operation, underway: OperationState, state: State) -> tuple[Stage, ...]:
     """The stages that are not over. Raises WorkspaceError where the one under way is not among them."""
     names = [stage.name for stage in operation.stages]
     if not underway.stage:
@@ -121,7 +121,8 @@ def _left(operation: Operation, underway: OperationState) -> tuple[Stage, ...]:
             f"{underway.command} is at a stage that this hardway does not have: {underway.stage}",
             hint=f"use the hardway that began it, on {underway.since}",
         )
-    return operation.stages[names.index(underway.stage) :]
+    at = names.index(underway.stage)
+    return (*(stage for stage in operation.stages[:at] if stage.is_due(state)), *operation.stages[at:])
 
 
 def _pass_gate(session: Session, stage: Stage, model: Model) -> None:

@@ -24,13 +24,19 @@ def unchanged(state: State) -> State:
     return state
 
 
+def not_due(state: State) -> bool:
+    """Of a stage that is over once a later one has begun."""
+    return False
+
+
 @dataclass(frozen=True)
 class Stage:
     """One step after which the cluster serves as before; `why` is one line for who watches.
 
     `edit` is pure and idempotent, and `act` is idempotent: a stage that was cut is begun again. `act` does what no
     declaration can say, once the machines are as declared. Then all proofs of `gate` must hold before the next
-    stage; their machines must be among those of the run.
+    stage; their machines must be among those of the run. `is_due` says of a State whether the stage is still to be done
+    though a later one was under way: what is left may depend on an inventory that has changed meanwhile.
     """
 
     name: str
@@ -38,6 +44,7 @@ class Stage:
     gate: Callable[[Model], Iterable[Proof]] = nothing_to_prove
     act: Callable[[Session, Model], None] = nothing_to_do
     why: str = ""
+    is_due: Callable[[State], bool] = not_due
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from hardway.declare.phases.control_plane import COMPONENTS
 from hardway.declare.phases.paths import KUBECTL
 from hardway.engine import prove
 from hardway.engine.session import Session
+from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.operations import drain, hooks
@@ -36,6 +37,9 @@ DRAINED = drain.How(
     ),
 )
 """An emptyDir lasts no longer than its pod anyway, and a node that is exchanged cannot keep it."""
+DRAIN, BEFORE = "drain ", "before "
+NOT_OF_WORKERS = frozenset({"", "snapshot", "api-servers", "controllers", "end", "finish"})
+"""Names of stages; all others are those of workers."""
 NODE_LIMIT = 120.0
 """Seconds until a kubelet that was exchanged has reported itself."""
 
@@ -55,17 +59,18 @@ def apply(cluster: Cluster, state: State, at_once: int) -> Operation:
         ),
         Stage("controllers", _moved(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
     ]
-    for names in batches(cluster, at_once):
+    for names in _batches(cluster, state, at_once, APPLY):
         stages += _batch(cluster, names, _moved(*names), upgrade, APPLY)
-    stages.append(Stage("end", _over_for_patches, _all_run, why="everything runs what it should"))
+    end = _once_none_is_behind(cluster, _over_for_patches)
+    stages.append(Stage("end", end, _all_run, why="everything runs what it should"))
     return Operation(APPLY, _arguments(at_once), tuple(stages), back=BACK)
 
 
-def finish() -> Operation:
+def finish(cluster: Cluster) -> Operation:
     """The point of no return: what servers store from then on the release before may not be able to read."""
     stage = Stage(
         "finish",
-        lambda state: replace(state, upgrade=None),
+        _once_none_is_behind(cluster, lambda state: replace(state, upgrade=None)),
         _all_run,
         why="servers behave as the new release, and there is no way back from here",
     )
@@ -76,20 +81,49 @@ def rollback(cluster: Cluster, state: State, at_once: int) -> Operation:
     """Back to the Kubernetes before; the cluster must be declared on that already."""
     upgrade = state.upgrade or Upgrade(state.kubernetes, state.kubernetes)
     stages: list[Stage] = []
-    for names in batches(cluster, at_once):
+    for names in _batches(cluster, state, at_once, ROLLBACK):
         stages += _batch(cluster, names, _gone_back(*names), upgrade, ROLLBACK)
+    controllers = _once_workers_are_back(cluster, _gone_back(CONTROLLERS))
     stages += [
-        Stage("controllers", _gone_back(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
+        Stage("controllers", controllers, _managers_run, why="controller managers and schedulers"),
         Stage("api-servers", _gone_back(API_SERVERS), _servers_run, why="one at a time"),
         Stage("end", lambda state: replace(state, upgrade=None), _all_run, why="everything runs what it should"),
     ]
     return Operation(ROLLBACK, _arguments(at_once), tuple(stages))
 
 
-def batches(cluster: Cluster, at_once: int) -> list[tuple[str, ...]]:
-    """The names of the workers that are taken together."""
-    names = [machine.name for machine in cluster.workers]
-    return [tuple(names[first : first + at_once]) for first in range(0, len(names), at_once)]
+def _batches(cluster: Cluster, state: State, at_once: int, operation: str) -> list[tuple[str, ...]]:
+    """The names of the workers that are taken together: those that are done, those at which it was cut, and the others.
+
+    Who is left is known from State: the inventory may have another order than when this began.
+    """
+    current = _cut_at(state, operation)
+    others = [machine.name for machine in cluster.workers if machine.name not in current]
+    done = [name for name in others if not _is_left(state, name, operation)]
+    left = [name for name in others if _is_left(state, name, operation)]
+    return [*_of_size(at_once, done), *([current] if current else []), *_of_size(at_once, left)]
+
+
+def _of_size(count: int, names: Sequence[str]) -> list[tuple[str, ...]]:
+    return [tuple(names[first : first + count]) for first in range(0, len(names), count)]
+
+
+def _cut_at(state: State, operation: str) -> tuple[str, ...]:
+    """The workers that were being taken when the operation was cut."""
+    if state.operation is None or state.operation.name != operation or state.operation.stage in NOT_OF_WORKERS:
+        return ()
+    return tuple(state.operation.stage.removeprefix(DRAIN).removeprefix(BEFORE).split(", "))
+
+
+def _is_left(state: State, name: str, operation: str) -> bool:
+    """Whether a worker is still on the release that the operation leaves."""
+    return state.upgrade is not None and (name in state.upgrade.behind) == (operation == APPLY)
+
+
+def behind(cluster: Cluster, state: State) -> tuple[str, ...]:
+    """The parts of the cluster that an upgrade has not moved yet."""
+    parts = {API_SERVERS, CONTROLLERS, *(machine.name for machine in cluster.workers)}
+    return tuple(part for part in state.upgrade.behind if part in parts) if state.upgrade else ()
 
 
 def _arguments(at_once: int) -> tuple[str, ...]:
@@ -108,19 +142,25 @@ def _emulating(upgrade: Upgrade) -> str:
 def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade, operation: str) -> Iterator[Stage]:
     """A kubelet of another minor release may only start on a node without pods."""
     title = ", ".join(names)
+
+    def is_due(state: State) -> bool:
+        return any(_is_left(state, name, operation) for name in names)
+
     if not is_patch(upgrade):
         yield Stage(
-            f"drain {title}",
+            f"{DRAIN}{title}",
             _declared_on(edit),
             act=lambda session, model: _drain(session, model, names, edit, operation),
             why="its pods are Ready elsewhere before anything there is changed",
+            is_due=is_due,
         )
     elif "before_upgrade" in cluster.hooks:
         yield Stage(
-            f"before {title}",
+            f"{BEFORE}{title}",
             _declared_on(edit),
             act=lambda session, model: hooks.run(session, "before_upgrade", _left(model, names, edit), operation),
             why="your hooks",
+            is_due=is_due,
         )
     yield Stage(
         title,
@@ -128,6 +168,7 @@ def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade,
         lambda model: _nodes_run(model, names),
         lambda session, model: _return(session, model, names, operation),
         why="kubelet and kube-proxy",
+        is_due=is_due,
     )
 
 
@@ -172,6 +213,41 @@ def _gone_back(*parts: str) -> Edit:
 def _declared_on(edit: Edit) -> Edit:
     """The release that an edit gives the cluster, while no part of it moves yet."""
     return lambda state: replace(state, kubernetes=edit(state).kubernetes)
+
+
+def _once_none_is_behind(cluster: Cluster, edit: Edit) -> Edit:
+    """A node whose kubelet is still to be exchanged must be drained first: raises while there is one."""
+
+    def checked(state: State) -> State:
+        require_none_behind(cluster, state)
+        return edit(state)
+
+    return checked
+
+
+def require_none_behind(cluster: Cluster, state: State) -> None:
+    """Raises HardwayError while a part of the cluster is on the release before."""
+    left = behind(cluster, state)
+    if state.upgrade and left:
+        raise HardwayError(
+            f"not everything is on Kubernetes {state.upgrade.to}: {', '.join(left)} runs {state.upgrade.before}",
+            hint=f"hardway {APPLY}",
+        )
+
+
+def _once_workers_are_back(cluster: Cluster, edit: Edit) -> Edit:
+    """No kubelet may be newer than the API servers that it asks: raises while there is one that would be."""
+
+    def checked(state: State) -> State:
+        ahead = [machine.name for machine in cluster.workers if _is_left(state, machine.name, ROLLBACK)]
+        if state.upgrade and ahead:
+            raise HardwayError(
+                f"{', '.join(ahead)} runs Kubernetes {state.upgrade.to}: kubelets go back before API servers do",
+                hint=BACK,
+            )
+        return edit(state)
+
+    return checked
 
 
 def _over_for_patches(state: State) -> State:

@@ -17,12 +17,13 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.blockers import Blocked
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
+from hardway.errors import HardwayError
 from hardway.operations import rotate_sa, upgrade
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
-from hardway.operations.run import run_operation
+from hardway.operations.run import _left, run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
 from hardway.remote import ConnectionLost
-from hardway.state import State, Upgrade
+from hardway.state import OperationState, State, Upgrade
 
 pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
 
@@ -81,7 +82,7 @@ def apply(made: FakeCluster, *, until: str = "", at_once: int = 1) -> dict[str, 
 
 
 def finish(made: FakeCluster) -> dict[str, set[str]]:
-    return _run(made, upgrade.finish(), "")
+    return _run(made, upgrade.finish(made.cluster), "")
 
 
 def rollback(made: FakeCluster, *, until: str = "") -> dict[str, set[str]]:
@@ -94,9 +95,8 @@ def _run(made: FakeCluster, operation: Operation, until: str, state: State | Non
     state = state or made.state()
     session = made.session()
     session.cluster = upgrade.declared_as(made.cluster, state, operation)
-    left = [stage.name for stage in operation.stages]
-    if state.operation and state.operation.stage in left:
-        left = left[left.index(state.operation.stage) :]
+    underway = state.operation or OperationState(operation.name, operation.arguments, "", "", "")
+    left = [stage.name for stage in _left(operation, underway, state)]
     restarted: dict[str, set[str]] = {}
 
     def review(plan: Plan) -> None:
@@ -228,10 +228,58 @@ def test_a_way_back_that_was_cut_goes_on(made: FakeCluster) -> None:
     assert_all_on(made, "1.35.6")
 
 
+HAND, FOOT = PAIR_OLD.splitlines(keepends=True)[-2:]
+
+
+def reorder(made: FakeCluster) -> None:
+    made.rewrite(HAND + FOOT, FOOT + HAND)
+
+
+def test_no_worker_is_left_out_when_the_inventorys_order_changes_meanwhile(made: FakeCluster) -> None:
+    with pytest.raises(Declined):
+        apply(made, until="hand")
+    reorder(made)
+    assert list(apply(made)) == ["hand", "drain foot", "foot", "end"]
+    assert_all_on(made, "1.36.4")
+    with pytest.raises(Declined):
+        rollback(made, until="foot")
+    made.rewrite(FOOT + HAND, HAND + FOOT)
+    assert list(rollback(made)) == ["foot", "drain hand", "hand", "controllers", "api-servers", "end"]
+    made.rewrite(NEW, OLD)
+    assert_all_on(made, "1.35.6")
+
+
+def test_workers_taken_together_stay_together_in_another_order(made: FakeCluster) -> None:
+    with pytest.raises(Declined):
+        apply(made, until="hand, foot", at_once=2)
+    reorder(made)
+    assert list(apply(made, at_once=2)) == ["hand, foot", "end"]
+    assert_all_on(made, "1.36.4")
+
+
+def test_a_worker_that_was_passed_over_is_taken_before_the_end(made: FakeCluster) -> None:
+    moved = replace(made.state(), upgrade=Upgrade("1.35.6", "1.36.4", ("foot",)))
+    underway = OperationState("upgrade apply", (), "end", "ada@desk", "2026-11-28")
+    operation = upgrade.apply(made.cluster, replace(moved, operation=underway), 1)
+    assert [one.name for one in _left(operation, underway, moved)] == ["drain foot", "foot", "end"]
+    with pytest.raises(HardwayError, match=r"foot runs 1\.35\.6"):
+        operation.stages[-1].edit(moved)
+    with pytest.raises(HardwayError, match=r"foot runs 1\.35\.6"):
+        upgrade.finish(made.cluster).stages[0].edit(moved)
+
+
+def test_api_servers_do_not_go_back_before_a_kubelet(made: FakeCluster) -> None:
+    state = replace(made.state(), upgrade=Upgrade("1.35.6", "1.36.4", ("hand",)))
+    stages = {one.name: one for one in upgrade.rollback(made.cluster, state, 1).stages}
+    with pytest.raises(HardwayError, match=r"foot runs Kubernetes 1\.36\.4"):
+        stages["controllers"].edit(state)
+    assert stages["foot"].is_due(state) and not stages["hand"].is_due(state)
+
+
 def test_two_operations_at_once_are_refused(made: FakeCluster) -> None:
     with pytest.raises(Declined):
         apply(made, until="hand")
-    for other in (rotate_sa.operation(), upgrade.apply(made.cluster, made.state(), 2), upgrade.finish()):
+    for other in (rotate_sa.operation(), upgrade.apply(made.cluster, made.state(), 2), upgrade.finish(made.cluster)):
         with pytest.raises(Blocked) as blocked:
             _run(made, other, "")
         assert [one.command for one in blocked.value.blockers] == ["hardway upgrade apply"]
