@@ -12,7 +12,7 @@ import typer
 from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
 from hardway.cli.operating import PHASES, agreed, operator
-from hardway.cli.options import Options, flags
+from hardway.cli.options import EmptyDirs, Force, NoWait, Options, Seconds, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
 from hardway.cli.site import Site, site
@@ -35,15 +35,17 @@ from hardway.state import OperationState
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 AT_CONTROLLERS = (*opt.EVERY, "forks", "accept_new_host_keys")
 _Node = Annotated[str, typer.Argument(metavar="NAME", autocompletion=opt.complete_one_machine)]
-_Seconds = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="For the evictions")]
-_Force = Annotated[bool, typer.Option("--force", help="Also pods that nobody starts again")]
-_Empty = Annotated[bool, typer.Option("--delete-emptydir-data", help="Also pods whose emptyDir volumes are lost")]
 
 
 @app.command()
 @flags(*AT_CONTROLLERS)
 def drain(
-    options: Options, name: _Node, timeout: _Seconds = 300, force: _Force = False, empty_dirs: _Empty = False
+    options: Options,
+    name: _Node,
+    timeout: Seconds = 300,
+    force: Force = False,
+    empty_dirs: EmptyDirs = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Empty a node: no new pods, and its pods evicted as their budgets allow, until they are Ready elsewhere.
 
@@ -52,7 +54,7 @@ def drain(
     started = time.monotonic()
     here = _at_controllers(options, name)
     with changing(options, here, f"node drain {name}", ()) as session:
-        evicted = draining.drain(session, [name], How(timeout, force, empty_dirs))
+        evicted = draining.drain(session, [name], How(timeout, force, empty_dirs, not no_wait))
         for pod in evicted:
             session.events(Note(f"evicted {pod}"))
         following = (f"hardway node uncordon {name}",)
@@ -75,9 +77,10 @@ def remove(
     options: Options,
     name: _Node,
     gone: Annotated[bool, typer.Option("--gone", help="The machine is lost: only the cluster forgets it")] = False,
-    timeout: _Seconds = 300,
-    force: _Force = False,
-    empty_dirs: _Empty = False,
+    timeout: Seconds = 300,
+    force: Force = False,
+    empty_dirs: EmptyDirs = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Take a worker out of the cluster: drained, its Node deleted, the machine reset, its routes gone; asks first.
 
@@ -97,7 +100,7 @@ def remove(
     with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
-        how = How(timeout, force, empty_dirs, operation="node remove")
+        how = How(timeout, force, empty_dirs, not no_wait, operation="node remove")
         outcome = remove_node.remove(session, here.state, name, selection, wanted, store, how, gone=gone)
         following: tuple[str, ...] = ()
         if name in here.cluster.by_name:
@@ -112,9 +115,10 @@ def replace_node(
     options: Options,
     name: _Node,
     gone: Annotated[bool, typer.Option("--gone", help="The old machine is lost: it is not drained")] = False,
-    timeout: _Seconds = 300,
-    force: _Force = False,
-    empty_dirs: _Empty = False,
+    timeout: Seconds = 300,
+    force: Force = False,
+    empty_dirs: EmptyDirs = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Give a worker's name to another machine: at the same address, or the one that the inventory has now; asks first.
 
@@ -149,7 +153,7 @@ def replace_node(
             selection,
             resolver(options, here.cluster, store, session.events),
             store,
-            How(timeout, force, empty_dirs, operation=replacing.NAME),
+            How(timeout, force, empty_dirs, not no_wait, operation=replacing.NAME),
             by=operator(),
             gone=gone,
             take_over=options.take_over,
@@ -196,9 +200,10 @@ def reboot(
     if_needed: Annotated[
         bool, typer.Option("--if-needed", help="Only where a new kernel or the system wants it")
     ] = False,
-    timeout: _Seconds = 300,
-    force: _Force = False,
-    empty_dirs: _Empty = False,
+    timeout: Seconds = 300,
+    force: Force = False,
+    empty_dirs: EmptyDirs = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Restart machines one at a time: workers are drained, controllers hand over, each proves that it is back.
 
@@ -227,7 +232,7 @@ def reboot(
             declaration,
             arguments,
             partial(rebooting.chosen, session, names or [], if_needed=if_needed),
-            How(timeout, force, empty_dirs, operation=rebooting.NAME),
+            How(timeout, force, empty_dirs, not no_wait, operation=rebooting.NAME),
             by=operator(),
             take_over=options.take_over,
         )

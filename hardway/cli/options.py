@@ -102,6 +102,12 @@ Expect = Annotated[
 SkipUnreachable = Annotated[
     bool, typer.Option("--skip-unreachable", help="Go on without machines that do not answer; status 1 at the end")
 ]
+Seconds = Annotated[int, typer.Option("--timeout", metavar="SECONDS", min=1, help="For the evictions of one drain")]
+Force = Annotated[bool, typer.Option("--force", help="Also pods that nobody starts again")]
+EmptyDirs = Annotated[bool, typer.Option("--delete-emptydir-data", help="Also pods whose emptyDir volumes are lost")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait-elsewhere", help="Pods that no other node can take may be down meanwhile")
+]
 OfAnother = Annotated[bool, typer.Option("--take-over", help="Go on with what another operator has started")]
 Deep = Annotated[
     bool, typer.Option("--deep", help="Read every file again: finds what a bad disk did; takes some seconds")

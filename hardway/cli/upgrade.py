@@ -11,7 +11,7 @@ import typer
 from hardway.cli import options as opt
 from hardway.cli.looking import looking
 from hardway.cli.operating import operate
-from hardway.cli.options import Options, flags
+from hardway.cli.options import Force, NoWait, Options, Seconds, flags
 from hardway.cli.site import Site, site
 from hardway.console.printing import print_json, print_text
 from hardway.console.words import counted
@@ -51,6 +51,9 @@ def plan(
 def apply(
     options: Options,
     at_once: AtOnce = 1,
+    timeout: Seconds = 600,
+    force: Force = False,
+    no_wait: NoWait = False,
     finish: Annotated[
         bool, typer.Option("--finish", help="Give up the way back: servers behave as the new release from now on")
     ] = False,
@@ -67,12 +70,19 @@ def apply(
         return
     if here.state.operation is None:
         _require_upgrade(options, here)
-    operate(options, upgrade.apply(here.cluster, here.state, at_once), here, _after_apply)
+    how = replace(upgrade.DRAINED, limit=timeout, force=force, elsewhere=not no_wait)
+    operate(options, upgrade.apply(here.cluster, here.state, at_once, how), here, _after_apply)
 
 
 @app.command("rollback")
 @flags(*opt.OPERATING)
-def rollback(options: Options, at_once: AtOnce = 1) -> None:
+def rollback(
+    options: Options,
+    at_once: AtOnce = 1,
+    timeout: Seconds = 600,
+    force: Force = False,
+    no_wait: NoWait = False,
+) -> None:
     """Back to the Kubernetes before, in reverse: from the middle of an upgrade, too, until it is finished; asks first.
 
     Then write that version into the inventory again. If it is interrupted, give the same command again.
@@ -84,7 +94,8 @@ def rollback(options: Options, at_once: AtOnce = 1) -> None:
             "there is no upgrade to go back from: none was begun, or it was finished",
             hint="another patch release, also an older one, in the inventory: hardway upgrade apply",
         )
-    operation = upgrade.rollback(here.cluster, here.state, at_once)
+    how = replace(upgrade.DRAINED, limit=timeout, force=force, elsewhere=not no_wait)
+    operation = upgrade.rollback(here.cluster, here.state, at_once, how)
     state = upgrade.superseded(here.state, operation)
     cluster = upgrade.declared_as(here.cluster, state, operation)
     operate(options, operation, replace(here, state=state, cluster=cluster), _after_rollback)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hardway.console.words import counted
@@ -40,24 +40,18 @@ _REPLACED = {
 
 
 @dataclass(frozen=True)
-class Hints:
-    """The way on, in the words of the command that drains: for pods that nobody starts again, for pods with emptyDir
-    volumes, and where time was too short."""
-
-    bare: str = "--force, if these pods may be lost: nobody starts them again"
-    empty_dirs: str = "--delete-emptydir-data, if what is in these volumes may be lost"
-    slow: str = "the same command tries again, with more time by --timeout SECONDS"
-
-
-@dataclass(frozen=True)
 class How:
     """`limit`: seconds for the evictions. `force`: also pods that nobody starts again. `empty_dirs`: also pods whose
-    emptyDir volumes lose what is in them. `operation` is the command that drains, for hooks."""
+    emptyDir volumes lose what is in them. `elsewhere`: until those that were evicted are Ready on other nodes; where no
+    other node can take them they are down until this one is back. `operation` is the command that drains, for hooks.
+
+    Each command that drains has flags for all of them: errors name these.
+    """
 
     limit: float = 300.0
     force: bool = False
     empty_dirs: bool = False
-    hints: Hints = field(default_factory=Hints)
+    elsewhere: bool = True
     operation: str = "node drain"
 
 
@@ -82,7 +76,8 @@ def drain(session: Session, nodes: Sequence[str], how: How, *, lent: bool = Fals
             _cordon(session, home, node)
         for node in nodes:
             _evict(session, home, node, how)
-        _await_elsewhere(session, home, wanted)
+        if how.elsewhere:
+            _await_elsewhere(session, home, wanted)
         hooks.run(session, "after_drain", nodes, how.operation)
     except (HardwayError, KeyboardInterrupt) as error:
         if isinstance(error, KeyboardInterrupt):
@@ -184,18 +179,18 @@ def _evict(session: Session, home: str, node: str, how: How) -> None:
     raise NotSettled(
         f"{node} could not be drained within {how.limit:.0f} s; it is as it was before, what has moved stays moved",
         said=said,
-        hint=_way_on(blocking, last_lines(result.stderr, 20), how.hints),
+        hint=_way_on(blocking, last_lines(result.stderr, 20)),
     )
 
 
-def _way_on(blocking: Sequence[str], said: str, hints: Hints) -> str:
+def _way_on(blocking: Sequence[str], said: str) -> str:
     if blocking:
         return "have more replicas Ready, or loosen that budget; then run the same command"
     if "emptyDir" in said or "local storage" in said:
-        return hints.empty_dirs
+        return "the same command with --delete-emptydir-data, if what is in these volumes may be lost"
     if "declare no controller" in said:
-        return hints.bare
-    return hints.slow
+        return "the same command with --force, if these pods may be lost: nobody starts them again"
+    return "the same command tries again, with more time by --timeout SECONDS"
 
 
 def _blocking(session: Session, home: str, node: str) -> list[str]:
@@ -297,9 +292,22 @@ def _await_elsewhere(session: Session, home: str, wanted: Mapping[tuple[str, str
         return
     raise NotSettled(
         f"evicted pods are not Ready elsewhere after {ELSEWHERE_LIMIT:.0f} s; the node is as it was before",
-        said="\n".join(lines),
-        hint="hardway kubectl get events -A says why (too little room, a volume, an image); then run the same command",
+        said="\n".join([*lines, *_unschedulable(session, home, wanted)]),
+        hint="hardway kubectl get events -A says why (too little room, a volume, an image); then run the same command, "
+        "or with --no-wait-elsewhere, where these pods may be down until a node takes them again",
     )
+
+
+def _unschedulable(session: Session, home: str, owners: Mapping[tuple[str, str, str], int]) -> list[str]:
+    """Pods of these owners for which the scheduler has no node, with its reason, each in a line."""
+    lines = []
+    for pod in _items(session, home, "pods -A --field-selector=status.phase=Pending", "which pods wait"):
+        space = pod["metadata"]["namespace"]
+        of = [(owner["kind"], space, owner["name"]) for owner in pod["metadata"].get("ownerReferences", ())]
+        for condition in pod["status"].get("conditions", ()):
+            if condition.get("reason") == "Unschedulable" and any(owner in owners for owner in of):
+                lines.append(f"{_name(pod)}: {condition.get('message', 'no node can take it')}")
+    return lines
 
 
 def _node(session: Session, home: str, node: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.operations import drain, hooks
+from hardway.operations.drain import How
 from hardway.operations.etcd_snapshot import snapshot
 from hardway.operations.stage import Operation, Stage
 from hardway.state import API_SERVERS, CONTROLLERS, State, Upgrade
@@ -28,14 +29,7 @@ from hardway.workspace import SNAPSHOTS
 
 APPLY, ROLLBACK, FINISH = "upgrade apply", "upgrade rollback", "--finish"
 BACK = f"hardway {ROLLBACK}"
-DRAINED = drain.How(
-    limit=600,
-    empty_dirs=True,
-    hints=drain.Hints(
-        bare="delete these pods, or have a Deployment start them: nobody starts them again; then run the same command",
-        slow="see what keeps these pods from ending: hardway kubectl get pods -A -o wide; then run the same command",
-    ),
-)
+DRAINED = How(limit=600, empty_dirs=True)
 """An emptyDir lasts no longer than its pod anyway, and a node that is exchanged cannot keep it."""
 DRAIN, BEFORE = "drain ", "before "
 NOT_OF_WORKERS = frozenset({"", "snapshot", "api-servers", "controllers", "end", "finish"})
@@ -46,8 +40,8 @@ NODE_LIMIT = 120.0
 Edit = Callable[[State], State]
 
 
-def apply(cluster: Cluster, state: State, at_once: int) -> Operation:
-    """From the Kubernetes of the cluster to that of the inventory; `at_once` workers at a time."""
+def apply(cluster: Cluster, state: State, at_once: int, how: How = DRAINED) -> Operation:
+    """From the Kubernetes of the cluster to that of the inventory; `at_once` workers at a time are drained."""
     upgrade = state.upgrade or Upgrade(state.kubernetes, cluster.kubernetes)
     stages = [
         Stage("snapshot", _begun(cluster), act=_take_snapshot, why="all of etcd, into the workspace"),
@@ -60,7 +54,7 @@ def apply(cluster: Cluster, state: State, at_once: int) -> Operation:
         Stage("controllers", _moved(CONTROLLERS), _managers_run, why="controller managers and schedulers"),
     ]
     for names in _batches(cluster, state, at_once, APPLY):
-        stages += _batch(cluster, names, _moved(*names), upgrade, APPLY)
+        stages += _batch(cluster, names, _moved(*names), upgrade, replace(how, operation=APPLY))
     end = _once_none_is_behind(cluster, _over_for_patches)
     stages.append(Stage("end", end, _all_run, why="everything runs what it should"))
     return Operation(APPLY, _arguments(at_once), tuple(stages), back=BACK)
@@ -77,12 +71,12 @@ def finish(cluster: Cluster) -> Operation:
     return Operation(APPLY, (FINISH,), (stage,))
 
 
-def rollback(cluster: Cluster, state: State, at_once: int) -> Operation:
+def rollback(cluster: Cluster, state: State, at_once: int, how: How = DRAINED) -> Operation:
     """Back to the Kubernetes before; the cluster must be declared on that already."""
     upgrade = state.upgrade or Upgrade(state.kubernetes, state.kubernetes)
     stages: list[Stage] = []
     for names in _batches(cluster, state, at_once, ROLLBACK):
-        stages += _batch(cluster, names, _gone_back(*names), upgrade, ROLLBACK)
+        stages += _batch(cluster, names, _gone_back(*names), upgrade, replace(how, operation=ROLLBACK))
     controllers = _once_workers_are_back(cluster, _gone_back(CONTROLLERS))
     stages += [
         Stage("controllers", controllers, _managers_run, why="controller managers and schedulers"),
@@ -139,9 +133,9 @@ def _emulating(upgrade: Upgrade) -> str:
     return "" if is_patch(upgrade) else f"; they go on behaving as {minor(upgrade.before)}"
 
 
-def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade, operation: str) -> Iterator[Stage]:
+def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade, how: How) -> Iterator[Stage]:
     """A kubelet of another minor release may only start on a node without pods."""
-    title = ", ".join(names)
+    title, operation = ", ".join(names), how.operation
 
     def is_due(state: State) -> bool:
         return any(_is_left(state, name, operation) for name in names)
@@ -150,8 +144,10 @@ def _batch(cluster: Cluster, names: Sequence[str], edit: Edit, upgrade: Upgrade,
         yield Stage(
             f"{DRAIN}{title}",
             _declared_on(edit),
-            act=lambda session, model: _drain(session, model, names, edit, operation),
-            why="its pods are Ready elsewhere before anything there is changed",
+            act=lambda session, model: _drain(session, model, names, edit, how),
+            why="its pods are Ready elsewhere before anything there is changed"
+            if how.elsewhere
+            else "its pods are evicted",
             is_due=is_due,
         )
     elif "before_upgrade" in cluster.hooks:
@@ -267,12 +263,12 @@ def _left(model: Model, names: Sequence[str], edit: Edit) -> list[str]:
     return [name for name in names if edit(model.state).kubernetes_of(name, "") != model.kubernetes(name)]
 
 
-def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit, operation: str) -> None:
+def _drain(session: Session, model: Model, names: Sequence[str], edit: Edit, how: How) -> None:
     """What was taken already when this was cut needs no second drain."""
     left = _left(model, names, edit)
     if left:
-        hooks.run(session, "before_upgrade", left, operation)
-        drain.drain(session, left, replace(DRAINED, operation=operation), lent=True)
+        hooks.run(session, "before_upgrade", left, how.operation)
+        drain.drain(session, left, how, lent=True)
 
 
 def _return(session: Session, model: Model, names: Sequence[str], operation: str) -> None:

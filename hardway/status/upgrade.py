@@ -48,6 +48,13 @@ OBJECTS = Question(
     limit=10,
     most=control.API_MOST,
 )
+WORKLOADS = Question(
+    "workloads",
+    f"{KUBECTL} get deployments,statefulsets,persistentvolumes -A -o json",
+    limit=10,
+    most=control.API_MOST,
+)
+HOSTNAME = "kubernetes.io/hostname"
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ def plan_upgrade(session: Session, state: State, to: str, unreached: Mapping[str
         *_of_objects(_objects(session, cluster, answers)),
         *_of_certificates(session.workspace.values()),
     ]
+    if minor(state.kubernetes) != minor(to):
+        obstacles += _of_one_node(cluster, _workloads(session, cluster, answers))
     if not snapshot or datetime.now(UTC) - datetime.fromisoformat(snapshot) > FRESH:
         obstacles.append(
             Obstacle("snapshot", "warning", "no snapshot of etcd is younger than an hour", "apply takes one first")
@@ -168,6 +177,12 @@ def _nodes(session: Session, answers: Mapping[str, Answers]) -> Mapping[str, con
 def _objects(session: Session, cluster: Cluster, answers: Mapping[str, Answers]) -> list[Mapping[str, Any]] | None:
     name = _ready(cluster, answers)
     said = session.ask(name, [OBJECTS], what="ask for budgets and webhooks")[OBJECTS.name].text if name else ""
+    return json.loads(said)["items"] if said else None
+
+
+def _workloads(session: Session, cluster: Cluster, answers: Mapping[str, Answers]) -> list[Mapping[str, Any]] | None:
+    name = _ready(cluster, answers)
+    said = session.ask(name, [WORKLOADS], what="ask for workloads and volumes")[WORKLOADS.name].text if name else ""
     return json.loads(said)["items"] if said else None
 
 
@@ -287,6 +302,57 @@ def _of_budgets(items: Iterable[Mapping[str, Any]]) -> Iterator[Obstacle]:
             name = f"{one['metadata']['namespace']}/{one['metadata']['name']}"
             what = f"the budget {name} allows no pod to go now; a drain waits for it, and gives up in the end"
             yield Obstacle("budget", "warning", what, "one more pod, or a budget that leaves one to be moved")
+
+
+def _of_one_node(cluster: Cluster, items: Sequence[Mapping[str, Any]] | None) -> Iterator[Obstacle]:
+    """Pods that no other node can take while theirs is drained. The drain would wait for them in vain."""
+    fix = "where they may be down until their node is back: hardway upgrade apply --no-wait-elsewhere"
+    workers = [machine.name for machine in cluster.workers]
+    if len(workers) == 1:
+        what = f"{workers[0]} is the only worker: pods that are drained from it run nowhere until it is back"
+        yield Obstacle("elsewhere", "warning", what, fix, workers[0])
+        return
+    if items is None:
+        yield Obstacle("unknown", "warning", "workloads and volumes could not be asked for", "hardway doctor")
+        return
+    for one in items:
+        replicas = one.get("spec", {}).get("replicas", 0)
+        if replicas >= len(workers) and _wants_nodes_of_their_own(one):
+            name = f"{one['kind']} {one['metadata']['namespace']}/{one['metadata']['name']}"
+            what = f"{name} wants a node for each of its {replicas} pods, and there are {len(workers)} workers"
+            yield Obstacle("elsewhere", "warning", what, fix)
+    claims = [_claim(one) for one in items if one["kind"] == "PersistentVolume" and _is_on_one_node(one)]
+    if claims:
+        what = f"volumes that only one node has: their pods cannot run while it is drained ({', '.join(sorted(claims))})"
+        yield Obstacle("elsewhere", "warning", what, fix)
+
+
+def _wants_nodes_of_their_own(workload: Mapping[str, Any]) -> bool:
+    """Whether its pods keep each other, by their own labels, off the node of each."""
+    template = workload["spec"].get("template", {})
+    labels = template.get("metadata", {}).get("labels", {})
+    rules = template.get("spec", {}).get("affinity", {}).get("podAntiAffinity", {})
+    for term in rules.get("requiredDuringSchedulingIgnoredDuringExecution", ()):
+        wanted = term.get("labelSelector", {}).get("matchLabels", {})
+        if term.get("topologyKey") == HOSTNAME and all(labels.get(key) == value for key, value in wanted.items()):
+            return True
+    return False
+
+
+def _is_on_one_node(volume: Mapping[str, Any]) -> bool:
+    """Whether a volume that is in use can be had on one node alone."""
+    if volume["status"].get("phase") != "Bound":
+        return False
+    for term in volume["spec"].get("nodeAffinity", {}).get("required", {}).get("nodeSelectorTerms", ()):
+        for rule in term.get("matchExpressions", ()):
+            if rule["key"] == HOSTNAME and rule["operator"] == "In" and len(rule.get("values", ())) == 1:
+                return True
+    return False
+
+
+def _claim(volume: Mapping[str, Any]) -> str:
+    claim = volume["spec"].get("claimRef", {})
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}"
 
 
 def _served(items: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

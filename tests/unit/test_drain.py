@@ -1,5 +1,6 @@
 """Whom a drain takes, which budgets hold a pod, and which machines may be removed at all."""
 
+import inspect
 import json
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -7,13 +8,14 @@ from typing import Any, cast
 
 import pytest
 
+from hardway.cli import node, upgrade
 from hardway.engine.session import Session
 from hardway.errors import NotSettled, Unreachable, UsageError
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.operations import drain as draining
-from hardway.operations import remove_node, upgrade
-from hardway.operations.drain import MARK, Hints, How, _is_evicted, _selects, _way_on
+from hardway.operations import remove_node
+from hardway.operations.drain import MARK, How, _is_evicted, _selects, _way_on
 from hardway.remote.model import Result
 from hardway.state import Node, State
 
@@ -66,7 +68,7 @@ def test_a_budget_holds_the_pods_that_it_selects(selector: dict[str, Any], selec
     ],
 )
 def test_what_helps_a_drain_is_named(blocking: list[str], said: str, way: str) -> None:
-    assert way in _way_on(blocking, said, Hints())
+    assert way in _way_on(blocking, said)
 
 
 def cluster(tmp_path: Any, workers: int) -> Cluster:
@@ -108,6 +110,7 @@ class Api:
         self.annotations: dict[str, str] = dict(node.get("annotations", {}))
         self.replica_sets: list[dict[str, Any]] = []
         self.budgets: list[dict[str, Any]] = []
+        self.waiting: list[dict[str, Any]] = []
         self.pods = [pod(ownerReferences=[{"kind": "ReplicaSet", "name": "web"}])]
         self.on_drain: Callable[[], int] = lambda: 0
         self.seconds = 0.0
@@ -134,6 +137,8 @@ class Api:
         if " get node " in words:
             node = {"metadata": {"annotations": self.annotations}, "spec": {"unschedulable": self.unschedulable}}
             return json.dumps(node).encode()
+        if "status.phase=Pending" in words:
+            return json.dumps({"items": self.waiting}).encode()
         listed = {"pods": self.pods, "replicasets": self.replica_sets, "poddisruptionbudgets": self.budgets}
         for kind, items in listed.items():
             if f" get {kind} " in words:
@@ -154,13 +159,13 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return Api()
 
 
-def drain(api: Api, *, lent: bool = False, limit: float = 1) -> tuple[str, ...]:
+def drain(api: Api, *, lent: bool = False, limit: float = 1, elsewhere: bool = True) -> tuple[str, ...]:
     def run(machine: str, words: str, **given: Any) -> Result:
         return api.run(machine, words, **given)
 
     values = {"run": run, "events": lambda event: api.notes.append(event.text), "cluster": SimpleNamespace(hooks={})}
     session = cast(Session, SimpleNamespace(**values))
-    return draining.drain(session, ["w0"], How(limit), lent=lent)
+    return draining.drain(session, ["w0"], How(limit, elsewhere=elsewhere), lent=lent)
 
 
 @pytest.mark.parametrize(
@@ -220,9 +225,25 @@ def test_a_budget_without_a_selector_blocks_nobody(api: Api, selector: dict[str,
     assert ("budget b/tight" in (raised.value.said or "")) is blocks
 
 
-def test_an_upgrade_names_no_flag_that_it_does_not_have(api: Api) -> None:
-    for said in ("Pods that declare no controller", "too slow"):
-        assert "--" not in _way_on([], said, upgrade.DRAINED.hints)
+@pytest.mark.parametrize(
+    "command", [node.drain, node.remove, node.replace_node, node.reboot, upgrade.apply, upgrade.rollback]
+)
+def test_each_command_that_drains_has_the_flags_that_errors_name(command: Callable[..., None]) -> None:
+    assert {"timeout", "force", "no_wait"} <= inspect.signature(command).parameters.keys()
+
+
+def test_pods_that_no_other_node_takes_are_waited_for_unless_it_is_said(api: Api) -> None:
+    api.scale(1, 1)
+    api.on_drain = lambda: api.scale(1, 0)
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
+    api.waiting = [{**api.pods[0], "status": {"phase": "Pending", "conditions": [waits]}}]
+    with pytest.raises(NotSettled) as raised:
+        drain(api)
+    assert "b/a: 0/1 nodes are available" in (raised.value.said or "")
+    assert "--no-wait-elsewhere" in (raised.value.hint or "")
+    assert not api.unschedulable
+    assert drain(api, elsewhere=False) == ("b/a",)
+    assert api.unschedulable
 
 
 def interrupted() -> int:

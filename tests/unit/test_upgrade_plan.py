@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from fake.cluster import PAIR, FakeCluster
 
 from hardway.engine.session import Session
 from hardway.errors import Unreachable
+from hardway.inventory.load import load
+from hardway.inventory.model import Cluster
 from hardway.probe import control
 from hardway.probe.control import Node
 from hardway.probe.script import Answer, Answers
@@ -126,6 +129,57 @@ def test_a_budget_that_allows_nothing_now(allowed: int, expected: int, found: in
     status = {"disruptionsAllowed": allowed, "expectedPods": expected}
     budget = {"kind": "PodDisruptionBudget", "metadata": {"namespace": "x", "name": "db"}, "status": status}
     assert kinds(upgrade._of_objects([budget])) == [("budget", "warning")] * found
+
+
+def workload(replicas: int, wanted: Mapping[str, str], topology: str = "kubernetes.io/hostname") -> Mapping[str, Any]:
+    term = {"topologyKey": topology, "labelSelector": {"matchLabels": wanted}}
+    affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+    template = {"metadata": {"labels": {"app": "db"}}, "spec": {"affinity": affinity}}
+    metadata = {"namespace": "x", "name": "db"}
+    return {"kind": "StatefulSet", "metadata": metadata, "spec": {"replicas": replicas, "template": template}}
+
+
+def volume(*nodes: str, phase: str = "Bound") -> Mapping[str, Any]:
+    rule = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(nodes)}
+    spec = {
+        "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [rule]}]}},
+        "claimRef": {"namespace": "x", "name": "data-db-0"},
+    }
+    return {"kind": "PersistentVolume", "metadata": {"name": "pv"}, "spec": spec, "status": {"phase": phase}}
+
+
+WIDE = PAIR + "  foot: {role: worker, address: 10.240.0.21}\n"
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        ([workload(2, {"app": "db"})], "StatefulSet x/db wants a node for each of its 2 pods, and there are 2 workers"),
+        ([workload(1, {"app": "db"})], ""),
+        ([workload(2, {"app": "other"})], ""),
+        ([workload(2, {"app": "db"}, "topology.kubernetes.io/zone")], ""),
+        ([volume("hand")], "x/data-db-0"),
+        ([volume("hand", "foot")], ""),
+        ([volume("hand", phase="Released")], ""),
+    ],
+)
+def test_pods_that_no_other_node_can_take_are_named_before(
+    items: list[Mapping[str, Any]], said: str, tmp_path: Path
+) -> None:
+    found = list(upgrade._of_one_node(loaded(tmp_path, WIDE), items))
+    assert kinds(found) == ([("elsewhere", "warning")] if said else [])
+    assert said in "".join(one.what for one in found)
+    assert all("--no-wait-elsewhere" in one.fix for one in found)
+
+
+def test_what_the_only_worker_runs_can_go_nowhere(tmp_path: Path) -> None:
+    assert [one.machine for one in upgrade._of_one_node(loaded(tmp_path, PAIR), [])] == ["hand"]
+
+
+def loaded(tmp_path: Path, text: str) -> Cluster:
+    path = tmp_path / "hardway.yaml"
+    path.write_text(text)
+    return load(path)
 
 
 Build = Callable[[str], FakeCluster]
