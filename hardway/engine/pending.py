@@ -59,6 +59,8 @@ def pending(cluster: Cluster, state: State) -> tuple[Pending, ...]:
 def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
     for name, want in fixed_values(cluster).items():
         have = state.fixed.get(name, want)
+        if name == ENCRYPTED_RESOURCES and {*have.split(", ")} == {*want.split(", ")}:
+            continue  # their order means nothing, and a rotation does not keep it
         if have != want and name in (ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES):
             yield Pending("encryption", name, have, want, "hardway encryption rotate")
         elif have != want:
