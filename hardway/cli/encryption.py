@@ -11,8 +11,9 @@ from hardway.cli import options as opt
 from hardway.cli.looking import looking
 from hardway.cli.operating import operate
 from hardway.cli.options import Options, flags
-from hardway.cli.site import inventory
+from hardway.cli.site import site
 from hardway.console.printing import print_json, print_text
+from hardway.declare.generations import encryption_keys
 from hardway.declare.phases.encryption import IDENTITY
 from hardway.errors import FAILED, OK, UsageError
 from hardway.operations import rotate_encryption
@@ -35,7 +36,8 @@ def rotate(
     is restarted. The key before stays in the workspace: older snapshots of etcd need it. If it is interrupted, give the
     same command again.
     """
-    wanted = inventory(options).encryption
+    here = site(options)
+    wanted = here.cluster.encryption
     if provider == IDENTITY:
         raise UsageError(
             "hardway does not go back to Secrets that are not encrypted: with the provider identity somebody who can "
@@ -47,7 +49,7 @@ def rotate(
             f"the inventory says {wanted.provider}; the provider stays what the inventory says",
             hint=f"set `encryption: {{provider: {provider}}}` there, then: hardway encryption rotate",
         )
-    operate(options, rotate_encryption.operation(wanted))
+    operate(options, rotate_encryption.operation(wanted, encryption_keys(here.workspace.values())), here)
 
 
 @app.command("status")

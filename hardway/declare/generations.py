@@ -7,6 +7,7 @@ certificates; what signs is one pair, since the controller manager takes exactly
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from hardway.inventory.model import AuthorityName
@@ -80,6 +81,18 @@ def token_key(number: int) -> str:
     return generation("sa", number)
 
 
+_FIRST_KEY = "secrets/encryption-key"
+
+
 def encryption_key(name: str) -> str:
     """The workspace path of an encryption key by its name in the configuration."""
-    return "secrets/encryption-key" if name == "key1" else f"secrets/encryption-key-{name}"
+    return _FIRST_KEY if name == "key1" else f"{_FIRST_KEY}-{name}"
+
+
+def encryption_keys(paths: Iterable[str]) -> Iterator[str]:
+    """The names of the encryption keys among these workspace paths."""
+    for path in paths:
+        if path == _FIRST_KEY:
+            yield "key1"
+        elif path.startswith(f"{_FIRST_KEY}-"):
+            yield path.removeprefix(f"{_FIRST_KEY}-")

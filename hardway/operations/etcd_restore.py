@@ -38,6 +38,7 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, UsageError, WorkspaceError
 from hardway.events import Note
+from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.age import Decrypt, decrypt_file, is_encrypted
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
@@ -48,6 +49,15 @@ from hardway.workspace import Workspace
 DATA = "/var/lib/etcd"
 WAYS = ("etcd restore", "etcd recover")
 """Each goes on where the other one does not: all data is in a snapshot, or with a member."""
+AGAIN = {
+    (rotate_encryption.NAME, "write"): "read",
+    (rotate_encryption.NAME, "rewrite"): "read",
+    (rotate_encryption.NAME, "retire"): "read",
+    (rotate_sa.NAME, "retire"): "renew",
+    (rotate_ca.NAME, "sign"): "trust",
+    (rotate_ca.NAME, "users"): "trust",
+}
+"""The stage of an operation from which it goes on after the one at which it was: what is in etcd may be older."""
 STAGE = "restore"
 CONTROLLERS = "kube-controller-manager.service kube-scheduler.service"
 SEND_LIMIT = 1800.0
@@ -216,12 +226,14 @@ def _forget(session: Session, names: Sequence[str]) -> None:
 def superseded(state: State, command: str) -> State:
     """The State in which `command`, a way back, may begin: what was under way cannot get on without an etcd.
 
-    Another way back that was begun is given up; any other operation goes on afterwards, from the stage at which it is.
+    Another way back that was begun is given up; any other operation goes on afterwards, from the first of its stages
+    whose outcome was in etcd.
     """
     before = state.operation
     if before is None or before.command == command:
         return state
-    interrupted = state.interrupted if before.name in WAYS else before
+    again = AGAIN.get((before.name, before.stage), before.stage)
+    interrupted = state.interrupted if before.name in WAYS else replace(before, stage=again)
     return replace(state, operation=None, interrupted=interrupted)
 
 

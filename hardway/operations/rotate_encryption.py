@@ -6,7 +6,7 @@ one writes with it, and the key before goes when nothing in etcd needs it any mo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 from hardway.declare.generations import KUBERNETES
@@ -42,13 +42,16 @@ CONNECTIONS = 4
 """On which requests follow each other while everything is written again."""
 
 
-def operation(wanted: Encryption) -> Operation:
-    """To what the inventory says: its provider with a next key, and its resources, those encrypted and no others."""
+def operation(wanted: Encryption, kept: Collection[str] = ()) -> Operation:
+    """To what the inventory says: its provider with a next key, and its resources, those encrypted and no others.
+
+    `kept` are the names of the keys that the workspace has, which older snapshots need: the next one is none of them.
+    """
     return Operation(
         NAME,
         (),
         (
-            Stage("read", _reading(wanted), _loaded, why="every API server can read what the next key writes"),
+            Stage("read", _reading(wanted, kept), _loaded, why="every API server can read what the next key writes"),
             Stage("write", _writing, _loaded, why="every API server writes with the next key"),
             Stage("rewrite", _writing, _rewritten, _rewrite, why="everything is written again"),
             Stage("retire", _retired, _loaded, why="no API server has the key before; the workspace keeps it"),
@@ -56,21 +59,41 @@ def operation(wanted: Encryption) -> Operation:
     )
 
 
-def _reading(wanted: Encryption) -> Callable[[State], State]:
+def _reading(wanted: Encryption, kept: Collection[str]) -> Callable[[State], State]:
     def edit(state: State) -> State:
-        if len(state.encryption_keys) > 1:
+        # That of a rotation which was cut has its next key. How many there are does not say so: a snapshot that was
+        # restored may need several.
+        if state.operation:
             return state
-        [current] = state.encryption_keys
-        following = f"key{number_of(current) + 1}"
-        before = state.fixed[ENCRYPTED_RESOURCES].split(", ")
+        names = state.encryption_keys
+        following = f"key{max(number_of(name) for name in (*names, *kept)) + 1}"
+        before, changing = _changing(state, wanted.resources)
         return replace(
             state,
-            encryption_keys=(current, following),
-            encryption_providers={current: state.fixed[ENCRYPTION_PROVIDER], following: wanted.provider},
-            encryption_changing=tuple(sorted({*before} ^ {*wanted.resources})),
+            encryption_keys=(*names, following),
+            encryption_providers={**{name: _provider(state, name) for name in names}, following: wanted.provider},
+            encryption_changing=changing,
+            fixed={**state.fixed, ENCRYPTED_RESOURCES: ", ".join(before)},
         )
 
     return edit
+
+
+def _changing(state: State, wanted: Collection[str]) -> tuple[Sequence[str], tuple[str, ...]]:
+    """The resources that are encrypted, and which of them, or beside them, do not stay as they are.
+
+    What is in both forms, which a restore leaves, changes also where the inventory has not.
+    """
+    before = state.fixed[ENCRYPTED_RESOURCES].split(", ")
+    mixed = {*state.encryption_changing}
+    changing = tuple(sorted({*before} ^ {*wanted} | mixed))
+    to_encrypt = mixed & {*wanted}
+    to_decrypt = [name for name in sorted(mixed) if name not in wanted and name not in before]
+    return [name for name in before if name not in to_encrypt] + to_decrypt, changing
+
+
+def _provider(state: State, key: str) -> str:
+    return state.encryption_providers.get(key, state.fixed[ENCRYPTION_PROVIDER])
 
 
 def _writing(state: State) -> State:
@@ -79,13 +102,13 @@ def _writing(state: State) -> State:
 
 
 def _retired(state: State) -> State:
-    if len(state.encryption_keys) == 1:
+    if len(state.encryption_keys) == 1 and not state.encryption_changing:
         return state
     newest = max(state.encryption_keys, key=number_of)
     before, changing = state.fixed[ENCRYPTED_RESOURCES].split(", "), state.encryption_changing
     left = [name for name in before if name not in changing]
     resources = [*left, *(name for name in changing if name not in before)]
-    fixed = {ENCRYPTION_PROVIDER: state.encryption_providers[newest], ENCRYPTED_RESOURCES: ", ".join(resources)}
+    fixed = {ENCRYPTION_PROVIDER: _provider(state, newest), ENCRYPTED_RESOURCES: ", ".join(resources)}
     return replace(
         state,
         encryption_keys=(newest,),

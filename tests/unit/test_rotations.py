@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import yaml
@@ -27,11 +28,12 @@ from hardway.errors import HardwayError
 from hardway.inventory.model import Encryption
 from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.operations.etcd_restore import superseded
 from hardway.operations.old_certificates import Shown
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
 from hardway.remote import ConnectionLost
-from hardway.state import Generations, State
+from hardway.state import ENCRYPTED_RESOURCES, Generations, State, advanced
 
 PKI = "/etc/kubernetes/pki"
 
@@ -199,6 +201,7 @@ def test_what_is_no_longer_encrypted_is_written_plain_before_its_key_goes(made: 
     wanted = "cluster: pair\nencryption: {resources: [configmaps, secrets]}\n"
     made.rewrite("cluster: pair\n", wanted)
     rotate(made, rotate_encryption.operation(made.cluster.encryption))
+    assert pending(made.cluster, made.state()) == ()
     made.rewrite(wanted, "cluster: pair\n")
     operation = rotate_encryption.operation(made.cluster.encryption)
     with pytest.raises(Declined):
@@ -210,6 +213,74 @@ def test_what_is_no_longer_encrypted_is_written_plain_before_its_key_goes(made: 
     rotate(made, operation)
     assert providers(made) == {"secrets": ["secretbox key3"]}
     assert_over(made)
+
+
+def restored(made: FakeCluster, **changes: Any) -> State:
+    """What a restore leaves: another key that reads, say."""
+    state = advanced(made.state(), **changes)
+    made.workspace().save_state(state)
+    return state
+
+
+def test_after_a_restore_the_next_key_is_a_new_one_and_no_key_goes_before_all_is_written(made: FakeCluster) -> None:
+    rotate(made, rotate_encryption.operation(Encryption()))
+    restored(made, encryption_keys=("key2", "key1"), encryption_providers={"key2": "secretbox", "key1": "aescbc"})
+    operation = rotate_encryption.operation(Encryption(), ["key1", "key2", "key4"])
+    seen = []
+    for stage in ("write", "rewrite", "retire"):
+        with pytest.raises(Declined):
+            rotate(made, operation, until=stage)
+        seen.append(providers(made)["secrets"])
+    written = ["secretbox key5", "secretbox key2", "aescbc key1"]
+    assert seen == [[*written[1:], written[0]], written, written]
+    rotate(made, operation)
+    assert providers(made) == {"secrets": ["secretbox key5"]}
+    assert assert_over(made).encryption_providers == {}
+
+
+def test_one_key_of_a_restore_without_a_note_of_providers_is_no_rotation_that_was_begun(made: FakeCluster) -> None:
+    rotate(made, rotate_encryption.operation(Encryption()))
+    restored(made, encryption_keys=("key2", "key1"))
+    rotate(made, rotate_encryption.operation(Encryption()))
+    assert assert_over(made).encryption_keys == ("key3",)
+
+
+def test_a_rotation_that_a_restore_interrupted_as_its_key_went_writes_everything_again(made: FakeCluster) -> None:
+    operation = rotate_encryption.operation(Encryption())
+    with pytest.raises(Declined):
+        rotate(made, operation, until="retire")
+    state = superseded(made.state(), "hardway etcd restore monday.db")
+    assert state.interrupted
+    restored(made, operation=state.interrupted, encryption_keys=("key2", "key1"), encryption_providers={})
+    assert len(rotate(made, operation)) == 4
+    assert assert_over(made).encryption_keys == ("key2",)
+
+
+@pytest.mark.parametrize(
+    ("resources", "before", "after"),
+    [
+        (("secrets", "configmaps"), ["identity", "secretbox key1", "secretbox key2"],
+         ["secretbox key2", "secretbox key1", "identity"]),
+        (("secrets",), ["secretbox key1", "secretbox key2", "identity"],
+         ["identity", "secretbox key2", "secretbox key1"]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("fixed", ["secrets", "secrets, configmaps"])
+def test_what_a_restore_left_in_both_forms_is_read_in_both_until_it_is_written(
+    made: FakeCluster, resources: tuple[str, ...], before: list[str], after: list[str], fixed: str
+) -> None:
+    known = {**made.state().fixed, ENCRYPTED_RESOURCES: fixed}
+    restored(made, encryption_changing=("configmaps",), fixed=known)
+    operation = rotate_encryption.operation(Encryption(resources=resources))
+    seen = []
+    for stage in ("write", "retire"):
+        with pytest.raises(Declined):
+            rotate(made, operation, until=stage)
+        seen.append(providers(made)["configmaps"])
+    assert seen == [before, after]
+    rotate(made, operation)
+    assert made.state().fixed[ENCRYPTED_RESOURCES] == ", ".join(resources)
+    assert providers(made) == {name: ["secretbox key2"] for name in resources}
 
 
 def test_all_cas(made: FakeCluster) -> None:
