@@ -49,7 +49,8 @@ def rotate(
             f"the inventory says {wanted.provider}; the provider stays what the inventory says",
             hint=f"set `encryption: {{provider: {provider}}}` there, then: hardway encryption rotate",
         )
-    operate(options, rotate_encryption.operation(wanted, encryption_keys(here.workspace.values())), here)
+    kept = tuple(encryption_keys(here.workspace.values()))
+    operate(options, rotate_encryption.operation(wanted, kept), here)
 
 
 @app.command("status")

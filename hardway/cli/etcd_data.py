@@ -132,8 +132,8 @@ def restore(
 
 def _rehearse(options: Options, source: Source, command: str) -> None:
     with at_controllers(options) as look:
-        state = etcd_restore.with_its_keys(look.session, look.here.state, source)
-        found = etcd_restore.rehearse(look.session, Model(look.here.cluster, state, look.resolver.versions), source)
+        model = Model(look.here.cluster, look.here.state, look.resolver.versions)
+        found = etcd_restore.rehearse(look.session, model, source)
     _show_rehearsal(options, found, command)
 
 

@@ -16,18 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from nacl.exceptions import CryptoError
-from nacl.secret import SecretBox
-
 from hardway.artifacts.store import Store
 from hardway.console.words import size
-from hardway.declare.generations import encryption_key
 from hardway.declare.phases import etcd
 from hardway.declare.phases.base import Model, Proof
-from hardway.declare.phases.encryption import provider_of
 from hardway.declare.phases.paths import BIN, KUBECTL
 from hardway.declare.resources.base import quote
 from hardway.engine import prove
@@ -36,12 +28,13 @@ from hardway.engine.converge import Outcome, converge
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
-from hardway.errors import HardwayError, UsageError, WorkspaceError
+from hardway.errors import HardwayError, UsageError
 from hardway.events import Note
 from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.age import Decrypt, decrypt_file, is_encrypted
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
+from hardway.operations.snapshot_objects import LOOK, SECRETS, looking, readable, resources_of, stored
 from hardway.probe import control
 from hardway.state import OperationState, State, advanced
 from hardway.workspace import Workspace
@@ -70,7 +63,9 @@ ROOM = 3
 
 @dataclass(frozen=True)
 class Source:
-    """A snapshot that was checked. `taken` and what is after it are empty where no FILE.json is beside it.
+    """A snapshot that was checked. `taken` and `encryption_resources` are empty where no FILE.json is beside it.
+
+    `encryption_resources` are those of which something may be encrypted in it.
 
     `path` is the snapshot itself, `name` the file that was given: another one where that is encrypted. `is_copy`: it is
     a member's own file, which ends with no digest.
@@ -81,8 +76,7 @@ class Source:
     size: int
     is_copy: bool = False
     taken: str = ""
-    encryption_provider: str = ""
-    encryption_keys: tuple[str, ...] = ()
+    encryption_resources: tuple[str, ...] = ()
     file: str = ""
 
     @property
@@ -135,7 +129,7 @@ def inspect(path: Path, state: State, plain: Path | None = None) -> Source:
         return source
     try:
         told = json.loads(note.read_text(encoding="utf-8"))
-        keys, provider = tuple(told["encryption_keys"]), str(told["encryption_provider"])
+        resources = tuple(told.get("encryption_resources", ()))
         cluster, identity, taken, noted = (str(told[name]) for name in ("cluster", "cluster_id", "taken", "sha256"))
     except (ValueError, KeyError, TypeError) as error:
         raise HardwayError(
@@ -154,48 +148,44 @@ def inspect(path: Path, state: State, plain: Path | None = None) -> Source:
             said="nothing was changed",
             hint="use the pair of files as it was taken",
         )
-    return replace(source, taken=taken, encryption_provider=provider, encryption_keys=keys)
-
-
-def with_its_keys(session: Session, state: State, source: Source) -> State:
-    """The State in which API servers can read its Secrets, too. Raises WorkspaceError for a key that is lost."""
-    values = session.workspace.values()
-    missing = [name for name in source.encryption_keys if encryption_key(name) not in values]
-    if missing:
-        raise WorkspaceError(
-            f"the Secrets of {source.name} need {', '.join(missing)}, which the workspace does not have",
-            said="nothing was changed",
-            hint=f"put {encryption_key(missing[0])} back into {session.workspace.root} from the backup of that time",
-        )
-    added = tuple(name for name in source.encryption_keys if name not in state.encryption_keys)
-    return advanced(state, encryption_keys=(*state.encryption_keys, *added)) if added else state
+    return replace(source, taken=taken, encryption_resources=resources)
 
 
 def rehearse(session: Session, model: Model, source: Source) -> Rehearsed:
-    """Restores into a folder of its own on one controller, counts, and decrypts one Secret; all of it goes again.
+    """Restores into a folder of its own on one controller, counts, and decrypts one object of each resource and key.
 
+    All of it goes again.
     Raises HardwayError for one that holds no Kubernetes, or another cluster's; WorkspaceError for a key that is lost.
     """
     try:
-        return _opened(session, model, source)
+        found, _ = _opened(session, model, source)
+        return found
     finally:
         _forget(session, [session.cluster.controllers[0].name])
 
 
-def _opened(session: Session, model: Model, source: Source) -> Rehearsed:
+def _opened(session: Session, model: Model, source: Source) -> tuple[Rehearsed, State]:
+    """What was found in it, and the State in which API servers read that."""
     home = session.cluster.controllers[0].name
+    resources = resources_of(model, source.encryption_resources)
     with timed("rehearse", session.events):
         _send(session, [home], source, room=True)
-        result = session.run(home, rehearsal(source), what="rehearse the restore", timeout=SEND_LIMIT)
-    told: dict[str, str] = {}
+        script = rehearsal(source, resources)
+        result = session.run(home, script, what="rehearse the restore", timeout=SEND_LIMIT)
+    told: dict[str, list[str]] = {}
     for line in result.text.splitlines():
         name, _, value = line.partition(" ")
-        told[name] = value
-    _require_ours(session, source, base64.b64decode(told["system"]))
+        told.setdefault(name, []).append(value)
+    _require_ours(session, source, base64.b64decode(told["system"][0]))
+    objects = stored(told, resources)
+    state = readable(model, session.workspace.values(), objects)
     secret, key = "", ""
-    if told["secret"]:
-        secret, key = _decrypted(session, model, told["secret"], base64.b64decode(told["value"]))
-    return Rehearsed(Path(source.name).name, int(told["keys"]), int(told["namespaces"]), secret, key, result.seconds)
+    for one in objects:
+        if one.resource == SECRETS and one.sealed:
+            secret, key = one.name, one.sealed[1]
+            break
+    file = Path(source.name).name
+    return Rehearsed(file, int(told["keys"][0]), int(told["namespaces"][0]), secret, key, result.seconds), state
 
 
 def _require_ours(session: Session, source: Source, system: bytes) -> None:
@@ -258,20 +248,17 @@ def restore(
     Raises HardwayError before anything stops where the snapshot cannot be used, and ProofFailed where something does
     not come up again: then the same command goes on.
     """
-    wanted = with_its_keys(session, state, source)
-    if wanted is not state:
-        session.events(
-            Note(f"API servers learn {', '.join(source.encryption_keys)}, which the snapshot's Secrets need")
-        )
-        state = converge(session, wanted, replace(selection, phases=("encryption",)), resolver, store).state
     controllers = [machine.name for machine in session.cluster.controllers]
     # One that was cut was rehearsed, and its members may have used the room by now.
     resuming = underway.stage != ""
     if not resuming:
-        _rehearsed(session, Model(session.cluster, state, resolver.versions), source)
+        state = _rehearsed(session, Model(session.cluster, state, resolver.versions), source)
     with timed("send", session.events):
         _send(session, controllers, source, room=not resuming)
     state = begin(session, state, underway)
+    if len(state.encryption_keys) > 1 or state.encryption_changing:
+        session.events(Note(f"API servers get {', '.join(state.encryption_keys)}: the snapshot may need each of them"))
+        state = converge(session, state, replace(selection, phases=("encryption",)), resolver, store).state
     with timed("stop", session.events):
         stop(session)
     with timed("restore", session.events):
@@ -332,15 +319,16 @@ def kept(session: Session) -> list[str]:
     return paths
 
 
-def _rehearsed(session: Session, model: Model, source: Source) -> None:
-    """The file stays where it was sent to, unless it cannot be used."""
+def _rehearsed(session: Session, model: Model, source: Source) -> State:
+    """The State in which API servers read it. The file stays where it was sent to, unless it cannot be used."""
     try:
-        found = _opened(session, model, source)
+        found, state = _opened(session, model, source)
     except HardwayError:
         _forget(session, [session.cluster.controllers[0].name])
         raise
     proved = f"{found.secret} decrypted with {found.encryption_key}" if found.secret else "no Secret in it"
     session.events(Note(f"rehearsed: {found.keys} keys, {found.namespaces} namespaces, {proved}"))
+    return state
 
 
 def _send(session: Session, names: Sequence[str], source: Source, *, room: bool) -> None:
@@ -372,65 +360,17 @@ def _restoring(source: Source) -> str:
     return f"{BIN}/etcdutl snapshot restore {FOLDER}/{source.sha256}.db{checked}"
 
 
-def rehearsal(source: Source) -> str:
+def rehearsal(source: Source, resources: Sequence[str]) -> str:
     """The script that opens the snapshot, and prints a line for each thing that it finds."""
     return f"""\
-{SCRATCH}\
+{SCRATCH}{LOOK}\
 {_restoring(source)} --data-dir data >restored 2>&1 || {{ tail -n 5 restored >&2; exit 1; }}
 serve || exit 1
 count() {{ ask get "$1" --prefix --count-only --write-out=fields | sed -n 's/^"Count" : //p'; }}
 echo "keys $(count '')"
 echo "namespaces $(count /registry/namespaces/)"
-value() {{ ask get "$1" --write-out=json | sed -n 's/.*"value":"\\([^"]*\\)".*/\\1/p'; }}
 echo "system $(value /registry/namespaces/kube-system)"
-secret=$(ask get /registry/secrets/ --prefix --limit=1 --keys-only | head -n 1)
-echo "secret $secret"
-[ -z "$secret" ] || echo "value $(value "$secret")"
-"""
-
-
-def _decrypted(session: Session, model: Model, secret: str, value: bytes) -> tuple[str, str]:
-    """Namespace/name of a Secret and the key that opened it. Raises WorkspaceError where no key does."""
-    name = secret.removeprefix("/registry/secrets/")
-    parts = value.split(b":", 5)
-    if len(parts) < 6 or parts[:2] != [b"k8s", b"enc"]:
-        return name, "no key: it is not encrypted"
-    provider, key = parts[2].decode(), parts[4].decode()
-    values = session.workspace.values()
-    content = values.get(encryption_key(key))
-    if content is None or key not in model.state.encryption_keys:
-        raise WorkspaceError(
-            f"Secret {name} in the snapshot needs {key}, which API servers would not have",
-            said="nothing was changed",
-            hint=f"the file is {encryption_key(key)} of the workspace of that time",
-        )
-    if provider != provider_of(model, key) or not opens(provider, content, parts[5]):
-        raise WorkspaceError(
-            f"Secret {name} in the snapshot was encrypted by another {key} ({provider}) than the workspace has",
-            said="nothing was changed",
-            hint="use the workspace of that time; hardway encryption status shows what the cluster has now",
-        )
-    return name, key
-
-
-def opens(provider: str, key: bytes, sealed: bytes) -> bool:
-    """Whether a key of 32 bytes opens what an API server wrote with it (apiserver, storage/value/encrypt)."""
-    try:
-        match provider:
-            case "secretbox":
-                SecretBox(key).decrypt(sealed)
-            case "aesgcm":
-                AESGCM(key).decrypt(sealed[:12], sealed[12:], None)
-            case "aescbc":
-                decryptor = Cipher(algorithms.AES(key), modes.CBC(sealed[:16])).decryptor()
-                plain = decryptor.update(sealed[16:]) + decryptor.finalize()
-                padding = plain[-1]
-                return 0 < padding <= 16 and plain.endswith(bytes([padding]) * padding)
-            case _:
-                return False
-    except (CryptoError, InvalidTag, ValueError, IndexError):
-        return False
-    return True
+{looking(resources)}"""
 
 
 def _swaps(session: Session, source: Source, token: str) -> Iterator[tuple[str, str]]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from hardway.declare.phases.base import Model
+from hardway.declare.phases.encryption import encrypted, provider_of
 from hardway.declare.phases.etcd import OWN
 from hardway.declare.phases.paths import BIN
 from hardway.declare.resources.base import quote
@@ -39,7 +41,8 @@ class Snapshot:
 
     `revision` and `keys` are etcdutl's; `size` (bytes) and `sha256` are of the whole snapshot, and where it is
     `encrypted`, of what is in the file. `encryption_keys` are the names of the keys without which its Secrets cannot be
-    read; `authorities` the fingerprints of the CAs, by their paths.
+    read, the one that writes first, and `encryption_providers` theirs; `encryption_resources` all of which something
+    may be encrypted; `authorities` the fingerprints of the CAs, by their paths.
     """
 
     file: str
@@ -55,6 +58,8 @@ class Snapshot:
     kubernetes: str
     encryption_provider: str
     encryption_keys: tuple[str, ...]
+    encryption_providers: Mapping[str, str]
+    encryption_resources: tuple[str, ...]
     authorities: Mapping[str, tuple[str, ...]]
     encrypted: bool = False
 
@@ -90,13 +95,23 @@ def snapshot(
         sha256=told["sha256"],
         etcd=versions["etcd"],
         kubernetes=state.kubernetes,
-        encryption_provider=session.cluster.encryption.provider,
-        encryption_keys=state.encryption_keys,
+        **_encryption(Model(session.cluster, state, versions)),
         authorities=dict(state.fingerprints),
         encrypted=encrypt is not None,
     )
     write_file(note, (json.dumps(asdict(made), indent=1) + "\n").encode())
     return made
+
+
+def _encryption(model: Model) -> dict[str, Any]:
+    """As State has it: the inventory may be ahead."""
+    keys = model.state.encryption_keys
+    return {
+        "encryption_provider": provider_of(model, keys[0]),
+        "encryption_keys": keys,
+        "encryption_providers": {name: provider_of(model, name) for name in keys},
+        "encryption_resources": encrypted(model),
+    }
 
 
 def _follower(session: Session) -> str:

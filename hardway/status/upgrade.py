@@ -323,7 +323,9 @@ def _of_one_node(cluster: Cluster, items: Sequence[Mapping[str, Any]] | None) ->
             yield Obstacle("elsewhere", "warning", what, fix)
     claims = [_claim(one) for one in items if one["kind"] == "PersistentVolume" and _is_on_one_node(one)]
     if claims:
-        what = f"volumes that only one node has: their pods cannot run while it is drained ({', '.join(sorted(claims))})"
+        what = (
+            f"volumes that only one node has: their pods cannot run while it is drained ({', '.join(sorted(claims))})"
+        )
         yield Obstacle("elsewhere", "warning", what, fix)
 
 

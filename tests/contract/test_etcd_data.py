@@ -18,6 +18,7 @@ from hardway.declare.phases.paths import BIN
 from hardway.operations.etcd_recover import COPY
 from hardway.operations.etcd_restore import DATA, Source, rehearsal
 from hardway.operations.etcd_scratch import FOLDER
+from hardway.operations.snapshot_objects import stored
 
 PROGRAMS = real_programs()
 WRITES = 20
@@ -83,16 +84,33 @@ def member(root: Path) -> Iterator[Member]:
         yield made
 
 
-def test_a_rehearsal_counts_and_shows_whose_it_is_and_one_secret(tmp_path: Path) -> None:
+SEALED = "k8s:enc:secretbox:v1:key2:sealed"
+OLDER = "k8s:enc:aescbc:v1:key1:older"
+WIDGETS = "widgets.example.org"
+
+
+def test_a_rehearsal_counts_and_shows_whose_it_is_and_an_object_of_each_key(tmp_path: Path) -> None:
     with member(tmp_path) as one:
         for name in ("default", "kube-system"):
             one.put(f"/registry/namespaces/{name}", f"uid-of-{name}")
-        one.put("/registry/secrets/default/first", "sealed")
+        one.put("/registry/secrets/default/first", SEALED)
+        one.put("/registry/secrets/default/later", SEALED)
+        one.put("/registry/secrets/default/older", f'\'{OLDER}\n"Key" : "none"\n\'')
+        one.put("/registry/configmaps/default/plain", "text")
         source = one.snapshot()
         one.put("/registry/namespaces/late")
-        told = dict(line.split(maxsplit=1) for line in one.run(rehearsal(source)).splitlines())
-        assert (told["keys"], told["namespaces"], told["secret"]) == ("3", "2", "/registry/secrets/default/first")
-        assert [base64.b64decode(told[name]) for name in ("system", "value")] == [b"uid-of-kube-system", b"sealed"]
+        resources = ("secrets", "configmaps", WIDGETS)
+        told: dict[str, list[str]] = {}
+        for line in one.run(rehearsal(source, resources)).splitlines():
+            name, _, value = line.partition(" ")
+            told.setdefault(name, []).append(value)
+        assert (told["keys"], told["namespaces"]) == (["6"], ["2"])
+        assert base64.b64decode(told["system"][0]) == b"uid-of-kube-system"
+        found = stored(told, resources)
+        assert [(of.resource, of.name) for of in found] == [
+            ("secrets", "default/first"), ("secrets", "default/older"), ("configmaps", "default/plain"),
+        ]  # fmt: skip
+        assert [of.sealed and of.sealed[:2] for of in found] == [("secretbox", "key2"), ("aescbc", "key1"), None]
         assert [path.name for path in (tmp_path / "restore").iterdir()] == [f"{source.sha256}.db"]
 
 

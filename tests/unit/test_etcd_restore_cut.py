@@ -1,5 +1,6 @@
 """A restore and a recovery that are cut anywhere are ended by the same command, on played machines."""
 
+import base64
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,10 +12,11 @@ from fake.machine import Cut
 from test_rollout_cut import CONTROLLERS, THREE
 
 from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.paths import ENCRYPTION_CONFIG
 from hardway.engine.blockers import Blocked
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError
-from hardway.operations import etcd_recover, etcd_restore
+from hardway.operations import etcd_recover, etcd_restore, snapshot_objects
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_restore import Source
 from hardway.operations.run import taken_up
@@ -23,7 +25,7 @@ from hardway.state import OperationState, State, advanced
 
 CONTENT = b"all that etcd knew on Monday"
 # What a real etcd reads in a snapshot is tests/contract/test_etcd_data.py's.
-REHEARSED = "echo keys 9; echo namespaces 4; echo system bmFtZXNwYWNl; echo secret"
+REHEARSED = "echo keys 9; echo namespaces 4; echo system bmFtZXNwYWNl; echo whole secrets"
 COPIED = f"""\
 mkdir -p {etcd_restore.FOLDER}
 cat {etcd_restore.DATA}/member/snap/db >{etcd_restore.FOLDER}/own.db
@@ -35,7 +37,7 @@ echo '{{"revision": 7}}'
 
 @pytest.fixture
 def played_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(etcd_restore, "rehearsal", lambda source: REHEARSED)
+    monkeypatch.setattr(etcd_restore, "rehearsal", lambda source, resources: REHEARSED)
     monkeypatch.setattr(etcd_recover, "COPY", COPIED)
     for proofs in ("_serving", "_same", "_ready"):  # no real TLS answers here
         monkeypatch.setattr(etcd_restore, proofs, lambda session: ())
@@ -128,6 +130,27 @@ def test_a_worker_that_is_down_does_not_keep_etcd_from_coming_back(
     restore(made)
     assert on_all(made, "snap/db") == {CONTENT.decode()}
     assert made.state().operation is None
+
+
+OLDER = b"k8s:enc:aescbc:v1:key1:" + bytes(16)
+
+
+def test_a_key_of_before_is_declared_once_it_has_opened_the_snapshot(
+    three: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = advanced(three.state(), encryption_keys=("key2",))
+    (three.workspace().root / "secrets/encryption-key-key2").write_bytes(bytes(32))
+    three.workspace().save_state(before)
+    said = f"{REHEARSED}; echo object secrets /registry/secrets/default/one {base64.b64encode(OLDER).decode()}"
+    monkeypatch.setattr(etcd_restore, "rehearsal", lambda source, resources: said)
+    with pytest.raises(HardwayError, match="another key1"):
+        restore(three)
+    assert three.state() == before
+    monkeypatch.setattr(snapshot_objects, "opens", lambda provider, key, text: True)
+    restore(three)
+    state = three.state()
+    assert (state.encryption_keys, state.encryption_providers["key1"]) == (("key2", "key1"), "aescbc")
+    assert "aescbc" in three.machines["c1"].read(ENCRYPTION_CONFIG)
 
 
 def test_another_clusters_snapshot_is_refused_before_anything_stops(three: FakeCluster) -> None:

@@ -117,7 +117,7 @@ ENCRYPTION = EncryptionStatus(
 )
 SNAPSHOT = Snapshot(
     "one.db", "lab", "c1", "controller-1", "2026-11-28T12:00:00+00:00", 12, 34, 56, "ab", "3.6.14", "1.36.4",
-    "secretbox", ("key1",), {"pki/ca.crt": ("ab",)},
+    "secretbox", ("key1",), {"key1": "secretbox"}, ("secrets",), {"pki/ca.crt": ("ab",)},
 )  # fmt: skip
 SEALED = Sealed("lab", "c1", 7, "2026-11-28T12:00:00+00:00", "ab", ("cd",), "ef")
 USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
