@@ -304,6 +304,18 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
     return nodes
 
 
+def as_built(cluster: Cluster, state: State, joining: str = "") -> Cluster:
+    """The cluster without controllers that were not added yet: those are `awaited`, and nothing is declared for them.
+
+    They are asked, served and told as little as if the inventory had no line of them. `joining` is being added.
+    """
+    if state.etcd != "initialized":
+        return cluster
+    awaited = tuple(one for one in cluster.controllers if one.name not in state.nodes and one.name != joining)
+    machines = tuple(one for one in cluster.machines if one not in awaited)
+    return replace(cluster, machines=machines, awaited=awaited) if awaited else cluster
+
+
 def converged_on(state: State, kubernetes: str, machines: Iterable[str]) -> State:
     """The State that notes on which Kubernetes all of these machines' declaration was last found in place."""
     nodes = dict(state.nodes)

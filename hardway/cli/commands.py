@@ -69,7 +69,11 @@ COMMANDS: dict[str, Command] = {
         DO,
         "etcd's snapshot and the sealed workspace, encrypted, into DIR: both, or neither. Each night: backup install.",
     ),
-    "node": Command("node", DO, "A machine of a cluster that runs: empty it, restart it, exchange it, take it out."),
+    "node": Command(
+        "node",
+        DO,
+        "A machine of a running cluster: empty it, restart it, exchange it, take it out, add a controller.",
+    ),
     **{name: Command("chapter", PHASES, numbered(name)) for name in SUMMARIES},
     "verify": Command(
         "verify",

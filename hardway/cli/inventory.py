@@ -77,7 +77,7 @@ def _authorities(options: Options, cluster: Cluster) -> Iterator[Problem]:
 @flags(*opt.EVERY)
 def show(options: Options) -> None:
     """The inventory with every value: defaults, addresses, pod ranges. -v says where each comes from."""
-    found = shown(site(options, lab_must_run=False).cluster)
+    found = shown(site(options, lab_must_run=False, listed=True).cluster)
     if options.output == "json":
         print_json(found.to_json())
     else:

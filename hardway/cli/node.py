@@ -1,4 +1,4 @@
-"""`hardway node`: machines of a cluster that runs are emptied, restarted, exchanged, and leave it."""
+"""`hardway node`: machines of a running cluster are emptied, restarted, exchanged, removed; controllers come, too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
-from hardway.cli.operating import PHASES, agreed, operator
+from hardway.cli.operating import PHASES, agreed, operate, operator
 from hardway.cli.options import EmptyDirs, Force, NoWait, Options, Seconds, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
@@ -22,9 +22,9 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Access, target
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note, RunFinished
+from hardway.operations import add_controller, remove_controller, remove_node
 from hardway.operations import drain as draining
 from hardway.operations import reboot as rebooting
-from hardway.operations import remove_node
 from hardway.operations import replace_node as replacing
 from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
@@ -73,6 +73,21 @@ def uncordon(options: Options, name: _Node) -> None:
 
 @app.command()
 @flags(*opt.OPERATING)
+def add(
+    options: Options,
+    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=opt.complete_one_machine)],
+) -> None:
+    """Take a controller of the inventory into a cluster that runs: etcd first, then the API; nobody's request fails.
+
+    One at a time: a cluster of one becomes one of three by two of these. Other machines are added by hardway init. If
+    it is interrupted, give the same command again.
+    """
+    here = site(options, joining=name)
+    operate(options, add_controller.operation(here.cluster, here.state, name), here)
+
+
+@app.command()
+@flags(*opt.OPERATING)
 def remove(
     options: Options,
     name: _Node,
@@ -82,12 +97,17 @@ def remove(
     empty_dirs: EmptyDirs = False,
     no_wait: NoWait = False,
 ) -> None:
-    """Take a worker out of the cluster: drained, its Node deleted, the machine reset, its routes gone; asks first.
+    """Take a machine out of the cluster: drained, its Node deleted, the machine reset, its routes gone; asks first.
 
-    A drain that fails changes nothing. Afterwards take its lines out of the inventory. If it is interrupted, give the
-    same command again.
+    A controller hands over what it leads, and leaves etcd, while the others serve. A drain that fails changes nothing.
+    Afterwards take its lines out of the inventory. If it is interrupted, give the same command again.
     """
     here = site(options)
+    if _is_controller(here, name):
+        _remove_controller(
+            options, name, How(timeout, force, empty_dirs, not no_wait, operation="node remove"), gone=gone
+        )
+        return
     remove_node.refuse(here.cluster, here.state, name, gone=gone)
     command = f"hardway node remove {name}" + (" --gone" if gone else "")
     agreed(options, command, f"Remove {name} from the cluster {here.cluster.name}?")
@@ -237,6 +257,31 @@ def reboot(
             take_over=options.take_over,
         )
         session.events(RunFinished(True, len(done), len(done), time.monotonic() - started, ()))
+
+
+def _is_controller(here: Site, name: str) -> bool:
+    node = here.state.nodes.get(name)
+    roles = node.roles if node else ()
+    return "controller" in roles or any(one.name == name for one in here.cluster.awaited)
+
+
+def _remove_controller(options: Options, name: str, how: How, *, gone: bool) -> None:
+    here = site(options, joining=name)
+    under_way = here.state.operation and here.state.operation.name == remove_controller.NAME
+    if name not in here.state.nodes and not under_way:
+        raise UsageError(f"{name} is not part of the cluster", hint=f"take it out of {here.cluster.path}")
+    if not under_way or name not in here.cluster.by_name:
+        remove_controller.refuse(here.cluster, name)
+    machine = here.cluster.machine(name)
+    operation = remove_controller.operation(machine, how, gone=gone)
+    if gone:
+        here = replace(here, state=remove_controller.given_up(here.state, name))
+    if name not in here.state.nodes:
+        here = replace(here, cluster=here.cluster.without(name))
+    if gone or name not in here.state.nodes:
+        here = replace(here, chosen=tuple(one for one in here.chosen if one.name != name))
+    following = (f"take {name} out of {here.cluster.path}: as long as it is there, hardway init stops at it",)
+    operate(options, operation, here, lambda state: following, leaving=name)
 
 
 def _at_controllers(options: Options, name: str) -> Site:

@@ -32,25 +32,34 @@ def operate(
     operation: Operation,
     here: Site | None = None,
     following: Callable[[State], tuple[str, ...]] = lambda state: (),
+    *,
+    leaving: str = "",
 ) -> None:
     """Executes an operation on all machines, from the stage at which it was cut if it was.
 
-    `here` is what the command opened already; `following` says, of the State at the end, what comes next.
-    Raises UsageError for a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
+    `here` is what the command opened already; `following` says, of the State at the end, what comes next. `leaving` is
+    a machine that is not converged any more: it is among the session's peers, unless it is lost. Raises UsageError for
+    a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
     """
     here = here or site(options)
     command = OperationState.command_of(operation.name, operation.arguments)
-    if not here.everywhere:
+    if not here.everywhere and not (leaving and not options.limit):
         raise UsageError(f"{command} needs all machines", hint="leave out --limit")
     if here.state.etcd != "initialized":
         raise UsageError(f"there is no cluster yet for {command}", hint="hardway init")
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
-    selection = Selection(PHASES, frozenset(machine.name for machine in here.cluster.machines), BOOTSTRAP)
+    names = frozenset(machine.name for machine in here.cluster.machines if machine.name != leaving)
+    selection = Selection(PHASES, names, BOOTSTRAP)
     with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
+        if leaving in session.machines:
+            session.peers[leaving] = session.machines.pop(leaving)
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
         agreed = _Agreement(options, operation, command, session.events)
+        if leaving:
+            # Before its pods go, which is before the first stage.
+            agreed.ask_once()
         state = run_operation(
             session,
             here.state,
@@ -80,11 +89,15 @@ class _Agreement:
 
     def review(self, plan: Plan) -> None:
         """Raises where nobody agrees."""
+        self.ask_once()
+        self.changes += len(plan.changes)
+        self.restarts += sum(change.restarts for change in plan.changes)
+
+    def ask_once(self) -> None:
+        """Raises where nobody agrees to the stages."""
         if not self._asked:
             self._ask()
             self._asked = True
-        self.changes += len(plan.changes)
-        self.restarts += sum(change.restarts for change in plan.changes)
 
     def _ask(self) -> None:
         stages = [f"  {stage.name:<8} {stage.why}" for stage in self._operation.stages]

@@ -18,8 +18,8 @@ class Pointer:
 _BUILD = Pointer("hardway calls it init: it builds what the inventory says", "hardway plan, then hardway init")
 _CHANGE = Pointer("change the inventory; hardway finds out what follows", "hardway plan, then hardway apply")
 _ADD = Pointer(
-    "workers join by the inventory: write one under machines:, with its role and address; controllers do not join so",
-    "hardway plan, then hardway init",
+    "machines join by the inventory: write one under machines:, with its role and address",
+    "hardway plan, then hardway init; a controller: hardway node add NAME",
 )
 _REMOVE = Pointer(
     "one worker is removed from the cluster that runs on; reset ends the whole cluster, and its data goes with it",

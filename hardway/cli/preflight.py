@@ -64,7 +64,7 @@ def preflight(
 
 
 def _ports(options: Options, form: PortsForm) -> None:
-    here = site(options, lab_must_run=False)
+    here = site(options, lab_must_run=False, listed=True)
     if options.output == "json":
         names = {machine.name for machine in here.chosen}
         print_json([asdict(one) for one in flows(here.cluster) if one.machine in names])
@@ -76,7 +76,7 @@ def _ports(options: Options, form: PortsForm) -> None:
 
 def look(options: Options) -> tuple[Site, list[Finding]]:
     """The findings of all chosen machines: connects, looks, changes nothing."""
-    here = site(options)
+    here = site(options, listed=True)
     with (
         hinting(here.cluster),
         shown(options) as events,

@@ -28,7 +28,8 @@ Unnamed = Annotated[
 @flags("yes", *opt.REACHING)
 def reset(options: Options, *, adopt: Unnamed = False) -> None:
     """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
-    here = site(options)
+    # What a machine that was taken out still holds is taken away by name.
+    here = site(options, listed=options.limit is not None)
     names = ", ".join(machine.name for machine in here.chosen)
     question = f"Reset {names}: the cluster {here.cluster.name} and all its data there are lost. Go on?"
     may_ask = options.output == "text" and sys.stdin.isatty()

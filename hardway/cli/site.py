@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
@@ -12,14 +12,14 @@ from hardway.artifacts.catalogue import releases_for
 from hardway.cli.computer import inventory_path
 from hardway.cli.options import Options
 from hardway.engine.guards import first_state
-from hardway.errors import ArtifactError, LabError
+from hardway.errors import ArtifactError, LabError, UsageError
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster, Machine
 from hardway.inventory.problems import Problem
 from hardway.inventory.rules import Rule
 from hardway.lab.marker import running
-from hardway.state import State
+from hardway.state import State, as_built
 from hardway.workspace import Workspace
 
 
@@ -53,10 +53,11 @@ def _release(cluster: Cluster) -> Iterator[Problem]:
         yield Problem(("kubernetes",), f"{error.what}; {error.hint}")
 
 
-def site(options: Options, *, lab_must_run: bool = True) -> Site:
+def site(options: Options, *, lab_must_run: bool = True, joining: str = "", listed: bool = False) -> Site:
     """Reads inventory and State. Raises LabError, and contacts nobody, where a lab inventory's lab is down.
 
-    Raises WorkspaceError for a workspace that is half opened.
+    Controllers that were not added yet are no part of it: none but the one that is `joining`, or with `listed` all that
+    the inventory lists. Raises WorkspaceError for a workspace that is half opened.
     """
     cluster = inventory(options)
     if cluster.lab is not None and lab_must_run:
@@ -66,8 +67,22 @@ def site(options: Options, *, lab_must_run: bool = True) -> Site:
     state = workspace.load_state() or first_state(cluster)
     cluster = resolve(cluster, state.pinned_addresses(), _lookup)
     cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())
-    chosen = cluster.select(options.limit) if options.limit else cluster.machines
-    return Site(cluster, workspace, state, chosen)
+    built = cluster if listed else as_built(cluster, state, joining)
+    if options.limit and built.awaited:
+        _refuse_awaited(built, cluster.select(options.limit), options.limit)
+    chosen = built.select(options.limit) if options.limit else built.machines
+    return Site(built, workspace, state, chosen)
+
+
+def _refuse_awaited(built: Cluster, chosen: Sequence[Machine], limit: str) -> None:
+    """Raises UsageError where a controller was named that was not added yet."""
+    words = {word.strip().removeprefix("!") for word in limit.split(",")}
+    for machine in chosen:
+        if machine in built.awaited and machine.name in words:
+            raise UsageError(
+                f"{machine.name} is a controller that is not part of the cluster yet",
+                hint=f"hardway node add {machine.name}",
+            )
 
 
 def require_lab(cluster: Cluster) -> None:

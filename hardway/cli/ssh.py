@@ -24,6 +24,6 @@ def ssh(
 ) -> None:
     """A shell on a machine, or one command there; of a role its first machine."""
     inventory, words = split_flags(command or [], options.inventory)
-    here = site(replace(options, inventory=inventory))
+    here = site(replace(options, inventory=inventory), listed=True)
     name = one_machine(here, machine)
     become(["ssh", *["-v"] * options.verbose, *to_machine(here, name), *words])

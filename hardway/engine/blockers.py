@@ -76,6 +76,8 @@ def of_pending(one: Pending, inventory: str) -> Blocker:
     hint = f"Run: {one.command}" if one.command else f"{back} ({inventory})"
     if one.kind == "address":  # it may be a slip of the pen as well
         hint = f"{back} ({inventory})"
+    if one.kind == "new-controller" and one.command:
+        hint += f"\nOr: {back} ({inventory})"
     return Blocker(f"pending:{one.kind}", what, machine, hint=hint, command=one.command)
 
 

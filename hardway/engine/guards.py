@@ -20,7 +20,7 @@ from hardway.engine.adopt import HINT, is_of
 from hardway.engine.blockers import Blocker, as_root, of_pending
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
-from hardway.engine.pending import EXCHANGED, pending
+from hardway.engine.pending import BESIDE, pending
 from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
@@ -45,7 +45,7 @@ def resolve_state(cluster: Cluster, state: State, selection: Selection) -> tuple
     if unfinished:
         return state, unfinished
     waiting = pending(cluster, state)
-    others = [one for one in waiting if not (selection.operation and one.kind in EXCHANGED)]
+    others = [one for one in waiting if not (selection.operation and one.kind in BESIDE)]
     if others:
         return state, tuple(of_pending(one, str(cluster.path)) for one in others)
     blockers = tuple(selection.bootstrap.blockers(cluster, state, selection.phases, selection.machines))

@@ -80,11 +80,13 @@ def _pending(cluster: Cluster, state: State) -> Iterator[Pending]:
         if name in machines:
             yield from _moved(machines[name], node)
         else:
+            # Its address, which etcd's members know it by, is in the inventory alone.
             command = "" if "controller" in node.roles else f"hardway node remove {name} --gone"
             yield Pending("removed", name, ", ".join(node.roles), "", command)
-    for machine in cluster.controllers:
+    for machine in (*cluster.controllers, *cluster.awaited):
         if machine.name not in state.nodes:
-            yield Pending("new-controller", machine.name, "", "controller")
+            command = f"hardway node add {machine.name}" if state.etcd == "initialized" else ""
+            yield Pending("new-controller", machine.name, "", "controller", command)
 
 
 def _moving(kind: Kind, cluster: Cluster, state: State) -> str:
@@ -114,7 +116,7 @@ def in_inventory(one: Pending) -> bool:
     return one.kind in ("fixed", "encryption", "authority", "upgrade", "downgrade")
 
 
-EXCHANGED: tuple[Kind, ...] = ("encryption", "authority")
+BESIDE: tuple[Kind, ...] = ("encryption", "authority", "new-controller")
 """What is declared as State has it, and changed by the stages of an operation; others may go on beside it."""
 
 
@@ -140,11 +142,11 @@ def in_words(one: Pending) -> tuple[str, str]:
         case "downgrade":
             return f"Kubernetes {have} → {want} is a downgrade; {_no_way(one)}", _back(name, have)
         case "removed":
-            return (
-                f"is part of the running cluster ({have}) and not in the inventory",
-                f"Put {name} back into the inventory"
-                + (f", or where it is gone for good: {one.command}" if one.command else "."),
-            )
+            what = f"is part of the running cluster ({have}) and not in the inventory"
+            back = f"Put {name} back into the inventory"
+            if one.command:
+                return what, f"{back}, or where it is gone for good: {one.command}"
+            return what, f"{back}; to take it out of the cluster, then: hardway node remove {name}"
         case "address":
             other = f", or where {want} is another machine: {one.command}" if one.command else "."
             return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again{other}"
@@ -154,7 +156,7 @@ def in_words(one: Pending) -> tuple[str, str]:
             return "was a controller; a running cluster's etcd members do not change", "Set its role again."
         case "new-controller":
             return (
-                "is a new controller, and init does not add etcd members to a running cluster",
+                "is a controller that is not part of the running cluster; init and apply add none",
                 f"Take {name} out of the inventory.",
             )
         case "pod-cidr":

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from hardway.declare.declaration import Declaration
-from hardway.declare.resources import Context, File, Group, Present, Service
+from hardway.declare.resources import Aside, Context, File, Group, Present, Service
 from hardway.declare.resources.base import quote
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.observe import View, hash_command, parse_hashes
@@ -246,14 +246,33 @@ def away(session: Session, name: str, declaration: Declaration) -> Iterator[None
         yield
 
 
-@contextmanager
-def _away(session: Session, name: str, groups: Sequence[Group]) -> Iterator[None]:
-    """What goes before and after the restart of a member: others lead, and nobody new comes to it."""
+def step_aside(session: Session, name: str, declaration: Declaration) -> None:
+    """Everything on a machine that is one of a group may stop for good: others lead, and nobody new comes to it.
+
+    Raises NotSettled where too few others serve.
+    """
+    rolls = groups_on(declaration, name)
+    for roll in rolls:
+        _require_others(session, roll, name, {})
+    groups = [roll.group(name) for roll in rolls]
+    session.reach([machine for group in groups if group.drained for machine in group.drained.machines])
+    _step_aside(session, name, groups)
+
+
+def _step_aside(session: Session, name: str, groups: Sequence[Group]) -> list[Aside]:
+    """Returns what takes new connections from it, to be undone when it is back."""
     for group in groups:
         hand_over(session, name, group)
     drained = [group.drained for group in groups if group.drained]
     for aside in drained:
         _do_aside(session, aside.machines, aside.before, f"take {name} out")
+    return drained
+
+
+@contextmanager
+def _away(session: Session, name: str, groups: Sequence[Group]) -> Iterator[None]:
+    """What goes before and after the restart of a member: others lead, and nobody new comes to it."""
+    drained = _step_aside(session, name, groups)
     try:
         yield
     except HardwayError:

@@ -5,7 +5,7 @@ All addresses and ranges are IPv4 and are `ipaddress` objects.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -310,6 +310,8 @@ class Cluster:
     """The operator's own files, by their paths on machines."""
     hooks: Mapping[HookName, Hook] = field(default_factory=dict, hash=False)
     lab: LabSpec | None = None
+    awaited: tuple[Machine, ...] = ()
+    """Controllers that the file lists, and that are no part of the running cluster: `node add` makes them one."""
     path: Path = Path("hardway.yaml")
     hardway: str | None = None
     """Which versions of this tool may touch the cluster, such as `>=1.4,<2`."""
@@ -406,6 +408,10 @@ class Cluster:
         for layer in (*layers, machine.settings):
             merged = _merge(merged, layer.get(component, {}))
         return merged
+
+    def without(self, name: str) -> "Cluster":
+        """The cluster once this machine has left."""
+        return replace(self, machines=tuple(one for one in self.machines if one.name != name))
 
     def select(self, limit: str) -> tuple[Machine, ...]:
         """The machines that `MACHINE|ROLE,…` names, without those of `!MACHINE|!ROLE`, in inventory order.

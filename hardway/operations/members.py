@@ -120,6 +120,11 @@ def takes_part(machine: Machine, how: ControlState) -> Callable[[State], State]:
     return edit
 
 
+def runs(session: Session, name: str) -> bool:
+    """Whether etcd runs on a machine of the session, or one beside it."""
+    return session.run(name, f"systemctl is-active --quiet {UNIT}", what="does etcd run", check=False).code == 0
+
+
 def helper_of(session: Session, names: Sequence[str]) -> str:
     there = serving(session, names)
     if not there:

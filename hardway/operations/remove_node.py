@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from hardway.artifacts.store import Store
@@ -38,7 +37,7 @@ def refuse(cluster: Cluster, state: State, name: str, *, gone: bool) -> None:
     roles = set(listed.roles) if listed else set(node.roles if node else ())
     if roles != {"worker"}:
         raise UsageError(
-            f"{name} is {' and '.join(sorted(roles))}; only machines that are workers alone can be removed so",
+            f"{name} is {' and '.join(sorted(roles))}; workers and controllers alone can be removed so",
             hint="docs/operate/nodes.md says what can be done",
         )
     if listed is None and not gone:
@@ -48,11 +47,6 @@ def refuse(cluster: Cluster, state: State, name: str, *, gone: bool) -> None:
         )
     if len([one for one in cluster.workers if one.name != name]) == 0:
         raise UsageError(f"{name} is the only worker; its pods could go nowhere", hint="hardway reset takes all away")
-
-
-def without(cluster: Cluster, name: str) -> Cluster:
-    """The cluster as it is once the machine has left."""
-    return replace(cluster, machines=tuple(one for one in cluster.machines if one.name != name))
 
 
 def remove(
@@ -73,14 +67,14 @@ def remove(
     """
     blockers.require(tuple(guards.open_operation(state, selection.operation)))
     if gone:
-        _refuse_reporting(session, name)
+        refuse_reporting(session, name)
     elif drain.exists(session, name):
         drain.drain(session, [name], how)
         session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
     drain.delete_node(session, name)
     if not gone:
-        _reset(session, state, name)
-    session.cluster = without(session.cluster, name)
+        reset_alone(session, state, name)
+    session.cluster = session.cluster.without(name)
     session.machines.pop(name, None)
     nodes = {one: node for one, node in state.nodes.items() if one != name}
     state = advanced(state, nodes=nodes, removed={**state.removed, name: f"{datetime.now(UTC):%Y-%m-%d}"})
@@ -90,7 +84,8 @@ def remove(
     return outcome
 
 
-def _refuse_reporting(session: Session, name: str) -> None:
+def refuse_reporting(session: Session, name: str) -> None:
+    """Raises HardwayError where the kubelet of a machine that is said to be gone reports."""
     if drain.exists(session, name) and drain.is_ready(session, name):
         raise HardwayError(
             f"{name} is not gone: its kubelet still reports to the API; nothing was changed",
@@ -98,8 +93,9 @@ def _refuse_reporting(session: Session, name: str) -> None:
         )
 
 
-def _reset(session: Session, state: State, name: str) -> None:
+def reset_alone(session: Session, state: State, name: str) -> None:
+    """Resets one machine of the session, or one beside it."""
     session.events(Note(f"{name}: resetting the machine"))
     alone = copy(session)
-    alone.machines = {name: session.machines[name]}
+    alone.machines = {name: session.machines.get(name) or session.peers[name]}
     reset(alone, declared(session.cluster, state)[1])

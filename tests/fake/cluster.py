@@ -30,7 +30,7 @@ from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.preview.plan import Preview, preview
-from hardway.state import State
+from hardway.state import State, as_built
 from hardway.workspace import Workspace
 
 ARCH: Arch = "arm64" if platform.machine() == "aarch64" else "amd64"
@@ -79,19 +79,25 @@ class FakeCluster:
     bundle: Bundle | None = None
     off: set[str] = field(default_factory=set)
     """Machines that cannot be dialled."""
+    joining: str = ""
+    """A controller that is being added."""
 
     @classmethod
     def new(cls, root: Path, inventory: str) -> "FakeCluster":
         path = root / "hardway.yaml"
         path.write_text(inventory)
         made = cls(root, path)
-        made.machines = {
-            one.name: FakeMachine(one.name, root / one.name, root / "net") for one in made.cluster.machines
-        }
-        lines = [f"{one.ip} {one.name}\n" for one in made.cluster.machines]
-        (root / "net" / "addresses").write_text("".join(lines))
+        made.raise_machines()
         stocked(made.store, made.lock, made.cluster.kubernetes)
         return made
+
+    def raise_machines(self) -> None:
+        """Those that the inventory lists and that are not there yet."""
+        listed = load(self.inventory).machines
+        for one in listed:
+            if one.name not in self.machines:
+                self.machines[one.name] = FakeMachine(one.name, self.root / one.name, self.root / "net")
+        (self.root / "net" / "addresses").write_text("".join(f"{one.address} {one.name}\n" for one in listed))
 
     def copied(self, root: Path) -> "FakeCluster":
         """The same cluster elsewhere. Its services start anew: the copies of their files are younger than they were."""
@@ -107,7 +113,8 @@ class FakeCluster:
     def cluster(self) -> Cluster:
         read = load(self.inventory)
         state = self.workspace(read).load_state()
-        return allot_pod_cidrs(read, state.pinned_pod_cidrs() if state else {})
+        allotted = allot_pod_cidrs(read, state.pinned_pod_cidrs() if state else {})
+        return as_built(allotted, state, self.joining) if state else allotted
 
     @property
     def store(self) -> Store:
@@ -129,8 +136,11 @@ class FakeCluster:
         return Resolver(self.cluster.kubernetes, self.store, self.lock, source="build", bundle=self.bundle)
 
     def session(self, events: Sink = discard, names: Sequence[str] = ()) -> Session:
-        chosen = {name: one for name, one in self.machines.items() if not names or name in names}
-        return Session(self.cluster, self.workspace(), dict(chosen), events, forks=3, dial=self.dial)
+        cluster = self.cluster
+        chosen = {
+            name: one for name, one in self.machines.items() if name in cluster.by_name and (not names or name in names)
+        }
+        return Session(cluster, self.workspace(), chosen, events, forks=3, dial=self.dial)
 
     def dial(self, name: str) -> FakeMachine:
         """A connection to a machine that is none of a run's own."""

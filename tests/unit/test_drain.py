@@ -83,7 +83,7 @@ def cluster(tmp_path: Any, workers: int) -> Cluster:
 @pytest.mark.parametrize(
     ("workers", "name", "gone", "said"),
     [
-        (2, "c0", False, "only machines that are workers alone"),
+        (2, "c0", False, "workers and controllers alone"),
         (2, "nobody", False, "there is no machine nobody"),
         (1, "w0", False, "is the only worker"),
         (2, "lost", False, "is not in the inventory any more"),
@@ -99,7 +99,7 @@ def test_who_can_be_removed_is_left_out_of_the_cluster(tmp_path: Any) -> None:
     few = cluster(tmp_path, 2)
     remove_node.refuse(few, State("few", "feed"), "w0", gone=False)
     remove_node.refuse(few, State("few", "feed", nodes={"lost": Node(("worker",), "10.0.0.29")}), "lost", gone=True)
-    assert [machine.name for machine in remove_node.without(few, "w0").machines] == ["c0", "w1"]
+    assert [machine.name for machine in few.without("w0").machines] == ["c0", "w1"]
 
 
 class Api:

@@ -1,0 +1,170 @@
+"""`node remove` of a controller: whatever it does is done by others before it stops, and a majority stands without it.
+
+The machine itself is not converged any more, it only stops: first nobody asks its etcd, then what leads on it hands
+over and its API server ends, then it leaves the balancers and etcd, and is reset. The first controller is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from hardway.declare.declaration import declare
+from hardway.declare.phases import etcd
+from hardway.declare.phases.base import Model
+from hardway.engine.rollout import hand_over, step_aside
+from hardway.engine.session import Session
+from hardway.errors import HardwayError, UsageError
+from hardway.events import Note
+from hardway.inventory.model import Cluster, Machine
+from hardway.operations import drain, members
+from hardway.operations.add_controller import serves
+from hardway.operations.drain import How
+from hardway.operations.members import helper_of, listed, member_of, serving, takes_part
+from hardway.operations.remove_node import NODE_UNITS, refuse_reporting, reset_alone
+from hardway.operations.stage import Operation, Stage
+from hardway.state import OperationState, State
+
+NAME = "node remove"
+GONE = "--gone"
+STOP_LIMIT = 300.0
+"""Seconds: an API server answers what it has begun first."""
+_STOP = "systemctl stop -- kube-controller-manager.service kube-scheduler.service kube-apiserver.service"
+
+
+def refuse(cluster: Cluster, name: str) -> None:
+    """Raises UsageError for a controller that cannot leave. `cluster` has those that are part of it, and this one."""
+    machine = cluster.by_name.get(name)
+    if machine is None:
+        raise UsageError(
+            f"{name} is a controller, and not in the inventory any more",
+            hint=f"put it back, and run hardway node remove {name}, with --gone if the machine is lost",
+        )
+    if len(cluster.controllers) == 1:
+        raise UsageError(f"{name} is the only controller", hint="hardway reset takes all away")
+    if machine.is_load_balancer:
+        raise UsageError(
+            f"{name} is a load balancer, too, which is not removed so",
+            hint="give another machine that role, and run hardway init first",
+        )
+    if machine.is_worker and len(cluster.workers) == 1:
+        raise UsageError(f"{name} is the only worker; its pods could go nowhere", hint="hardway reset takes all away")
+
+
+def given_up(state: State, name: str) -> State:
+    """The State in which a removal that was cut goes on without the machine, since that is gone by now."""
+    unfinished = state.operation
+    if unfinished is None or unfinished.command != OperationState.command_of(NAME, (name,)):
+        return state
+    return replace(state, operation=replace(unfinished, arguments=(name, GONE)))
+
+
+def operation(machine: Machine, how: How, *, gone: bool = False) -> Operation:
+    """The session has the machine among its peers, unless it is `gone`."""
+    name = machine.name
+    return Operation(
+        NAME,
+        (name, GONE) if gone else (name,),
+        (
+            Stage(
+                "withdraw",
+                takes_part(machine, "prepared" if gone else "serving"),
+                act=partial(_step_down, machine, gone),
+                why=f"no API server asks etcd on {name} any more; what leads there leads elsewhere",
+            ),
+            Stage(
+                "leave",
+                takes_part(machine, "prepared"),
+                serves,
+                act=partial(_leave, machine, how, gone),
+                why=f"{name} leaves the load balancers and etcd" + ("" if gone else ", and is reset"),
+            ),
+            Stage("forget", _without(name), serves, why=f"no certificate and no machine names {name} any more"),
+        ),
+        check=partial(_refuse, machine, how, gone),
+    )
+
+
+def _without(name: str) -> Callable[[State], State]:
+    def edit(state: State) -> State:
+        return replace(state, nodes={one: node for one, node in state.nodes.items() if one != name})
+
+    return edit
+
+
+def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Model) -> None:
+    """Raises HardwayError where etcd would lose its majority. A worker's pods go first: where they cannot, nothing has
+    changed.
+    """
+    name = machine.name
+    others = [one.name for one in model.members if one != machine]
+    there = serving(session, others)
+    there_itself = name in _answering(session, model, there)
+    if gone and there_itself:
+        raise HardwayError(
+            f"{name} is not gone: its etcd answers the other members; nothing was changed",
+            hint="leave out --gone: then it hands over and is reset; or switch it off first",
+        )
+    _require_majority(name, others, there, there_itself)
+    if not machine.is_worker:
+        return
+    if gone:
+        refuse_reporting(session, name)
+    elif drain.exists(session, name):
+        drain.drain(session, [name], how)
+
+
+def _answering(session: Session, model: Model, there: list[str]) -> set[str]:
+    """The members that answer one of those that serve."""
+    if not there or len(model.members) == 1:
+        return set(there)
+    asked = session.run(there[0], etcd.group(model.members).standing, what="who serves of etcd", check=False)
+    lines = [line.split() for line in asked.text.splitlines()]
+    return {line[0] for line in lines if line[1:] in (["serves"], ["leaderless"], ["learner"], ["expired"])}
+
+
+def _require_majority(name: str, others: list[str], there: list[str], there_itself: bool) -> None:
+    needed = len(others) // 2 + 1
+    to_agree = (len(others) + 1) // 2 + 1
+    if len(there) >= needed and len(there) + there_itself >= to_agree:
+        return
+    missing = [one for one in others if one not in there]
+    raise HardwayError(
+        f"{len(there)} of the {len(others)} other etcd members serve, and without {name} {needed} must",
+        said=f"does not serve: {', '.join(missing) or name}; nothing was changed",
+        hint="bring it back first: hardway doctor; where a majority is lost: hardway etcd recover",
+    )
+
+
+def _step_down(machine: Machine, gone: bool, session: Session, model: Model) -> None:
+    if gone:
+        return
+    step_aside(session, machine.name, declare(model))
+    session.run(machine.name, _STOP, what="stop the control plane", timeout=STOP_LIMIT)
+
+
+def _leave(machine: Machine, how: How, gone: bool, session: Session, model: Model) -> None:
+    """What stopped this half-way finds what is done."""
+    name = machine.name
+    others = [one.name for one in model.members]
+    if machine.is_worker and not gone and drain.exists(session, name):
+        drain.drain(session, [name], how)
+        session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
+    if machine.is_worker:
+        drain.delete_node(session, name)
+    if not gone and members.runs(session, name):
+        # It may lead again by now, and who removes the leader loses what is written meanwhile.
+        hand_over(session, name, etcd.group([*model.members, machine]))
+    helper = helper_of(session, others)
+    if member := member_of(listed(session, helper), machine):
+        members.remove(session, helper, member)
+    count = len(others)
+    if count % 2 == 0:
+        lost = "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost"
+        session.events(Note(f"etcd has {count} members now, of which {lost}", "warning"))
+    if not gone:
+        session.run(name, f"systemctl stop {etcd.UNIT} 2>/dev/null || true", what="stop etcd", timeout=STOP_LIMIT)
+        reset_alone(session, model.state, name)
+        session.peers.pop(name)
+    session.cluster = session.cluster.without(name)

@@ -1,0 +1,180 @@
+"""Controllers come and go, on played machines: one at a time, nobody loses a majority, and a cut one goes on."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from fake.cluster import FakeCluster, keys
+from test_rollout_cut import authorities
+
+from hardway.declare.phases import PHASE_NAMES, control_plane
+from hardway.engine.blockers import Blocked
+from hardway.engine.plan import Plan
+from hardway.engine.selection import Selection
+from hardway.errors import HardwayError
+from hardway.operations import add_controller, drain, remove_controller
+from hardway.operations.drain import How
+from hardway.operations.etcd_bootstrap import BOOTSTRAP
+from hardway.operations.run import run_operation
+from hardway.operations.stage import Operation, nothing_to_prove
+
+ONE = """\
+cluster: grows
+endpoint: api.example.net
+machines:
+  c0: {role: controller, address: 10.240.0.10}
+  w0: {role: worker, address: 10.240.0.20}
+"""
+CONTROL_PLANE = tuple(f"{unit}.service" for unit in ("etcd", *control_plane.COMPONENTS))
+THREE = ONE + (
+    "  c1: {role: controller, address: 10.240.0.11}\n"
+    "  c2: {role: [controller, worker], address: 10.240.0.12}\n"
+)  # fmt: skip
+FIVE = THREE + (
+    "  c3: {role: controller, address: 10.240.0.13}\n"
+    "  c4: {role: controller, address: 10.240.0.14}\n"
+)  # fmt: skip
+
+
+@pytest.fixture
+def one(built_cluster: Callable[[str], FakeCluster], nodes_leave: None) -> FakeCluster:
+    return built_cluster(ONE)
+
+
+@pytest.fixture
+def three(built_cluster: Callable[[str], FakeCluster], nodes_leave: None) -> FakeCluster:
+    return built_cluster(THREE)
+
+
+@pytest.fixture
+def nodes_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes and their pods are a real API server's."""
+    monkeypatch.setattr(drain, "exists", lambda session, name: False)
+    monkeypatch.setattr(drain, "delete_node", lambda session, name: None)
+    monkeypatch.setattr(add_controller, "preflight", lambda session, views, cluster: [])
+
+
+def run(made: FakeCluster, operation: Operation, leaving: str = "", *, gone: bool = False) -> list[set[str]]:
+    """The units of the control plane that each stage restarted, the machine before each.
+
+    Proofs are the lab's: no real TLS answers here.
+    """
+    restarted: list[set[str]] = []
+
+    def review(plan: Plan) -> None:
+        names = {f"{one.machine} {one.name}" for one in plan.changes if one.difference.verb == "restart"}
+        restarted.append({name for name in names if name.split()[1] in CONTROL_PLANE})
+
+    operation = replace(operation, stages=tuple(replace(one, gate=nothing_to_prove) for one in operation.stages))
+    session = made.session()
+    if leaving and not gone:
+        session.peers[leaving] = session.machines.pop(leaving)
+    session.machines.pop(leaving, None)
+    selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP)
+    run_operation(
+        session, made.state(), operation, selection, made.resolver(), made.store, by="ada@desk", review=review
+    )
+    return restarted
+
+
+def add(made: FakeCluster, name: str) -> list[set[str]]:
+    made.joining = name
+    try:
+        return run(made, add_controller.operation(made.cluster, made.state(), name))
+    finally:
+        made.joining = ""
+
+
+def grow(made: FakeCluster, inventory: str) -> None:
+    made.inventory.write_text(inventory)
+    made.raise_machines()
+
+
+def members(made: FakeCluster) -> list[tuple[str, str]]:
+    """Name of each member, and whether it is a learner."""
+    lines = (made.root / "net" / "members").read_text().splitlines()
+    return sorted((line.split()[1], line.split()[4]) for line in lines)
+
+
+def voters(*names: str) -> list[tuple[str, str]]:
+    return [(name, "false") for name in names]
+
+
+def asks(made: FakeCluster, name: str) -> set[str]:
+    """The addresses of the etcd members that an API server asks."""
+    unit = made.machines[name].read("/etc/systemd/system/kube-apiserver.service")
+    [flag] = [word for word in unit.split() if word.startswith("--etcd-servers=")]
+    urls = flag.partition("=")[2].split(",")
+    return {url.removeprefix("https://10.240.0.").removesuffix(":2379") for url in urls}
+
+
+def test_one_becomes_three_and_who_served_restarts_once_for_each(one: FakeCluster) -> None:
+    before = authorities(one)
+    grow(one, THREE)
+    with pytest.raises(Blocked) as stopped:
+        one.init()
+    assert [(two.kind, two.machine, two.command) for two in stopped.value.blockers] == [
+        ("pending:new-controller", "c1", "hardway node add c1"),
+        ("pending:new-controller", "c2", "hardway node add c2"),
+    ]
+    assert add(one, "c1") == [set(), set(), {"c0 kube-apiserver.service"}]
+    assert members(one) == voters("c0", "c1")
+    assert (asks(one, "c0"), asks(one, "c1")) == ({"10", "11"}, {"10", "11"})
+    assert add(one, "c2") == [set(), set(), {"c0 kube-apiserver.service", "c1 kube-apiserver.service"}]
+    assert members(one) == voters("c0", "c1", "c2")
+    assert [asks(one, name) for name in ("c0", "c1", "c2")] == [{"10", "11", "12"}] * 3
+    assert {node.control for node in one.state().nodes.values()} == {""}
+    assert keys(one.init().changes) == []
+    assert authorities(one) == before
+    assert (one.root / "net" / "initialised").read_text().split() == ["c0"]
+
+
+def remove(made: FakeCluster, name: str, *, gone: bool = False) -> list[set[str]]:
+    made.joining = name
+    try:
+        machine = made.cluster.machine(name)
+    finally:
+        made.joining = ""
+    operation = remove_controller.operation(machine, How(), gone=gone)
+    if gone:
+        made.workspace().save_state(remove_controller.given_up(made.state(), name))
+    return run(made, operation, name, gone=gone)
+
+
+def test_three_become_one_and_the_first_is_no_other_than_the_rest(three: FakeCluster) -> None:
+    before = authorities(three)
+    three.lead("c0")
+    remove(three, "c0")
+    assert members(three) == voters("c1", "c2")
+    assert [asks(three, name) for name in ("c1", "c2")] == [{"11", "12"}] * 2
+    assert not (three.machines["c0"].root / "etc/kubernetes").exists()
+    assert not (three.machines["c0"].root / "var/lib/etcd").exists()
+    assert "10.240.0.10" not in three.machines["c1"].read("/etc/hosts")
+    remove(three, "c1")
+    assert members(three) == voters("c2")
+    assert asks(three, "c2") == {"12"}
+    lines = [line for line in THREE.splitlines() if "c0:" not in line and "c1:" not in line]
+    three.inventory.write_text("\n".join(lines))
+    assert keys(three.init().changes) == []
+    assert authorities(three) == before
+
+
+def test_a_lost_one_is_forgotten(three: FakeCluster) -> None:
+    with pytest.raises(HardwayError, match="c1 is not gone: its etcd answers"):
+        remove(three, "c1", gone=True)
+    three.machines["c1"].run("systemctl stop etcd.service kube-apiserver.service", timeout=20, what="lose it")
+    three.off.add("c1")
+    remove(three, "c1", gone=True)
+    assert members(three) == voters("c0", "c2")
+    assert [asks(three, name) for name in ("c0", "c2")] == [{"10", "12"}] * 2
+    with pytest.raises(Blocked) as stopped:
+        three.init()
+    assert [one.command for one in stopped.value.blockers] == ["hardway node add c1"]
+
+
+def test_no_majority_is_taken_away(three: FakeCluster) -> None:
+    three.machines["c1"].run("systemctl stop etcd.service", timeout=20, what="stop it")
+    with pytest.raises(HardwayError, match="1 of the 2 other etcd members serve, and without c0 2 must"):
+        remove(three, "c0")
+    assert three.state().operation is None
+    assert members(three) == voters("c0", "c1", "c2")
