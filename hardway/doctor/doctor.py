@@ -115,6 +115,8 @@ def _mismatches(session: Session) -> Iterator[Mismatch]:
                 f"edit {where}: put it back below machines, as {one.subject}: "
                 f"{{role: [{', '.join(node.roles)}], address: {node.address}}}"
             )
+        if one.kind == "new-controller" and one.command:
+            fix = f"{one.command}; or {fix}"
         seen = f"{one.subject}: {one.have or 'nothing'} in the running cluster, {one.want or 'nothing'} in {where.name}"
         yield Mismatch("" if in_inventory(one) else one.subject, what, seen, fix)
 

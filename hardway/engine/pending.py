@@ -151,9 +151,9 @@ def in_words(one: Pending) -> tuple[str, str]:
             other = f", or where {want} is another machine: {one.command}" if one.command else "."
             return f"has address {have} in the running cluster, the inventory says {want}", f"Set {have} again{other}"
         case "became-controller":
-            return "was not a controller; a running cluster's etcd members do not change", "Set its role again."
+            return "was not a controller, and becomes none while it is part of the cluster", "Set its role again."
         case "was-controller":
-            return "was a controller; a running cluster's etcd members do not change", "Set its role again."
+            return "was a controller, and remains one while it is part of the cluster", "Set its role again."
         case "new-controller":
             return (
                 "is a controller that is not part of the running cluster; init and apply add none",

@@ -38,7 +38,7 @@ def operation(cluster: Cluster, state: State, name: str) -> Operation:
             raise UsageError(f"{name} is part of the cluster already", hint="hardway status")
         raise UsageError(
             f"{name} is part of the cluster as {', '.join(node.roles)}, and cannot become a controller there",
-            hint=f"hardway node remove {name} with its former role in the inventory; then hardway node add {name}",
+            hint=f"give it its former role again; hardway node remove {name}; then its new roles, and the same command",
         )
     return Operation(
         NAME,

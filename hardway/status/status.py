@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import PurePosixPath
@@ -141,9 +141,19 @@ def status(session: Session, plan: Plan, shown: Preview) -> Status:
         certificates=_certificates(plan, answers),
         differing=len(shown.items),
         complete=not shown.unobserved,
-        pending=tuple(Waiting(one.what, one.fix) for one in plan.findings if is_pending(one)),
+        pending=tuple(_waiting(plan)),
         holders=_holders(cluster, answers),
     )
+
+
+def _waiting(plan: Plan) -> Iterator[Waiting]:
+    """What a command of its own does, and no run."""
+    for finding in plan.findings:
+        if is_pending(finding):
+            yield Waiting(finding.what, finding.fix)
+    for one in plan.blockers:
+        if one.kind.startswith("pending:") and one.command:
+            yield Waiting(f"{one.machine} {one.what}" if one.machine else one.what, one.command)
 
 
 def _ask(session: Session, cluster: Cluster, machine: Machine) -> Answers:

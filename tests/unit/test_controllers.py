@@ -4,14 +4,19 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from fake.cluster import FakeCluster, keys
-from test_rollout_cut import authorities
+from fake.cluster import FakeCluster, keys, room
+from fake.machine import Cut
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_engine_cut import assert_runs_with_what_is_there
+from test_rollout_cut import EXAMPLES, NO_SHRINKING, authorities
 
 from hardway.declare.phases import PHASE_NAMES, control_plane
+from hardway.declare.resources import Service
 from hardway.engine.blockers import Blocked
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
-from hardway.errors import HardwayError
+from hardway.errors import HardwayError, UsageError
 from hardway.operations import add_controller, drain, remove_controller
 from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
@@ -36,6 +41,10 @@ FIVE = THREE + (
 )  # fmt: skip
 
 
+NAMES = ("c0", "c1", "c2", "w0")
+cuts = st.builds(Cut, st.integers(0, 40), st.one_of(st.integers(1, 40), st.integers(1, 400)), st.just(True))
+
+
 @pytest.fixture
 def one(built_cluster: Callable[[str], FakeCluster], nodes_leave: None) -> FakeCluster:
     return built_cluster(ONE)
@@ -55,10 +64,7 @@ def nodes_leave(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(made: FakeCluster, operation: Operation, leaving: str = "", *, gone: bool = False) -> list[set[str]]:
-    """The units of the control plane that each stage restarted, the machine before each.
-
-    Proofs are the lab's: no real TLS answers here.
-    """
+    """What each stage restarted of the control plane, machine and unit. Proofs are the lab's: no real TLS answers."""
     restarted: list[set[str]] = []
 
     def review(plan: Plan) -> None:
@@ -67,7 +73,7 @@ def run(made: FakeCluster, operation: Operation, leaving: str = "", *, gone: boo
 
     operation = replace(operation, stages=tuple(replace(one, gate=nothing_to_prove) for one in operation.stages))
     session = made.session()
-    if leaving and not gone:
+    if leaving in session.machines and not gone:
         session.peers[leaving] = session.machines.pop(leaving)
     session.machines.pop(leaving, None)
     selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP)
@@ -178,3 +184,118 @@ def test_no_majority_is_taken_away(three: FakeCluster) -> None:
         remove(three, "c0")
     assert three.state().operation is None
     assert members(three) == voters("c0", "c1", "c2")
+
+
+def test_three_become_five(three: FakeCluster) -> None:
+    grow(three, FIVE)
+    add(three, "c3")
+    add(three, "c4")
+    assert members(three) == voters("c0", "c1", "c2", "c3", "c4")
+    assert [len(asks(three, name)) for name in ("c0", "c1", "c2", "c3", "c4")] == [5] * 5
+    assert keys(three.init().changes) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("w0", "is no controller"), ("c0", "is part of the cluster already"), ("c9", "no machine is named")],
+)
+def test_who_cannot_be_added_is_told_why(one: FakeCluster, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        add_controller.operation(one.cluster, one.state(), name)
+
+
+def test_a_worker_does_not_become_a_controller(one: FakeCluster) -> None:
+    grow(
+        one,
+        THREE.replace("w0: {role: worker", "w0: {role: [controller, worker]").replace(
+            "[controller, worker], address: 10.240.0.12", "worker, address: 10.240.0.12"
+        ),
+    )
+    with pytest.raises(UsageError, match="is part of the cluster as worker"):
+        add_controller.operation(one.cluster, one.state(), "w0")
+
+
+def test_the_last_controller_does_not_leave(one: FakeCluster) -> None:
+    with pytest.raises(UsageError, match="c0 is the only controller"):
+        remove_controller.refuse(one.cluster, "c0")
+
+
+def test_none_is_added_while_a_member_is_down_or_beside_another_etcd(three: FakeCluster) -> None:
+    grow(three, FIVE)
+    three.machines["c3"].run("mkdir -p /var/lib/etcd/member", timeout=10, what="have an etcd")
+    with pytest.raises(HardwayError, match="holds data of another etcd"):
+        add(three, "c3")
+    three.machines["c1"].run("systemctl stop etcd.service", timeout=10, what="stop it")
+    with pytest.raises(HardwayError, match="etcd does not serve on c1"):
+        add(three, "c4")
+    assert three.state().operation is None
+
+
+@contextmanager
+def copied(before: FakeCluster) -> Iterator[FakeCluster]:
+    """One of its own for each example."""
+    place = room()
+    try:
+        yield before.copied(place)
+    finally:
+        shutil.rmtree(place)
+
+
+def assert_all_run_as_declared(made: FakeCluster) -> None:
+    again = made.init()
+    assert (keys(again.changes), again.made) == ([], [])
+    for machine in made.cluster.machines:
+        for placed in again.declaration.on(machine.name):
+            if isinstance(placed.resource, Service):
+                assert_runs_with_what_is_there(made, machine.name, placed.resource, again.views[machine.name])
+
+
+def voting(made: FakeCluster) -> list[str]:
+    """Members that vote and run."""
+    net = made.root / "net"
+    return [name for name, learner in members(made) if learner == "false" and (net / f"etcd-{name}").exists()]
+
+
+def assert_a_majority_serves(made: FakeCluster) -> None:
+    voters_there = [name for name, learner in members(made) if learner == "false"]
+    assert len(voting(made)) > len(voters_there) // 2
+
+
+HEALTH = settings(max_examples=EXAMPLES, deadline=None, phases=NO_SHRINKING, suppress_health_check=list(HealthCheck))
+
+
+@HEALTH
+@given(name=st.sampled_from(NAMES[:2]), cut=cuts)
+def test_an_addition_that_is_cut_anywhere_goes_on(one: FakeCluster, name: str, cut: Cut) -> None:
+    with copied(one) as made:
+        grow(made, THREE)
+        made.machines[name].restored(cut)
+        with suppress(ConnectionLost, HardwayError):
+            add(made, "c1")
+        assert_a_majority_serves(made)
+        made.machines[name].restored()
+        if "c1" not in made.state().nodes or made.state().operation:
+            add(made, "c1")
+        assert members(made) == voters("c0", "c1")
+        assert {len(asks(made, one)) for one in ("c0", "c1")} == {2}
+        add(made, "c2")
+        assert_all_run_as_declared(made)
+
+
+@HEALTH
+@given(name=st.sampled_from(NAMES[:3]), cut=cuts)
+def test_a_removal_that_is_cut_anywhere_goes_on(three: FakeCluster, name: str, cut: Cut) -> None:
+    with copied(three) as made:
+        made.machines[name].restored(cut)
+        with suppress(ConnectionLost, HardwayError):
+            remove(made, "c0")
+        assert_a_majority_serves(made)
+        made.machines[name].restored()
+        if "c0" in made.state().nodes or made.state().operation:
+            remove(made, "c0")
+        assert members(made) == voters("c1", "c2")
+        remove(made, "c1")
+        lines = [line for line in THREE.splitlines() if "c0:" not in line and "c1:" not in line]
+        made.inventory.write_text("\n".join(lines))
+        assert_all_run_as_declared(made)
+        assert asks(made, "c2") == {"12"}
