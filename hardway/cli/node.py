@@ -267,6 +267,7 @@ def _is_controller(here: Site, name: str) -> bool:
 
 def _remove_controller(options: Options, name: str, how: How, *, gone: bool) -> None:
     here = site(options, joining=name)
+    here = replace(here, state=remove_controller.taken_back(here.state, name, gone=gone))
     under_way = here.state.operation and here.state.operation.name == remove_controller.NAME
     if name not in here.state.nodes and not under_way:
         raise UsageError(f"{name} is not part of the cluster", hint=f"take it out of {here.cluster.path}")
@@ -274,8 +275,6 @@ def _remove_controller(options: Options, name: str, how: How, *, gone: bool) -> 
         remove_controller.refuse(here.cluster, name)
     machine = here.cluster.machine(name)
     operation = remove_controller.operation(machine, how, gone=gone)
-    if gone:
-        here = replace(here, state=remove_controller.given_up(here.state, name))
     if name not in here.state.nodes:
         here = replace(here, cluster=here.cluster.without(name))
     if gone or name not in here.state.nodes:

@@ -77,7 +77,7 @@ def of_pending(one: Pending, inventory: str) -> Blocker:
     if one.kind == "address":  # it may be a slip of the pen as well
         hint = f"{back} ({inventory})"
     if one.kind == "new-controller" and one.command:
-        hint += f"\nOr: {back} ({inventory})"
+        hint += f"; or take {one.subject} out of {inventory}"
     return Blocker(f"pending:{one.kind}", what, machine, hint=hint, command=one.command)
 
 

@@ -63,6 +63,7 @@ def operation(cluster: Cluster, state: State, name: str) -> Operation:
                 why=f"the other API servers ask etcd on {name}, too; they restart one after another",
             ),
         ),
+        back=f"hardway node remove {name}",
         check=partial(_refuse, machine),
     )
 

@@ -18,19 +18,24 @@ from hardway.engine.session import Session
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note
 from hardway.inventory.model import Cluster, Machine
-from hardway.operations import drain, members
+from hardway.operations import add_controller, drain, members
 from hardway.operations.add_controller import serves
 from hardway.operations.drain import How
 from hardway.operations.members import helper_of, listed, member_of, serving, takes_part
 from hardway.operations.remove_node import NODE_UNITS, refuse_reporting, reset_alone
 from hardway.operations.stage import Operation, Stage
-from hardway.state import OperationState, State
+from hardway.state import OperationState, State, advanced
 
 NAME = "node remove"
 GONE = "--gone"
 STOP_LIMIT = 300.0
 """Seconds: an API server answers what it has begun first."""
-_STOP = "systemctl stop -- kube-controller-manager.service kube-scheduler.service kube-apiserver.service"
+# One that was being added may have none of them yet.
+_STOP = """\
+for unit in kube-controller-manager kube-scheduler kube-apiserver; do
+  ! systemctl is-active --quiet $unit.service || systemctl stop $unit.service
+done
+"""
 
 
 def refuse(cluster: Cluster, name: str) -> None:
@@ -52,12 +57,18 @@ def refuse(cluster: Cluster, name: str) -> None:
         raise UsageError(f"{name} is the only worker; its pods could go nowhere", hint="hardway reset takes all away")
 
 
-def given_up(state: State, name: str) -> State:
-    """The State in which a removal that was cut goes on without the machine, since that is gone by now."""
+def taken_back(state: State, name: str, *, gone: bool) -> State:
+    """The State in which the addition of this controller, which was cut, is given up, and a removal that was cut goes
+    on without the machine, where that is `gone` by now.
+    """
     unfinished = state.operation
-    if unfinished is None or unfinished.command != OperationState.command_of(NAME, (name,)):
+    if unfinished is None:
         return state
-    return replace(state, operation=replace(unfinished, arguments=(name, GONE)))
+    if unfinished.command == OperationState.command_of(add_controller.NAME, (name,)):
+        return advanced(state, operation=None)
+    if gone and unfinished.command == OperationState.command_of(NAME, (name,)):
+        return advanced(state, operation=replace(unfinished, arguments=(name, GONE)))
+    return state
 
 
 def operation(machine: Machine, how: How, *, gone: bool = False) -> Operation:
@@ -69,7 +80,7 @@ def operation(machine: Machine, how: How, *, gone: bool = False) -> Operation:
         (
             Stage(
                 "withdraw",
-                takes_part(machine, "prepared" if gone else "serving"),
+                _withdrawn(machine, gone),
                 act=partial(_step_down, machine, gone),
                 why=f"no API server asks etcd on {name} any more; what leads there leads elsewhere",
             ),
@@ -86,6 +97,15 @@ def operation(machine: Machine, how: How, *, gone: bool = False) -> Operation:
     )
 
 
+def _withdrawn(machine: Machine, gone: bool) -> Callable[[State], State]:
+    def edit(state: State) -> State:
+        # One whose addition was given up may have come less far.
+        further = state.nodes[machine.name].control == ""
+        return takes_part(machine, "serving")(state) if further else state
+
+    return takes_part(machine, "prepared") if gone else edit
+
+
 def _without(name: str) -> Callable[[State], State]:
     def edit(state: State) -> State:
         return replace(state, nodes={one: node for one, node in state.nodes.items() if one != name})
@@ -100,13 +120,14 @@ def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Mod
     name = machine.name
     others = [one.name for one in model.members if one != machine]
     there = serving(session, others)
-    there_itself = name in _answering(session, model, there)
-    if gone and there_itself:
+    if gone and name in _answering(session, [*model.members, machine], there):
         raise HardwayError(
             f"{name} is not gone: its etcd answers the other members; nothing was changed",
             hint="leave out --gone: then it hands over and is reset; or switch it off first",
         )
-    _require_majority(name, others, there, there_itself)
+    _require_majority(name, others, there)
+    # A majority of today's members must agree to it.
+    listed(session, there[0])
     if not machine.is_worker:
         return
     if gone:
@@ -115,24 +136,26 @@ def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Mod
         drain.drain(session, [name], how)
 
 
-def _answering(session: Session, model: Model, there: list[str]) -> set[str]:
+def _answering(session: Session, asked: list[Machine], there: list[str]) -> set[str]:
     """The members that answer one of those that serve."""
-    if not there or len(model.members) == 1:
-        return set(there)
-    asked = session.run(there[0], etcd.group(model.members).standing, what="who serves of etcd", check=False)
-    lines = [line.split() for line in asked.text.splitlines()]
+    if not there:
+        return set()
+    said = session.run(
+        there[0], etcd.group(list(dict.fromkeys(asked))).standing, what="who serves of etcd", check=False
+    )
+    lines = [line.split() for line in said.text.splitlines()]
     return {line[0] for line in lines if line[1:] in (["serves"], ["leaderless"], ["learner"], ["expired"])}
 
 
-def _require_majority(name: str, others: list[str], there: list[str], there_itself: bool) -> None:
+def _require_majority(name: str, others: list[str], there: list[str]) -> None:
+    """Raises HardwayError unless a majority serves of those that are left."""
     needed = len(others) // 2 + 1
-    to_agree = (len(others) + 1) // 2 + 1
-    if len(there) >= needed and len(there) + there_itself >= to_agree:
+    if len(there) >= needed:
         return
     missing = [one for one in others if one not in there]
     raise HardwayError(
         f"{len(there)} of the {len(others)} other etcd members serve, and without {name} {needed} must",
-        said=f"does not serve: {', '.join(missing) or name}; nothing was changed",
+        said=f"does not serve: {', '.join(missing)}; nothing was changed",
         hint="bring it back first: hardway doctor; where a majority is lost: hardway etcd recover",
     )
 

@@ -27,7 +27,7 @@ NETWORK = "10.245.4"
 """Of every other lab that these tests raise, one after the other; the shipped inventories have others."""
 CLUSTERS = (
     "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
-    "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap",
+    "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap", "hwtest-grow",
     "hwtest-hand", "hwtest-hand7", "hwtest-pair",
 )  # fmt: skip
 """A folder of that name holds the inventory; so whoever has other machines has another name."""

@@ -142,8 +142,7 @@ def remove(made: FakeCluster, name: str, *, gone: bool = False) -> list[set[str]
     finally:
         made.joining = ""
     operation = remove_controller.operation(machine, How(), gone=gone)
-    if gone:
-        made.workspace().save_state(remove_controller.given_up(made.state(), name))
+    made.workspace().save_state(remove_controller.taken_back(made.state(), name, gone=gone))
     return run(made, operation, name, gone=gone)
 
 
@@ -280,6 +279,25 @@ def test_an_addition_that_is_cut_anywhere_goes_on(one: FakeCluster, name: str, c
         assert {len(asks(made, one)) for one in ("c0", "c1")} == {2}
         add(made, "c2")
         assert_all_run_as_declared(made)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+@pytest.mark.parametrize("call", [13, 24])
+def test_an_addition_is_given_up(one: FakeCluster, call: int, gone: bool) -> None:
+    grow(one, THREE)
+    one.machines["c1"].restored(Cut(call, 1, True))
+    with pytest.raises((ConnectionLost, HardwayError)):
+        add(one, "c1")
+    one.machines["c1"].restored()
+    if gone:
+        if ("c1", "false") in members(one):
+            return
+        one.machines["c1"].run("systemctl stop etcd.service", timeout=20, what="lose it")
+    remove(one, "c1", gone=gone)
+    assert members(one) == voters("c0")
+    assert asks(one, "c0") == {"10"}
+    one.inventory.write_text(ONE)
+    assert_all_run_as_declared(one)
 
 
 @HEALTH
