@@ -1,6 +1,8 @@
 """Controllers come and go, on played machines: one at a time, nobody loses a majority, and a cut one goes on."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -22,6 +24,7 @@ from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, nothing_to_prove
+from hardway.remote import ConnectionLost
 
 ONE = """\
 cluster: grows
