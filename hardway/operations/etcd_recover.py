@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from hardway.artifacts.store import Store
 from hardway.console.words import size
@@ -26,7 +24,7 @@ from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, is_everywhere, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
-from hardway.operations.etcd_snapshot import Remote, arriving, check
+from hardway.operations.etcd_snapshot import Remote, check
 from hardway.operations.members import serving
 from hardway.state import OperationState, State
 
@@ -170,11 +168,10 @@ stat -c %s {FOLDER}/own.db
 @contextlib.contextmanager
 def _taken(session: Session, copy: Copy) -> Iterator[Source]:
     """The copy here, as a file that is gone after the block."""
-    with tempfile.TemporaryDirectory(dir=session.workspace.root, prefix=".recover-") as folder:
-        path = Path(folder) / "own.db"
+    with session.workspace.opened() as (path, file):
         source = Remote(session, copy.machine, f"{FOLDER}/own.db", copy.size)
-        with arriving(path) as file:
-            shutil.copyfileobj(source, file)
+        shutil.copyfileobj(source, file)
+        file.flush()
         if copy.is_whole:
             check(path)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -105,7 +105,12 @@ def put_aside(session: Session, machine: Machine) -> None:
 def remove(session: Session, helper: str, member: Member) -> None:
     """Takes a member off the list, unless it is off already."""
     identity = quote(member.identity)
-    script = f"{OWN} member list | grep -q ^{identity}, || exit 0\n{CHANGE} member remove {identity}"
+    # A list that could not be had must not pass for one without it.
+    script = f"""\
+members=$({OWN} member list)
+printf '%s\\n' "$members" | grep -q ^{identity}, || exit 0
+{CHANGE} member remove {identity}
+"""
     session.run(helper, script, what=f"remove the member {member.name or member.identity}")
 
 
@@ -138,10 +143,11 @@ def _has_data(session: Session, machine: Machine) -> bool:
 
 def _add(machine: Machine) -> str:
     peer = peer_url(machine)
-    return (
-        f"{OWN} member list | grep -qF {quote(f', {peer}, ')} || "
-        f"{CHANGE} member add {quote(machine.name)} --peer-urls={quote(peer)} --learner"
-    )
+    return f"""\
+members=$({OWN} member list)
+printf '%s\\n' "$members" | grep -qF {quote(f", {peer}, ")} ||
+  {CHANGE} member add {quote(machine.name)} --peer-urls={quote(peer)} --learner
+"""
 
 
 def _start(session: Session, machine: Machine, members: Sequence[Member]) -> None:

@@ -23,8 +23,10 @@ from hardway.workspace import OPENING, SNAPSHOTS, TEMPORARY, WALK, WATCHED, Work
 
 LINEAGE = "sealed.json"
 """In the workspace: digests of the sealed copies that it comes from, the newest last."""
+SEALING = "sealing.json"
+"""In the workspace: what FILE.json is going to say, until it does."""
 _STATE = "state.json"
-_LOCAL = {"known_hosts", "ssh_config", "lock", ".gitignore", WALK, WATCHED, LINEAGE, OPENING}
+_LOCAL = {"known_hosts", "ssh_config", "lock", ".gitignore", WALK, WATCHED, LINEAGE, OPENING, SEALING}
 _LOCAL_FOLDERS = {"logs", "lab", SNAPSHOTS}
 _PUBLIC = (".crt", ".pub", ".csr")
 """What others may read; all else comes out with mode 0600, whatever it had."""
@@ -71,6 +73,7 @@ def seal(workspace: Workspace, path: Path, encrypt: Encrypt) -> Sealed:
     state, files = workspace.load_state(), _files(workspace)
     if state is None:
         raise WorkspaceError(f"{workspace.root} has no State; nothing was sealed", hint="hardway init")
+    _end_interrupted(workspace, path)
     lineage, digest = _lineage(workspace), _digest(files)
     if path.exists() and note_of(path).digest not in (*lineage, digest):
         raise WorkspaceError(
@@ -86,10 +89,24 @@ def seal(workspace: Workspace, path: Path, encrypt: Encrypt) -> Sealed:
     sealed = replace(sealed, sha256=hashlib.sha256(content).hexdigest())
     # First the workspace: a copy that is written and not known here would be refused as somebody else's.
     _remember(workspace, sealed)
+    note = json.dumps(asdict(sealed), indent=1).encode() + b"\n"
+    workspace.write(SEALING, note, 0o600)
     beside = Workspace(path.resolve().parent)
     beside.write(path.name, content, 0o600)
-    beside.write(_note(path).name, json.dumps(asdict(sealed), indent=1).encode() + b"\n", 0o600)
+    beside.write(_note(path).name, note, 0o600)
+    (workspace.root / SEALING).unlink()
     return sealed
+
+
+def _end_interrupted(workspace: Workspace, path: Path) -> None:
+    """Writes the note of a FILE that was written when `seal` was killed: without it, it would be somebody else's."""
+    pending = workspace.root / SEALING
+    if not pending.exists():
+        return
+    note = pending.read_bytes()
+    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() == json.loads(note)["sha256"]:
+        Workspace(path.resolve().parent).write(_note(path).name, note, 0o600)
+    pending.unlink()
 
 
 def open_sealed(workspace: Workspace, cluster: str, path: Path, decrypt: Decrypt) -> Sealed:

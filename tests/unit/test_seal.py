@@ -119,6 +119,25 @@ def test_copies_that_diverged_are_refused(tmp_path: Path) -> None:
     assert content(one) == before
 
 
+def test_a_seal_that_was_cut_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, write = filled(tmp_path / "a"), Workspace.write
+    sealed(one, tmp_path / "f")
+    change(one, 4)
+
+    def but_the_note(target: Workspace, name: str, data: bytes, mode: int) -> None:
+        if name == "f.json":
+            raise KeyboardInterrupt
+        write(target, name, data, mode)
+
+    monkeypatch.setattr(Workspace, "write", but_the_note)
+    with pytest.raises(KeyboardInterrupt):
+        sealed(one, tmp_path / "f")
+    monkeypatch.undo()
+    sealed(one, tmp_path / "f")
+    assert seal.compare(one, seal.note_of(tmp_path / "f")) == "same"
+    assert not (one.root / seal.SEALING).exists()
+
+
 def test_an_open_that_was_cut_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = filled(tmp_path / "a")
     sealed(one, tmp_path / "f")
