@@ -163,6 +163,7 @@ def replace_node(
             session.events(Note(f"{name}: its host key was {', '.join(forgotten)}; the new one was accepted"))
         missing = {one: error for one, error in unreached.items() if one in here.cluster.by_name}
         if missing:
+            replacing.end(session)
             raise MachineErrors(missing)
         store = default_store()
         outcome = replacing.run(
@@ -243,8 +244,11 @@ def reboot(
     question = f"Restart {', '.join(names) if names else 'every machine, one at a time'}?"
     agreed(options, command, "\n".join([*prices, question]))
     started = time.monotonic()
-    with changing(options, here, command.removeprefix("hardway "), ()) as session:
-        blockers.require(tuple(guards.open_operation(here.state, command)))
+    blockers.require(tuple(guards.open_operation(here.state, command)))
+    unreached: dict[str, HardwayError] | None = None if here.state.operation is None else {}
+    with changing(options, here, command.removeprefix("hardway "), (), unreached) as session:
+        if unreached:
+            rebooting.give_up(session, here.state, unreached, operator(), options.take_over)
         declaration = declared(here.cluster, here.state)[1]
         done = rebooting.reboot(
             session,

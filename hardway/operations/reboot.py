@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from typing import NoReturn
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Proof
@@ -144,6 +145,24 @@ def reboot(
         raise
     commit_state(session, advanced(state, operation=None))
     return tuple(restarted)
+
+
+def give_up(
+    session: Session, state: State, unreached: Mapping[str, HardwayError], by: str, take_over: bool
+) -> NoReturn:
+    """Ends restarts that were cut where a machine does not answer any more: it may need any other command.
+
+    Raises its error, with the command for the machines that are left; or HardwayError for somebody else's operation.
+    """
+    assert state.operation is not None
+    underway = taken(state.operation, by, take_over)
+    there = [name for name in underway.boots if name in session.machines]
+    left = [name for name in there if _boot(session, name) == underway.boots[name]]
+    commit_state(session, advanced(state, operation=None))
+    name, error = next(iter(unreached.items()))
+    again = f"; a worker stays cordoned until hardway node uncordon {name}"
+    error.hint = _rest(left, f"{error.hint or 'look at its console'}{again}")
+    raise error
 
 
 def _rest(left: Sequence[str], hint: str | None) -> str:

@@ -2,7 +2,8 @@
 its kubelet's key pair go, and the new machine is built.
 
 The new machine is looked at before anything happens to the old one. Until the old one has left, the same command begins
-again and finds what is done; from then on State has the operation, and the same command builds on.
+again and finds what is done; from then on State has the operation, and the same command builds on after a kill. Where
+the building fails, the operation ends: it is what `init` does, and what is wrong may need any other command.
 """
 
 from __future__ import annotations
@@ -96,11 +97,23 @@ def run(
         _retire_keys(session, name, is_reset=old is not None and not gone)
     state = advanced(_with_new(session.cluster, state, name), operation=underway)
     commit_state(session, state)
-    outcome = converge(session, state, selection, resolver, store)
-    prove.require(prove.prove(session, list(_is_ready(session.cluster, name)), wait=READY_LIMIT))
+    try:
+        outcome = converge(session, state, selection, resolver, store)
+        prove.require(prove.prove(session, list(_is_ready(session.cluster, name)), wait=READY_LIMIT))
+    except HardwayError as error:
+        end(session)
+        error.hint = f"{error.hint or 'hardway doctor'}\nthen this builds on:\n    hardway init"
+        raise
     outcome.state = advanced(outcome.state, operation=None)
     commit(session, outcome.state, outcome.views, set())
     return outcome
+
+
+def end(session: Session) -> None:
+    """What is left is the building of a worker: where that fails, any other command may be needed, and init does it."""
+    state = session.workspace.load_state()
+    if state is not None and state.operation is not None and state.operation.name == NAME:
+        commit_state(session, advanced(state, operation=None))
 
 
 def _with_new(cluster: Cluster, state: State, name: str) -> State:
@@ -119,7 +132,7 @@ def _look(session: Session, state: State, name: str) -> None:
             machine=name,
             said="nothing was changed",
             hint=f"exchange it first (hardway node drain {name} before), or write the new machine's address into "
-            f"{session.cluster.path}",
+            f"{session.cluster.path}; what an exchange left undone: hardway init",
         )
     findings = preflight(session, {name: view}, session.cluster)
     warn(session, findings)

@@ -10,7 +10,7 @@ import pytest
 from fake.cluster import FakeCluster, keys
 from test_rollout_cut import THREE
 
-from hardway.errors import HardwayError, ProofFailed
+from hardway.errors import HardwayError, ProofFailed, Unreachable
 from hardway.operations import drain, reboot
 from hardway.operations.drain import How
 from hardway.state import State
@@ -158,6 +158,19 @@ def test_killed_at_any_machine_the_same_command_goes_on_with_those_that_are_left
         assert restarts.drained == set()
         assert (name in again) == (at == "before")
         restarts.restarted.clear()
+
+
+def test_one_that_does_not_answer_after_a_kill_ends_it(restarts: Restarts) -> None:
+    restarts.killed_after = "c0"
+    with pytest.raises(Killed):
+        restarts.run()
+    session = restarts.made.session(names=["c1", "c2"])
+    gone = {"c0": Unreachable("no answer", machine="c0", hint="check that it is up")}
+    with pytest.raises(Unreachable) as failed:
+        reboot.give_up(session, restarts.made.state(), gone, "ada@desk", False)
+    assert "hardway node uncordon c0" in (failed.value.hint or "")
+    assert (failed.value.hint or "").endswith("hardway node reboot c1 c2")
+    assert restarts.made.state().operation is None
 
 
 def test_one_that_does_not_come_back_whole_ends_it_and_the_others_are_named(
