@@ -161,6 +161,8 @@ ETCD_INITIAL_CLUSTER={cluster}
 EOF
 systemctl daemon-reload
 systemctl reset-failed {UNIT} 2>/dev/null || true
+# Once it votes it is needed, also after a reboot.
+systemctl enable --quiet {UNIT}
 systemctl start --no-block {UNIT}
 """
     session.run(machine.name, script, what="start etcd as a learner")

@@ -187,7 +187,7 @@ def _leave(machine: Machine, how: How, gone: bool, session: Session, model: Mode
         lost = "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost"
         session.events(Note(f"etcd has {count} members now, of which {lost}", "warning"))
     if not gone:
-        session.run(name, f"systemctl stop {etcd.UNIT} 2>/dev/null || true", what="stop etcd", timeout=STOP_LIMIT)
+        session.run(name, f"systemctl disable --now --quiet {etcd.UNIT} || true", what="stop etcd", timeout=STOP_LIMIT)
         reset_alone(session, model.state, name)
         session.peers.pop(name)
     session.cluster = session.cluster.without(name)

@@ -52,7 +52,7 @@ def test_the_first_controller_leaves_and_comes_back(seven: Site, tmp_path: Path)
         seven.hardway("node", "remove", FIRST, "--yes")
     assert_served(load)
     assert members(seven) == ["controller-1", "controller-2"]
-    assert seven.on(FIRST, "ls /etc/kubernetes /var/lib/etcd /var/lib/hardway 2>/dev/null || true") == ""
+    assert seven.on(FIRST, "ls -d /etc/kubernetes /var/lib/etcd/member /var/lib/hardway 2>/dev/null || true") == ""
     assert FIRST not in seven.on("controller-1", "cat /etc/hosts")
     assert waiting(seven) == [f"hardway node add {FIRST}"]
     assert f"hardway node add {FIRST}" in seven.hardway("init", "--yes", code=1).out
