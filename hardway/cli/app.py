@@ -89,7 +89,7 @@ def load(name: str) -> Any:
         module = importlib.import_module(f"hardway.cli.{entry.module}")
     command = typer.main.get_command(module.app_of(name) if entry.module == "chapter" else module.app)
     command.name = name
-    if isinstance(command, TyperGroup):
+    if isinstance(command, TyperGroup) and entry.module != "chapter":
         command.help = entry.summary
     if not sys.stdout.isatty():
         _unframe(command)

@@ -42,5 +42,6 @@ def _command(name: str) -> Callable[..., None]:
         if not context.invoked_subcommand:
             run(options, name, (name,), whole=False)
 
-    command.__doc__ = numbered(name)
+    alone = f"\n\nAlone it is the chapter: hardway {name} does what hardway apply {name} does."
+    command.__doc__ = numbered(name) + (alone if name in GROUPS else "")
     return command

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -99,6 +99,7 @@ def page(
 
 def _found(options: Options, what: str | None) -> Page:
     """What the cluster has of that name; a command of hardway's where it has none, or where there is no cluster yet."""
+    what = what.removeprefix("hardway ") if what else what
     command = _command(what)
     try:
         book = Book(*declared(options))
@@ -129,14 +130,20 @@ def _command(name: str | None) -> TermPage | None:
 
 
 def _of_group(name: str | None) -> TermPage | None:
-    """A command below another: `node drain`, `certs rotate-ca`, or `rotate-ca` alone. Their files are slow to load."""
-    *above, command = (name or "").removeprefix("hardway ").split() or [""]
-    group = " ".join(above)
-    for first in COMMANDS if not group else {group} & COMMANDS.keys():
-        below = getattr(load(first), "commands", {})
-        if command in below:
-            return _command_page(f"{first} {command}", below[command].help or "", first)
+    """A command below another: `node drain`, `access user add`, or `drain` alone. Their files are slow to load."""
+    asked = name or ""
+    first = asked.partition(" ")[0]
+    for group in [first] if first in COMMANDS else COMMANDS:
+        for path, command in _below(group, load(group)):
+            if path == asked or path.endswith(f" {asked}"):
+                return _command_page(path, command.help or "", group)
     return None
+
+
+def _below(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    for name, below in getattr(command, "commands", {}).items():
+        yield f"{path} {name}", below
+        yield from _below(f"{path} {name}", below)
 
 
 def _command_page(name: str, summary: str, group: str = "") -> TermPage:

@@ -27,7 +27,10 @@ Unnamed = Annotated[
 @app.command()
 @flags("yes", *opt.REACHING)
 def reset(options: Options, *, adopt: Unnamed = False) -> None:
-    """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it."""
+    """Take away what hardway put on the machines, and nothing else. The cluster's data goes with it.
+
+    To take one machine out of a cluster that runs on: hardway node remove NAME.
+    """
     # What a machine that was taken out still holds is taken away by name.
     here = site(options, listed=options.limit is not None)
     names = ", ".join(machine.name for machine in here.chosen)
