@@ -7,6 +7,7 @@ and what was done (`activation_script`). A step prints its key first, so that a 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from hardway import journal
 from hardway.declare.phases.base import Placed
@@ -14,7 +15,7 @@ from hardway.declare.resources import ApiObjects, Context, Directory, Image, Res
 from hardway.declare.resources.base import REPOSITORY, STAGE, Absent, quote
 from hardway.declare.resources.files import SHARED
 from hardway.declare.resources.kernel import SWAP_SERVICES
-from hardway.declare.resources.service import Check
+from hardway.declare.resources.service import Check, main_pid, stays_up
 from hardway.declare.undo import undo
 from hardway.engine.changes import Change
 from hardway.engine.observe import View
@@ -142,6 +143,8 @@ settle() {{
     sleep "$2"
   done
 }}
+# stood PID UNIT: it is active, and still the process that it was then.
+stood() {{ [ "$({main_pid('"$2"')})" = "$1" ] && systemctl is-active --quiet -- "$2"; }}
 swap_off() {{
   for unit in {quote(*SWAP_SERVICES)}; do
     case $(systemctl is-enabled "$unit" 2>/dev/null) in enabled*) systemctl mask --quiet --now -- "$unit";; esac
@@ -207,7 +210,7 @@ def activation_script(changes: Sequence[Change], view: View, context: Context) -
     if units:
         lines.append(f"systemctl --no-reload --quiet enable -- {quote(*units)}")
         lines.append("systemctl daemon-reload")
-    lines += [*_each(running, view, context), _append([_finished(change) for change in changes])]
+    lines += [*_in_turn(running, view, context), _append([_finished(change) for change in changes])]
     return "\n".join(line for line in lines if line) + "\n"
 
 
@@ -217,14 +220,47 @@ def _each(changes: Sequence[Change], view: View, context: Context) -> Iterator[s
         yield _steps(change, view, context)
 
 
+def _in_turn(changes: Sequence[Change], view: View, context: Context) -> Iterator[str]:
+    """One after the other; but units that start side by side, and say nothing themselves, are watched together."""
+    for quiet, some in groupby(changes, _starts_quietly):
+        if quiet:
+            yield from _watched_together(list(some), context)
+        else:
+            yield from _each(list(some), view, context)
+
+
+def _starts_quietly(change: Change) -> bool:
+    service = change.resource
+    if not isinstance(service, Service) or change.difference.verb != "start":
+        return False
+    return service.check.script == stays_up(service.unit).script
+
+
+def _watched_together(changes: Sequence[Change], context: Context) -> Iterator[str]:
+    """All are begun before the first is watched, which takes a second: what is the same process then has stayed up."""
+    services = [change.resource for change in changes if isinstance(change.resource, Service)]
+    for number, (change, service) in enumerate(zip(changes, services, strict=True)):
+        yield f"at {quote(change.key)}"
+        yield f"{_check(service.check)}\n{service.steps(change.difference, context)}"
+        yield f"begun{number}=$({main_pid(service.unit)})"
+    for number, service in enumerate(services):
+        watched = f"{_check(service.check)}\n{settle(service.check, service.unit)}"
+        yield f"at {quote(service.key)}"
+        yield watched if number == 0 else f'stood "$begun{number}" {quote(service.unit)} || {{\n{watched}\n}}'
+
+
 def _steps(change: Change, view: View, context: Context) -> str:
     if change.resource is None:
         return undo(change.key, view.journal.entries.get(change.key, {}))
     steps = change.resource.steps(change.difference, context)
     if isinstance(change.resource, Service) and change.restarts:
         check = change.resource.check
-        return f"check() {{\n{check.script}\n}}\n{steps}\n{settle(check, change.resource.unit)}"
+        return f"{_check(check)}\n{steps}\n{settle(check, change.resource.unit)}"
     return steps
+
+
+def _check(check: Check) -> str:
+    return f"check() {{\n{check.script}\n}}"
 
 
 def settle(check: Check, unit: str) -> str:

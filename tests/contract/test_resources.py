@@ -43,6 +43,7 @@ from hardway.declare.resources import (
     Sysctl,
     Unknown,
     User,
+    stays_up,
 )
 from hardway.declare.resources.files import Stat
 from hardway.engine import upload
@@ -611,6 +612,36 @@ def test_a_service_that_does_not_settle_shows_its_journal(fake: Bench) -> None:
         fake.apply(never)
     assert "waited 0 s for: a sign; last answer: not yet" in (caught.value.said or "")
     assert "no sign" in (caught.value.said or "")
+
+
+def quiet_pair(limit: float = 5) -> list[Service]:
+    units = ("kube-controller-manager.service", "kube-scheduler.service")
+    return [Service(unit, ready=replace(stays_up(unit), limit=limit)) for unit in units]
+
+
+def test_units_that_say_nothing_are_begun_before_the_first_is_watched(fake: Bench) -> None:
+    first, second = quiet_pair()
+    for service in (first, second):
+        fake.sh(f"systemctl stop {service.unit}")
+    view = fake.look(first, second)
+    script = activation_script(fake.changes(view, first, second), view, fake.context(view))
+    acts = [line.split()[0] for line in script.splitlines() if line.startswith(("begin_unit ", "settle ", "stood "))]
+    assert acts == ["begin_unit", "begin_unit", "settle", "stood", "settle"]
+    assert fake.changes(fake.apply(first, second), first, second) == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_each_of_the_units_that_are_watched_together_must_stay_up(fake: Bench, number: int) -> None:
+    services = quiet_pair(limit=0)
+    for service in services:
+        fake.sh(f"systemctl stop {service.unit}")
+    ends_again = services[number].unit
+    fake.sh(f"mkdir -p /fake/refuses; printf '.\\tno config\\n' >/fake/refuses/{ends_again}")
+    with pytest.raises(CommandFailed) as caught:
+        fake.apply(*services)
+    said = caught.value.said or ""
+    assert f"waited 0 s for: {ends_again.removesuffix('.service')} stays up" in said
+    assert said.endswith("no config")
 
 
 def test_a_unit_that_waits_for_its_peers_is_not_waited_for_beyond_its_check(fake: Bench) -> None:

@@ -40,11 +40,16 @@ class Check:
     every: float = 0.25
 
 
+def main_pid(unit: str) -> str:
+    """The command that prints the unit's process; 0 where it has none."""
+    return f"systemctl show -p MainPID --value {unit}"
+
+
 def stays_up(unit: str) -> Check:
     """For units that say nothing themselves: a process that does not understand how it is started ends within a second,
     and systemd, which starts it again and again, calls it active in between.
     """
-    pid = f"systemctl show -p MainPID --value {unit}"
+    pid = main_pid(unit)
     return Check(
         f"{unit.removesuffix('.service')} stays up",
         f'pid=$({pid}); systemctl is-active {unit} && sleep 1 && [ "$pid" = "$({pid})" ] && systemctl is-active {unit}',
