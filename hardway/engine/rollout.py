@@ -239,11 +239,15 @@ def away(session: Session, name: str, declaration: Declaration) -> Iterator[None
 
     Raises NotSettled where too few of them do.
     """
-    rolls = groups_on(declaration, name)
-    for roll in rolls:
-        _require_others(session, roll, name, {})
-    with _away(session, name, [roll.group(name) for roll in rolls]):
+    require_others(session, name, declaration)
+    with _away(session, name, [roll.group(name) for roll in groups_on(declaration, name)]):
         yield
+
+
+def require_others(session: Session, name: str, declaration: Declaration) -> None:
+    """Raises NotSettled where too few other members of a machine's groups would serve while it is away."""
+    for roll in groups_on(declaration, name):
+        _require_others(session, roll, name, {})
 
 
 def step_aside(session: Session, name: str, declaration: Declaration) -> None:
@@ -251,10 +255,8 @@ def step_aside(session: Session, name: str, declaration: Declaration) -> None:
 
     Raises NotSettled where too few others serve.
     """
-    rolls = groups_on(declaration, name)
-    for roll in rolls:
-        _require_others(session, roll, name, {})
-    groups = [roll.group(name) for roll in rolls]
+    require_others(session, name, declaration)
+    groups = [roll.group(name) for roll in groups_on(declaration, name)]
     session.reach([machine for group in groups if group.drained for machine in group.drained.machines])
     _step_aside(session, name, groups)
 

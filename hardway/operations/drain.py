@@ -124,6 +124,15 @@ def _uncordon(session: Session, home: str, node: str) -> None:
     session.run(home, words, what=f"uncordon {node}")
 
 
+def give_back_after_failure(session: Session, nodes: Sequence[str]) -> None:
+    """Nodes that were lent for something that did not begin take pods again; one that cannot now is named."""
+    for node in nodes:
+        try:
+            give_back(session, [node])
+        except HardwayError as error:
+            _say_cordoned(session, node, error)
+
+
 def _as_before(session: Session, nodes: Sequence[str]) -> None:
     """Nodes of a drain that did not succeed take pods again. Where no API answers they keep the mark, by which the next
     run knows them."""
@@ -131,7 +140,11 @@ def _as_before(session: Session, nodes: Sequence[str]) -> None:
         try:
             _uncordon(session, home_of(session), node)
         except HardwayError as error:
-            session.events(Note(f"{node} stays cordoned: {error.what}; later: hardway node uncordon {node}", "warning"))
+            _say_cordoned(session, node, error)
+
+
+def _say_cordoned(session: Session, node: str, error: HardwayError) -> None:
+    session.events(Note(f"{node} stays cordoned: {error.what}; later: hardway node uncordon {node}", "warning"))
 
 
 def delete_node(session: Session, node: str) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from hardway.declare.declaration import Declaration
@@ -19,7 +19,7 @@ from hardway.declare.phases.base import Proof
 from hardway.declare.resources import Service
 from hardway.engine import prove
 from hardway.engine.commit import commit_state
-from hardway.engine.rollout import away
+from hardway.engine.rollout import away, require_others
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, NotSettled
 from hardway.events import Note
@@ -182,21 +182,51 @@ def _reboot(session: Session, declaration: Declaration, name: str, how: How, bef
     with timed(f"reboot {name}", session.events):
         if why := takes_the_api(session.cluster, name):
             session.events(Note(why, "warning"))
+        # Before the drain: a node that cannot be spared keeps its pods.
+        require_others(session, name, declaration)
         hooks.run(session, "before_reboot", [name], NAME)
         if machine.is_worker:
             drain.drain(session, [name], how, lent=True)
-        with away(session, name, declaration):
+        with _unless_told(session, name) as told, away(session, name, declaration):
             if machine.is_controller:
                 session.run(name, _STOP, what="stop the control plane", timeout=BACK_LIMIT)
+            told.append(name)
             _restart(session, name, before)
-            _await_services(session, name, declaration)
+            with _naming_uncordon(session, name):
+                _await_services(session, name, declaration)
         _come_back(session, declaration, name)
+
+
+@contextmanager
+def _unless_told(session: Session, name: str) -> Iterator[list[str]]:
+    """A worker takes pods again where the block fails before its restart: until its name is in the list."""
+    told: list[str] = []
+    try:
+        yield told
+    except (HardwayError, KeyboardInterrupt):
+        if not told and session.cluster.machine(name).is_worker:
+            drain.give_back_after_failure(session, [name])
+        raise
+
+
+@contextmanager
+def _naming_uncordon(session: Session, name: str) -> Iterator[None]:
+    """Errors of a worker that is not well after its restart say that it takes no pods, and how it does again."""
+    try:
+        yield
+    except HardwayError as error:
+        if session.cluster.machine(name).is_worker:
+            error.hint = (
+                f"{error.hint or 'hardway doctor'}\n{name} takes no pods; once it is well: hardway node uncordon {name}"
+            )
+        raise
 
 
 def _come_back(session: Session, declaration: Declaration, name: str) -> None:
     """All proofs of a machine hold after its restart, and its hooks agree; then it takes pods again."""
-    _await_services(session, name, declaration)
-    _await_proofs(session, name, declaration)
+    with _naming_uncordon(session, name):
+        _await_services(session, name, declaration)
+        _await_proofs(session, name, declaration)
     way_on = f"hardway node uncordon {name}" if session.cluster.machine(name).is_worker else "go on"
     hooks.run(session, "after_reboot", [name], NAME, way_on)
     if session.cluster.machine(name).is_worker:

@@ -1,7 +1,7 @@
 """Which machines want a restart, as the real sh reads a system; and restarts of all, cut anywhere."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ import pytest
 from fake.cluster import FakeCluster, keys
 from test_rollout_cut import THREE
 
-from hardway.errors import HardwayError, ProofFailed, Unreachable
+from hardway.errors import HardwayError, NotSettled, ProofFailed, Unreachable
 from hardway.operations import drain, reboot
 from hardway.operations.drain import How
 from hardway.state import State
@@ -81,6 +81,7 @@ class Restarts:
     restarted: list[str] = field(default_factory=list)
     came_back: list[str] = field(default_factory=list)
     drained: set[str] = field(default_factory=set)
+    ever_drained: set[str] = field(default_factory=set)
     killed_before: str = ""
     killed_after: str = ""
 
@@ -102,6 +103,10 @@ class Restarts:
         if name == self.killed_after:
             raise Killed
 
+    def drain(self, nodes: Sequence[str]) -> None:
+        self.drained.update(nodes)
+        self.ever_drained.update(nodes)
+
     def run(self, *names: str, by: str = "ada@desk", take_over: bool = False) -> tuple[str, ...]:
         session = self.made.session()
         state = self.made.state()
@@ -118,7 +123,7 @@ def restarts(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.Mo
     monkeypatch.setattr(reboot, "PAUSE", 0.0)
     monkeypatch.setattr(reboot, "_await_services", lambda session, name, declaration: None)
     monkeypatch.setattr(reboot, "_await_proofs", lambda session, name, declaration: made.came_back.append(name))
-    monkeypatch.setattr(drain, "drain", lambda session, nodes, how, lent: made.drained.update(nodes))
+    monkeypatch.setattr(drain, "drain", lambda session, nodes, how, lent: made.drain(nodes))
     monkeypatch.setattr(drain, "give_back", lambda session, nodes: made.drained.difference_update(nodes))
     return made
 
@@ -188,3 +193,38 @@ def test_one_that_does_not_come_back_whole_ends_it_and_the_others_are_named(
     # What is wrong may need any other command.
     assert {one.operation for one in kept(restarts.made)} == {None}
     assert keys(restarts.made.init().changes) == []
+
+
+def test_a_node_that_cannot_be_spared_keeps_its_pods(restarts: Restarts) -> None:
+    restarts.made.machines["c0"].run("systemctl stop etcd.service", timeout=10, what="by hand")
+    with pytest.raises(NotSettled, match="etcd was not restarted here"):
+        restarts.run("c2")
+    assert (restarts.ever_drained, restarts.restarted) == (set(), [])
+
+
+def test_a_worker_whose_restart_did_not_begin_takes_pods_again(restarts: Restarts) -> None:
+    def fails(what: str) -> None:
+        if what == "stop the control plane":
+            raise NotSettled("no answer within 300 s", machine="c2")
+
+    restarts.made.machines["c2"].after = fails
+    with pytest.raises(NotSettled, match="no answer"):
+        restarts.run("c2")
+    assert (restarts.ever_drained, restarts.drained, restarts.restarted) == ({"c2"}, set(), [])
+
+
+@pytest.mark.parametrize("check", ["_await_services", "_await_proofs"])
+def test_a_worker_that_is_not_well_stays_cordoned_and_the_error_says_so(
+    restarts: Restarts, monkeypatch: pytest.MonkeyPatch, check: str
+) -> None:
+    def never(session: object, name: str, declaration: object) -> None:
+        raise ProofFailed("its routes are gone", machine=name, hint="hardway worker-routes")
+
+    monkeypatch.setattr(reboot, check, never)
+    with pytest.raises(ProofFailed) as failed:
+        restarts.run("c2")
+    assert restarts.drained == {"c2"}
+    assert "c2 takes no pods; once it is well: hardway node uncordon c2" in (failed.value.hint or "")
+    with pytest.raises(ProofFailed) as failed:
+        restarts.run("c1")
+    assert "uncordon" not in (failed.value.hint or "")
