@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from hardway.declare.declaration import Declaration
+from hardway.declare.phases import load_balancer
 from hardway.declare.phases.base import Proof
 from hardway.declare.resources import Service
 from hardway.engine import prove
@@ -184,6 +185,7 @@ def _reboot(session: Session, declaration: Declaration, name: str, how: How, bef
             session.events(Note(why, "warning"))
         # Before the drain: a node that cannot be spared keeps its pods.
         require_others(session, name, declaration)
+        _require_another_balancer(session, declaration, name)
         hooks.run(session, "before_reboot", [name], NAME)
         if machine.is_worker:
             drain.drain(session, [name], how, lent=True)
@@ -233,6 +235,37 @@ def _come_back(session: Session, declaration: Declaration, name: str) -> None:
         drain.give_back(session, [name])
 
 
+def _require_another_balancer(session: Session, declaration: Declaration, name: str) -> None:
+    """Raises NotSettled where a load balancer would go and no other one answers for the API by itself."""
+    balancers = [machine.name for machine in session.cluster.load_balancers]
+    others = [one for one in balancers if one != name]
+    if name not in balancers or not others:
+        return
+    failed = []
+    for other in others:
+        asked = [one for one in _services(declaration, other) if one[0] == load_balancer.PHASE.name]
+        asked += [
+            one
+            for one in declaration.proofs
+            if (one[1].machine, one[1].name) == (other, load_balancer.ENDPOINT_ANSWERS)
+        ]
+        try:
+            missing = [one for one in prove.prove(session, asked, wait=prove.GRACE) if not one.holds]
+        except HardwayError as error:
+            failed.append(f"{other}: {error.what}")
+            continue
+        if not missing:
+            return
+        failed += [f"{other}: {one.what}: {one.evidence}" for one in missing]
+    raise NotSettled(
+        f"it was not restarted: no other load balancer answers for the API ({', '.join(others)})",
+        machine=name,
+        said="\n".join(failed),
+        hint=f"hardway load-balancer -l {others[0]} brings it back, or hardway doctor says what it lacks; "
+        "then run the same command",
+    )
+
+
 def _boot(session: Session, name: str) -> str:
     return " ".join(session.run(name, _BOOT, what="which boot this is").text.split())
 
@@ -265,6 +298,11 @@ def _restart(session: Session, name: str, before: str) -> None:
 
 
 def _await_services(session: Session, name: str, declaration: Declaration) -> None:
+    prove.require(prove.prove(session, _services(declaration, name), wait=BACK_LIMIT))
+
+
+def _services(declaration: Declaration, name: str) -> list[tuple[str, Proof]]:
+    """That what runs on a machine does, each with its chapter."""
     checks = []
     for placed in declaration.on(name):
         service = placed.resource
@@ -272,7 +310,7 @@ def _await_services(session: Session, name: str, declaration: Declaration) -> No
             check = service.ready
             proof = Proof(name, check.what, check.script, "what ran before runs again", within=BACK_LIMIT)
             checks.append((placed.phase, proof))
-    prove.require(prove.prove(session, checks, wait=BACK_LIMIT))
+    return checks
 
 
 def _await_proofs(session: Session, name: str, declaration: Declaration) -> None:

@@ -2,7 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import pytest
 from fake.cluster import FakeCluster, keys
 from test_rollout_cut import THREE
 
+from hardway.declare.phases import load_balancer
 from hardway.errors import HardwayError, NotSettled, ProofFailed, Unreachable
 from hardway.operations import drain, reboot
 from hardway.operations.drain import How
@@ -228,3 +229,51 @@ def test_a_worker_that_is_not_well_stays_cordoned_and_the_error_says_so(
     with pytest.raises(ProofFailed) as failed:
         restarts.run("c1")
     assert "uncordon" not in (failed.value.hint or "")
+
+
+BALANCED = """\
+cluster: balanced
+endpoint: api.example.net
+machines:
+  lb0: {role: load-balancer, address: 10.240.0.5}
+  lb1: {role: load-balancer, address: 10.240.0.6}
+  c0: {role: [controller, worker], address: 10.240.0.10}
+"""
+
+
+@pytest.fixture
+def balanced(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch) -> Restarts:
+    made = Restarts(built_cluster(BALANCED))
+    monkeypatch.setattr(reboot, "PAUSE", 0.0)
+    monkeypatch.setattr(reboot, "_await_services", lambda session, name, declaration: None)
+    monkeypatch.setattr(reboot, "_await_proofs", lambda session, name, declaration: None)
+    # A handshake needs a real HAProxy and a real API server behind it: a file stands for it.
+    monkeypatch.setattr(reboot.prove, "GRACE", 0.0)
+    declaration = made.made.declaration()
+    proofs = []
+    for phase, proof in declaration.proofs:
+        is_handshake = proof.name == load_balancer.ENDPOINT_ANSWERS
+        proofs.append((phase, replace(proof, query="test -e /fake/answers", within=0) if is_handshake else proof))
+    monkeypatch.setattr(made.made, "declaration", lambda: replace(declaration, prove=lambda: proofs))
+    return made
+
+
+def by_hand(made: FakeCluster, name: str, script: str) -> None:
+    made.machines[name].run(script, timeout=10, what="by hand")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("touch /fake/answers; systemctl stop kube-apiserver-lb.service", "HAProxy runs"),
+        ("rm -f /fake/answers", load_balancer.ENDPOINT_ANSWERS),
+    ],
+)
+def test_a_balancer_goes_only_while_another_one_answers(balanced: Restarts, script: str, said: str) -> None:
+    by_hand(balanced.made, "lb1", script)
+    with pytest.raises(NotSettled, match=r"no other load balancer answers for the API \(lb1\)") as refused:
+        balanced.run("lb0")
+    assert f"lb1: {said}" in (refused.value.said or "")
+    assert balanced.restarted == []
+    by_hand(balanced.made, "lb1", "touch /fake/answers; systemctl start kube-apiserver-lb.service")
+    assert balanced.run("lb0") == ("lb0",)

@@ -20,6 +20,8 @@ UNIT = "kube-apiserver-lb"
 HEALTH = "/readyz?exclude=etcd&exclude=etcd-readiness"
 """What HAProxy asks each server: itself, and not the etcd that all of them share."""
 HAPROXY = "/usr/sbin/haproxy"
+ENDPOINT_ANSWERS = "the endpoint answers with the cluster's certificate"
+"""A handshake through HAProxy: it runs, and has an API server whose /readyz is good; without one it lets nobody in."""
 HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
 """The client certificate of its health checks, and the key: HAProxy reads both from one file."""
 
@@ -59,7 +61,7 @@ def proofs(model: Model) -> Iterator[Proof]:
     for machine in cluster.load_balancers:
         yield Proof(
             machine.name,
-            "the endpoint answers with the cluster's certificate",
+            ENDPOINT_ANSWERS,
             # s_client ends with status 0 only when the chain and the name are good.
             f"openssl s_client -connect {machine.ip}:{cluster.endpoint_port} {trust} "
             f"-verify_return_error -verify_ip {machine.ip} -brief </dev/null 2>&1",
