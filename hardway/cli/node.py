@@ -11,15 +11,15 @@ import typer
 
 from hardway.artifacts.store import default_store
 from hardway.cli import options as opt
-from hardway.cli.operating import PHASES, agreed, operate, operator
+from hardway.cli.operating import PHASES, agreed, operate, operator, require_person
 from hardway.cli.options import EmptyDirs, Force, NoWait, Options, Seconds, flags
 from hardway.cli.origins import refuse_unlocked
-from hardway.cli.running import changing, resolver
+from hardway.cli.running import changing, plan_lines, resolver
 from hardway.cli.site import Site, site
 from hardway.engine import blockers, guards
-from hardway.engine.plan import declared
+from hardway.engine.plan import Plan, declared
 from hardway.engine.selection import Selection
-from hardway.engine.session import Access, target
+from hardway.engine.session import Access, Session, target
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import add_controller, remove_controller, remove_node
@@ -110,7 +110,7 @@ def remove(
         return
     remove_node.refuse(here.cluster, here.state, name, gone=gone)
     command = f"hardway node remove {name}" + (" --gone" if gone else "")
-    agreed(options, command, f"Remove {name} from the cluster {here.cluster.name}?")
+    require_person(options, command)
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
     if gone:
@@ -121,7 +121,13 @@ def remove(
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
         how = How(timeout, force, empty_dirs, not no_wait, operation="node remove")
-        outcome = remove_node.remove(session, here.state, name, selection, wanted, store, how, gone=gone)
+
+        def review(rest: Session, plan: Plan) -> None:
+            lines = [] if options.yes else plan_lines(options, rest, plan, sorted(names), wanted)
+            question = f"Remove {name} from the cluster {here.cluster.name}, with these changes to the other machines?"
+            agreed(options, command, "\n".join([*lines, question]), events=session.events)
+
+        outcome = remove_node.remove(session, here.state, name, selection, wanted, store, how, gone=gone, review=review)
         following: tuple[str, ...] = ()
         if name in here.cluster.by_name:
             following = (f"take {name} out of {here.cluster.path}: as long as it is there, hardway init adds it again",)

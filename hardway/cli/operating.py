@@ -18,7 +18,7 @@ from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, UsageError
-from hardway.events import Note, RunFinished
+from hardway.events import Note, RunFinished, Sink, discard
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation
@@ -106,8 +106,15 @@ class _Agreement:
         agreed(self._options, self._command, f"{text}\n\nBegin?", said=text)
 
 
-def agreed(options: Options, command: str, question: str, *, said: str = "") -> None:
+def agreed(options: Options, command: str, question: str, *, said: str = "", events: Sink = discard) -> None:
     """Asks a person whether to change a running cluster so. Raises HardwayError, with `said`, where nobody can."""
+    require_person(options, command, said=said)
+    if not options.yes and not confirm(question, events):
+        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
+
+
+def require_person(options: Options, command: str, *, said: str = "") -> None:
+    """Raises HardwayError where nobody has agreed, and nobody can be asked."""
     if options.yes:
         return
     if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
@@ -116,5 +123,3 @@ def agreed(options: Options, command: str, question: str, *, said: str = "") -> 
             said=said or None,
             hint=f"{command} --yes",
         )
-    if not confirm(question):
-        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")

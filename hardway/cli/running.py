@@ -208,13 +208,18 @@ def asks(options: Options, session: Session, names: Sequence[str], wanted: Resol
         return None
 
     def agrees(plan: Plan) -> bool:
-        shown_plan = preview(session, plan, names, wanted.lock.entries())
-        width, verbose = page_width(), options.verbose > 0
-        lines = plan_page(shown_plan, seconds=0, width=width, verbose=verbose, following=False)
         question = "Make these changes to the running cluster?"
-        return confirm("\n".join([*lines, "", counts(shown_plan), question]), session.events)
+        return confirm("\n".join([*plan_lines(options, session, plan, names, wanted), question]), session.events)
 
     return agrees
+
+
+def plan_lines(options: Options, session: Session, plan: Plan, names: Sequence[str], wanted: Resolver) -> list[str]:
+    """The lines of a plan with its diffs, as they come before a question."""
+    shown_plan = preview(session, plan, names, wanted.lock.entries())
+    width, verbose = page_width(), options.verbose > 0
+    lines = plan_page(shown_plan, seconds=0, width=width, verbose=verbose, following=False)
+    return [*lines, "", counts(shown_plan)]
 
 
 def span(first: str | None, last: str | None) -> tuple[str, ...]:

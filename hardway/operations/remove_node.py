@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from datetime import UTC, datetime
+from functools import partial
 
 from hardway.artifacts.store import Store
 from hardway.engine import blockers, guards
 from hardway.engine.commit import commit
 from hardway.engine.converge import Outcome, converge
-from hardway.engine.plan import Plan, declared
+from hardway.engine.plan import Plan, declared, observe_and_plan
 from hardway.engine.reset import reset
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
-from hardway.errors import HardwayError, UsageError
+from hardway.errors import HardwayError, PlanChanged, UsageError
 from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.operations import drain
@@ -59,13 +60,17 @@ def remove(
     how: How,
     *,
     gone: bool = False,
-    review: Callable[[Plan], None] = lambda plan: None,
+    review: Callable[[Session, Plan], None] = lambda session, plan: None,
 ) -> Outcome:
     """Takes a worker out of the cluster. The session holds the locks of all machines but one that is `gone`.
 
-    Raises NotSettled, with the node as it was, where it cannot be drained, and what `reset` and `converge` raise.
+    `review` sees what changes on the other machines before anything is done, and stops it by raising. Raises Blocked
+    then, too, where something speaks against that plan. Raises NotSettled, with the node as it was, where it cannot be
+    drained, and what `reset` and `converge` raise.
     """
-    blockers.require(tuple(guards.open_operation(state, selection.operation)))
+    rest, after = _rest(session, name), _after(state, name)
+    plan = _plan(rest, after, selection, resolver)
+    review(rest, plan)
     if gone:
         refuse_reporting(session, name)
     elif drain.exists(session, name):
@@ -74,14 +79,48 @@ def remove(
     drain.delete_node(session, name)
     if not gone:
         reset_alone(session, state, name)
-    session.cluster = session.cluster.without(name)
+    session.cluster = rest.cluster
     session.machines.pop(name, None)
-    nodes = {one: node for one, node in state.nodes.items() if one != name}
-    state = advanced(state, nodes=nodes, removed={**state.removed, name: f"{datetime.now(UTC):%Y-%m-%d}"})
-    session.workspace.save_state(state)
-    outcome = converge(session, state, selection, resolver, store, review=review)
-    commit(session, outcome.state, outcome.views, set())
+    session.workspace.save_state(after)
+    outcome = converge(rest, after, selection, resolver, store, review=partial(_require_agreed, plan, name))
+    commit(rest, outcome.state, outcome.views, set())
     return outcome
+
+
+def _rest(session: Session, name: str) -> Session:
+    """The session as it is without the machine."""
+    rest = copy(session)
+    rest.cluster = session.cluster.without(name)
+    rest.machines = {one: io for one, io in session.machines.items() if one != name}
+    return rest
+
+
+def _after(state: State, name: str) -> State:
+    nodes = {one: node for one, node in state.nodes.items() if one != name}
+    return advanced(state, nodes=nodes, removed={**state.removed, name: f"{datetime.now(UTC):%Y-%m-%d}"})
+
+
+def _plan(session: Session, state: State, selection: Selection, resolver: Resolver) -> Plan:
+    """What changes on the machines that stay. Raises Blocked where something speaks against it."""
+    _, waiting = guards.resolve_state(session.cluster, state, selection)
+    blockers.require(waiting)
+    plan = observe_and_plan(session, state, selection, resolver, {})
+    for error in plan.failures.values():
+        raise error
+    blockers.require(plan.blockers)
+    return plan
+
+
+def _require_agreed(agreed: Plan, name: str, plan: Plan) -> None:
+    """Raises PlanChanged where more is to be changed than was shown before the machine left."""
+    known = {(one.machine, one.key) for one in agreed.changes}
+    more = sorted({f"{one.machine}: {one.key}" for one in plan.changes if (one.machine, one.key) not in known})
+    if more:
+        raise PlanChanged(
+            f"{name} has left, and something has changed on the other machines since that was agreed to",
+            said="\n".join(more),
+            hint="hardway plan",
+        )
 
 
 def refuse_reporting(session: Session, name: str) -> None:
