@@ -146,3 +146,17 @@ def test_what_changed_since_is_not_done_unseen(removal: Removal, monkeypatch: py
         removal.run()
     assert f"head: file:{unit}" in (more.value.said or "")
     assert "foot" not in removal.made.state().nodes
+
+
+def test_the_question_has_what_changes_elsewhere(
+    removal: Removal, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    removal.made.inventory.write_text(WIDE + FLAG)
+    run = Commands(removal.made, monkeypatch, capsys)
+    code, _, said = run("node", "remove", "foot")
+    assert (code, "no terminal to ask on" in said) == (1, True)
+    run.at_a_terminal(lambda: "n")
+    code, out, said = run("node", "remove", "foot")
+    assert (code, removal.acts) == (1, [])
+    assert "Remove foot from the cluster pair, with these changes to the other machines?" in out + said
+    assert "--event-ttl=2h" in out + said

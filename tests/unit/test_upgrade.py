@@ -1,7 +1,7 @@
 """Upgrades on played machines: what each stage changes and in which order, and that a cut one goes on or back."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
@@ -14,11 +14,13 @@ from test_engine_cut import assert_nothing_is_left_to_do
 from test_rollout_cut import EXAMPLES, NO_SHRINKING
 
 from hardway.declare.phases import PHASE_NAMES
+from hardway.declare.phases.base import Model
 from hardway.engine.blockers import Blocked
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError
 from hardway.operations import rotate_sa, upgrade
+from hardway.operations.drain import How
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import _left, run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
@@ -274,6 +276,21 @@ def test_api_servers_do_not_go_back_before_a_kubelet(made: FakeCluster) -> None:
     with pytest.raises(HardwayError, match=r"foot runs Kubernetes 1\.36\.4"):
         stages["controllers"].edit(state)
     assert stages["foot"].is_due(state) and not stages["hand"].is_due(state)
+
+
+def test_a_drain_is_done_as_the_flags_say(made: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    drained: list[tuple[Sequence[str], How]] = []
+    monkeypatch.setattr(upgrade.drain, "drain", lambda session, names, how, lent: drained.append((names, how)))
+    state = replace(made.state(), kubernetes="1.36.4", upgrade=Upgrade("1.35.6", "1.36.4", ("hand", "foot")))
+    how = How(7, force=True, elsewhere=False)
+    for name, operation in (
+        ("hand", upgrade.apply(made.cluster, state, 1, how)),
+        ("foot", upgrade.rollback(made.cluster, state, 1, how)),
+    ):
+        stages = {one.name: one for one in operation.stages}
+        there = state if operation.name == upgrade.APPLY else replace(state, upgrade=Upgrade("1.35.6", "1.36.4"))
+        stages[f"drain {name}"].act(made.session(), Model(made.cluster, there, made.resolver().versions))
+        assert drained.pop() == ([name], replace(how, operation=operation.name))
 
 
 def test_two_operations_at_once_are_refused(made: FakeCluster) -> None:
