@@ -14,7 +14,9 @@ import pytest
 from etcd_life import real_programs
 from real_api import free_port
 
+from hardway.declare.phases.etcd import OWN
 from hardway.declare.phases.paths import BIN
+from hardway.operations.etcd_defrag import compaction
 from hardway.operations.etcd_recover import COPY
 from hardway.operations.etcd_restore import DATA, Source, rehearsal
 from hardway.operations.etcd_scratch import FOLDER
@@ -32,7 +34,7 @@ class Member:
     It writes into its log at once, and into its file only when it stops.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *more: str) -> None:
         assert PROGRAMS
         (root / "bin").mkdir()
         for name, program in PROGRAMS.items():
@@ -43,7 +45,7 @@ class Member:
         flags = [
             f"--data-dir={root}/etcd", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
-            "--backend-batch-interval=1h",
+            "--backend-batch-interval=1h", *more,
         ]  # fmt: skip
         self._process = subprocess.Popen(
             [root / "bin/etcd", *flags, "--log-outputs=/dev/null"], env={"PATH": os.environ["PATH"]}
@@ -62,6 +64,13 @@ class Member:
         self.run(f"mkdir -p {FOLDER}; cp {path} {FOLDER}/{digest}.db")
         return Source(path, digest, path.stat().st_size)
 
+    def compact(self, revision: int) -> None:
+        self.run(compaction(revision).replace(OWN, f"{BIN}/etcdctl {self._endpoint}"))
+
+    def in_use(self) -> int:
+        said = self.run(f"{BIN}/etcdctl {self._endpoint} endpoint status -w json")
+        return int(json.loads(said)[0]["Status"]["dbSizeInUse"])
+
     def end(self, how: signal.Signals) -> None:
         self._process.send_signal(how)
         self._process.wait()
@@ -79,8 +88,8 @@ class Member:
 
 
 @contextmanager
-def member(root: Path) -> Iterator[Member]:
-    with closing(Member(root)) as made:
+def member(root: Path, *more: str) -> Iterator[Member]:
+    with closing(Member(root, *more)) as made:
         yield made
 
 
@@ -151,3 +160,15 @@ def test_the_file_alone_is_taken_where_the_log_cannot_be_read(tmp_path: Path) ->
         [log] = (tmp_path / "etcd/member/wal").glob("0*.wal")
         log.write_bytes(b"\xff" * 512)
         assert taken(one) == ("file", last)
+
+
+def test_a_compaction_is_over_once_what_goes_is_deleted(tmp_path: Path) -> None:
+    slowly = ("--compaction-batch-limit=1", "--compaction-sleep-interval=100ms", "--backend-batch-interval=10ms")
+    with member(tmp_path, *slowly) as one:
+        last = [one.put("key", "x" * 100_000) for _ in range(WRITES)][-1]
+        full = one.in_use()
+        assert full > (WRITES - 1) * 100_000
+        one.compact(last)
+        assert one.in_use() < full / 4
+        # Also where another member was asked first.
+        one.compact(last)
