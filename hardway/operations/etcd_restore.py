@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hardway.artifacts.store import Store
 from hardway.console.words import size
+from hardway.declare.generations import FRONT_PROXY, KUBERNETES
 from hardway.declare.phases import etcd
 from hardway.declare.phases.base import Model, Proof
 from hardway.declare.phases.paths import BIN, KUBECTL
@@ -279,6 +280,7 @@ def go_on(session: Session, state: State, selection: Selection, resolver: Resolv
         # What a kubelet runs and the API does not know of any more would run on; it asks for all pods when it starts.
         workers = [machine.name for machine in session.cluster.workers if machine.name in session.machines]
         _each(session, workers, "systemctl restart kubelet.service kube-proxy.service", "restart kubelets")
+    _without_retired(session, Model(session.cluster, state, resolver.versions))
     _tell_strangers(session)
     outcome = converge(session, advanced(state, etcd_token=token_of(state)), selection, resolver, store)
     _forget(session, controllers)
@@ -441,6 +443,21 @@ def _ready(session: Session) -> Iterator[Proof]:
             "ok",
             within=START_LIMIT,
         )
+
+
+def _without_retired(session: Session, model: Model) -> None:
+    """What is in etcd may be of a key or a CA that went out of use since: nobody accepts it, or nobody should."""
+    home = session.cluster.controllers[0].name
+    newest = model.state.service_account_keys.signing
+    if newest > 1:
+        kid = rotate_sa.key_identifier(session.workspace.values(), newest)
+        script = rotate_sa.sign_secrets(kid)
+        signed = session.run(home, script, what="renew the tokens in Secrets", timeout=START_LIMIT)
+        if signed.text.strip():
+            told = f"tokens in Secrets were of a key of before, and are signed again: {signed.text.count('patched')}"
+            session.events(Note(f"{told}; who was given one needs the new one", "warning"))
+    if any(model.state.authority(ca.name).signing > 1 for ca in (KUBERNETES, FRONT_PROXY)):
+        rotate_ca.prune(session, model)
 
 
 def _tell_strangers(session: Session) -> None:

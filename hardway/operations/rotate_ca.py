@@ -74,7 +74,7 @@ def operation(
     def retire(session: Session, model: Model) -> None:
         _put_away(session, model, chosen)
         if chosen != [ETCD]:
-            _prune(session, model)
+            prune(session, model)
 
     def sign(session: Session, model: Model) -> None:
         if KUBERNETES in chosen:
@@ -227,7 +227,7 @@ def _forget_renewed(session: Session, model: Model) -> None:
 _PEM_AS_JSON = "awk '{printf \"%s\\\\n\", $0}'"
 
 
-def _prune(session: Session, model: Model) -> None:
+def prune(session: Session, model: Model) -> None:
     """API servers only add to what they tell aggregated ones: nothing leaves it until it has expired.
 
     (pkg/controlplane/controller/clusterauthenticationtrust: combineCertLists.)

@@ -159,7 +159,7 @@ def _renew(session: Session, model: Model) -> None:
     session.events(Note("restarting kubelets whose pods have tokens of the key before; pods run on"))
     session.each(workers, lambda name: session.run(name, _restart_kubelet(retiring), what="renew the tokens of pods"))
     controller = model.cluster.controllers[0].name
-    session.run(controller, _sign_secrets(kid), what="renew the tokens in Secrets", timeout=300)
+    session.run(controller, sign_secrets(kid), what="renew the tokens in Secrets", timeout=300)
     prove.require(
         prove.prove(session, [("renew", proof) for proof in _tokens(model, kid, retiring)], wait=RENEWAL_LIMIT)
     )
@@ -209,7 +209,8 @@ systemctl restart kubelet.service
 """
 
 
-def _sign_secrets(kid: str) -> str:
+def sign_secrets(kid: str) -> str:
+    """A script that has the token of each Secret signed again that is of another key, and prints a line for each."""
     return f"""\
 {_OLD_SECRETS}old_secrets {quote(kid)} | while read -r namespace name; do
   {KUBECTL} patch secret "$name" -n "$namespace" --type=merge -p '{{"data":{{"token":null}}}}'

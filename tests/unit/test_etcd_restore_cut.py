@@ -21,7 +21,7 @@ from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_restore import Source
 from hardway.operations.run import taken_up
 from hardway.remote import ConnectionLost
-from hardway.state import OperationState, State, advanced
+from hardway.state import Generations, OperationState, State, advanced
 
 CONTENT = b"all that etcd knew on Monday"
 # What a real etcd reads in a snapshot is tests/contract/test_etcd_data.py's.
@@ -153,6 +153,39 @@ def test_a_key_of_before_is_declared_once_it_has_opened_the_snapshot(
     assert "aescbc" in three.machines["c1"].read(ENCRYPTION_CONFIG)
 
 
+# A Secret's token of another key, until it is emptied; the played API has neither Secrets nor this ConfigMap.
+KUBECTL = """\
+#!/bin/sh
+case "$*" in
+*"get secrets"*) [ -e /fake/signed ] || echo "default robot $(printf '{"kid":"old"}' | base64 | base64 -w0)" ;;
+*"patch secret robot -n default"*) echo "$*" >/fake/signed; echo "secret/robot patched" ;;
+*"patch configmap extension-apiserver-authentication"*) touch /fake/pruned ;;
+*) exec /fake/kubectl "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("rotated", [True, False])
+def test_what_went_out_of_use_since_is_not_brought_back(three: FakeCluster, rotated: bool) -> None:
+    home, pki = three.machines["c0"], three.workspace().root / "pki"
+    home.run("cp /usr/local/bin/kubectl /fake/kubectl", timeout=10, what="keep it")
+    home.write("/usr/local/bin/kubectl", KUBECTL)
+    if rotated:
+        for old, new in (
+            ("sa.key", "sa-2.key"),
+            ("sa.pub", "sa-2.pub"),
+            ("ca.key", "ca-2.key"),
+            ("ca.crt", "ca-2.crt"),
+        ):
+            (pki / new).write_bytes((pki / old).read_bytes())
+        second = Generations((2,), 2)
+        state = advanced(three.state(), service_account_keys=second, authorities={"kubernetes": second})
+        three.workspace().save_state(state)
+    restore(three)
+    assert home.has("/fake/signed") is rotated
+    assert home.has("/fake/pruned") is rotated
+
+
 def test_another_clusters_snapshot_is_refused_before_anything_stops(three: FakeCluster) -> None:
     for name in CONTROLLERS:
         three.machines[name].write("/usr/local/bin/kubectl", "#!/bin/sh\necho 1f0e-uid\n")
@@ -228,6 +261,19 @@ def test_a_restore_takes_over_where_a_recovery_does_not_get_on() -> None:
     state = replace(State("one", "feed"), operation=begun)
     assert etcd_restore.superseded(state, "hardway etcd restore monday.db").operation is None
     assert etcd_restore.superseded(state, "hardway etcd recover") is state
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "again"),
+    [("encryption rotate", "retire", "read"), ("certs rotate-sa", "retire", "renew"),
+     ("certs rotate-sa", "sign", "sign"), ("certs rotate-ca", "users", "trust"),
+     ("certs rotate-ca", "retire", "retire"), ("upgrade", "workers", "workers")],
+)  # fmt: skip
+def test_a_rotation_proves_again_what_was_in_etcd(name: str, stage: str, again: str) -> None:
+    begun = OperationState(name, (), stage, "ada@desk", "2026-11-28T00:00:00+00:00")
+    state = replace(State("one", "feed"), operation=begun)
+    interrupted = etcd_restore.superseded(state, "hardway etcd restore monday.db").interrupted
+    assert interrupted == replace(begun, stage=again)
 
 
 def test_what_was_under_way_goes_on_once_etcd_is_back(three: FakeCluster) -> None:

@@ -40,7 +40,7 @@ PKI = "/etc/kubernetes/pki"
 
 @pytest.fixture
 def made(built_cluster: Callable[[str], FakeCluster], monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
-    monkeypatch.setattr(rotate_ca, "_prune", lambda session, model: None)  # its ConfigMap is a real API server's
+    monkeypatch.setattr(rotate_ca, "prune", lambda session, model: None)  # its ConfigMap is a real API server's
     return built_cluster(PAIR)
 
 
@@ -438,8 +438,8 @@ OPERATIONS = {
 @settings(max_examples=EXAMPLES, deadline=None, phases=NO_SHRINKING)
 @given(what=st.sampled_from(sorted(OPERATIONS)), name=st.sampled_from(CONTROLLERS), cut=cuts)
 def test_a_rotation_that_is_killed_anywhere_is_ended_by_the_same_command(what: str, name: str, cut: Cut) -> None:
-    place, prune = room(), rotate_ca._prune
-    rotate_ca._prune = lambda session, model: None
+    place, prune = room(), rotate_ca.prune
+    rotate_ca.prune = lambda session, model: None
     try:
         made = FakeCluster.new(place, THREE)
         made.init()
@@ -467,5 +467,5 @@ def test_a_rotation_that_is_killed_anywhere_is_ended_by_the_same_command(what: s
         assert {path: digest for path, digest in known.items() if path in left}.items() <= left.items()
         assert (made.root / "net" / "members").read_text() == members
     finally:
-        rotate_ca._prune = prune
+        rotate_ca.prune = prune
         shutil.rmtree(place)
