@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import PurePosixPath
 
 from hardway.declare import pki
 from hardway.declare.generations import KUBERNETES
@@ -22,6 +23,7 @@ from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.inventory.model import Machine
+from hardway.remote import Result
 
 ROTATED = "/var/lib/kubelet/pki/kubelet-client-current.pem"
 """What the cluster signed for a kubelet."""
@@ -52,12 +54,7 @@ def still_shown(session: Session, model: Model, span: timedelta) -> list[Shown]:
     ends = session.each(controllers, lambda name: session.run(name, _end(logs[name]), what="look for its audit log"))
     time.sleep(span.total_seconds())
     shown: dict[tuple[str, str, str], int] = {}
-    read = session.each(
-        controllers,
-        lambda name: session.run(
-            name, users_since(logs[name], *ends[name].text.split()), what="read its audit log", timeout=READ_LIMIT
-        ),
-    )
+    read = session.each(controllers, lambda name: _read(session, name, logs[name], ends[name].text))
     for answer in read.values():
         for line in answer.text.splitlines():
             user, certificate, address, requests = line.split("\t")
@@ -79,23 +76,60 @@ def _log_of(model: Model, machine: Machine) -> str:
 
 
 def _end(log: str) -> str:
-    """Prints the inode and size of a log, to be read on from there."""
-    return f"stat -c '%i %s' {quote(log)}"
+    """Prints the inode, birth and size of a log, to be read on from there."""
+    return f"stat -c '%i %W %s' {quote(log)}"
 
 
-def users_since(log: str, inode: str, size: str) -> str:
-    """A script that prints what was written to a log since it ended there, also where it was rotated meanwhile.
+def _read(session: Session, name: str, log: str, mark: str) -> Result:
+    script = users_since(log, *mark.split())
+    answer = session.run(name, script, what="read its audit log", timeout=READ_LIMIT, check=False)
+    if answer.code:
+        raise HardwayError(
+            f"{log} cannot be read from where it ended before: who still uses the CA before is not known",
+            machine=name,
+            said=f"{answer.stderr.decode(errors='replace').strip()}\nboth CAs are trusted, and everything serves",
+            hint="the same command again, with a shorter --wait where the log was rotated too often; --force goes on "
+            "without looking",
+        )
+    return answer
+
+
+def users_since(log: str, inode: str, birth: str, size: str) -> str:
+    """A script that prints what was written to a log since it ended there, however often it was rotated meanwhile.
 
     A line for each certificate: user, SHA-256, address and number of requests. The user stands before all in an event
-    that somebody else has a say in.
+    that somebody else has a say in. It fails where a part is gone: the API server keeps a few files only, and an inode
+    whose file is gone is soon another file's.
     """
+    path = PurePosixPath(log)
+    before, ending = str(path.with_suffix("")), path.suffix
     return f"""\
-folder=$(dirname {quote(log)})
+export LC_ALL=C
+exec 3<{quote(log)}
+current=$(stat -L -c '%i %W' /proc/self/fd/3)
+started=
+set --
+# Rotated ones have the time in their names, so these come one after another; the last one may be what fd 3 reads.
+for file in {quote(before)}-*{quote(ending) if ending else ""}; do
+  [ -e "$file" ] || continue
+  this=$(stat -c '%i %W' "$file")
+  if [ "$this" = "$current" ]; then continue; fi
+  if [ "$this" = {quote(f"{inode} {birth}")} ]; then started=yes; fi
+  if [ "$started" ]; then set -- "$@" "$file"; fi
+done
+if [ "$current" != {quote(f"{inode} {birth}")} ] && [ -z "$started" ]; then
+  echo "the file that was written then is gone: the log was rotated more often than files are kept" >&2
+  exit 1
+fi
+since() {{ tail -c +$(({int(size)} + 1)); }}
 {{
-  before=$(find "$folder" -maxdepth 1 -inum {quote(inode)})
-  [ -z "$before" ] || tail -c +$(({int(size)} + 1)) "$before"
-  [ "$before" = {quote(log)} ] || cat {quote(log)}
-}} | LC_ALL=C awk '
+  if [ "$started" ]; then
+    since <"$1" && shift && for file; do cat "$file" || exit 1; done && cat <&3
+  else
+    since <&3
+  fi && echo whole
+}} | awk '
+  $0 == "whole" {{ whole = 1 }}
   match($0, /"user":[{{]"username":"[^"]*"/) {{
     name = substr($0, RSTART + 20, RLENGTH - 21)
     rest = substr($0, RSTART + RLENGTH)
@@ -107,7 +141,10 @@ folder=$(dirname {quote(log)})
     sub(/.*=/, "", id)
     count[name "\\t" id "\\t" address]++
   }}
-  END {{ for (one in count) print one "\\t" count[one] }}'
+  END {{
+    if (!whole) exit 1
+    for (one in count) print one "\\t" count[one]
+  }}'
 """
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hardway.declare import pki
-from hardway.operations.old_certificates import fingerprints_of, users_since
+from hardway.operations.old_certificates import _end, fingerprints_of, users_since
 
 OLD, NEW = "ab" * 32, "cd" * 32
 _ID = "authentication.kubernetes.io/credential-id"
@@ -19,32 +19,56 @@ def event(user: str, credential: str = f"X509SHA256={OLD}", address: str = "10.0
     return json.dumps({**head, "sourceIPs": [address], "userAgent": "curl", **more}, separators=(",", ":")) + "\n"
 
 
-def read(log: Path, inode: int, size: int) -> list[tuple[str, ...]]:
-    script = users_since(str(log), str(inode), str(size))
-    said = subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=True).stdout
-    return sorted(tuple(line.split("\t")) for line in said.splitlines())
+def end(log: Path) -> list[str]:
+    return subprocess.run(["sh", "-euc", _end(str(log))], capture_output=True, text=True, check=True).stdout.split()
+
+
+def ran(log: Path, mark: list[str]) -> subprocess.CompletedProcess[str]:
+    script = users_since(str(log), *mark)
+    return subprocess.run(["sh", "-euc", script], capture_output=True, text=True, check=False)
+
+
+def read(log: Path, mark: list[str]) -> list[tuple[str, ...]]:
+    done = ran(log, mark)
+    assert done.returncode == 0, done.stderr
+    return sorted(tuple(line.split("\t")) for line in done.stdout.splitlines())
 
 
 def test_only_what_was_written_since_counts_and_a_log_that_was_rotated_is_read_on(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
+    (tmp_path / "audit-2026-11-27T05-00-00.000.log").write_text(event("yesterday"))
     log.write_text(event("early"))
-    inode, size = log.stat().st_ino, log.stat().st_size
+    mark = end(log)
     with log.open("a") as file:
         file.write(event("ann") + event("ann") + event("ann", address="10.0.0.8") + event("pod", "JTI=1"))
     seen = [("ann", OLD, "10.0.0.7", "2"), ("ann", OLD, "10.0.0.8", "1")]
-    assert read(log, inode, size) == seen
-    log.rename(tmp_path / "audit-2026-11-28T05-00-00.000.log")
-    log.write_text(event("late", f"X509SHA256={NEW}"))
-    assert read(log, inode, size) == [*seen, ("late", NEW, "10.0.0.7", "1")]
-    (tmp_path / "audit-2026-11-28T05-00-00.000.log").unlink()
-    assert read(log, inode, size) == [("late", NEW, "10.0.0.7", "1")]
+    assert read(log, mark) == seen
+    for hour, user in ((5, "between"), (6, "later"), (7, "zoe")):
+        log.rename(tmp_path / f"audit-2026-11-28T0{hour}-00-00.000.log")
+        log.write_text(event(user, f"X509SHA256={NEW}"))
+        seen.append((user, NEW, "10.0.0.7", "1"))
+        assert read(log, mark) == seen
+
+
+def test_a_log_of_which_a_part_is_gone_is_not_taken_for_all(tmp_path: Path) -> None:
+    log, kept = tmp_path / "audit.log", tmp_path / "audit-2026-11-28T05-00-00.000.log"
+    log.write_text(event("early"))
+    mark = end(log)
+    log.rename(kept)
+    log.write_text(event("late"))
+    assert read(log, mark) == [("late", OLD, "10.0.0.7", "1")]
+    kept.unlink()
+    done = ran(log, mark)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "is gone: the log was rotated more often" in done.stderr
 
 
 def test_what_somebody_sends_is_not_taken_for_a_user(tmp_path: Path) -> None:
     log = tmp_path / "audit.log"
     inside = {"user": {"username": "forged", "extra": {_ID: [f"X509SHA256={NEW}"]}}, "sourceIPs": ["10.0.0.9"]}
     log.write_text(event("pod", "JTI=1", requestObject=inside) + event("ann", requestObject=inside))
-    assert read(log, log.stat().st_ino, 0) == [("ann", OLD, "10.0.0.7", "1")]
+    inode, birth, _ = end(log)
+    assert read(log, [inode, birth, "0"]) == [("ann", OLD, "10.0.0.7", "1")]
 
 
 def test_what_the_ca_that_signs_now_has_signed_is_current_and_nothing_else() -> None:
