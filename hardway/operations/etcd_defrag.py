@@ -155,7 +155,7 @@ def set_aside(session: Session, name: str) -> None:
 
 
 def compaction(revision: int) -> str:
-    """A script that ends once this member has deleted what a revision does not need, whoever has asked for that.
+    """A script that ends once this member has deleted what a revision does not need, also where another one was asked.
 
     Without `--physical` it ends at once, and each member deletes in the background. (etcdserver: Compact; a revision
     that is compacted already is refused only when that is done, too.)
