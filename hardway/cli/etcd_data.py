@@ -18,7 +18,7 @@ from hardway.artifacts.store import Store, default_store
 from hardway.cli import options as opt
 from hardway.cli.encrypting import Identity, PassphraseFile, Recipients, decrypting, encrypting
 from hardway.cli.looking import at_controllers
-from hardway.cli.operating import PHASES, agreed, operator
+from hardway.cli.operating import PHASES, agreed, operator, require_controllers
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
@@ -186,9 +186,7 @@ def _go_back(
     unreached: dict[str, HardwayError] = {}
     with changing(options, here, command.removeprefix("hardway "), PHASES, unreached) as session:
         # Each member gets the data; a worker that is down as well must not keep etcd from coming back.
-        for machine in here.cluster.controllers:
-            if machine.name in unreached:
-                raise unreached[machine.name]
+        require_controllers(here.cluster, unreached)
         selection = replace(selection, machines=frozenset(session.machines))
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)

@@ -34,4 +34,5 @@ def replace(
     interrupted, give the same command again.
     """
     here = site(options)
-    operate(options, etcd_replace.operation(here.cluster, *names), here)
+    # A member that is lost makes the next loss worse, so a worker that is down keeps none from coming back.
+    operate(options, etcd_replace.operation(here.cluster, *names), here, controllers_suffice=True)

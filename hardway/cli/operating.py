@@ -6,19 +6,21 @@ import getpass
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from hardway.artifacts.store import default_store
 from hardway.cli.options import Options
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, confirm, resolver
 from hardway.cli.site import Site, site
-from hardway.console.words import counted
+from hardway.console.words import counted, typed
 from hardway.declare.phases import PHASE_NAMES
 from hardway.engine.plan import Plan
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note, RunFinished, Sink, discard
+from hardway.inventory.model import Cluster
+from hardway.operations.apply import Incomplete
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation
@@ -34,12 +36,14 @@ def operate(
     following: Callable[[State], tuple[str, ...]] = lambda state: (),
     *,
     leaving: str = "",
+    controllers_suffice: bool = False,
 ) -> None:
     """Executes an operation on all machines, from the stage at which it was cut if it was.
 
     `here` is what the command opened already; `following` says, of the State at the end, what comes next. `leaving` is
-    a machine that is not converged any more: it is among the session's peers, unless it is lost. Raises UsageError for
-    a part of the machines or a cluster that is not built yet, and what `run_operation` raises.
+    a machine that is not converged any more: it is among the session's peers, unless it is lost. With
+    `controllers_suffice` others that do not answer are left for the next run. Raises UsageError for a part of the
+    machines or a cluster that is not built yet, Incomplete where some were left, and what `run_operation` raises.
     """
     here = here or site(options)
     command = OperationState.command_of(operation.name, operation.arguments)
@@ -50,8 +54,10 @@ def operate(
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
     names = frozenset(machine.name for machine in here.cluster.machines if machine.name != leaving)
-    selection = Selection(PHASES, names, BOOTSTRAP)
-    with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
+    unreached: dict[str, HardwayError] | None = {} if controllers_suffice else None
+    with changing(options, here, command.removeprefix("hardway "), PHASES, unreached) as session:
+        require_controllers(here.cluster, unreached or {})
+        selection = Selection(PHASES, names - (unreached or {}).keys(), BOOTSTRAP)
         if leaving in session.machines:
             session.peers[leaving] = session.machines.pop(leaving)
         store = default_store()
@@ -71,7 +77,16 @@ def operate(
             take_over=options.take_over,
             review=agreed.review,
         )
+        if unreached:
+            raise Incomplete(unreached, typed("hardway init", options.given))
         session.events(RunFinished(True, agreed.changes, agreed.restarts, time.monotonic() - started, following(state)))
+
+
+def require_controllers(cluster: Cluster, unreached: Mapping[str, HardwayError]) -> None:
+    """Raises the error of the first controller that does not answer."""
+    for machine in cluster.controllers:
+        if machine.name in unreached:
+            raise unreached[machine.name]
 
 
 def operator() -> str:

@@ -137,7 +137,7 @@ def changing(
 def require_current(here: Site) -> None:
     """Raises WorkspaceError where another run has ended since the State was read, while a question stood, say."""
     known = here.workspace.load_state()
-    if known is not None and known.generation != here.state.generation:
+    if known is not None and known.generation != here.generation:
         raise WorkspaceError(
             "another run has changed the cluster since this one began, so what this one would do may be wrong now",
             said="nothing was changed",

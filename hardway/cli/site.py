@@ -31,6 +31,8 @@ class Site:
     workspace: Workspace
     state: State
     chosen: tuple[Machine, ...]
+    generation: int = 0
+    """Of the State that was read; a command may hold another one that follows from it."""
 
     @property
     def everywhere(self) -> bool:
@@ -71,7 +73,7 @@ def site(options: Options, *, lab_must_run: bool = True, joining: str = "", list
     if options.limit and built.awaited:
         _refuse_awaited(built, cluster.select(options.limit), options.limit)
     chosen = built.select(options.limit) if options.limit else built.machines
-    return Site(built, workspace, state, chosen)
+    return Site(built, workspace, state, chosen, state.generation)
 
 
 def _refuse_awaited(built: Cluster, chosen: Sequence[Machine], limit: str) -> None:

@@ -146,7 +146,7 @@ def test_host_keys_that_are_accepted_while_looking_are_forgotten_and_all_else_is
 
 def test_a_state_that_another_run_wrote_is_not_written_over(workspace: Workspace) -> None:
     cluster = load(Path(__file__).parents[2] / "inventories/single.yaml")
-    here = Site(cluster, workspace, State("one", "feed", generation=3), ())
+    here = Site(cluster, workspace, State("one", "feed", generation=3), (), 3)
     require_current(here)
     workspace.save_state(State("one", "feed", generation=3))
     require_current(here)
