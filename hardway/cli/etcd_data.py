@@ -31,7 +31,7 @@ from hardway.engine.converge import Outcome
 from hardway.engine.plan import blockers_before_contact, declared
 from hardway.engine.resolver import Resolver
 from hardway.engine.selection import Selection
-from hardway.engine.session import Session
+from hardway.engine.session import Session, holder, lock
 from hardway.errors import FAILED, OK, HardwayError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import etcd_defrag, etcd_recover, etcd_restore
@@ -132,6 +132,8 @@ def restore(
 
 def _rehearse(options: Options, source: Source, command: str) -> None:
     with at_controllers(options) as look:
+        # Its folder is also that of a restore, which must not find it gone when all has stopped.
+        lock(look.session, holder(command.removeprefix("hardway ")))
         model = Model(look.here.cluster, look.here.state, look.resolver.versions)
         found = etcd_restore.rehearse(look.session, model, source)
     _show_rehearsal(options, found, command)
