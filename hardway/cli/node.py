@@ -16,6 +16,7 @@ from hardway.cli.options import EmptyDirs, Force, NoWait, Options, Seconds, flag
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, plan_lines, resolver
 from hardway.cli.site import Site, site
+from hardway.declare.phases import PHASE_NAMES
 from hardway.engine import blockers, guards
 from hardway.engine.plan import Plan, declared
 from hardway.engine.selection import Selection
@@ -159,11 +160,11 @@ def replace_node(
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
     chosen = (*here.cluster.machines, *((old,) if old and not gone else ()))
-    selection = Selection(PHASES, frozenset(here.cluster.by_name), BOOTSTRAP)
+    selection = Selection(PHASE_NAMES, frozenset(here.cluster.by_name), BOOTSTRAP)
     unreached: dict[str, HardwayError] = {}
     forgotten = _forget_host_key(options, here, name)
     with changing(
-        options, replace(here, chosen=chosen), command.removeprefix("hardway "), PHASES, unreached
+        options, replace(here, chosen=chosen), command.removeprefix("hardway "), PHASE_NAMES, unreached
     ) as session:
         if forgotten:
             session.events(Note(f"{name}: its host key was {', '.join(forgotten)}; the new one was accepted"))

@@ -203,4 +203,5 @@ def test_a_workers_name_goes_to_another_machine(seven: Site, app: Path, tmp_path
     assert cordoned(seven) == []
     after = seven.processes()
     assert other_restarts(others, after, *(one for one in others if one[0] == WORKER)) == []
+    seven.hardway("plan")
     seven.unchanged("init")

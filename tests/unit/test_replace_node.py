@@ -29,7 +29,6 @@ machines:
   foot: {role: worker, address: 10.240.0.21}
 """
 OLD, NEW = "10.240.0.20", "10.240.0.30"
-PHASES = tuple(name for name in PHASE_NAMES if name != "smoke-test")
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Replaced:
     def run(self, *, old: bool = False, gone: bool = False) -> None:
         made = self.made
         session = made.session(lambda event: self.notes.append(getattr(event, "text", "")))
-        selection = Selection(PHASES, frozenset(session.machines), BOOTSTRAP)
+        selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP)
         replace_node.run(
             session,
             made.state(),
@@ -74,7 +73,7 @@ class Replaced:
         state = self.made.state()
         assert state.operation is None
         assert (state.nodes["hand"].address, state.nodes["hand"].pod_cidr) == (address, "10.200.0.0/24")
-        assert keys(self.made.init(PHASES).changes) == []
+        assert keys(self.made.init().changes) == []
 
 
 @pytest.fixture
@@ -164,7 +163,7 @@ def test_cut_anywhere_the_same_command_goes_on(replaced: Replaced, name: str, ca
     if replaced.made.state().nodes["hand"].address == OLD:
         replaced.run(old=True)
     # Where only the building failed, that is init's.
-    replaced.made.init(PHASES)
+    replaced.made.init()
     replaced.assert_over(NEW)
 
 
@@ -184,7 +183,7 @@ def test_until_it_is_built_nothing_else_begins(replaced: Replaced) -> None:
         replaced.run()
     new.after = lambda what: None
     with pytest.raises(HardwayError, match="node replace was started and is not finished"):
-        replaced.made.init(PHASES)
+        replaced.made.init()
     replaced.run()
     replaced.assert_over(OLD)
 
