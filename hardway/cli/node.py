@@ -204,7 +204,7 @@ def _known(here: Site) -> str:
 def _forgetting(options: Options, here: Site, name: str) -> str:
     """What of known host keys goes with it, in words."""
     forgotten = without(_known(here), _host(here, name))[1] if options.accept_new_host_keys else []
-    return f" Its host key {', '.join(forgotten)} is forgotten, and the one that it shows is accepted." if forgotten else ""
+    return f" Its host key {', '.join(forgotten)} is forgotten, and a new one accepted." if forgotten else ""
 
 
 def _forget_host_key(options: Options, here: Site, name: str) -> list[str]:
