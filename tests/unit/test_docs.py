@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from in_process import chosen
+from in_process import chosen, tree
 
 from hardway.cli.chapters import SUMMARIES
 from hardway.inventory.load import load
@@ -129,6 +129,31 @@ def test_long_series_that_the_readme_names_are_those_of_make_soak() -> None:
     named = set(re.findall(r"HARDWAY_[A-Z]+=\w+", (ROOT / "README.md").read_text()))
     assert named
     assert named <= set(re.findall(r"HARDWAY_[A-Z]+=\w+", (ROOT / "Makefile").read_text()))
+
+
+def commands(path: str, group: Any) -> Iterator[str]:
+    """Every command that does something by itself, with the names above it."""
+    for name, command in getattr(group, "commands", {}).items():
+        here = f"{path} {name}".strip()
+        if getattr(command, "invoke_without_command", True):
+            yield here
+        yield from commands(here, command)
+
+
+@pytest.mark.parametrize("command", sorted(commands("", tree())))
+def test_the_readme_has_every_command_at_a_glance(command: str) -> None:
+    table = (ROOT / "README.md").read_text().partition("## The command line at a glance")[2].partition("\n## ")[0]
+    above, _, name = command.rpartition(" ")
+    # In a row whose commands have the same name above them it is said once.
+    rows = [row for row in table.splitlines() if row.startswith("|") and re.search(rf"`(hardway )?{above}\b", row)]
+    assert any(re.search(rf"`(hardway )?({above} )?{name}\b", row) for row in rows)
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "operate").glob("*.md")), ids=named)
+def test_a_page_for_operators_is_linked_where_they_begin(page: Path) -> None:
+    name = f"operate/{page.name}"
+    assert f"({name}" in (DOCS / "index.md").read_text()
+    assert f"(docs/{name}" in (ROOT / "README.md").read_text()
 
 
 def keys(schema: dict[str, Any], node: dict[str, Any], path: str) -> Iterator[str]:
