@@ -124,23 +124,31 @@ def quorum(evidence: Evidence) -> Iterator[Found]:
 
 
 def wiped(evidence: Evidence) -> Iterator[Found]:
-    for machine, there in seen(evidence, "controller"):
+    lost = [(machine, there) for machine, there in seen(evidence, "controller") if _lost_its_data(there)]
+    names = {machine.name for machine, _ in lost}
+    others = [(other, found) for other, found in seen(evidence, "controller")
+              if other.name not in names and found.etcd and found.etcd.leader != "0"]  # fmt: skip
+    if not others:
+        return
+    other, found = others[0]
+    for machine, there in lost:
         unit = _unit(there, "etcd")
-        said = unit.said(*LOST)
-        others = [(other, found) for other, found in seen(evidence, "controller")
-                  if other is not machine and found.etcd and found.etcd.leader != "0"]  # fmt: skip
-        if unit.runs or (there.etcd_data and not said) or not others:
-            continue
-        other, found = others[0]
         identity = found.members.get(machine.name, "")
         yield Found(
             machine.name, "its etcd member has lost its data, and must not begin again as who it was",
-            f"hardway etcd replace {machine.name}",
+            # All in one command: one of them alone would be refused.
+            f"hardway etcd replace {' '.join(one.name for one, _ in lost)}",
             lines(
-                f"etcd.service: {unit.state}", said, "" if there.etcd_data else "/var/lib/etcd/member is not there",
+                f"etcd.service: {unit.state}", unit.said(*LOST),
+                "" if there.etcd_data else "/var/lib/etcd/member is not there",
                 f"{other.name} knows it as member {identity}" if identity else f"{other.name} does not know it",
             ),
         )  # fmt: skip
+
+
+def _lost_its_data(there: Symptoms) -> bool:
+    unit = _unit(there, "etcd")
+    return not unit.runs and (not there.etcd_data or bool(unit.said(*LOST)))
 
 
 def service_ranges(evidence: Evidence) -> Iterator[Found]:

@@ -202,6 +202,14 @@ def test_every_cause_has_evidence_a_reason_and_commands_that_can_be_typed(name: 
     assert all(command.startswith(("hardway ", "edit ")) for command in cause.fix)
 
 
+def test_members_that_lost_their_data_are_replaced_by_one_command() -> None:
+    case = _wiped(healthy())
+    case = replace(case, machines={**case.machines, "two": case.machines["three"]})
+    [cause] = [one for one in diagnose(examine(RULES, played.evidence(case)), RULES) if one.id == "etcd-wiped"]
+    assert "hardway etcd replace two three" in cause.fix
+    assert sum("etcd replace" in command for command in cause.fix) == 1
+
+
 def test_a_setting_that_stops_one_server_is_taken_back_and_no_other_is_touched() -> None:
     [cause] = diagnose(examine(RULES, played.evidence(_bad_setting(healthy()))), RULES)
     assert cause.machines == ("three",)
