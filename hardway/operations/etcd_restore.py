@@ -48,6 +48,7 @@ AGAIN = {
     (rotate_encryption.NAME, "rewrite"): "read",
     (rotate_encryption.NAME, "retire"): "read",
     (rotate_sa.NAME, "retire"): "renew",
+    (rotate_ca.NAME, "clients"): "trust",
     (rotate_ca.NAME, "sign"): "trust",
     (rotate_ca.NAME, "users"): "trust",
 }

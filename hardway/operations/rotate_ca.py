@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from hardway.console.words import counted
 from hardway.declare.generations import CA, CAS, ETCD, KUBERNETES
@@ -19,6 +19,7 @@ from hardway.engine.session import Session
 from hardway.errors import HardwayError
 from hardway.events import Note
 from hardway.inventory.model import AuthorityName
+from hardway.operations import users
 from hardway.operations.old_certificates import still_shown
 from hardway.operations.stage import Operation, Stage, nothing_to_prove, unchanged
 from hardway.probe.served import HAPROXY, ports
@@ -32,8 +33,8 @@ SPREAD_LIMIT = 240.0
 
 @dataclass(frozen=True)
 class Farewell:
-    """How the CA before goes. It is listened for `listen` who still shows a certificate of it, and nobody may; with
-    `force` they are named, and it goes all the same.
+    """How the CA before goes. It is listened for `listen` who still shows a certificate of it, and nobody may; nor may
+    somebody have a kubeconfig that does not know the next one. With `force` they are named, and it goes all the same.
 
     `compromised`: it waits for nobody, neither pods nor users.
     """
@@ -83,26 +84,53 @@ def operation(
     def leave(session: Session, model: Model) -> None:
         _look_for_users(session, model, farewell)
 
+    def hand_out(session: Session, model: Model) -> None:
+        _look_for_kubeconfigs(session, model, farewell)
+
     waits = KUBERNETES in chosen and not farewell.compromised
     spread = _spread if waits else nothing_to_prove
     trust = Stage("trust", each(Generations.with_next), spread, why="everything trusts both CAs")
+    why = "who was given a kubeconfig has one that knows both CAs"
+    clients = Stage("clients", unchanged, act=hand_out, why=why)
     why = "everything shows certificates of the next CA"
     signed = Stage("sign", each(Generations.signing_newest), _served, sign, why=why)
-    users = Stage("users", unchanged, act=leave, why="nobody shows a certificate of the CA before")
+    unused = Stage("users", unchanged, act=leave, why="nobody shows a certificate of the CA before")
     why = "nothing trusts the CA before"
     gone = Stage("retire", each(Generations.newest_alone), _gone(chosen), retire, why=why)
-    stages = (trust, signed, users, gone) if waits else (trust, signed, gone)
+    stages = (trust, clients, signed, unused, gone) if waits else (trust, signed, gone)
     arguments = tuple(ca.name for ca in chosen)
     if farewell.compromised:
         return Operation(NAME, (*arguments, COMPROMISED), stages, PRICE)
-    return Operation(NAME, arguments, stages)
+    return Operation(NAME, arguments, stages, OUTSIDE if waits else "")
 
 
+OUTSIDE = (
+    "the cluster serves through all of them; a client outside which knows API servers by a file with the CA before "
+    "(kubeconfig, CI) refuses them from `sign` on, unless it was given the next one"
+)
 COMPROMISED = "--compromised"
 PRICE = (
     "it waits for nobody: pods lose the API until the next CA is in their volumes (a minute or two), programs that "
     "read it once until they are restarted, and a certificate of the CA before is refused, also your users'"
 )
+
+
+def _look_for_kubeconfigs(session: Session, model: Model, farewell: Farewell) -> None:
+    """A client that does not know the next CA ends the connection itself, so no log of the cluster ever shows it."""
+    newest = max(model.state.authority(KUBERNETES.name).trusted)
+    ca = session.workspace.values()[f"{KUBERNETES.generation(newest)}.crt"]
+    names = ", ".join(users.without(users.users(session.workspace), ca, datetime.now(UTC)))
+    refuse = "refuse API servers from the next stage on, and no log shows it"
+    if names and not farewell.force:
+        raise HardwayError(
+            f"{names}: their kubeconfigs do not know the next CA",
+            said=f"they would {refuse}\nboth CAs are trusted, and everything serves",
+            hint="hand out new ones (hardway access user add NAME), and to what else has the CA before in a file (CI) "
+            "the certificate-authority-data of the workspace's kubeconfig; then the same command again; with --force "
+            "it goes on at once",
+        )
+    told = f"kubeconfigs and CA files from before this rotation {refuse}: the workspace's kubeconfig has both CAs"
+    session.events(Note(f"{told}; without them: {names}" if names else told, "warning"))
 
 
 def _look_for_users(session: Session, model: Model, farewell: Farewell) -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 
 @dataclass(frozen=True)
 class User:
-    """Somebody who was given a kubeconfig. `until` is when its certificate ends (ISO 8601, UTC)."""
+    """Somebody who was given a kubeconfig. `until` is when its certificate ends (ISO 8601, UTC).
+
+    `trusts` has the fingerprints of the CAs in it, by which it knows API servers; empty where that was not noted.
+    """
 
     name: str
     groups: tuple[str, ...]
@@ -44,6 +47,7 @@ class User:
     serial: str
     kubeconfig: str
     revoked: bool = False
+    trusts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,26 @@ def add(
     certificate = _signed(session, machine, _request(key, name, groups), life)
     found = pki.read(certificate)
     until = found.not_after.isoformat(timespec="seconds")
-    user = User(name, tuple(groups), until, f"{found.serial:X}", str(kubeconfig))
+    config: dict[str, Any] = yaml.safe_load(session.workspace.kubeconfig.read_text(encoding="utf-8"))
+    trusts = tuple(pki.fingerprint(pem) for pem in pki.split(_trust(config)))
+    user = User(name, tuple(groups), until, f"{found.serial:X}", str(kubeconfig), trusts=trusts)
     # An earlier one of that name goes on to be good until it ends.
     _record(session.workspace, [*known, user])
-    _write(session.workspace, kubeconfig, name, certificate, key)
+    _write(config, kubeconfig, name, certificate, key)
     return user
+
+
+def without(known: Sequence[User], ca: bytes, now: datetime) -> list[str]:
+    """The names of those who have a certificate that is good, and no kubeconfig that trusts this CA."""
+    wanted = pki.fingerprint(ca)
+    have = {one.name for one in known if wanted in one.trusts}
+    good = [one for one in known if not one.revoked and datetime.fromisoformat(one.until) > now]
+    return list(dict.fromkeys(one.name for one in good if one.name not in have))
+
+
+def _trust(config: Mapping[str, Any]) -> bytes:
+    [cluster] = config["clusters"]
+    return base64.b64decode(cluster["cluster"]["certificate-authority-data"])
 
 
 def _request(key: bytes, name: str, groups: Sequence[str]) -> bytes:
@@ -155,9 +174,8 @@ echo "$signed"
     return base64.b64decode(answer)
 
 
-def _write(workspace: Workspace, path: Path, name: str, certificate: bytes, key: bytes) -> None:
+def _write(config: dict[str, Any], path: Path, name: str, certificate: bytes, key: bytes) -> None:
     """The operator's own kubeconfig with another user in it."""
-    config: dict[str, Any] = yaml.safe_load(workspace.kubeconfig.read_text(encoding="utf-8"))
     data = {"client-certificate-data": certificate, "client-key-data": key}
     inside = {field: base64.b64encode(value).decode() for field, value in data.items()}
     [cluster] = config["clusters"]
@@ -175,7 +193,11 @@ def users(workspace: Workspace) -> tuple[User, ...]:
         return ()
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(User(**{**one, "groups": tuple(one["groups"])}) for one in told)
+        known = []
+        for one in told:
+            lists = {"groups": tuple(one["groups"]), "trusts": tuple(one.get("trusts", ()))}
+            known.append(User(**{**one, **lists}))
+        return tuple(known)
     except (ValueError, TypeError, KeyError) as error:
         raise HardwayError(f"{path} is damaged: {error}", hint="restore it from a backup, or remove it") from error
 

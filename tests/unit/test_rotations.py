@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from test_engine_cut import assert_nothing_is_left_to_do
 from test_rollout_cut import CONTROLLERS, EXAMPLES, NO_SHRINKING, THREE, authorities, served
 
+from hardway.declare import pki
 from hardway.declare.phases import PHASE_NAMES
 from hardway.declare.phases.base import Model, Proof
 from hardway.declare.pki import read, split
@@ -26,12 +29,13 @@ from hardway.engine.prove import prove
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError
 from hardway.inventory.model import Encryption
-from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
+from hardway.operations import rotate_ca, rotate_encryption, rotate_sa, users
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_restore import superseded
 from hardway.operations.old_certificates import Shown
 from hardway.operations.run import run_operation
 from hardway.operations.stage import Operation, nothing_to_do, nothing_to_prove
+from hardway.operations.users import User
 from hardway.remote import ConnectionLost
 from hardway.state import ENCRYPTED_RESOURCES, Generations, State, advanced
 
@@ -149,10 +153,54 @@ def test_a_ca_that_somebody_uses_stays_until_that_is_wanted(
 ) -> None:
     monkeypatch.setattr(rotate_ca, "still_shown", lambda session, model, span: [SEEN])
     operation = rotate_ca.operation(["kubernetes"], rotate_ca.Farewell(force=force))
-    [users] = [stage for stage in operation.stages if stage.name == "users"]
+    [unused] = [stage for stage in operation.stages if stage.name == "users"]
     model = Model(made.cluster, made.state(), {})
     with nullcontext() if force else pytest.raises(HardwayError, match="1 certificate"):
-        users.act(made.session(), model)
+        unused.act(made.session(), model)
+
+
+def has_kubeconfig(made: FakeCluster, name: str, *authorities: str, **changes: Any) -> None:
+    """Notes that somebody was given a kubeconfig with these CAs of the workspace in it."""
+    values, workspace = made.workspace().values(), made.workspace()
+    trusts = tuple(pki.fingerprint(values[path]) for path in authorities)
+    user = User(name, (), "2999-01-01T00:00:00+00:00", "A1", f"{name}.kubeconfig", trusts=trusts)
+    users._record(workspace, [*users.users(workspace), replace(user, **changes)])
+
+
+def test_no_api_server_shows_a_certificate_that_a_known_kubeconfig_does_not_trust(made: FakeCluster) -> None:
+    has_kubeconfig(made, "ann", "pki/ca.crt")
+    has_kubeconfig(made, "old")
+    has_kubeconfig(made, "gone", "pki/ca.crt", revoked=True)
+    has_kubeconfig(made, "late", "pki/ca.crt", until="2020-01-01T00:00:00+00:00")
+    operation = rotate_ca.operation(["kubernetes"])
+    with pytest.raises(Declined):
+        rotate(made, operation, until="sign")
+    [clients] = [stage for stage in operation.stages if stage.name == "clients"]
+    model = Model(made.cluster, made.state(), {})
+    before = read(made.machines["head"].read(f"{PKI}/kube-apiserver.crt").encode()).issuer
+    with pytest.raises(HardwayError, match="ann, old: their kubeconfigs do not know the next CA"):
+        clients.act(made.session(), model)
+    assert before == "CN=kubernetes-ca"
+    [forced] = [one for one in rotate_ca.operation(["kubernetes"], rotate_ca.Farewell(force=True)).stages
+                if one.name == "clients"]  # fmt: skip
+    forced.act(made.session(), model)
+    # A next one, and the one before may be kept.
+    has_kubeconfig(made, "ann", "pki/ca.crt", "pki/ca-2.crt")
+    has_kubeconfig(made, "old", "pki/ca-2.crt")
+    clients.act(made.session(), model)
+
+
+def test_a_kubeconfig_is_noted_with_the_cas_that_it_knows(made: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = made.workspace().values()
+    monkeypatch.setattr(users, "_signed", lambda *asked: values["pki/admin.crt"])
+    add = partial(users.add, made.session(), "head", "ann", [], timedelta(hours=8))
+    first = pki.fingerprint(values["pki/ca.crt"])
+    assert add(made.root / "one").trusts == (first,)
+    with pytest.raises(Declined):
+        rotate(made, rotate_ca.operation(["kubernetes"]), until="clients")
+    second = pki.fingerprint(made.workspace().values()["pki/ca-2.crt"])
+    assert add(made.root / "two").trusts == (first, second)
+    assert [one.trusts for one in users.users(made.workspace())] == [(first,), (first, second)]
 
 
 CONFIG = "/etc/kubernetes/encryption-config.yaml"
@@ -286,7 +334,7 @@ def test_what_a_restore_left_in_both_forms_is_read_in_both_until_it_is_written(
 def test_all_cas(made: FakeCluster) -> None:
     head, hand = made.machines["head"], made.machines["hand"]
     before = {name: head.read(f"{PKI}/{name}") for name in ("ca.crt", "etcd/ca.crt", "front-proxy-ca.crt")}
-    trust, sign, _, retire = rotate(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
+    trust, _, sign, _, retire = rotate(made, rotate_ca.operation(["kubernetes", "etcd", "front-proxy"]))
     assert {HEAD_API, "head etcd.service"} <= trust
     assert {HEAD_API, "head etcd.service"} & sign == set()
     assert {HEAD_API, "head etcd.service"} <= retire

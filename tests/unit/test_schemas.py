@@ -120,7 +120,7 @@ SNAPSHOT = Snapshot(
     "secretbox", ("key1",), {"key1": "secretbox"}, ("secrets",), {"pki/ca.crt": ("ab",)},
 )  # fmt: skip
 SEALED = Sealed("lab", "c1", 7, "2026-11-28T12:00:00+00:00", "ab", ("cd",), "ef")
-USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig")
+USER = User("ann", ("dev",), "2026-11-28T12:00:00+00:00", "A1", "ann.kubeconfig", trusts=("AB:CD",))
 BINDING = Binding("RoleBinding", "web", "edit", "ClusterRole edit")
 REQUEST = Request("admin.csr", "pki/admin.crt", "CN=ca", "/CN=hardway-admin", (), ("clientAuth",), "is not there")
 UPGRADE = UpgradePlan(
