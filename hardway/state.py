@@ -10,12 +10,12 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Any, Literal, TypeVar, get_args
 
 import hardway
 from hardway.errors import WorkspaceError
-from hardway.inventory.model import AuthorityName, Cluster
+from hardway.inventory.model import AuthorityName, Cluster, listed
 from hardway.values import ROLES
 
 ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.resources"
@@ -56,6 +56,18 @@ class Node:
     kubernetes: str = ""
     leaving: bool = False
     control: ControlState = ""
+    address6: str = ""
+    pod_cidr6: str | None = None
+
+    @property
+    def addresses(self) -> str:
+        """As an inventory has them."""
+        return listed(filter(None, (self.address, self.address6)))
+
+    @property
+    def pod_cidrs(self) -> str:
+        """As an inventory has them; empty for what is no worker."""
+        return listed(filter(None, (self.pod_cidr, self.pod_cidr6))) if self.pod_cidr else ""
 
 
 @dataclass(frozen=True)
@@ -197,6 +209,9 @@ class State:
     def pinned_pod_cidrs(self) -> dict[str, IPv4Network]:
         return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
 
+    def pinned_pod_cidrs6(self) -> dict[str, IPv6Network]:
+        return {name: IPv6Network(node.pod_cidr6) for name, node in self.nodes.items() if node.pod_cidr6}
+
 
 class DamagedState(WorkspaceError):
     """A text that no hardway can have written."""
@@ -272,8 +287,8 @@ def _known(kind: Callable[..., T], raw: Mapping[str, Any], where: str = "") -> T
 def fixed_values(cluster: Cluster) -> dict[str, str]:
     """What a cluster is born with."""
     return {
-        "network.service_cidr": str(cluster.network.service_cidr),
-        "network.pod_cidr": str(cluster.network.pod_cidr),
+        "network.service_cidr": listed(cluster.network.service_cidrs),
+        "network.pod_cidr": listed(cluster.network.pod_cidrs),
         "network.cluster_domain": cluster.network.cluster_domain,
         ENCRYPTION_PROVIDER: cluster.encryption.provider,
         ENCRYPTED_RESOURCES: ", ".join(cluster.encryption.resources),
@@ -295,8 +310,10 @@ def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> 
         nodes[machine.name] = Node(
             roles=tuple(sorted(machine.roles)),
             address=str(machine.address),
+            address6=str(machine.address6 or ""),
             machine_id=machine_ids.get(machine.name) or (before.machine_id if before else ""),
             pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
+            pod_cidr6=str(machine.pod_cidr6) if machine.pod_cidr6 else None,
             kubernetes=before.kubernetes if before else "",
             leaving=before.leaving if before else False,
             control=before.control if before else "",

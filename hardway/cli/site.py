@@ -68,7 +68,7 @@ def site(options: Options, *, lab_must_run: bool = True, joining: str = "", list
     workspace.require_whole()
     state = workspace.load_state() or first_state(cluster)
     cluster = resolve(cluster, state.pinned_addresses(), _lookup)
-    cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs())
+    cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs(), state.pinned_pod_cidrs6())
     built = cluster if listed else as_built(cluster, state, joining)
     if options.limit and built.awaited:
         _refuse_awaited(built, cluster.select(options.limit), options.limit)

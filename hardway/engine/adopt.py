@@ -16,6 +16,7 @@ from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, PKI
 from hardway.declare.resources import Absent, Context, Directory, Present, User
 from hardway.engine.observe import View
 from hardway.engine.session import Session
+from hardway.inventory.model import listed
 from hardway.probe import control, units
 from hardway.probe.script import Answers, Question, understood
 from hardway.state import ENCRYPTED_RESOURCES, ENCRYPTION_PROVIDER, State, advanced, nodes_of
@@ -141,10 +142,12 @@ ISSUER = "https://kubernetes.default.svc."
 
 def fixed(found: Found) -> dict[str, str]:
     """As `state.fixed_values` has it; what does not run yet has nothing fixed."""
+    services = found.flags.get(("kube-apiserver", "service-cluster-ip-range"), "")
+    pods = found.flags.get(("kube-controller-manager", "cluster-cidr"), "")
     issuer = found.flags.get(("kube-apiserver", "service-account-issuer"), "")
     values = {
-        "network.service_cidr": found.flags.get(("kube-apiserver", "service-cluster-ip-range"), ""),
-        "network.pod_cidr": found.flags.get(("kube-controller-manager", "cluster-cidr"), ""),
+        "network.service_cidr": listed(services.split(",")),
+        "network.pod_cidr": listed(pods.split(",")),
         "network.cluster_domain": issuer.removeprefix(ISSUER) if issuer.startswith(ISSUER) else "",
         ENCRYPTION_PROVIDER: found.provider,
         ENCRYPTED_RESOURCES: ", ".join(found.resources),

@@ -9,7 +9,7 @@ from typing import Literal
 from packaging.version import InvalidVersion, Version
 
 from hardway.declare.generations import generation
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Cluster, Machine, listed
 from hardway.state import (
     ENCRYPTED_RESOURCES,
     ENCRYPTION_PROVIDER,
@@ -99,16 +99,16 @@ def _moving(kind: Kind, cluster: Cluster, state: State) -> str:
 
 def _moved(machine: Machine, node: Node) -> Iterator[Pending]:
     """What differs between a machine of the inventory and the node that it is in the cluster."""
-    if str(machine.address) != node.address:
+    if listed(machine.addresses) != node.addresses:
         is_worker = node.roles == ("worker",) and machine.roles == {"worker"}
         command = f"hardway node replace {machine.name}" if is_worker else ""
-        yield Pending("address", machine.name, node.address, str(machine.address), command)
+        yield Pending("address", machine.name, node.addresses, listed(machine.addresses), command)
     if machine.is_controller and "controller" not in node.roles:
         yield Pending("became-controller", machine.name, ", ".join(node.roles), "controller")
     if not machine.is_controller and "controller" in node.roles:
         yield Pending("was-controller", machine.name, "controller", ", ".join(sorted(machine.roles)))
-    if node.pod_cidr and machine.pod_cidr and node.pod_cidr != str(machine.pod_cidr):
-        yield Pending("pod-cidr", machine.name, node.pod_cidr, str(machine.pod_cidr))
+    if node.pod_cidr and machine.pod_cidr and node.pod_cidrs != listed(machine.pod_cidrs):
+        yield Pending("pod-cidr", machine.name, node.pod_cidrs, listed(machine.pod_cidrs))
 
 
 def in_inventory(one: Pending) -> bool:

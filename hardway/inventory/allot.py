@@ -3,15 +3,17 @@
 Both are pure: what was decided before comes from State as an argument, and goes back there.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from typing import TypeVar
 
 from hardway.errors import HardwayError, InventoryError
 from hardway.inventory import ranges, rules
 from hardway.inventory.model import DEFAULT_DOMAIN, Cluster, Machine, Place
 from hardway.inventory.problems import Problem, dotted
 
+R = TypeVar("R", IPv4Network, IPv6Network)
 Lookup = Callable[[str], IPv4Address]
 """A DNS look-up; raises OSError or HardwayError where a name has no address."""
 
@@ -59,34 +61,54 @@ def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: lis
     return found
 
 
-def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, IPv4Network]) -> Cluster:
-    """The cluster with every worker's pod range: the inventory's, else the kept, else the first that is free.
+def allot_pod_cidrs(
+    cluster: Cluster, kept: Mapping[str, IPv4Network], kept6: Mapping[str, IPv6Network] | None = None
+) -> Cluster:
+    """The cluster with every worker's pod ranges: the inventory's, else the kept, else the first that is free.
 
     Kept ranges of machines that are no longer in the inventory are not given to others. Raises
     InventoryError where a kept range does not fit what the inventory now says.
     """
-    given = {m.name: m.pod_cidr for m in cluster.machines if m.pod_cidr is not None}
-    held = {name: share for name, share in kept.items() if name not in given}
     network = cluster.network
-    free = _free(network.pod_cidr.subnets(new_prefix=network.pod_prefix), (*given.values(), *held.values()))
-    machines: list[Machine] = []
     problems: list[Problem] = []
+    given = {m.name: m.pod_cidr for m in cluster.machines if m.pod_cidr is not None}
+    shares = _allotted(cluster, network.pod_cidr, network.pod_prefix, given, kept, problems)
+    shares6: dict[str, IPv6Network] = {}
+    if network.pod_cidr6:
+        given6 = {m.name: m.pod_cidr6 for m in cluster.machines if m.pod_cidr6 is not None}
+        shares6 = _allotted(cluster, network.pod_cidr6, network.pod_prefix6, given6, kept6 or {}, problems)
+    machines: list[Machine] = []
     for machine in cluster.machines:
-        if machine.is_worker and machine.pod_cidr is None:
-            share = held.get(machine.name) or next(free, None)
-            if share is None:
-                text = f"no /{network.pod_prefix} of network.pod_cidr {network.pod_cidr} is left for it"
-                problems.append(Problem(("machines", machine.name, "pod_cidr"), f"{text}; take a larger one"))
-            machine = replace(machine, pod_cidr=share)
-        machines.append(machine)
+        share, share6 = shares.get(machine.name), shares6.get(machine.name)
+        machines.append(replace(machine, pod_cidr=share, pod_cidr6=share6))
     allotted = replace(cluster, machines=tuple(machines))
     refuse(cluster, [*problems, *ranges.pod_shares(allotted)])
     return allotted
 
 
-def _free(shares: Iterable[IPv4Network], taken: Sequence[IPv4Network]) -> Iterator[IPv4Network]:
+def _allotted(
+    cluster: Cluster, whole: R, prefix: int, given: Mapping[str, R], kept: Mapping[str, R], problems: list[Problem]
+) -> dict[str, R]:
+    """The shares of one family, by machine."""
+    shares: dict[str, R] = dict(given)
+    held: dict[str, R] = {name: share for name, share in kept.items() if name not in given}
+    subnets: Iterator[R] = whole.subnets(new_prefix=prefix)
+    free = _free(subnets, {**held, **given})
+    for worker in cluster.workers:
+        if worker.name in shares:
+            continue
+        share: R | None = held.get(worker.name) or next(free, None)
+        if share is None:
+            text = f"no /{prefix} of network.pod_cidr {whole} is left for it"
+            problems.append(Problem(("machines", worker.name, "pod_cidr"), f"{text}; take a larger one"))
+        else:
+            shares[worker.name] = share
+    return shares
+
+
+def _free(shares: Iterable[R], taken: Mapping[str, R]) -> Iterator[R]:
     for share in shares:
-        if not any(map(share.overlaps, taken)):
+        if not any(map(share.overlaps, taken.values())):
             yield share
 
 

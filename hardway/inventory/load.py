@@ -33,6 +33,7 @@ from hardway.inventory.shape import (
     CertsShape,
     DnsShape,
     InventoryShape,
+    LabShape,
     MachineShape,
     MachineSshShape,
     NetworkShape,
@@ -132,7 +133,7 @@ def _cluster(shape: InventoryShape, read: Document, path: Path, files: tuple[Ope
         role_settings={role: _overlays(of.settings) for role, of in shape.roles.items()},
         files=files,
         hooks={name: Hook(**hook.model_dump()) for name, hook in shape.hooks.items()},
-        lab=LabSpec(**shape.lab.model_dump()) if shape.lab else None,
+        lab=_lab(shape.lab) if shape.lab else None,
         path=path,
         hardway=shape.hardway,
         places={dotted(loc): place for loc, place in read.places.items()},
@@ -189,8 +190,27 @@ def _digest(read: Document) -> str:
 
 
 def _network(shape: NetworkShape) -> Network:
-    tenth = shape.service_cidr.network_address + 10
-    return Network(**shape.model_dump(exclude={"dns_address"}), dns_address=shape.dns_address or tenth)
+    services, services6 = _families(shape.service_cidr)
+    pods, pods6 = _families(shape.pod_cidr)
+    return Network(
+        **shape.model_dump(exclude={"dns_address", "service_cidr", "pod_cidr"}),
+        dns_address=shape.dns_address or services.network_address + 10,
+        service_cidr=services,
+        service_cidr6=services6,
+        pod_cidr=pods,
+        pod_cidr6=pods6,
+    )
+
+
+def _lab(shape: LabShape) -> LabSpec:
+    network, network6 = _families(shape.network)
+    return LabSpec(network, shape.image, network6)
+
+
+def _families(values: tuple[Any, ...] | None) -> tuple[Any, Any]:
+    """What is IPv4 and what is IPv6 in a value of the shape, in which IPv4 comes first."""
+    first, second, *_ = (*(values or ()), None, None)
+    return first, second
 
 
 def _certs(shape: CertsShape, path: Path) -> Certs:
@@ -207,12 +227,16 @@ def _only_balancer(machines: tuple[Machine, ...]) -> Endpoint | None:
 
 
 def _machine(name: str, shape: MachineShape, whole: InventoryShape, path: Path) -> Machine:
+    address, address6 = _families(shape.address)
+    pods, pods6 = _families(shape.pod_cidr)
     return Machine(
         name=name,
         roles=frozenset(shape.role),
-        address=shape.address,
+        address=address,
+        address6=address6,
         ssh=_ssh(shape.ssh, whole, path),
-        pod_cidr=shape.pod_cidr,
+        pod_cidr=pods,
+        pod_cidr6=pods6,
         labels=dict(shape.labels),
         taints=shape.taints,
         settings=_overlays(shape.settings),

@@ -1,15 +1,16 @@
 """The cluster that is wanted, as frozen values. Light on purpose: nothing here reads or validates a file.
 
 `load.load` makes a `Cluster` from an inventory file, `allot` fills in what the file may leave open.
-All addresses and ranges are IPv4 and are `ipaddress` objects.
+Addresses and ranges are `ipaddress` objects. Every cluster has IPv4; a dual-stack cluster has IPv6 beside it, in the
+fields that end in 6, and properties in the plural have both, IPv4 first.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from hardway.errors import UsageError
 from hardway.values import ROLES, LabImage, Placeholder, Role, has_placeholder_marks
@@ -31,6 +32,10 @@ COMPONENTS: tuple[Component, ...] = get_args(Component)
 Published = Literal["etcd", "containerd", "runc", "cni-plugins", "cri-tools"]
 """Components whose publishers offer files, and whose version `artifacts.versions` may name."""
 
+Address = IPv4Address | IPv6Address
+Range = IPv4Network | IPv6Network
+T = TypeVar("T")
+
 Settings = Mapping[str, Any]
 """One component's overlay: flag names, or the nested keys of its YAML or TOML configuration."""
 
@@ -45,6 +50,21 @@ DEFAULT_KUBERNETES = "1.36.4"
 DEFAULT_SERVICE_CIDR = IPv4Network("10.32.0.0/24")
 DEFAULT_POD_CIDR = IPv4Network("10.200.0.0/16")
 DEFAULT_DNS_ADDRESS = IPv4Address("10.32.0.10")
+
+
+def listed(values: Iterable[object]) -> str:
+    """One value, or several, as an inventory writes them: `10.32.0.0/24`, `[10.32.0.0/24, fd00:32::/112]`."""
+    texts = [str(value) for value in values]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def joined(values: Iterable[object]) -> str:
+    """The same as flags of Kubernetes take them: `10.32.0.0/24,fd00:32::/112`."""
+    return ",".join(map(str, values))
+
+
+def _given(*values: T | None) -> tuple[T, ...]:
+    return tuple(value for value in values if value is not None)
 
 
 @dataclass(frozen=True, order=True)
@@ -99,6 +119,8 @@ class Machine:
     settings: Mapping[str, Settings] = field(default_factory=dict, hash=False)
     image: LabImage | None = None
     """What the lab boots it from; None: as the lab's other machines."""
+    address6: IPv6Address | None = None
+    pod_cidr6: IPv6Network | None = None
 
     @property
     def is_controller(self) -> bool:
@@ -126,6 +148,16 @@ class Machine:
             raise LookupError(f"{self.name} has no pod range yet")
         return self.pod_cidr
 
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Those that are known."""
+        return _given(self.address, self.address6)
+
+    @property
+    def pod_cidrs(self) -> tuple[Range, ...]:
+        """A worker's pod ranges, as far as they are allotted."""
+        return _given(self.pod_cidr, self.pod_cidr6)
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -150,6 +182,22 @@ class Network:
     proxy_mode: Literal["nftables", "iptables"] = "nftables"
     mtu: int | None = None
     """Of pods' interfaces, in bytes; None: as the kernel has it, PLAIN_MTU."""
+    service_cidr6: IPv6Network | None = None
+    pod_cidr6: IPv6Network | None = None
+    pod_prefix6: int = 64
+    """As `pod_prefix`, of `pod_cidr6`."""
+
+    @property
+    def service_cidrs(self) -> tuple[Range, ...]:
+        return _given(self.service_cidr, self.service_cidr6)
+
+    @property
+    def pod_cidrs(self) -> tuple[Range, ...]:
+        return _given(self.pod_cidr, self.pod_cidr6)
+
+    @property
+    def is_dual_stack(self) -> bool:
+        return self.service_cidr6 is not None
 
 
 @dataclass(frozen=True)
@@ -230,6 +278,11 @@ class LabSpec:
 
     network: IPv4Network
     image: LabImage = "debian-12"
+    network6: IPv6Network | None = None
+
+    @property
+    def networks(self) -> tuple[Range, ...]:
+        return _given(self.network, self.network6)
 
 
 @dataclass(frozen=True)
@@ -337,14 +390,25 @@ class Cluster:
         """What Service `kubernetes` gets, and every pod dials for the API."""
         return self.network.service_cidr.network_address + 1
 
+    @property
+    def first_service_addresses(self) -> tuple[Address, ...]:
+        """The first of each service range. Certificates hold all of them."""
+        return tuple(cidr.network_address + 1 for cidr in self.network.service_cidrs)
+
     @cached_property
     def by_name(self) -> Mapping[str, Machine]:
         return {machine.name: machine for machine in self.machines}
 
     @cached_property
-    def ways(self) -> Mapping[str, tuple[str, str]]:
-        """By worker, the range of its pods and its address, as text: the destination and next hop of a route."""
-        return {worker.name: (str(worker.pods), str(worker.ip)) for worker in self.workers}
+    def ways(self) -> Mapping[str, tuple[tuple[str, str], ...]]:
+        """By worker, each range of its pods with its address, as text: the destination and next hop of a route."""
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        for worker in self.workers:
+            ways = [(str(worker.pods), str(worker.ip))]
+            if worker.pod_cidr6 and worker.address6:
+                ways.append((str(worker.pod_cidr6), str(worker.address6)))
+            found[worker.name] = tuple(ways)
+        return found
 
     @cached_property
     def endpoint_machine(self) -> Machine | None:

@@ -1,49 +1,91 @@
 """Rules about addresses and ranges: unique, apart from each other, and large enough."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
-from hardway.inventory.model import Cluster, Machine
-from hardway.inventory.problems import Problem
+from hardway.inventory.model import Address, Cluster, Machine, Range, listed
+from hardway.inventory.problems import Loc, Problem
 
 _SPECIAL = (
     ("this-host", IPv4Network("0.0.0.0/8")),
     ("loopback", IPv4Network("127.0.0.0/8")),
     ("link-local", IPv4Network("169.254.0.0/16")),
     ("multicast or reserved", IPv4Network("224.0.0.0/3")),
+    ("loopback or IPv4-mapped", IPv6Network("::/8")),
+    ("link-local", IPv6Network("fe80::/10")),
+    ("multicast", IPv6Network("ff00::/8")),
 )
 
 
-def _inner_ranges(cluster: Cluster) -> dict[str, IPv4Network]:
+def _inner_ranges(cluster: Cluster) -> Iterator[tuple[str, Range]]:
     """The ranges whose addresses mean something inside the cluster only."""
-    network = cluster.network
-    return {"network.service_cidr": network.service_cidr, "network.pod_cidr": network.pod_cidr}
+    for path, ranges in (("service_cidr", cluster.network.service_cidrs), ("pod_cidr", cluster.network.pod_cidrs)):
+        for cidr in ranges:
+            yield f"network.{path}", cidr
 
 
 def disjoint(cluster: Cluster) -> Iterator[Problem]:
     """Services, pods and machines each have a range of their own, of ordinary addresses."""
-    seen: dict[str, IPv4Network] = {}
-    ranges = _inner_ranges(cluster)
+    seen: list[tuple[str, Range]] = []
+    ranges = list(_inner_ranges(cluster))
     if cluster.lab:
-        ranges["lab.network"] = cluster.lab.network
-    for path, cidr in ranges.items():
-        for other, taken in seen.items():
+        ranges += [("lab.network", cidr) for cidr in cluster.lab.networks]
+    for path, cidr in ranges:
+        for other, taken in seen:
             if cidr.overlaps(taken):
                 text = f"{cidr} overlaps {other} {taken}; give one of them a range of its own"
                 yield Problem(tuple(path.split(".")), text)
         for kind, special in _SPECIAL:
             if cidr.overlaps(special):
-                text = f"{cidr} holds {kind} addresses; right: a private range such as 10.32.0.0/16"
+                private = "10.32.0.0/16" if cidr.version == 4 else "fd00:32::/112"
+                text = f"{cidr} holds {kind} addresses; right: a private range such as {private}"
                 yield Problem(tuple(path.split(".")), text)
-        seen[path] = cidr
+        seen.append((path, cidr))
+
+
+def dual_stack(cluster: Cluster) -> Iterator[Problem]:
+    """IPv6 is everywhere or nowhere: Services, pods, the lab, and machines that run pods or reach them."""
+    wanted = cluster.network.is_dual_stack
+    if (cluster.network.pod_cidr6 is not None) != wanted:
+        path, other = ("pod_cidr", "service_cidr") if wanted else ("service_cidr", "pod_cidr")
+        yield _without_ipv6(("network", path), f"network.{other} has", f"{_primary(cluster, path)}, fd00:…")
+        return
+    if cluster.lab and (cluster.lab.network6 is not None) != wanted:
+        if wanted:
+            yield _without_ipv6(("lab", "network"), _RANGES_HAVE, f"{cluster.lab.network}, fd00:…")
+        else:
+            yield _with_ipv6(("lab", "network"), str(cluster.lab.network))
+    for machine in cluster.machines:
+        loc = ("machines", machine.name, "address")
+        needed = wanted and (machine.is_controller or machine.is_worker)
+        if machine.address6 is None and needed:
+            yield _without_ipv6(loc, _RANGES_HAVE, f"{machine.address or 'IPv4'}, fd00:…")
+        elif machine.address6 is not None and not wanted:
+            yield _with_ipv6(loc, str(machine.address or ""))
+
+
+_RANGES_HAVE = "network.service_cidr and network.pod_cidr have"
+
+
+def _primary(cluster: Cluster, path: str) -> Range:
+    return cluster.network.service_cidr if path == "service_cidr" else cluster.network.pod_cidr
+
+
+def _without_ipv6(loc: Loc, others: str, right: str) -> Problem:
+    return Problem(loc, f"has no IPv6, and {others}; right: [{right}]")
+
+
+def _with_ipv6(loc: Loc, right: str) -> Problem:
+    return Problem(loc, f"has IPv6, and network.service_cidr and network.pod_cidr have none; right: {right}")
 
 
 def service_range(cluster: Cluster) -> Iterator[Problem]:
-    """kube-apiserver takes a /12 at most; a /28 holds the API, DNS at its tenth and little else."""
-    cidr = cluster.network.service_cidr
-    if not 12 <= cidr.prefixlen <= 28:
-        size = "small" if cidr.prefixlen > 28 else "large"
-        yield Problem(("network", "service_cidr"), f"{cidr} is too {size}; right: a /12 to /28")
+    """kube-apiserver takes 20 bits at most; a /28 holds the API, DNS at its tenth and little else."""
+    for cidr in cluster.network.service_cidrs:
+        largest, smallest = cidr.max_prefixlen - 20, cidr.max_prefixlen - 4
+        if not largest <= cidr.prefixlen <= smallest:
+            size = "small" if cidr.prefixlen > smallest else "large"
+            yield Problem(("network", "service_cidr"), f"{cidr} is too {size}; right: a /{largest} to /{smallest}")
 
 
 def dns_address(cluster: Cluster) -> Iterator[Problem]:
@@ -62,10 +104,16 @@ def dns_address(cluster: Cluster) -> Iterator[Problem]:
 
 def pod_range(cluster: Cluster) -> Iterator[Problem]:
     """Every worker gets a share of the size `pod_prefix`."""
-    cidr, prefix = cluster.network.pod_cidr, cluster.network.pod_prefix
+    network = cluster.network
+    yield from _shares(cluster, network.pod_cidr, "pod_prefix", network.pod_prefix, 28)
+    if network.pod_cidr6:
+        yield from _shares(cluster, network.pod_cidr6, "pod_prefix6", network.pod_prefix6, 120)
+
+
+def _shares(cluster: Cluster, cidr: Range, key: str, prefix: int, longest: int) -> Iterator[Problem]:
     if prefix < cidr.prefixlen:
-        text = f"a share of /{prefix} is larger than all of pod_cidr {cidr}; right: {cidr.prefixlen} to 28"
-        yield Problem(("network", "pod_prefix"), text)
+        text = f"a share of /{prefix} is larger than all of pod_cidr {cidr}; right: {cidr.prefixlen} to {longest}"
+        yield Problem(("network", key), text)
         return
     shares, workers = 2 ** (prefix - cidr.prefixlen), len(cluster.workers)
     if shares < workers:
@@ -74,23 +122,23 @@ def pod_range(cluster: Cluster) -> Iterator[Problem]:
 
 
 def unique_addresses(cluster: Cluster) -> Iterator[Problem]:
-    seen: dict[IPv4Address, Machine] = {}
+    seen: dict[Address, Machine] = {}
     for machine in cluster.machines:
-        if machine.address is None:
-            continue
-        other = seen.setdefault(machine.address, machine)
-        if other is not machine:
-            text = f"{machine.address} is the address of {other.name} too; each machine needs its own"
-            yield Problem(("machines", machine.name, "address"), text)
+        for address in machine.addresses:
+            other = seen.setdefault(address, machine)
+            if other is not machine:
+                text = f"{address} is the address of {other.name} too; each machine needs its own"
+                yield Problem(("machines", machine.name, "address"), text)
 
 
 def addresses_apart(cluster: Cluster) -> Iterator[Problem]:
     """A machine in a range that is routed to pods, or rewritten for services, could not be reached."""
     for machine in cluster.machines:
-        for path, cidr in _inner_ranges(cluster).items():
-            if machine.address is not None and machine.address in cidr:
-                text = f"{machine.address} is inside {path} {cidr}; move the machine or the range"
-                yield Problem(("machines", machine.name, "address"), text)
+        for path, cidr in _inner_ranges(cluster):
+            for address in machine.addresses:
+                if address in cidr:
+                    text = f"{address} is inside {path} {cidr}; move the machine or the range"
+                    yield Problem(("machines", machine.name, "address"), text)
 
 
 def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
@@ -98,9 +146,11 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
     if cluster.lab is None:
         return
     cidr = cluster.lab.network
-    if cidr.prefixlen > 28:
-        yield Problem(("lab", "network"), f"{cidr} is too small for machines; right: a /28 or larger")
-        return
+    for one in cluster.lab.networks:
+        if one.prefixlen > one.max_prefixlen - 4:
+            right = f"a /{one.max_prefixlen - 4} or larger"
+            yield Problem(("lab", "network"), f"{one} is too small for machines; right: {right}")
+            return
     kept = _kept(cidr)
     for machine in cluster.machines:
         loc = ("machines", machine.name, "address")
@@ -111,6 +161,16 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
             yield Problem(loc, f"{machine.address} is not inside lab.network {cidr}; {right}")
         elif machine.address in kept:
             yield Problem(loc, f"{machine.address} is {kept[machine.address]} in {cidr}; {right}")
+        if machine.address6 and cluster.lab.network6:
+            yield from _lab_address6(loc, machine.address6, cluster.lab.network6)
+
+
+def _lab_address6(loc: Loc, address: IPv6Address, cidr: IPv6Network) -> Iterator[Problem]:
+    right = f"right: such as {cidr.network_address + 16}"
+    if address not in cidr:
+        yield Problem(loc, f"{address} is not inside lab.network {cidr}; {right}")
+    elif address in (cidr.network_address, cidr.network_address + 1):
+        yield Problem(loc, f"{address} is the network's own or this computer's in {cidr}; {right}")
 
 
 def _kept(cidr: IPv4Network) -> dict[IPv4Address, str]:
@@ -132,24 +192,30 @@ def lab_images(cluster: Cluster) -> Iterator[Problem]:
 
 def pod_shares(cluster: Cluster) -> Iterator[Problem]:
     """Given shares are workers', inside the pod range, and overlap no other."""
-    seen: list[Machine] = []
-    whole = cluster.network.pod_cidr
+    seen: list[tuple[Machine, Range]] = []
     for machine in cluster.machines:
-        share = machine.pod_cidr
-        if share is None:
-            continue
         loc = ("machines", machine.name, "pod_cidr")
-        if not machine.is_worker:
+        if machine.pod_cidrs and not machine.is_worker:
             yield Problem(loc, f"{machine.name} is no worker and runs no pods; take it out")
-        if not share.subnet_of(whole):
-            yield Problem(loc, f"{share} is not inside network.pod_cidr {whole}")
-        if share.prefixlen > 28:
-            yield Problem(loc, f"{share} is too small; right: a /{cluster.network.pod_prefix}")
-        for other in seen:
-            if other.pod_cidr and share.overlaps(other.pod_cidr):
-                text = f"{share} overlaps {other.pod_cidr} of {other.name}; each worker needs its own"
-                yield Problem(loc, text)
-        seen.append(machine)
+        for share in machine.pod_cidrs:
+            yield from _share(cluster, loc, share)
+            for other, taken in seen:
+                if share.overlaps(taken):
+                    text = f"{share} overlaps {taken} of {other.name}; each worker needs its own"
+                    yield Problem(loc, text)
+        seen += [(machine, share) for share in machine.pod_cidrs]
+
+
+def _share(cluster: Cluster, loc: Loc, share: Range) -> Iterator[Problem]:
+    network = cluster.network
+    whole = listed(network.pod_cidrs)
+    prefix = network.pod_prefix if share.version == 4 else network.pod_prefix6
+    # An address and its prefix, as ranges of the two families cannot be compared.
+    inside = [cidr for cidr in network.pod_cidrs if share.network_address in cidr and share.prefixlen >= cidr.prefixlen]
+    if not inside:
+        yield Problem(loc, f"{share} is not inside network.pod_cidr {whole}")
+    if share.prefixlen > (28 if share.version == 4 else 120):
+        yield Problem(loc, f"{share} is too small; right: a /{prefix}")
 
 
 def endpoint_address(cluster: Cluster) -> Iterator[Problem]:
@@ -160,7 +226,7 @@ def endpoint_address(cluster: Cluster) -> Iterator[Problem]:
         address = IPv4Address(cluster.endpoint.host)
     except ValueError:  # a DNS name that begins with a digit
         return
-    for path, cidr in _inner_ranges(cluster).items():
+    for path, cidr in _inner_ranges(cluster):
         if address in cidr:
             yield Problem(("endpoint",), f"{address} is inside {path} {cidr}; right: one that can be dialled")
 

@@ -6,10 +6,11 @@ editors use.
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,11 +25,13 @@ from hardway.inventory.model import (
     DEFAULT_KUBERNETES,
     DEFAULT_POD_CIDR,
     DEFAULT_SERVICE_CIDR,
+    Address,
     AuthorityName,
     Component,
     Endpoint,
     HookName,
     Published,
+    Range,
 )
 from hardway.inventory.problems import quoted
 from hardway.values import LabImage, Role
@@ -102,8 +105,29 @@ def _typed(kind: str) -> WithJsonSchema:
 Text = WithJsonSchema({"type": "string"})
 Name = Annotated[str, _text(words.name)]
 DnsName = Annotated[str, _text(words.dns_name)]
-Address = Annotated[IPv4Address, _text(words.address), _typed("ipv4")]
-Cidr = Annotated[IPv4Network, _text(words.network), _typed("ipv4network")]
+IPv4 = Annotated[IPv4Address, _text(words.address), _typed("ipv4")]
+
+
+def _one_or_two(kind: str) -> WithJsonSchema:
+    one, other = ({"type": "string", "format": f"ipv{version}{kind}"} for version in (4, 6))
+    both = {"type": "array", "prefixItems": [one, other], "minItems": 1, "maxItems": 2}
+    return WithJsonSchema({"anyOf": [one, both]})
+
+
+Addresses = Annotated[
+    tuple[Annotated[Address, _text(words.any_address)], ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    AfterValidator(words.families),
+    _one_or_two(""),
+]
+Cidrs = Annotated[
+    tuple[Annotated[Range, _text(words.any_network)], ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    AfterValidator(words.families),
+    _one_or_two("network"),
+]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Days = Annotated[int, Field(ge=1, le=36500)]
 Roles = Annotated[
@@ -138,10 +162,13 @@ class MachineSshShape(SshShape):
 class NetworkShape(_Shape):
     """Ranges and make of the pod and service network."""
 
-    service_cidr: Cidr = Field(default=DEFAULT_SERVICE_CIDR, description="its first address is the API's")
-    pod_cidr: Cidr = Field(default=DEFAULT_POD_CIDR, description="every worker gets a share of it")
+    service_cidr: Cidrs = Field(
+        default=(DEFAULT_SERVICE_CIDR,), description="its first address is the API's; or [IPv4, IPv6]"
+    )
+    pod_cidr: Cidrs = Field(default=(DEFAULT_POD_CIDR,), description="every worker gets a share of it; or [IPv4, IPv6]")
     pod_prefix: int = Field(default=24, ge=16, le=28, description="prefix length of a worker's share")
-    dns_address: Address | None = Field(default=None, description="CoreDNS; by default service_cidr's tenth")
+    pod_prefix6: int = Field(default=64, ge=48, le=120, description="the same of its IPv6 share")
+    dns_address: IPv4 | None = Field(default=None, description="CoreDNS; by default service_cidr's tenth")
     cluster_domain: DnsName = "cluster.local"
     plugin: Literal["bridge", "none"] = Field(default="bridge", description="none: bring your own")
     proxy_mode: Literal["nftables", "iptables"] = "nftables"
@@ -230,7 +257,7 @@ class ArtifactsShape(_Shape):
 class LabShape(_Shape):
     """Machines that `hardway lab up` raises on this computer."""
 
-    network: Cidr = Field(description="its first address is this computer's")
+    network: Cidrs = Field(description="its first address is this computer's; or [IPv4, IPv6]")
     image: LabImage = "debian-12"
 
 
@@ -275,9 +302,13 @@ class MachineShape(_Shape):
     """One machine; `NAME: ROLE` is short for `NAME: {role: ROLE}`."""
 
     role: Roles = Field(description="one role, or a list of them")
-    address: Address | None = Field(default=None, description="by default looked up by name once, then kept")
+    address: Addresses | None = Field(
+        default=None, description="by default looked up by name once, then kept; or [IPv4, IPv6]"
+    )
     ssh: MachineSshShape = MachineSshShape()
-    pod_cidr: Cidr | None = Field(default=None, description="a worker's share; by default the next free one")
+    pod_cidr: Cidrs | None = Field(
+        default=None, description="a worker's share; by default the next free one; or [IPv4, IPv6]"
+    )
     labels: dict[str, Annotated[str, _text(words.node_label_value)]] = {}
     taints: Annotated[tuple[Annotated[str, _taint_text()], ...], BeforeValidator(_as_tuple)] = Field(
         default=(), description="key=value:NoSchedule, PreferNoSchedule or NoExecute, as for kubectl taint"

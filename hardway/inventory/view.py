@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import yaml
 
-from hardway.inventory.model import Cluster, Dns, Machine, OperatorFile
+from hardway.inventory.model import Cluster, Dns, LabSpec, Machine, Network, OperatorFile
 from hardway.inventory.problems import dotted
 
 DEFAULT, DECIDED = "default", "decided"
@@ -76,7 +76,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "kubernetes": cluster.kubernetes,
         "domain": cluster.domain,
         "endpoint": f"{endpoint.host}:{endpoint.port}" if endpoint else None,
-        "network": _plain(asdict(cluster.network)),
+        "network": _plain(_both(cluster.network, "service_cidr", "pod_cidr")),
         "dns": _dns(cluster.dns),
         "hosts": asdict(cluster.hosts),
         "certs": _plain(asdict(cluster.certs)),
@@ -87,7 +87,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "roles": {role: {"settings": _plain(settings)} for role, settings in cluster.role_settings.items()},
         "files": {file.path: _file(file) for file in cluster.files},
         "hooks": {name: _plain(asdict(hook)) for name, hook in cluster.hooks.items()},
-        "lab": _plain(asdict(cluster.lab)) if cluster.lab else None,
+        "lab": _plain(_both(cluster.lab, "network")) if cluster.lab else None,
         "machines": {machine.name: _machine(machine) for machine in cluster.machines},
     }
     kept: dict[str, Any] = _without_nothing(whole)
@@ -98,13 +98,28 @@ def _machine(machine: Machine) -> dict[str, Any]:
     roles = sorted(machine.roles)
     return {
         "role": roles[0] if len(roles) == 1 else roles,
-        "address": str(machine.ip),
+        "address": _plain(_one_or_list(machine.addresses)),
         "ssh": _plain(asdict(machine.ssh)),
-        "pod_cidr": str(machine.pods) if machine.is_worker else None,
+        "pod_cidr": _plain(_one_or_list(machine.pod_cidrs)) if machine.is_worker else None,
         "labels": dict(machine.labels),
         "settings": _plain(machine.settings),
         "image": machine.image,
     }
+
+
+def _both(of: Network | LabSpec, *names: str) -> dict[str, Any]:
+    """The fields of a value, where what it has for IPv6 stands beside what it has for IPv4, as in an inventory."""
+    found = asdict(of)
+    for name in names:
+        if (second := found.pop(f"{name}6")) is not None:
+            found[name] = [found[name], second]
+    if not isinstance(found.get("pod_cidr"), list):
+        found.pop("pod_prefix6", None)
+    return found
+
+
+def _one_or_list(values: Sequence[Any]) -> Any:
+    return list(values) if len(values) > 1 else values[0]
 
 
 def _dns(dns: Dns) -> dict[str, Any]:

@@ -2,15 +2,19 @@
 that says what is wrong and what would be right."""
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from posixpath import normpath
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from hardway.inventory.model import API_PORT, Endpoint
+from hardway.inventory.model import API_PORT, Address, Endpoint, Range
 from hardway.inventory.problems import quoted
+
+A = TypeVar("A", IPv4Address, IPv6Address)
+V = TypeVar("V", Address, Range)
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
@@ -78,6 +82,28 @@ def address(text: str) -> IPv4Address:
     except AddressValueError:
         right = "IPv4 without a prefix or port, such as 10.240.0.10"
         raise ValueError(f"{quoted(text)} is not an IPv4 address; right: {right}") from None
+    return _dialled(parsed)
+
+
+def address6(text: str) -> IPv6Address:
+    """An IPv6 address that a machine can have."""
+    try:
+        parsed = IPv6Address(text)
+    except AddressValueError:
+        right = "IPv6 without a prefix, brackets or port, such as fd00:240::10"
+        raise ValueError(f"{quoted(text)} is not an IPv6 address; right: {right}") from None
+    if parsed.scope_id or parsed.ipv4_mapped:
+        raise ValueError(f"{quoted(text)} is an IPv6 address of this machine only; right: such as fd00:240::10")
+    return _dialled(parsed)
+
+
+def any_address(text: str) -> Address:
+    """An address of either family; what has no colon is meant to be IPv4."""
+    return address6(text) if ":" in text else address(text)
+
+
+def _dialled(parsed: A) -> A:
+    """The address, where other machines can dial it."""
     for wrong, is_so in (
         ("the unspecified address", parsed.is_unspecified),
         ("a loopback address", parsed.is_loopback),
@@ -101,6 +127,36 @@ def network(text: str) -> IPv4Network:
     if str(loose) != text:
         raise ValueError(f"{quoted(text)} does not begin at the range's first address; right: {loose}")
     return loose
+
+
+def network6(text: str) -> IPv6Network:
+    """An IPv6 range written as its first address and prefix length."""
+    try:
+        loose = IPv6Network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not an IPv6 range; right: a range such as fd00:32::/112") from None
+    if "/" not in text:
+        raise ValueError(f"{quoted(text)} has no prefix length; right: a range such as {text}/112")
+    if ip_address(text.partition("/")[0]) != loose.network_address:
+        raise ValueError(f"{quoted(text)} does not begin at the range's first address; right: {loose}")
+    return loose
+
+
+def any_network(text: str) -> Range:
+    """A range of either family; what has no colon is meant to be IPv4."""
+    return network6(text) if ":" in text else network(text)
+
+
+def families(values: tuple[V, ...]) -> tuple[V, ...]:
+    """IPv4, or IPv4 and then IPv6: hardway and the components speak with each other over IPv4."""
+    versions = [value.version for value in values]
+    if versions in ([4], [4, 6]):
+        return values
+    if versions == [6, 4]:
+        raise ValueError(f"IPv4 must come first; right: [{values[1]}, {values[0]}]")
+    if 4 not in versions:
+        raise ValueError("has no IPv4, by which machines and components reach each other; right: [IPv4, IPv6]")
+    raise ValueError("has two of one family; right: one of IPv4, and after it at most one of IPv6")
 
 
 def host(text: str) -> str:

@@ -76,7 +76,7 @@ def _material(declaration: Declaration, machine: str, hostname: str) -> Material
             case Binary() as binary:
                 versions[binary.file] = binary.version
             case Routes() as table:
-                routes = {network(to): via for to, via in table.table}
+                routes = {network(to): via for to, via in table.table if ":" not in to}
     for path in files:
         if path.endswith(".service"):
             commands |= command_of(path, files)

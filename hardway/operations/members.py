@@ -118,7 +118,7 @@ def takes_part(machine: Machine, how: ControlState) -> Callable[[State], State]:
     """The edit by which a controller takes part just so far; one that the State does not know yet is noted in it."""
 
     def edit(state: State) -> State:
-        new = Node(tuple(sorted(machine.roles)), str(machine.address))
+        new = Node(tuple(sorted(machine.roles)), str(machine.address), address6=str(machine.address6 or ""))
         node = replace(state.nodes.get(machine.name, new), control=how)
         return replace(state, nodes={**state.nodes, machine.name: node})
 

@@ -119,7 +119,13 @@ def end(session: Session) -> None:
 def _with_new(cluster: Cluster, state: State, name: str) -> State:
     """The node keeps its pod range; all else is the new machine's."""
     machine, node = cluster.machine(name), state.nodes[name]
-    new = Node(tuple(sorted(machine.roles)), str(machine.ip), pod_cidr=node.pod_cidr)
+    new = Node(
+        tuple(sorted(machine.roles)),
+        str(machine.ip),
+        pod_cidr=node.pod_cidr,
+        address6=str(machine.address6 or ""),
+        pod_cidr6=node.pod_cidr6,
+    )
     return replace(state, nodes={**state.nodes, name: new})
 
 

@@ -116,6 +116,10 @@ def test_what_only_a_newer_hardway_writes_is_not_guessed_at(place: list[str], va
     assert error.value.hint == "use hardway 7.5, or a newer one"
 
 
+ONE_FAMILY = {"address6": "", "pod_cidr6": None}
+"""What was added for dual-stack clusters."""
+
+
 def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     text = (Path(__file__).parent / "recorded/state-1.json").read_text()
     before = json.loads(text)
@@ -124,7 +128,7 @@ def test_a_recorded_state_of_format_1_loses_nothing() -> None:
     assert (written["format"], written["etcd"], before["etcd"]) == (4, "initialized", "formed")
     assert written["smoke_tested"] == before["proved"]
     for name, node in before["roster"].items():
-        assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False, "control": ""}
+        assert written["nodes"][name] == {**node, "kubernetes": "", "leaving": False, "control": "", **ONE_FAMILY}
     assert written["fixed"] == {**before["fixed"], "encryption.resources": "secrets"}
     same = before.keys() - {"format", "etcd", "proved", "roster", "fixed"}
     assert {name: written[name] for name in same} == {name: before[name] for name in same}
@@ -157,7 +161,7 @@ def _in_format_4(before: dict[str, Any], written: dict[str, Any]) -> dict[str, A
         "encryption_providers": {}, "encryption_changing": [], "own_authorities": None, "upgrade": None,
         "interrupted": None, "removed": {},
     }  # fmt: skip
-    nodes = {name: {**node, "control": ""} for name, node in before["nodes"].items()}
+    nodes = {name: {**node, "control": "", **ONE_FAMILY} for name, node in before["nodes"].items()}
     return {**before, **added, "nodes": nodes, "format": 4, "hardway": written["hardway"]}
 
 

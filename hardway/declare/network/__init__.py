@@ -6,10 +6,11 @@ machine has a route to that range. Nothing is encapsulated, so workers and contr
 """
 
 from hardway.declare.render import render
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Address, Cluster, Machine, Range
 
 CNI_CONFIG = "/etc/cni/net.d/10-bridge.conflist"
 BRIDGE = "cni0"
+EVERYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 
 
 def plugins(cluster: Cluster) -> tuple[str, ...]:
@@ -20,7 +21,11 @@ def plugins(cluster: Cluster) -> tuple[str, ...]:
 def cni_config(cluster: Cluster, machine: Machine) -> str:
     """The network configuration list of one worker."""
     network = cluster.network
-    return render("configs/10-bridge.conflist", pod_cidr=machine.pods, backend=network.proxy_mode, mtu=network.mtu or 0)
+    # A range of each family in a list of its own: a pod gets an address of each.
+    ranges = ", ".join(f'[{{"subnet": "{pods}"}}]' for pods in machine.pod_cidrs)
+    routes = ", ".join(f'{{"dst": "{EVERYWHERE[pods.version]}"}}' for pods in machine.pod_cidrs)
+    backend, mtu = network.proxy_mode, network.mtu or 0
+    return render("configs/10-bridge.conflist", ranges=ranges, routes=routes, backend=backend, mtu=mtu)
 
 
 def routed(cluster: Cluster) -> tuple[Machine, ...]:
@@ -35,9 +40,16 @@ def routes(cluster: Cluster, machine: Machine) -> dict[str, str]:
 
     Never a machine's own range: its bridge has that route, and one more would break its pods.
     """
-    return dict(way for name, way in cluster.ways.items() if name != machine.name)
+    found: dict[str, str] = {}
+    for name, ways in cluster.ways.items():
+        if name != machine.name:
+            found.update(ways)
+    return found
 
 
-def unmasqueraded(cluster: Cluster) -> tuple[str, ...]:
-    """Where pods are seen with their own addresses: pods, and the machines that have routes back."""
-    return (str(cluster.network.pod_cidr), *(str(machine.ip) for machine in routed(cluster)))
+def unmasqueraded(cluster: Cluster, version: int) -> tuple[str, ...]:
+    """Where pods are seen with their own addresses of one family: pods, and the machines that have routes back."""
+    known: list[Range | Address] = list(cluster.network.pod_cidrs)
+    for machine in routed(cluster):
+        known += machine.addresses
+    return tuple(str(one) for one in known if one.version == version)

@@ -90,7 +90,7 @@ def api_server_spec(model: Model) -> CertificateSpec:
     service = "kubernetes.default.svc"
     names = [
         "kubernetes", "kubernetes.default", service, f"{service}.{cluster.network.cluster_domain}",
-        str(cluster.first_service_address), "localhost", "127.0.0.1",
+        *map(str, cluster.first_service_addresses), "localhost", "127.0.0.1",
     ]  # fmt: skip
     for machine in (*cluster.controllers, *cluster.load_balancers):
         names += _names(model, machine)
@@ -98,8 +98,8 @@ def api_server_spec(model: Model) -> CertificateSpec:
     return _spec(model, "kube-apiserver", (), SERVER, *names)
 
 
-def _names(model: Model, machine: Machine) -> tuple[str, str, str]:
-    return machine.name, model.cluster.fqdn(machine), str(machine.ip)
+def _names(model: Model, machine: Machine) -> tuple[str, ...]:
+    return machine.name, model.cluster.fqdn(machine), *map(str, machine.addresses)
 
 
 def _spec(

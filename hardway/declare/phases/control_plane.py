@@ -39,7 +39,7 @@ from hardway.declare.resources import (
     stays_up,
 )
 from hardway.declare.resources.base import quote
-from hardway.inventory.model import API_PORT, Machine
+from hardway.inventory.model import API_PORT, Machine, joined
 from hardway.state import API_SERVERS, CONTROLLERS, Generations
 from hardway.values import minor
 
@@ -59,8 +59,8 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         address=machine.ip,
         cluster=cluster.name,
         cluster_domain=network.cluster_domain,
-        service_cidr=network.service_cidr,
-        pod_cidr=network.pod_cidr,
+        service_cidr=joined(network.service_cidrs),
+        pod_cidr=joined(network.pod_cidrs),
         # The member on the same machine first; another one where that is down.
         etcd_servers=",".join(f"https://{one.ip}:2379" for one in model.asked_by(machine)),
         cipher_suites=",".join(TLS_CIPHERS),

@@ -23,7 +23,7 @@ MODULES_FILE = "/etc/modules-load.d/hardway.conf"
 def resources(model: Model) -> Iterator[Declared]:
     # The same values on every machine are made once.
     block = Block("/etc/hosts", hosts_block(model))
-    kernel = tuple(_kernel())
+    kernel = tuple(_kernel(model))
     for machine in model.cluster.machines:
         for package in packages(model, machine):
             yield machine.name, package
@@ -59,7 +59,10 @@ def packages(model: Model, machine: Machine) -> list[Package]:
 
 def hosts_block(model: Model) -> str:
     """Lines for /etc/hosts: every machine by address, full name and name."""
-    return "".join(f"{machine.ip} {model.cluster.fqdn(machine)} {machine.name}\n" for machine in model.cluster.machines)
+    lines: list[str] = []
+    for machine in model.cluster.machines:
+        lines += [f"{address} {model.cluster.fqdn(machine)} {machine.name}\n" for address in machine.addresses]
+    return "".join(lines)
 
 
 def read_sysctls(text: str) -> dict[str, str]:
@@ -68,11 +71,13 @@ def read_sysctls(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in lines}
 
 
-def _kernel() -> Iterator[Module | Sysctl | File]:
+def _kernel(model: Model) -> Iterator[Module | Sysctl | File]:
     yield File(MODULES_FILE, render("configs/modules-load.conf"))
     for name, sign in MODULES.items():
         yield Module(name, sign)
     needed, limits = render("configs/sysctl.conf"), render("configs/sysctl-limits.conf")
+    if model.cluster.network.is_dual_stack:
+        needed += render("configs/sysctl-ipv6.conf")
     yield File(SYSCTLS_FILE, needed)
     yield File(LIMITS_FILE, limits)
     for name, value in read_sysctls(needed).items():

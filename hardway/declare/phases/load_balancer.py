@@ -29,7 +29,8 @@ HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
 def haproxy_cfg(model: Model, machine: Machine) -> str:
     servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.api_servers)
     trust, port = server_trust_path(model), model.cluster.endpoint_port
-    text = render("configs/haproxy.cfg", port=port, servers=servers, health=HEALTH, trust=trust)
+    bind = f"*:{port}" if machine.address6 is None else f":::{port} v4v6"
+    text = render("configs/haproxy.cfg", bind=bind, servers=servers, health=HEALTH, trust=trust)
     return merge_sections(text, model.overrides("haproxy", machine))
 
 

@@ -1,21 +1,24 @@
 """Chapter routes: every machine that talks to pods knows behind which worker they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from hardway.declare.network import BRIDGE, routed, routes, unmasqueraded
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.paths import unit_inputs, unit_path
 from hardway.declare.render import render
 from hardway.declare.resources import Check, Directory, File, Resource, Routes, Service
-from hardway.inventory.model import Machine
+from hardway.declare.resources.routes import show_routes
+from hardway.inventory.model import Machine, Range
 
 NETWORKD_DROP_IN = "/etc/systemd/networkd.conf.d/10-hardway.conf"
 MASQUERADE = "/etc/kubernetes/pod-masquerade.nft"
 TABLE = "hardway-pods"
+FAMILIES = {4: ("ip", "ipv4_addr"), 6: ("ip6", "ipv6_addr")}
+"""As nft calls a family, and its addresses."""
 
 
 def resources(model: Model) -> Iterator[Declared]:
-    known = ", ".join(unmasqueraded(model.cluster))
+    known = {version: ", ".join(unmasqueraded(model.cluster, version)) for version in FAMILIES}
     for machine in routed(model.cluster):
         for resource in _routes(model, machine):
             yield machine.name, resource
@@ -46,13 +49,20 @@ def pod_routes_unit(wanted: dict[str, str]) -> str:
     return render("units/pod-routes.service", commands="COMMANDS").replace("COMMANDS", "\n".join(commands))
 
 
-def _masquerade(machine: Machine, known: str) -> Iterator[Resource]:
-    yield File(MASQUERADE, render("configs/pod-masquerade.nft", pod_cidr=machine.pods, known=known), mode=0o600)
-    yield File(unit_path("pod-masquerade"), render("units/pod-masquerade.service"), mode=0o600)
+def _masquerade(machine: Machine, known: Mapping[int, str]) -> Iterator[Resource]:
+    rules = ""
+    for pods in machine.pod_cidrs:
+        family, kind = FAMILIES[pods.version]
+        values = {"family": family, "kind": kind, "pod_cidr": pods, "known": known[pods.version]}
+        rules += render("configs/pod-masquerade.nft", **values)
+    tables = [f"table {FAMILIES[pods.version][0]} {TABLE}" for pods in machine.pod_cidrs]
+    stop = "\nExecStop=".join(f"-/usr/sbin/nft delete {table}" for table in tables)
+    yield File(MASQUERADE, rules, mode=0o600)
+    yield File(unit_path("pod-masquerade"), render("units/pod-masquerade.service", stop=stop), mode=0o600)
     yield Service(
         "pod-masquerade.service",
         inputs=unit_inputs("pod-masquerade", MASQUERADE),
-        ready=Check("the rule is loaded", f"nft list table ip {TABLE} >/dev/null", limit=30),
+        ready=Check("the rule is loaded", " && ".join(f"nft list {table} >/dev/null" for table in tables), limit=30),
     )
 
 
@@ -77,20 +87,26 @@ def proofs(model: Model) -> Iterator[Proof]:
                 "enabled",
             )
         if machine.is_worker:
-            yield Proof(
-                machine.name,
-                "packets are forwarded",
-                "cat /proc/sys/net/ipv4/ip_forward",
-                "a worker is the router of its pods",
-                "equals",
-                "1",
-            )
+            for pods in machine.pod_cidrs:
+                yield _forwards(machine, pods)
             yield Proof(
                 machine.name,
                 "the firewall lets pods through",
                 _firewall_query(str(machine.pods), str(model.cluster.network.pod_cidr)),
                 "FORWARD DROP stops all pods; accept forwarding from and to the pod ranges in your firewall",
             )
+
+
+def _forwards(machine: Machine, pods: Range) -> Proof:
+    setting = "ipv4/ip_forward" if pods.version == 4 else "ipv6/conf/all/forwarding"
+    return Proof(
+        machine.name,
+        "packets are forwarded" if pods.version == 4 else "IPv6 packets are forwarded",
+        f"cat /proc/sys/net/{setting}",
+        "a worker is the router of its pods",
+        "equals",
+        "1",
+    )
 
 
 def _firewall_query(*pods: str) -> str:
@@ -106,7 +122,7 @@ def _firewall_query(*pods: str) -> str:
 
 def _routes_query(wanted: dict[str, str]) -> str:
     patterns = " ".join(f"-e '^{to} via {via} '".replace(".", "[.]") for to, via in wanted.items())
-    return f"ip -4 route show | grep -c {patterns}"
+    return f"{show_routes(wanted)} | grep -c {patterns}"
 
 
 PHASE = Phase(

@@ -26,7 +26,7 @@ from hardway.declare.resources import (
     Service,
     stays_up,
 )
-from hardway.inventory.model import Machine
+from hardway.inventory.model import Machine, joined
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 CONTAINERD_PROXY = f"{unit_path('containerd')}.d/10-proxy.conf"
@@ -114,7 +114,7 @@ def _kubelet(model: Model, machine: Machine) -> Iterator[Resource]:
 
 
 def _kubelet_unit(machine: Machine) -> str:
-    return render("units/kubelet.service", name=machine.name, address=machine.ip)
+    return render("units/kubelet.service", name=machine.name, address=joined(machine.addresses))
 
 
 def _proxy(model: Model, machine: Machine) -> Iterator[Resource]:
@@ -173,7 +173,7 @@ def kubelet_config(model: Model, machine: Machine) -> str:
         cluster_domain=network.cluster_domain,
         dns_address=network.dns_address,
         resolv_conf=fact_placeholder("resolv-conf"),
-        pod_cidr=machine.pods,
+        pod_cidr=joined(machine.pod_cidrs),
     )
     if machine.taints:
         # From its first moment, before any pod could go there; on a node that is there already it changes nothing.
@@ -210,7 +210,7 @@ def proxy_config(model: Model, machine: Machine) -> str:
         "configs/kube-proxy-config.yaml",
         name=machine.name,
         mode=model.cluster.network.proxy_mode,
-        pod_cidr=model.cluster.network.pod_cidr,
+        pod_cidr=joined(model.cluster.network.pod_cidrs),
         conntrack_max_per_core=fact_placeholder("conntrack-max-per-core"),
         conntrack_min=fact_placeholder("conntrack-min"),
     )

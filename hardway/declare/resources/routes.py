@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any, ClassVar, Self
@@ -45,7 +45,7 @@ class Routes(Resource):
 
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
-        return "ip -4 route show"
+        return show_routes(to for one in wanted for to, _ in one.table)
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
@@ -107,6 +107,13 @@ class Routes(Resource):
     @classmethod
     def undo(cls, name: str, entry: Mapping[str, Any]) -> str:
         return "\n".join(_delete(str(to)) for to in entry.get("routes", ()) if _is_part(str(to)))
+
+
+def show_routes(wanted: Iterable[str]) -> str:
+    """The command that lists the routes of the families of these destinations."""
+    if any(":" in to for to in wanted):
+        return "{ ip -4 route show; ip -6 route show; }"
+    return "ip -4 route show"
 
 
 def _is_part(to: str) -> bool:
