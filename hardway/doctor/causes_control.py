@@ -10,7 +10,7 @@ from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
 from hardway.declare.phases.paths import BIN
 from hardway.declare.resources.files import FILE_KINDS
 from hardway.doctor.remedies import AGAIN, CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
-from hardway.inventory.model import API_PORT, Cluster, Machine
+from hardway.inventory.model import API_PORT, Cluster, Machine, joined
 from hardway.preflight.surroundings import ports
 from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
@@ -155,7 +155,7 @@ def service_ranges(evidence: Evidence) -> Iterator[Found]:
     for machine, there in seen(evidence, "controller"):
         for component in ("kube-apiserver", "kube-controller-manager"):
             chosen = evidence.cluster.settings_for(component, machine)
-            wanted = str(chosen.get("service-cluster-ip-range", evidence.cluster.network.service_cidr))
+            wanted = str(chosen.get("service-cluster-ip-range", joined(evidence.cluster.network.service_cidrs)))
             given = _unit(there, component).flag("service-cluster-ip-range")
             if given is not None and given != wanted:
                 yield Found(

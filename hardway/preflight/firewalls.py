@@ -95,12 +95,13 @@ def firewalls(evidence: Evidence) -> Iterator[Found]:
     """
     if evidence.cluster.hosts.firewall == "ignore" or evidence.cluster.network.plugin != "bridge":
         return
-    pods = str(evidence.cluster.network.pod_cidr)
+    ranges = [str(cidr) for cidr in evidence.cluster.network.pod_cidrs]
+    pods = ", ".join(ranges)
     told = {one.machine for one in closed_ports(evidence)}
     incoming = by_machine(evidence.cluster)
     for machine, host in evidence.bare():
         needed = any(flow.pods and not flow.anyone for flow in incoming[machine.name])
-        if pods in host.ruleset or not needed or machine.name in told:
+        if all(one in host.ruleset for one in ranges) or not needed or machine.name in told:
             continue
         dropping = {one.hook for one in host.filters if one.drops}
         if machine.is_worker and ("forward" in dropping or host.manager):

@@ -30,7 +30,7 @@ def ports_page(cluster: Cluster, chosen: Sequence[Machine], width: int) -> list[
     if any(row[0] == f"ip {VRRP}" for row in rows):
         whys += wrapped(f"{VRRP:<10} ", "VRRP: load balancers agree who has the virtual address", width, " " * 11)
     pods = (
-        f"Workers also forward what comes from and goes to pods ({cluster.network.pod_cidr})."
+        f"Workers also forward what comes from and goes to pods ({', '.join(map(str, cluster.network.pod_cidrs))})."
         if cluster.network.plugin == "bridge"
         else "What your own network plugin needs between workers comes on top."
     )

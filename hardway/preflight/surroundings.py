@@ -31,13 +31,20 @@ WORKER_CGROUPS = ("cpu", "cpuset", "memory", "pids")
 
 def own_address(evidence: Evidence) -> Iterator[Found]:
     for machine, host in evidence.bare():
-        if host.addresses and machine.ip not in host.addresses:
-            others = ", ".join(str(address) for address in sorted(host.addresses) if not address.is_loopback)
+        missing = [one for one in machine.addresses if one not in host.addresses] if host.addresses else []
+        for address in missing:
+            others = _others(host, address.version) or "none"
             yield Found(
                 machine.name,
-                f"address {machine.ip} is on none of its interfaces; it has {others or 'none'}",
-                f"address: one of these in the inventory; where ssh must dial another one: ssh: {{host: {machine.ip}}}",
+                f"address {address} is on none of its interfaces; it has {others}",
+                f"address: one of these in the inventory; where ssh must dial another one: ssh: {{host: {address}}}",
             )
+
+
+def _others(host: Host, version: int) -> str:
+    """Its addresses of one family by which others could reach it."""
+    found = [one for one in host.addresses if one.version == version and not one.is_loopback and not one.is_link_local]
+    return ", ".join(map(str, sorted(found, key=int)))
 
 
 def virtual_address(evidence: Evidence) -> Iterator[Found]:
@@ -189,7 +196,7 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
                 f"its only nameserver is its own ({', '.join(host.nameservers)}): CoreDNS would ask itself in a loop",
                 "name a resolver that pods can reach in /etc/resolv.conf, or use systemd-resolved",
             )
-        elif only_by_ipv6(host.nameservers):
+        elif only_by_ipv6(host.nameservers) and not evidence.cluster.network.is_dual_stack:
             yield Found(
                 machine.name,
                 f"its nameservers ({', '.join(host.nameservers)}) are reached over IPv6 only, and pods, CoreDNS among "

@@ -6,9 +6,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Address
 from typing import Literal, cast
 
+from hardway.inventory.model import Address
 from hardway.probe import network
 from hardway.probe import units as unit_probe
 from hardway.probe.network import Listener, Reached, Route
@@ -63,8 +63,8 @@ class Host:
     other machines' ports, by address.
     """
 
-    addresses: frozenset[IPv4Address] = frozenset()
-    mtus: Mapping[IPv4Address, int] = field(default_factory=dict)
+    addresses: frozenset[Address] = frozenset()
+    mtus: Mapping[Address, int] = field(default_factory=dict)
     """Of the interface that holds each address, in bytes."""
     routes: tuple[Route, ...] = ()
     listening: tuple[Listener, ...] = ()
@@ -204,7 +204,7 @@ def _disks(lines: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _mtus(links: Sequence[str], addresses: Mapping[IPv4Address, str]) -> dict[IPv4Address, int]:
+def _mtus(links: Sequence[str], addresses: Mapping[Address, str]) -> dict[Address, int]:
     found = (re.match(r"\d+: ([^\s:@]+)[@:].* mtu (\d+)", line) for line in links)
     by_name = {match[1]: int(match[2]) for match in found if match}
     return {address: by_name[name] for address, name in addresses.items() if name in by_name}

@@ -6,12 +6,13 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, ip_address
+from ipaddress import IPv4Network, ip_address, ip_interface
 from typing import Literal, cast
 
+from hardway.inventory.model import Address
 from hardway.probe.script import Answers, Question
 
-ADDRESSES = Question("addresses", "ip -o -4 addr show")
+ADDRESSES = Question("addresses", "ip -o addr show")
 ROUTES = Question("routes", "ip -4 route show table main")
 LISTENERS = Question(
     "ports",
@@ -51,12 +52,12 @@ class Listener:
     unit: str = ""
 
 
-def addresses(answers: Answers) -> dict[IPv4Address, str]:
+def addresses(answers: Answers) -> dict[Address, str]:
     """The answer to ADDRESSES: the interface of each."""
-    found = {}
+    found: dict[Address, str] = {}
     for line in answers["addresses"].lines:
-        if match := re.match(r"\d+: (\S+)\s+inet (\S+)", line):
-            found[IPv4Interface(match[2]).ip] = match[1]
+        if match := re.match(r"\d+: (\S+)\s+inet6? (\S+)", line):
+            found[ip_interface(match[2]).ip] = match[1]
     return found
 
 

@@ -76,13 +76,16 @@ def _prove(session: Session, wanted: list[Proof]) -> list[Proved]:
 
 def manifest(cluster: Cluster) -> str:
     """Everything that the trials need, the namespace first."""
-    return render(
+    text = render(
         "manifests/smoke-test.yaml",
         namespace=NAMESPACE,
         canary=f"canary-{secrets.token_hex(8)}",
         replicas=len(cluster.workers),
         image=IMAGES["image/agnhost"].ref,
     )
+    if cluster.network.is_dual_stack:
+        text += render("manifests/smoke-test-ipv6.yaml", namespace=NAMESPACE)
+    return text
 
 
 def creation(manifest: str) -> str:

@@ -11,6 +11,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
 from hardway.declare.phases.base import Proof
@@ -22,6 +23,8 @@ NAMESPACE = "hardway-smoke-test"
 KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF}"
 ASK = f"{KUBECTL} --request-timeout=15s"
 POD_PORT = 8080
+IPV6_SERVICE = "echo-ipv6"
+"""A Service that has no IPv4 address, so that what reaches it does so over IPv6."""
 CLOSED_PORT = 9
 """A port that no Service has."""
 
@@ -36,27 +39,43 @@ class Pod:
     name: str
     node: str
     address: str
+    address6: str = ""
 
 
 @dataclass(frozen=True)
 class Echo:
-    """The Deployment's pods, by node, and the Service in front of them."""
+    """The Deployment's pods, by node, and the Service in front of them; with IPv6, the one of IPv6 alone, too."""
 
     pods: tuple[Pod, ...]
     service_address: str
     node_port: int
+    service_address6: str = ""
+    node_port6: int = 0
 
 
 def echo(answer: str) -> Echo:
     """From `kubectl get pods,services -o json`; pods that are going away are left out."""
     items = json.loads(answer)["items"]
     pods = [
-        Pod(one["metadata"]["name"], one["spec"]["nodeName"], one["status"]["podIP"])
+        Pod(one["metadata"]["name"], one["spec"]["nodeName"], one["status"]["podIP"], _second(one["status"]))
         for one in items
         if one["kind"] == "Pod" and one["status"].get("podIP") and "deletionTimestamp" not in one["metadata"]
     ]
-    [service] = [one["spec"] for one in items if one["kind"] == "Service"]
-    return Echo(tuple(sorted(pods, key=lambda pod: pod.node)), service["clusterIP"], service["ports"][0]["nodePort"])
+    services = [_dialled(one["spec"]) for one in items if one["kind"] == "Service"]
+    # IPv4 first: only the other one has a colon.
+    first, *others = sorted(services, key=lambda service: ":" in service[0])
+    address6, port6 = others[0] if others else ("", 0)
+    return Echo(tuple(sorted(pods, key=lambda pod: pod.node)), *first, address6, port6)
+
+
+def _dialled(service: Mapping[str, Any]) -> tuple[str, int]:
+    return service["clusterIP"], service["ports"][0]["nodePort"]
+
+
+def _second(status: Mapping[str, Any]) -> str:
+    """The pod's address of the other family."""
+    addresses = [one["ip"] for one in status.get("podIPs", ())]
+    return addresses[1] if len(addresses) > 1 else ""
 
 
 def begun(cluster: Cluster, versions: Mapping[str, str]) -> Iterator[Proof]:
@@ -143,18 +162,25 @@ def from_pods(cluster: Cluster, made: Echo) -> Iterator[Proof]:
     """What pods see of each other, of Services and of names, and what comes in through nodes."""
     for number, pod in enumerate(made.pods):
         via = _by_turns(cluster, number).name
-        yield from (_other_pod(via, pod, other) for other in made.pods if other != pod)
+        for other in made.pods:
+            if other != pod:
+                yield _other_pod(via, pod, other, other.address)
+            if other != pod and other.address6:
+                yield _other_pod(via, pod, other, other.address6)
         yield _service(via, pod, made.service_address)
+        if made.service_address6:
+            yield _service(via, pod, made.service_address6)
+            yield _name6(via, pod, cluster)
         yield _api(via, pod, str(cluster.first_service_address))
         yield _name(via, pod, cluster)
     yield from _node_ports(cluster, made)
 
 
-def _other_pod(via: str, pod: Pod, other: Pod) -> Proof:
+def _other_pod(via: str, pod: Pod, other: Pod, address: str) -> Proof:
     return Proof(
         via,
-        f"the pod on {pod.node} reaches the pod on {other.node}",
-        _dial(pod, other.address, POD_PORT),
+        f"the pod on {pod.node} reaches the pod on {other.node}{_by(address)}",
+        _dial(pod, address, POD_PORT),
         f"{pod.node} must have a route to the pods of {other.node}, and the other way; look at: hardway routes",
         "contains",
         f'"{other.name}"',
@@ -165,9 +191,27 @@ def _other_pod(via: str, pod: Pod, other: Pod) -> Proof:
 def _service(via: str, pod: Pod, address: str) -> Proof:
     return Proof(
         via,
-        f"the pod on {pod.node} reaches a Service by its address",
+        f"the pod on {pod.node} reaches a Service by its address{_by(address)}",
         _dial(pod, address, 80),
         f"kube-proxy on {pod.node} writes the rules that lead to a pod behind it; look at: hardway workers",
+        "contains",
+        '"responses":["echo-',
+        within=RULES_WITHIN,
+    )
+
+
+def _by(address: str) -> str:
+    """What is proved over the family that everything uses is not said to be."""
+    return " over IPv6" if ":" in address else ""
+
+
+def _name6(via: str, pod: Pod, cluster: Cluster) -> Proof:
+    name = f"{IPV6_SERVICE}.{NAMESPACE}.svc.{cluster.network.cluster_domain}"
+    return Proof(
+        via,
+        f"the pod on {pod.node} finds the IPv6 address of a Service by its name",
+        _dial(pod, name, 80),
+        "CoreDNS must answer with an AAAA record: this Service has no IPv4 address; look at: hardway dns",
         "contains",
         '"responses":["echo-',
         within=RULES_WITHIN,
@@ -205,16 +249,21 @@ def _node_ports(cluster: Cluster, made: Echo) -> Iterator[Proof]:
     for number, worker in enumerate(cluster.workers):
         others = [controller for controller in cluster.controllers if controller != worker]
         via = (others or [worker])[number % max(1, len(others))]
-        yield Proof(
-            via.name,
-            f"NodePort {made.node_port} of {worker.name}, seen from {via.name}",
-            f"{BIN}/kubectl --kubeconfig=/dev/null --server=http://{worker.ip}:{made.node_port} --request-timeout=5s "
-            "get --raw=/hostname",
-            f"kube-proxy on {worker.name}, and its firewall, must let it in; look at: hardway workers",
-            "starts-with",
-            "echo-",
-            within=RULES_WITHIN,
-        )
+        yield _node_port(via, worker, str(worker.ip), made.node_port)
+        if made.node_port6 and worker.address6:
+            yield _node_port(via, worker, f"[{worker.address6}]", made.node_port6)
+
+
+def _node_port(via: Machine, worker: Machine, host: str, port: int) -> Proof:
+    return Proof(
+        via.name,
+        f"NodePort {port} of {worker.name}, seen from {via.name}{_by(host)}",
+        f"{BIN}/kubectl --kubeconfig=/dev/null --server=http://{host}:{port} --request-timeout=5s get --raw=/hostname",
+        f"kube-proxy on {worker.name}, and its firewall, must let it in; look at: hardway workers",
+        "starts-with",
+        "echo-",
+        within=RULES_WITHIN,
+    )
 
 
 def _by_turns(cluster: Cluster, number: int) -> Machine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from hardway.declare.network.flows import VRRP, Flow, by_machine, vrrp_peers
@@ -44,68 +45,109 @@ def commands(
 ) -> list[str]:
     """Lines of shell for root on that machine. `chains`: where nft filters, as `family table chain`."""
     opened = openings(cluster, machine, ports)
-    pods = str(cluster.network.pod_cidr) if _routes_pods(cluster, machine) else ""
+    pods = _ranges(cluster) if _routes_pods(cluster, machine) else ()
     peers = tuple(str(one.ip) for one in vrrp_peers(cluster, machine))
     if tool == "nft":
         return list(_nft(opened, pods, peers, chains))
-    return list({"iptables": _iptables, "ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods, peers))
+    if tool == "iptables":
+        return list(_iptables(opened, pods, peers, both=cluster.network.is_dual_stack))
+    return list({"ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods, peers))
 
 
 def _addresses(cluster: Cluster, flow: Flow) -> tuple[str, ...]:
     if flow.anyone:
         return ()
-    addresses = [str(cluster.machine(name).ip) for name in flow.sources]
-    return (*addresses, *([str(cluster.network.pod_cidr)] if flow.pods else []))
+    addresses: list[str] = []
+    for name in flow.sources:
+        addresses += map(str, cluster.machine(name).addresses)
+    return (*addresses, *(_ranges(cluster) if flow.pods else ()))
+
+
+def _ranges(cluster: Cluster) -> tuple[str, ...]:
+    return tuple(map(str, cluster.network.pod_cidrs))
+
+
+def _by_family(sources: tuple[str, ...]) -> Iterator[tuple[bool, tuple[str, ...]]]:
+    """IPv4 and then IPv6, as far as there are any: no rule can name both. No source: anyone, of either family."""
+    for is_ipv6 in (False, True):
+        some = tuple(source for source in sources if (":" in source) == is_ipv6)
+        if some:
+            yield is_ipv6, some
 
 
 def _routes_pods(cluster: Cluster, machine: Machine) -> bool:
     return machine.is_worker and cluster.network.plugin == "bridge"
 
 
-def _nft(opened: list[Opening], pods: str, peers: tuple[str, ...], chains: Chains) -> Iterator[str]:
+def _nft(opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...], chains: Chains) -> Iterator[str]:
     """Inserted, not added: a chain often ends with a rule that rejects the rest. A packet has to pass every chain."""
     for chain in chains["input"]:
         for one in opened:
-            sources = f"ip saddr {_set(one.sources)} " if one.sources else ""
-            yield f"nft 'insert rule {chain} {sources}tcp dport {_set(one.ports)} accept'"
+            for is_ipv6, some in _by_family(one.sources):
+                if is_ipv6 and _is_ipv4_alone(chain):
+                    continue
+                sources = f"{_nft_family(is_ipv6)} saddr {_set(some)} "
+                yield f"nft 'insert rule {chain} {sources}tcp dport {_set(one.ports)} accept'"
+            if not one.sources:
+                yield f"nft 'insert rule {chain} tcp dport {_set(one.ports)} accept'"
         if peers:
             yield f"nft 'insert rule {chain} ip saddr {_set(peers)} ip protocol {VRRP} accept'"
     for chain in chains["forward"] if pods else ():
-        for side in ("saddr", "daddr"):
-            yield f"nft 'insert rule {chain} ip {side} {pods} accept'"
+        for range_, side in product(pods, ("saddr", "daddr")):
+            if ":" in range_ and _is_ipv4_alone(chain):
+                continue
+            yield f"nft 'insert rule {chain} {_nft_family(':' in range_)} {side} {range_} accept'"
+
+
+def _is_ipv4_alone(chain: str) -> bool:
+    """Whether no packet of IPv6 comes by there."""
+    return chain.startswith("ip ")
+
+
+def _nft_family(is_ipv6: bool) -> str:
+    return "ip6" if is_ipv6 else "ip"
 
 
 def _set(values: tuple[object, ...]) -> str:
     return str(values[0]) if len(values) == 1 else f"{{ {', '.join(map(str, values))} }}"
 
 
-def _iptables(opened: list[Opening], pods: str, peers: tuple[str, ...]) -> Iterator[str]:
+def _iptables(opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...], *, both: bool) -> Iterator[str]:
+    families = (False, True) if both else (False,)
     for one in opened:
-        sources = f" -s {','.join(one.sources)}" if one.sources else ""
-        yield f"iptables -I INPUT -p tcp -m multiport --dports {','.join(map(str, one.ports))}{sources} -j ACCEPT"
+        ports = ",".join(map(str, one.ports))
+        for is_ipv6, some in _by_family(one.sources):
+            yield f"{_tables(is_ipv6)} -I INPUT -p tcp -m multiport --dports {ports} -s {','.join(some)} -j ACCEPT"
+        for is_ipv6 in families if not one.sources else ():
+            yield f"{_tables(is_ipv6)} -I INPUT -p tcp -m multiport --dports {ports} -j ACCEPT"
     if peers:
         yield f"iptables -I INPUT -p {VRRP} -s {','.join(peers)} -j ACCEPT"
-    for side in ("-s", "-d") if pods else ():
-        yield f"iptables -I FORWARD {side} {pods} -j ACCEPT"
+    for range_, side in product(pods, ("-s", "-d")):
+        yield f"{_tables(':' in range_)} -I FORWARD {side} {range_} -j ACCEPT"
 
 
-def _ufw(opened: list[Opening], pods: str, peers: tuple[str, ...]) -> Iterator[str]:
+def _tables(is_ipv6: bool) -> str:
+    return "ip6tables" if is_ipv6 else "iptables"
+
+
+def _ufw(opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...]) -> Iterator[str]:
     for one in opened:
         for source in one.sources or ("any",):
             yield f"ufw allow proto tcp from {source} to any port {','.join(map(str, one.ports))}"
     for peer in peers:
         yield f"ufw allow in proto vrrp from {peer}"
-    if pods:
-        yield f"ufw route allow from {pods}"
-        yield f"ufw route allow to {pods}"
+    for range_ in pods:
+        yield f"ufw route allow from {range_}"
+        yield f"ufw route allow to {range_}"
 
 
-def _firewalld(opened: list[Opening], pods: str, peers: tuple[str, ...]) -> Iterator[str]:
+def _firewalld(opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...]) -> Iterator[str]:
     keep = "firewall-cmd --permanent"
     for one in opened:
         for port in one.ports:
             for source in one.sources:
-                rule = f'rule family="ipv4" source address="{source}" port port="{port}" protocol="tcp" accept'
+                family = "ipv6" if ":" in source else "ipv4"
+                rule = f'rule family="{family}" source address="{source}" port port="{port}" protocol="tcp" accept'
                 yield f"{keep} --add-rich-rule='{rule}'"
             if not one.sources:
                 yield f"{keep} --add-port={port}/tcp"
@@ -114,7 +156,8 @@ def _firewalld(opened: list[Opening], pods: str, peers: tuple[str, ...]) -> Iter
         yield f"{keep} --add-rich-rule='{rule}'"
     if pods:
         # What comes from pods is trusted, and forwarded within the zone and to the outside.
-        yield f"{keep} --zone=trusted --add-source={pods}"
+        for range_ in pods:
+            yield f"{keep} --zone=trusted --add-source={range_}"
         yield f"{keep} --new-policy=hardway-pods"
         yield f"{keep} --policy=hardway-pods --add-ingress-zone=ANY"
         yield f"{keep} --policy=hardway-pods --add-egress-zone=trusted"

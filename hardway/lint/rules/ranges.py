@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import IPv4Network
 from itertools import pairwise
 
+from hardway.inventory.model import joined, listed
 from hardway.lint.rules.common import (
     SETUP,
     address,
@@ -34,6 +35,7 @@ def service_ranges(evidence: Evidence) -> Iterator[Found]:
                 yield Found(
                     machine.name, f"{component} has --{RANGE}={given[0]}, {other}", f"--{RANGE}={wanted} for both"
                 )
+    yield from _second_service_range(evidence)
     inventory = evidence.cluster.network.service_cidr
     if wanted != inventory:
         machine, _ = next(setup_of(evidence).each("kube-apiserver"))
@@ -42,6 +44,17 @@ def service_ranges(evidence: Evidence) -> Iterator[Found]:
             f"kube-apiserver has --{RANGE}={wanted}, the inventory service_cidr {inventory}",
             f"set network.service_cidr: {wanted}, so that certificates and DNS follow, or {inventory} in the flag",
         )
+
+
+def _second_service_range(evidence: Evidence) -> Iterator[Found]:
+    """What differs in IPv6, or has one family more or less than the inventory."""
+    wanted = tuple(map(str, evidence.cluster.network.service_cidrs))
+    for component in ("kube-apiserver", "kube-controller-manager"):
+        for machine, one in setup_of(evidence).each(component):
+            given = one.items(RANGE)
+            if given and given[1:] != wanted[1:]:
+                yield Found(machine.name, f"{component} has --{RANGE}={joined(given)}, the inventory {listed(wanted)}",
+                            f"--{RANGE}={joined(wanted)}")  # fmt: skip
 
 
 def cluster_dns(evidence: Evidence) -> Iterator[Found]:
@@ -115,7 +128,8 @@ def _pod_ranges(setup: Setup) -> dict[str, dict[str, IPv4Network]]:
     """By machine, what kubelet and CNI bridge say of its pods' addresses."""
     found: dict[str, dict[str, IPv4Network]] = {}
     for machine, kubelet in setup.each("kubelet"):
-        given = network(str(kubelet.flags.get("pod-cidr") or kubelet.config.get("podCIDR") or ""))
+        # Of two ranges the first is IPv4's.
+        given = network(str(kubelet.flags.get("pod-cidr") or kubelet.config.get("podCIDR") or "").partition(",")[0])
         ranges = {"kubelet": given, "bridge": machine.pod_range}
         found[machine.name] = {who: one for who, one in ranges.items() if one}
     return found
@@ -282,7 +296,7 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
 def resolver_families(evidence: Evidence) -> Iterator[Found]:
     for machine in setup_of(evidence).machines.values():
         given = machine.nameservers or ()
-        if only_by_ipv6(given):
+        if only_by_ipv6(given) and not evidence.cluster.network.is_dual_stack:
             yield Found(machine.name, f"pods' names go to {', '.join(given)}, and pods have no IPv6")
 
 
