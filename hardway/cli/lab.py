@@ -51,11 +51,14 @@ def lab_of(inventory: Path | None, workspace: Path | None, image: LabImage | Non
     if cluster.lab is None:
         raise LabError(f"{cluster.path} describes no lab", hint="hardway inventory new lab.yaml --shape lab")
     usual = image or cluster.lab.image
-    machines = tuple(LabMachine(machine.name, machine.ip, machine.image or usual) for machine in cluster.machines)
+    machines = tuple(
+        LabMachine(machine.name, machine.ip, machine.image or usual, machine.address6) for machine in cluster.machines
+    )
     root = Workspace.of(cluster, workspace).root
     return Lab(
         cluster=cluster.name,
         network=cluster.lab.network,
+        network6=cluster.lab.network6,
         machines=machines,
         workspace=root,
         inner=(cluster.network.service_cidr, cluster.network.pod_cidr),

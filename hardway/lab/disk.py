@@ -37,7 +37,7 @@ def create(lab: Lab, machine: LabMachine, lower: Path, operator_key: bytes) -> N
     authorize(fresh / "upper", operator_key)
     # A disk only fits the root it was made over, also when there is a newer one by the time it boots again.
     (fresh / "lower").write_text(str(lower))
-    (fresh / "address").write_text(_address(lab, machine))
+    (fresh / "address").write_text(" ".join(_addresses(lab, machine)))
     fresh.rename(disk)
 
 
@@ -45,8 +45,9 @@ def check(lab: Lab, machine: LabMachine) -> None:
     """Raise LabError where the machine's disk cannot be booted as the inventory now has it."""
     disk = lab.disk(machine.name)
     address, lower = (disk / "address").read_text(), (disk / "lower").read_text()
-    if address != _address(lab, machine):
-        what = f"its disk was made for the address {address}, the inventory says {_address(lab, machine)}"
+    wanted = " ".join(_addresses(lab, machine))
+    if address != wanted:
+        what = f"its disk was made for the address {address}, the inventory says {wanted}"
     elif not Path(lower).is_dir():
         what = f"its root file system is gone from the cache: {lower}"
     else:
@@ -59,8 +60,23 @@ def image_of(lab: Lab, machine: LabMachine) -> str:
     return Path((lab.disk(machine.name) / "lower").read_text()).parent.name.rpartition("-")[0]
 
 
-def _address(lab: Lab, machine: LabMachine) -> str:
-    return f"{machine.address}/{lab.network.prefixlen}"
+def _addresses(lab: Lab, machine: LabMachine) -> list[str]:
+    """With the lengths of their networks' prefixes."""
+    found = [f"{machine.address}/{lab.network.prefixlen}"]
+    if lab.network6 and machine.address6:
+        found.append(f"{machine.address6}/{lab.network6.prefixlen}")
+    return found
+
+
+def _network(lab: Lab, machine: LabMachine) -> str:
+    """What networkd reads of its interface."""
+    lines: list[str] = []
+    for address, gateway in zip(_addresses(lab, machine), lab.gateways, strict=False):
+        lines += [f"Address={address}", f"Gateway={gateway.ip}"]
+    # With IPv6 a machine looks from there for its neighbours, where it forwards what pods send.
+    lines.append(f"LinkLocalAddressing={'ipv6' if machine.address6 else 'no'}")
+    lines += ["IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes", *(f"DNS={server}" for server in nameservers())]
+    return "[Match]\nName=host0\n\n[Network]\n" + "".join(f"{line}\n" for line in lines)
 
 
 def _write_identity(upper: Path, lab: Lab, machine: LabMachine, *, resolved: bool) -> None:
@@ -77,11 +93,7 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine, *, resolved: boo
     else:
         (etc / "resolv.conf").write_text(resolv_conf())
     # Below 80, or Debian's 80-container-host0.network comes first.
-    (etc / "systemd/network/10-lab.network").write_text(
-        f"[Match]\nName=host0\n\n[Network]\nAddress={_address(lab, machine)}\n"
-        f"Gateway={lab.gateway.ip}\nLinkLocalAddressing=no\nIPv6AcceptRA=no\nConfigureWithoutCarrier=yes\n"
-        + "".join(f"DNS={server}\n" for server in nameservers())
-    )
+    (etc / "systemd/network/10-lab.network").write_text(_network(lab, machine))
 
 
 def resolv_conf() -> str:

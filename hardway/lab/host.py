@@ -109,7 +109,9 @@ def make_network(lab: Lab, events: Sink) -> None:
     if not Path("/sys/class/net", lab.bridge).exists():
         events(Note(f"bridge {lab.bridge} with {lab.gateway}; the machines reach the outside through this host"))
         run("ip", "link", "add", lab.bridge, "type", "bridge")
-    run("ip", "address", "replace", str(lab.gateway), "dev", lab.bridge)
+    # Nothing is forwarded over IPv6: a host that forwards takes no default route from router advertisements any more.
+    for gateway in lab.gateways:
+        run("ip", "address", "replace", str(gateway), "dev", lab.bridge)
     run("ip", "link", "set", lab.bridge, "up")
     run("nft", "--file", "-", stdin=ruleset(lab))
     if _drops_forwarded():

@@ -3,7 +3,7 @@ so that whatever a killed run left behind can be found again without a memory of
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import Path
 
 from hardway.lab import marker
@@ -18,6 +18,7 @@ class LabMachine:
     name: str
     address: IPv4Address
     image: LabImage = "debian-12"
+    address6: IPv6Address | None = None
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Lab:
 
     `network` is their subnet, whose first address is this computer's; `workspace` is `.hardway/<cluster>/`,
     where the SSH key and the known host keys are written. `inner` are the ranges of Services and pods, which
-    must never be looked for outside.
+    must never be looked for outside. `network6` is as `network`, where they have IPv6, too.
     """
 
     cluster: str
@@ -34,11 +35,19 @@ class Lab:
     machines: tuple[LabMachine, ...]
     workspace: Path
     inner: tuple[IPv4Network, ...] = ()
+    network6: IPv6Network | None = None
 
     @property
     def gateway(self) -> IPv4Interface:
         """This computer's address on the machines' network."""
         return IPv4Interface(f"{self.network[1]}/{self.network.prefixlen}")
+
+    @property
+    def gateways(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """The same of each family."""
+        if self.network6 is None:
+            return (self.gateway,)
+        return self.gateway, IPv6Interface(f"{self.network6[1]}/{self.network6.prefixlen}")
 
     @property
     def bridge(self) -> str:

@@ -28,7 +28,7 @@ NETWORK = "10.245.4"
 CLUSTERS = (
     "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap", "hwtest-grow",
-    "hwtest-hand", "hwtest-hand7", "hwtest-pair",
+    "hwtest-hand", "hwtest-hand7", "hwtest-pair", "hwtest-dual",
 )  # fmt: skip
 """A folder of that name holds the inventory; so whoever has other machines has another name."""
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
@@ -285,7 +285,8 @@ class Labs:
         self._locks = ExitStack()
 
     def make(self, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> Site:
-        network = yaml.safe_load(text)["lab"]["network"]
+        given = yaml.safe_load(text)["lab"]["network"]
+        network = given[0] if isinstance(given, list) else given
         assert network == f"{network_of(cluster)}.0/24", f"{cluster} has the network of other tests' labs, {network}"
         return Site.of(self._folder / cluster, cluster, text, program)
 

@@ -41,6 +41,17 @@ machines:
   b5: {role: controller, address: 10.0.8.15}
   w1: {role: worker, address: 10.0.8.21, settings: {kubelet: {maxPods: 30}}}
 """
+DUAL = """\
+cluster: dual
+network:
+  service_cidr: [10.96.0.0/16, "fd00:96::/112"]
+  pod_cidr: [10.100.0.0/16, "fd00:100::/56"]
+machines:
+  lb: {role: load-balancer, address: [10.0.8.9, "fd00:8::9"]}
+  k1: {role: controller, address: [10.0.8.11, "fd00:8::11"]}
+  w1: {role: worker, address: [10.0.8.21, "fd00:8::21"]}
+  w2: {role: worker, address: [10.0.8.22, "fd00:8::22"]}
+"""
 
 
 def written(text: str, folder: Path) -> Cluster:
@@ -51,4 +62,10 @@ def written(text: str, folder: Path) -> Cluster:
 
 def every_shape(folder: Path) -> list[Cluster]:
     formed = [replace(LAB, lab=None, hosts=replace(LAB.hosts, resolve="dns"))]
-    return [*map(cluster, INVENTORIES), written(STACKED, folder), written(OWN_NETWORK, folder), *formed]
+    return [
+        *map(cluster, INVENTORIES),
+        written(STACKED, folder),
+        written(OWN_NETWORK, folder),
+        written(DUAL, folder),
+        *formed,
+    ]
