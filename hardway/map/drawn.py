@@ -35,7 +35,7 @@ def drawn(cluster: Cluster, declaration: Declaration) -> Map:
         cluster=cluster.name,
         kubernetes=cluster.kubernetes,
         endpoint=f"{cluster.endpoint_host}:{cluster.endpoint_port}",
-        service_cidr=str(cluster.network.service_cidr),
+        service_cidr=" and ".join(map(str, cluster.network.service_cidrs)),
         api_address=str(cluster.first_service_address),
         dns_address=str(cluster.network.dns_address),
         machines=tuple(machines),

@@ -167,7 +167,7 @@ name=$(cat /fake/name)
 case "$*" in
 "-4 route show") cat /fake/routes ;;
 # Its interface is called after its address, and it has whatever else /fake/addresses says.
-"-o -4 addr show"*)
+"-o -4 addr show"* | "-o addr show"*)
   sed -n "s|^\(.*[.]\([0-9]*\)\) $name\$|2: eth\2    inet \1/24 scope global eth\2|p" /fake/cluster/addresses |
     cat - /fake/addresses 2>/dev/null | if [ $# -gt 5 ]; then grep -F " ${6%/*}/" || :; else cat; fi ;;
 "route replace "*)

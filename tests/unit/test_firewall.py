@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +218,43 @@ def test_a_ruleset_that_knows_the_pods_is_believed() -> None:
 def test_a_firewall_is_nobody_s_business_where_the_inventory_says_so() -> None:
     ignoring = replace(SMALL, hosts=Hosts(firewall="ignore"))
     assert find(ignoring, {"c0": {f"192.0.2.20:{KUBELET}": "silent"}}) == []
+
+
+def test_both_families_are_let_in_each_by_rules_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "hardway.yaml"
+    path.write_text(
+        'cluster: both\nnetwork: {service_cidr: [10.32.0.0/24, "fd00:32::/112"], '
+        'pod_cidr: [10.200.0.0/16, "fd00:200::/56"]}\n'
+        'machines:\n  c: {role: controller, address: [192.0.2.1, "fd00:2::1"]}\n'
+        '  w: {role: worker, address: [192.0.2.2, "fd00:2::2"]}\n'
+    )
+    cluster = allot_pod_cidrs(load(path), {})
+    worker = cluster.machine("w")
+    assert commands(cluster, worker, "nft") == [
+        "nft 'insert rule inet filter input ip saddr { 192.0.2.1, 10.200.0.0/16 } tcp dport 10250 accept'",
+        "nft 'insert rule inet filter input ip6 saddr { fd00:2::1, fd00:200::/56 } tcp dport 10250 accept'",
+        "nft 'insert rule inet filter forward ip saddr 10.200.0.0/16 accept'",
+        "nft 'insert rule inet filter forward ip daddr 10.200.0.0/16 accept'",
+        "nft 'insert rule inet filter forward ip6 saddr fd00:200::/56 accept'",
+        "nft 'insert rule inet filter forward ip6 daddr fd00:200::/56 accept'",
+    ]
+    assert commands(cluster, worker, "iptables") == [
+        "iptables -I INPUT -p tcp -m multiport --dports 10250 -s 192.0.2.1,10.200.0.0/16 -j ACCEPT",
+        "ip6tables -I INPUT -p tcp -m multiport --dports 10250 -s fd00:2::1,fd00:200::/56 -j ACCEPT",
+        "iptables -I FORWARD -s 10.200.0.0/16 -j ACCEPT",
+        "iptables -I FORWARD -d 10.200.0.0/16 -j ACCEPT",
+        "ip6tables -I FORWARD -s fd00:200::/56 -j ACCEPT",
+        "ip6tables -I FORWARD -d fd00:200::/56 -j ACCEPT",
+    ]
+    # A table of IPv4 alone sees no packet of the other family.
+    chains = {"input": ("ip filter INPUT",), "forward": ("ip filter FORWARD",)}
+    assert not [line for line in commands(cluster, worker, "nft", chains=chains) if "ip6" in line]
+
+
+def test_anyone_is_let_in_over_both_families_of_a_dual_stack_cluster() -> None:
+    network = replace(SMALL.network, service_cidr6=IPv6Network("fd00:32::/112"), pod_cidr6=IPv6Network("fd00::/56"))
+    both = replace(SMALL, network=network)
+    lines = commands(both, CONTROLLERS[0], "iptables", ports=frozenset({6443}))
+    assert lines == [
+        f"{tool} -I INPUT -p tcp -m multiport --dports 6443 -j ACCEPT" for tool in ("iptables", "ip6tables")
+    ]

@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
@@ -353,3 +353,33 @@ def test_nodes_wait_for_a_network_only_where_their_owner_brings_it(
     cluster = replace(SEVEN, network=Network(plugin=plugin))
     machines: Any = {"controller-0": Asked("controller-0", answer)}
     assert smoke.without_network(Session(cluster, Workspace(tmp_path), machines), cluster) == waiting
+
+
+def test_with_a_second_family_everything_is_tried_over_both() -> None:
+    workers = tuple(replace(machine(f"w{n}", 20 + n, "worker"), address6=IPv6Address(f"fd00:2::{n}")) for n in range(2))
+    network = Network(service_cidr6=IPv6Network("fd00:32::/112"), pod_cidr6=IPv6Network("fd00:200::/56"))
+    both = Cluster("both", (machine("k1", 10, "controller"), *workers), network=network)
+    pods = (Pod("a", "w0", "10.200.0.2", "fd00:200::2"), Pod("b", "w1", "10.200.1.2", "fd00:200:0:1::2"))
+    tried = list(trials.from_pods(both, Echo(pods, "10.32.0.77", 30123, "fd00:32::77", 30124)))
+    over_ipv6 = [proof.name for proof in tried if "IPv6" in proof.name]
+    assert over_ipv6 == [
+        "the pod on w0 reaches the pod on w1 over IPv6",
+        "the pod on w0 reaches a Service by its address over IPv6",
+        "the pod on w0 finds the IPv6 address of a Service by its name",
+        "the pod on w1 reaches the pod on w0 over IPv6",
+        "the pod on w1 reaches a Service by its address over IPv6",
+        "the pod on w1 finds the IPv6 address of a Service by its name",
+        "NodePort 30124 of w0, seen from k1 over IPv6",
+        "NodePort 30124 of w1, seen from k1 over IPv6",
+    ]
+    assert "--server=http://[fd00:2::1]:30124 " in tried[-1].query
+    services = [one for one in yaml.safe_load_all(smoke.manifest(both)) if one["kind"] == "Service"]
+    assert [one["spec"].get("ipFamilies") for one in services] == [None, ["IPv6"]]
+
+
+def test_the_second_service_is_told_by_its_address() -> None:
+    def service(address: str, port: int) -> dict[str, Any]:
+        return {"kind": "Service", "spec": {"clusterIP": address, "ports": [{"nodePort": port}]}}
+
+    items = [service("fd00:32::7", 31001), service("10.32.0.7", 31000)]
+    assert trials.echo(json.dumps({"items": items})) == Echo((), "10.32.0.7", 31000, "fd00:32::7", 31001)
