@@ -70,6 +70,9 @@ def test_what_was_encrypted_opens_again(
         assert NAMESPACE in source.path.read_bytes()
         assert source.path.parent == pair.workspace().root
         assert source.path.stat().st_mode & 0o777 == 0o600
+        # As a restore does it, which sweeps the workspace when it begins.
+        with pair.workspace().lock("a restore"):
+            assert NAMESPACE in source.path.read_bytes()
     assert plain_files(pair, tmp_path) == []
 
 
