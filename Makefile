@@ -67,6 +67,7 @@ soak: ## long series: 1000 simulated machines, killed runs, rolls under load, ba
 	$(ROOT) env HARDWAY_UPGRADES=1 .venv/bin/pytest -s tests/lab/test_upgrades.py
 	$(ROOT) env HARDWAY_SETTINGS=all .venv/bin/pytest tests/lab/test_cluster_4_settings.py
 	$(ROOT) env HARDWAY_FAULTS=all .venv/bin/pytest tests/lab/test_break.py
+	$(ROOT) env HARDWAY_IN_TURN=all .venv/bin/pytest -m in_turn tests/lab
 	$(MAKE) up conformance down
 
 docs: ## the documentation as a site, in build/site; with its generated parts

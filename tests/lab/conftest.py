@@ -3,9 +3,24 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 
 import pytest
 from driving import CLUSTERS, SEVEN, Labs, Site, renamed
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of long tests that take turns one runs each day, so that a whole run stays below an hour; `make soak` has all."""
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if mark := item.get_closest_marker("in_turn"):
+            groups.setdefault(mark.args[0], []).append(item)
+    if os.environ.get("HARDWAY_IN_TURN") == "all":
+        return
+    today = datetime.now(UTC).toordinal()
+    left = [one for group in groups.values() for one in group if one is not group[today % len(group)]]
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="session")

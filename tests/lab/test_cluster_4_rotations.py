@@ -66,6 +66,7 @@ def long_lived(site: Site) -> str:
     raise AssertionError("the Secret has no token after 30 s")
 
 
+@pytest.mark.in_turn("rotations")
 def test_the_key_of_service_accounts(seven: Site, tmp_path: Path) -> None:
     manifest = tmp_path / "secret.yaml"
     manifest.write_text(TOKEN_SECRET)
@@ -91,6 +92,7 @@ def test_the_key_of_service_accounts(seven: Site, tmp_path: Path) -> None:
         seven.kubectl("delete", "secret", "long-lived", "-n", "default")
 
 
+@pytest.mark.in_turn("rotations")
 def test_the_encryption_key_and_what_it_encrypts(seven: Site, tmp_path: Path) -> None:
     """By another provider, and ConfigMaps, too."""
     inventory = seven.inventory.read_text()
@@ -132,6 +134,7 @@ def _etcdctl(pair: str = "healthcheck-client", folder: str = "/etc/etcd/pki") ->
     return f"/usr/local/bin/etcdctl {files} --endpoints=https://127.0.0.1:2379 --command-timeout=5s"
 
 
+@pytest.mark.in_turn("rotations")
 def test_every_ca(seven: Site, tmp_path: Path) -> None:
     kept = tmp_path / "old.conf"
     kept.write_text((seven.workspace / "kubeconfig").read_text())

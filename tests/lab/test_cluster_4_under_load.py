@@ -1,7 +1,7 @@
 """Rolling changes under clients that count: no request fails, no write is lost, no event is missed.
 
-`HARDWAY_ROLLS` has each made so many times (`make soak`: ten). In every run of the tests a rotation of all CAs
-rolls all of these components under the same clients.
+`HARDWAY_ROLLS` has each made so many times (`make soak`: ten). In every run of the tests a restart of machines, and on
+most days a rotation, rolls these components under the same clients.
 """
 
 import os

@@ -76,6 +76,7 @@ def is_taken_over(site: Site) -> None:
     assert (plan["items"], plan["unmanaged"]) == ([], {})
 
 
+@pytest.mark.in_turn("typing")
 def test_a_person_types_three_machines_and_hardway_takes_them_over(new_site: NewSite) -> None:
     site = new_site("hwtest-hand", renamed("lab-small.yaml", "hwtest-hand"))
     bare = site.traces()
@@ -109,6 +110,7 @@ def test_a_person_types_three_machines_and_hardway_takes_them_over(new_site: New
             assert more == set(), f"{machine}: {what}"
 
 
+@pytest.mark.in_turn("typing")
 def test_a_person_types_seven_machines(new_site: NewSite) -> None:
     site = new_site("hwtest-hand7", renamed("lab.yaml", "hwtest-hand7"))
     has_binaries(site)
