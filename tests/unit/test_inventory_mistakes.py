@@ -82,7 +82,7 @@ WRONG = {
         f"cluster: a\n<<: {{}}\n{ONE}",
         [
             '2:1: "<<": unknown key; known are: artifacts, certs, cluster, dns, domain, encryption, '
-            "endpoint, files, hardway, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
+            "endpoint, files, hardway, hooks, hosts, kubernetes, lab, machines, network, proxy, roles, settings, ssh"
         ],
     ),
     "a misspelt key": (
