@@ -97,8 +97,10 @@ def _run(made: FakeCluster, operation: Operation, until: str, state: State | Non
     state = state or made.state()
     session = made.session()
     session.cluster = upgrade.declared_as(made.cluster, state, operation)
-    underway = state.operation or OperationState(operation.name, operation.arguments, "", "", "")
-    left = [stage.name for stage in _left(operation, underway, state)]
+    stages = operation.stages
+    if state.operation and state.operation.command == OperationState.command_of(operation.name, operation.arguments):
+        stages = _left(operation, state.operation, state)
+    left = [stage.name for stage in stages]
     restarted: dict[str, set[str]] = {}
 
     def review(plan: Plan) -> None:
