@@ -27,6 +27,7 @@ Compromised = Annotated[
 ]
 Wait = Annotated[str, typer.Option("--wait", metavar="SPAN", help="How long to listen for users of the CA before")]
 Force = Annotated[bool, typer.Option("--force", help="Go on though somebody uses the CA before: they are refused")]
+Pause = Annotated[bool, typer.Option("--pause", help="Stop once both CAs are trusted, to hand the next one out")]
 
 
 @app.command("rotate-sa")
@@ -50,22 +51,29 @@ def authorities(
     ],
     wait: Wait = "1m",
     force: Force = False,
+    pause: Pause = False,
     compromised: Compromised = False,
 ) -> None:
     """Exchange CAs in stages: trust both, show certificates of the next, trust the next alone; asks first.
 
-    What reads a CA only once is restarted, one member at a time; pods are not. Before the old CA goes, the audit logs
-    say who still shows a certificate of it. If it is interrupted, give the same command again.
+    What reads a CA only once is restarted, one member at a time; pods are not. Clients outside must know the next CA
+    before API servers show its certificates: who was given a kubeconfig is known. Before the old CA goes, the audit
+    logs say who still shows a certificate of it. If it is interrupted, give the same command again.
     """
     unknown = [name for name in names if name not in (*rotate_ca.ALL, "all")]
     if unknown:
         raise UsageError(f"no CA is named {unknown[0]!r}", hint=f"one of: {', '.join(rotate_ca.ALL)}, all")
     chosen = rotate_ca.ALL if "all" in names else tuple(names)
+    if pause and (compromised or "kubernetes" not in chosen):
+        raise UsageError(
+            "--pause is for the CA kubernetes: clients outside know API servers by it",
+            hint="leave out --compromised, which waits for nobody" if compromised else "leave out --pause",
+        )
     given = inventory(options).certs.authorities
     for name, own in given.items():
         if name in chosen:
             _require_next(options, name, own)
-    farewell = rotate_ca.Farewell(span(wait, "--wait"), force, compromised)
+    farewell = rotate_ca.Farewell(span(wait, "--wait"), force, compromised, pause)
     operate(options, rotate_ca.operation(chosen, farewell, tuple(given)))
 
 

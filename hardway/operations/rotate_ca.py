@@ -36,12 +36,14 @@ class Farewell:
     """How the CA before goes. It is listened for `listen` who still shows a certificate of it, and nobody may; nor may
     somebody have a kubeconfig that does not know the next one. With `force` they are named, and it goes all the same.
 
-    `compromised`: it waits for nobody, neither pods nor users.
+    `compromised`: it waits for nobody, neither pods nor users. `pause`: it stops before API servers show the next CA's
+    certificates, for those of whom hardway does not know.
     """
 
     listen: timedelta = timedelta(minutes=1)
     force: bool = False
     compromised: bool = False
+    pause: bool = False
 
 
 def operation(
@@ -121,6 +123,13 @@ def _look_for_kubeconfigs(session: Session, model: Model, farewell: Farewell) ->
     ca = session.workspace.values()[f"{KUBERNETES.generation(newest)}.crt"]
     names = ", ".join(users.without(users.users(session.workspace), ca, datetime.now(UTC)))
     refuse = "refuse API servers from the next stage on, and no log shows it"
+    if farewell.pause:
+        raise HardwayError(
+            "stopped, as --pause says: everybody outside has to know the next CA now",
+            said=f"both CAs are trusted, and everything serves{f'; without the next one: {names}' if names else ''}",
+            hint="hand out new kubeconfigs (hardway access user add NAME), and the certificate-authority-data of the "
+            "workspace's kubeconfig; then the same command without --pause",
+        )
     if names and not farewell.force:
         raise HardwayError(
             f"{names}: their kubeconfigs do not know the next CA",

@@ -38,3 +38,9 @@ def test_an_operators_ca_is_exchanged_for_another_one_with_its_key(hardway: Comm
     made.rewrite(OWN, OWN.replace(", key: my.key", ""))
     code, _, err = hardway("certs", "rotate-ca", "kubernetes", "--yes")
     assert (code, "its key is not here" in err) == (2, True)
+
+
+@pytest.mark.parametrize("words", [("etcd",), ("kubernetes", "--compromised")])
+def test_nobody_outside_has_to_know_another_ca(hardway: Commands, words: tuple[str, ...]) -> None:
+    code, _, err = hardway("certs", "rotate-ca", *words, "--pause", "--yes")
+    assert (code, "clients outside know API servers by it" in err) == (2, True)

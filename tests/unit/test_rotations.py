@@ -188,6 +188,10 @@ def test_no_api_server_shows_a_certificate_that_a_known_kubeconfig_does_not_trus
     has_kubeconfig(made, "ann", "pki/ca.crt", "pki/ca-2.crt")
     has_kubeconfig(made, "old", "pki/ca-2.crt")
     clients.act(made.session(), model)
+    [paused] = [one for one in rotate_ca.operation(["kubernetes"], rotate_ca.Farewell(pause=True)).stages
+                if one.name == "clients"]  # fmt: skip
+    with pytest.raises(HardwayError, match="as --pause says"):
+        paused.act(made.session(), model)
 
 
 def test_a_kubeconfig_is_noted_with_the_cas_that_it_knows(made: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
