@@ -7,7 +7,7 @@ certificates; what signs is one pair, since the controller manager takes exactly
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hardway.inventory.model import AuthorityName
@@ -89,10 +89,12 @@ def encryption_key(name: str) -> str:
     return _FIRST_KEY if name == "key1" else f"{_FIRST_KEY}-{name}"
 
 
-def encryption_keys(paths: Iterable[str]) -> Iterator[str]:
+def encryption_keys(paths: Iterable[str]) -> list[str]:
     """The names of the encryption keys among these workspace paths."""
+    names = []
     for path in paths:
         if path == _FIRST_KEY:
-            yield "key1"
+            names.append("key1")
         elif path.startswith(f"{_FIRST_KEY}-"):
-            yield path.removeprefix(f"{_FIRST_KEY}-")
+            names.append(path.removeprefix(f"{_FIRST_KEY}-"))
+    return names

@@ -7,6 +7,8 @@ from fake.authorities import company
 from fake.cluster import PAIR, FakeCluster
 from played_run import Commands
 
+from hardway.declare.generations import encryption_keys
+
 OWN = "certs: {authorities: {kubernetes: {certificate: my.crt, key: my.key}}}\n"
 
 
@@ -44,3 +46,8 @@ def test_an_operators_ca_is_exchanged_for_another_one_with_its_key(hardway: Comm
 def test_nobody_outside_has_to_know_another_ca(hardway: Commands, words: tuple[str, ...]) -> None:
     code, _, err = hardway("certs", "rotate-ca", *words, "--pause", "--yes")
     assert (code, "clients outside know API servers by it" in err) == (2, True)
+
+
+def test_the_keys_that_a_workspace_keeps_have_their_names() -> None:
+    paths = ["pki/ca.crt", "secrets/encryption-key", "secrets/encryption-key-key12", "secrets/other"]
+    assert encryption_keys(paths) == ["key1", "key12"]
