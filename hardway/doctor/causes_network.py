@@ -39,7 +39,7 @@ def own_routes(evidence: Evidence) -> Iterator[Found]:
         return  # Another plugin routes a node's own pods as it likes.
     for machine, there in seen(evidence, "worker"):
         for route in there.routes:
-            if route.to == machine.pods and route.via:
+            if route.to in machine.pod_cidrs and route.via:
                 yield Found(
                     machine.name, "a route leads its own pods' addresses away from it",
                     on(machine, f"ip route delete {route.to} via {route.via}"), lines(route.text),

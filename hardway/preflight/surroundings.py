@@ -136,7 +136,9 @@ def packaged_components(evidence: Evidence) -> Iterator[Found]:
 def overlapping_routes(evidence: Evidence) -> Iterator[Found]:
     network = evidence.cluster.network
     for machine, host in evidence.bare():
-        for name, wanted in (("network.pod_cidr", network.pod_cidr), ("network.service_cidr", network.service_cidr)):
+        ranges = [("network.pod_cidr", one) for one in network.pod_cidrs]
+        ranges += [("network.service_cidr", one) for one in network.service_cidrs]
+        for name, wanted in ranges:
             overlapping = [route.text for route in host.routes if route.to.prefixlen and route.to.overlaps(wanted)]
             if overlapping:
                 yield Found(

@@ -6,14 +6,14 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, ip_address, ip_interface
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Literal, cast
 
-from hardway.inventory.model import Address
+from hardway.inventory.model import Address, Range
 from hardway.probe.script import Answers, Question
 
 ADDRESSES = Question("addresses", "ip -o addr show")
-ROUTES = Question("routes", "ip -4 route show table main")
+ROUTES = Question("routes", "ip -4 route show table main; ip -6 route show table main 2>/dev/null || :")
 LISTENERS = Question(
     "ports",
     r"""
@@ -34,9 +34,9 @@ DIAL_SECONDS = 2.5
 
 @dataclass(frozen=True)
 class Route:
-    """`text` is as `ip` shows it; `via` is empty where the range is on the machine's own link. Default is 0.0.0.0/0."""
+    """`text` is as `ip` shows it; `via` is empty where the range is on the machine's own link. Default has length 0."""
 
-    to: IPv4Network
+    to: Range
     text: str
     via: str = ""
 
@@ -70,7 +70,9 @@ def routes(answers: Answers) -> tuple[Route, ...]:
             continue
         via = words[words.index("via") + 1] if "via" in words[:-1] else ""
         try:
-            to = IPv4Network("0.0.0.0/0" if words[0] == "default" else words[0], strict=False)
+            # Of IPv6 `ip` says how much routers prefer it.
+            default = "::/0" if ":" in via or "pref" in words else "0.0.0.0/0"
+            to = ip_network(default if words[0] == "default" else words[0], strict=False)
         except ValueError:
             continue
         found.append(Route(to, line, via))

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,11 @@ from hardway.inventory.allot import allot_pod_cidrs
 from hardway.inventory.load import load
 from hardway.inventory.model import Cluster
 from hardway.inventory.view import shown
+from hardway.preflight import surroundings
+from hardway.probe import network
+from hardway.probe.host import Host
+from hardway.probe.script import Answer, Answers
+from hardway.rules import Evidence
 from hardway.state import State, fixed_values, nodes_of
 
 NETWORK = "network: {service_cidr: [10.32.0.0/24, 'fd00:32::/112'], pod_cidr: [10.200.0.0/16, 'fd00:200::/56']}\n"
@@ -190,3 +195,46 @@ def test_what_an_older_hardway_noted_has_one_family(tmp_path: Path) -> None:
     for node in noted["nodes"].values():
         del node["address6"], node["pod_cidr6"]
     assert pending(cluster, State.from_json(json.dumps(noted), "state.json")) == ()
+
+
+ROUTES = b"""\
+default via 10.0.8.1 dev eth0 proto static
+10.200.0.0/24 via 10.0.8.21 dev eth0 proto static
+fd00:200::/64 via fd00:8::21 dev eth0 proto static metric 1024 pref medium
+fe80::/64 dev eth0 proto kernel metric 256 pref medium
+default via fe80::1 dev eth0 proto ra metric 1024 pref medium
+default dev tun0 metric 1024 pref medium
+"""
+
+
+def test_a_machine_tells_its_routes_and_addresses_of_both_families() -> None:
+    found = [(str(one.to), one.via) for one in network.routes(Answers(routes=Answer(0, ROUTES)))]
+    assert found == [
+        ("0.0.0.0/0", "10.0.8.1"),
+        ("10.200.0.0/24", "10.0.8.21"),
+        ("fd00:200::/64", "fd00:8::21"),
+        ("fe80::/64", ""),
+        ("::/0", "fe80::1"),
+        ("::/0", ""),
+    ]
+    lines = b"2: eth0    inet 10.0.8.21/24 scope global eth0\n2: eth0    inet6 fd00:8::21/64 scope global \n"
+    addresses = network.addresses(Answers(addresses=Answer(0, lines)))
+    assert list(map(str, addresses)) == ["10.0.8.21", "fd00:8::21"]
+
+
+def test_preflight_misses_an_address_of_either_family(tmp_path: Path) -> None:
+    cluster = allot_pod_cidrs(read(tmp_path, BOTH), {})
+    there = Host(addresses=frozenset(map(ip_address, ("10.0.8.11", "fd00:8::12", "fe80::12", "::1"))))
+    evidence = Evidence(cluster, hosts={"k1": there})
+    assert [one.what for one in surroundings.own_address(evidence)] == [
+        "address fd00:8::11 is on none of its interfaces; it has fd00:8::12"
+    ]
+
+
+def test_preflight_sees_that_an_ipv6_range_is_routed_elsewhere(tmp_path: Path) -> None:
+    cluster = allot_pod_cidrs(read(tmp_path, BOTH), {})
+    route = network.Route(IPv6Network("fd00:200::/48"), "fd00:200::/48 dev tun0")
+    evidence = Evidence(cluster, hosts={"w1": Host(routes=(route,))})
+    assert [one.what for one in surroundings.overlapping_routes(evidence)] == [
+        "network.pod_cidr fd00:200::/56 overlaps with where it has routes: fd00:200::/48 dev tun0"
+    ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from itertools import product
 
 from hardway.probe import network
@@ -196,7 +197,10 @@ def _kubectl(seen: Material, rest: str, text: str) -> Material:
 
 def _routes(seen: Material, answers: Answers) -> Material:
     """Those that lead over another machine; the default way names no range."""
-    found = {route.to: route.via for route in network.routes(answers) if route.to.prefixlen and route.via}
+    found: dict[IPv4Network, str] = {}
+    for route in network.routes(answers):
+        if isinstance(route.to, IPv4Network) and route.to.prefixlen and route.via:
+            found[route.to] = route.via
     return replace(seen, routes=found)
 
 
