@@ -22,12 +22,12 @@ _ADD = Pointer(
     "hardway plan, then hardway init; a controller: hardway node add NAME",
 )
 _REMOVE = Pointer(
-    "one worker is removed from the cluster that runs on; reset ends the whole cluster, and its data goes with it",
+    "one machine leaves a cluster that runs on; reset ends the whole cluster, and its data goes with it",
     "hardway node remove NAME; of the whole cluster: hardway reset; of a lab: hardway lab down",
 )
 _RESET = Pointer(
     "hardway calls it reset; the cluster's data goes with it",
-    "hardway reset; of a lab: hardway lab down; of one worker: hardway node remove NAME",
+    "hardway reset; of a lab: hardway lab down; one machine of a cluster that runs on: hardway node remove NAME",
 )
 _SAVE = Pointer(
     "hardway keeps a snapshot of etcd and the workspace together, since neither is of use alone",
