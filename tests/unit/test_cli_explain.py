@@ -15,7 +15,7 @@ from hardway.cli.chapters import SUMMARIES
 from hardway.cli.commands import COMMANDS
 from hardway.cli.explain import complete_what
 from hardway.errors import UsageError
-from hardway.state import State
+from hardway.state import Node, State
 
 INVENTORY = """\
 cluster: pair
@@ -63,7 +63,8 @@ def test_shell_types_a_chapter_a_thing_or_everything(inventory: Path) -> None:
 
 def test_shell_types_the_same_for_a_cluster_that_was_formed_long_ago(inventory: Path) -> None:
     before = said("--all", "-o", "shell")
-    state = State("pair", "id", generation=7, etcd="initialized", etcd_token="drawn-by-lot")
+    nodes = {"head": Node(("controller",), "10.240.0.10"), "hand": Node(("worker",), "10.240.0.20")}
+    state = State("pair", "id", generation=7, nodes=nodes, etcd="initialized", etcd_token="drawn-by-lot")
     folder = inventory.parent / ".hardway" / "pair"
     folder.mkdir(parents=True)
     (folder / "state.json").write_text(state.to_json())
