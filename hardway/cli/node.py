@@ -21,7 +21,7 @@ from hardway.engine import blockers, guards
 from hardway.engine.plan import Plan, declared
 from hardway.engine.selection import Selection
 from hardway.engine.session import Access, Session, target
-from hardway.errors import HardwayError, UsageError
+from hardway.errors import HardwayError, HostKeyError, UsageError
 from hardway.events import Note, RunFinished
 from hardway.operations import add_controller, remove_controller, remove_node
 from hardway.operations import drain as draining
@@ -171,6 +171,11 @@ def replace_node(
         missing = {one: error for one, error in unreached.items() if one in here.cluster.by_name}
         if missing:
             replacing.end(session)
+            if isinstance(missing.get(name), HostKeyError) and not options.accept_new_host_keys:
+                missing[name].hint = (
+                    "compare it with the new machine's own (ssh-keygen -lf /etc/ssh/ssh_host_*_key.pub there), then:\n"
+                    f"    {command} --accept-new-host-keys"
+                )
             raise MachineErrors(missing)
         store = default_store()
         outcome = replacing.run(

@@ -195,6 +195,7 @@ def test_a_workers_name_goes_to_another_machine(seven: Site, app: Path, tmp_path
         until(lambda: WORKER not in seven.nodes_ready(), 90, "the Node is not Ready")
         refused = seven.hardway("node", "replace", WORKER, "--yes", code=1).out
         assert "is not the one that is known" in refused
+        assert f"hardway node replace {WORKER} --accept-new-host-keys" in refused
         seven.hardway("node", "replace", WORKER, "--yes", "--accept-new-host-keys")
     assert (load.failed, load.lost, load.watch_gaps) == (0, [], []), str(load)
     assert seven.hardway("lab", "up").code == 0
