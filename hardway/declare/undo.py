@@ -45,8 +45,9 @@ _SHARED = (
 )  # fmt: skip
 SYSCTLS = (
     "fs.inotify.max_user_instances", "fs.inotify.max_user_watches", "kernel.keys.root_maxbytes",
-    "kernel.keys.root_maxkeys", "kernel.panic", "kernel.panic_on_oops", "net.bridge.bridge-nf-call-iptables",
-    "net.ipv4.ip_forward", "vm.overcommit_memory", "vm.panic_on_oom",
+    "kernel.keys.root_maxkeys", "kernel.panic", "kernel.panic_on_oops", "net.bridge.bridge-nf-call-ip6tables",
+    "net.bridge.bridge-nf-call-iptables", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding", "vm.overcommit_memory",
+    "vm.panic_on_oom",
 )  # fmt: skip
 """Others, such as kernel.core_pattern, name programs that the kernel runs as root."""
 

@@ -67,7 +67,7 @@ _TRACES = {
     "grep -v '^session-.*[.]scope'; systemctl list-units --all --failed --no-legend --plain",
     "mounts": "findmnt -rno TARGET,FSTYPE | grep -v ^/run/user/",
     "interfaces": "ip -o link | awk '{print $2}' | cut -d@ -f1; ip -o address show scope global | awk '{print $2, $4}'",
-    "routes": "ip route",
+    "routes": "ip route; ip -6 route show proto static",
     "rules": "nft list tables; ip rule",
     "processes": "ps -eo comm= | grep -E '^(etcd|kube|containerd|haproxy|keepalived|coredns|pause|agnhost)'",
     "sysctls": "sysctl -a 2>/dev/null | grep -E '(forward|rp_filter|bridge-nf|panic|overcommit|inotify.max|max_map)'",

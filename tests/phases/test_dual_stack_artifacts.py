@@ -13,6 +13,7 @@ from hardway.declare.phases.base import Model
 from hardway.declare.phases.certs import certificates
 from hardway.declare.render import flags
 from hardway.declare.resources import Routes, Sysctl
+from hardway.declare.undo import SYSCTLS
 
 SERVICES, PODS = "10.96.0.0/16,fd00:96::/112", "10.100.0.0/16,fd00:100::/56"
 OWN = "10.100.0.0/24,fd00:100::/64"
@@ -65,6 +66,7 @@ def test_routes_and_masquerading_are_there_for_each_family(dual: Model) -> None:
 def test_workers_forward_both_families(dual: Model) -> None:
     wanted = {"net.ipv6.conf.all.forwarding", "net.bridge.bridge-nf-call-ip6tables"}
     assert wanted <= {one.key.partition(":")[2] for one in on(dual, "w1", Sysctl)}
+    assert wanted <= set(SYSCTLS), "reset puts back what it was"
     assert not {one.key.partition(":")[2] for one in on(model(LAB), "worker-0", Sysctl)} & wanted
 
 
