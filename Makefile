@@ -61,7 +61,7 @@ soak: ## long series: 1000 simulated machines, killed runs, rolls under load, ba
 	$(ROOT) .venv/bin/python -m tests.bench growth
 	$(ROOT) env HARDWAY_EXAMPLES=100 .venv/bin/pytest -q tests/unit/test_engine_cut.py tests/unit/test_rollout_cut.py tests/unit/test_rotations.py tests/unit/test_controllers.py \
 	  tests/unit/test_upgrade.py tests/contract/test_etcdctl.py
-	$(ROOT) env HARDWAY_GROWS=1 .venv/bin/pytest -s tests/lab/test_cluster_4_controllers.py
+	$(ROOT) env HARDWAY_GROWS=1 .venv/bin/pytest -s tests/lab/test_five_controllers.py
 	$(ROOT) env HARDWAY_ROLLS=10 .venv/bin/pytest -s tests/lab/test_cluster_4_under_load.py
 	$(ROOT) env HARDWAY_KILLS=30 .venv/bin/pytest -s tests/lab/test_cluster_4_kills.py
 	$(ROOT) env HARDWAY_UPGRADES=1 .venv/bin/pytest -s tests/lab/test_upgrades.py

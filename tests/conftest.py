@@ -14,7 +14,7 @@ NewCluster = Callable[[str], FakeCluster]
 
 LONGER = (
     "HARDWAY_EXAMPLES", "HARDWAY_ROLLS", "HARDWAY_KILLS", "HARDWAY_SETTINGS", "HARDWAY_UPGRADES", "HARDWAY_FAULTS",
-    "HARDWAY_IN_TURN",
+    "HARDWAY_IN_TURN", "HARDWAY_GROWS",
 )  # fmt: skip
 """How long the series of `make soak` are."""
 
