@@ -195,7 +195,9 @@ GROUPS = (
     "access", "access user", "artifacts", "certs", "encryption", "etcd", "inventory", "lab", "node", "upgrade",
     "workspace",
 )  # fmt: skip
-"""Commands that have commands of their own."""
+"""Commands that have commands of their own, and do nothing with other words."""
+BELOW_COMMANDS = ("backup install", "watch install")
+"""Those of a command that also does something by itself."""
 
 
 def typed(command: str, given: str) -> str:
@@ -208,6 +210,8 @@ def typed(command: str, given: str) -> str:
     words = command.split(" ")
     place = 2
     # A group is followed by the command that is meant; called bare it is one itself.
-    while " ".join(words[1:place]) in GROUPS and place < len(words) and not words[place].startswith("-"):
+    while place < len(words) and not words[place].startswith("-"):
+        if " ".join(words[1:place]) not in GROUPS and " ".join(words[1 : place + 1]) not in BELOW_COMMANDS:
+            break
         place += 1
     return " ".join([*words[:place], given, *words[place:]])

@@ -117,7 +117,7 @@ def test_every_address_and_range_of_the_cluster_is_known(books: list[Book]) -> N
         assert stated - book.titles.keys() - extra == set(), book.model.cluster.name
 
 
-BELOW = {"machines": "machines.NAME.", "files": "files.PATH."}
+BELOW = {"machines": "machines.NAME.", "files": "files.PATH.", "hooks": "hooks.WHEN."}
 """Keys of the inventory below which an operator gives names."""
 
 

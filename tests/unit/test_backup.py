@@ -77,7 +77,8 @@ def test_a_backup_brings_both_back(hardway: Commands, tmp_path: Path, identity: 
     open_sealed(another, "pair", folder / "workspace.age", decrypt)
     assert another.load_state() == made.state()
     with etcd_restore.inspected(folder / "etcd.db.age", made.state(), another, lambda: decrypt) as source:
-        assert {encryption_key(name) for name in source.encryption_keys} <= another.values().keys()
+        assert source.encryption_resources == ("secrets",)
+    assert {encryption_key(name) for name in told["snapshot"]["encryption_keys"]} <= another.values().keys()
 
 
 def test_the_oldest_go_and_those_of_others_stay(hardway: Commands, tmp_path: Path) -> None:

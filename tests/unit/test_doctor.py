@@ -16,7 +16,7 @@ from hardway.cli.breaking import candidates, chosen, forged
 from hardway.cli.commands import COMMANDS
 from hardway.cli.options import Options
 from hardway.cli.site import Site
-from hardway.console.words import GROUPS, typed
+from hardway.console.words import BELOW_COMMANDS, GROUPS, typed
 from hardway.declare import pki
 from hardway.declare.generations import CAS
 from hardway.declare.phases.base import Model
@@ -137,7 +137,10 @@ def test_commands_repeat_how_the_cluster_was_found() -> None:
     assert typed("hardway node drain two", given) == "hardway node drain -i x.yaml --workspace '/my keys' two"
     assert Options().given == ""
     assert typed("hardway access user add ann", "-i x.yaml") == "hardway access user add -i x.yaml ann"
-    assert set(GROUPS) == {path for name in COMMANDS for path in groups(name, load(name))}
+    assert typed("hardway backup /srv", "-i x.yaml") == "hardway backup -i x.yaml /srv"
+    assert typed("hardway backup install /srv", "-i x.yaml") == "hardway backup install -i x.yaml /srv"
+    both = {path.partition(" ")[0] for path in BELOW_COMMANDS}
+    assert set(GROUPS) | both == {path for name in COMMANDS for path in groups(name, load(name))}
     assert typed("hardway ssh two -- swapoff -a", "-i x.yaml") == "hardway ssh -i x.yaml two -- swapoff -a"
     assert typed("hardway lab power-on two", "-i x.yaml") == "hardway lab power-on -i x.yaml two"
     assert typed("hardway apply certs -l two", "-i x.yaml") == "hardway apply -i x.yaml certs -l two"

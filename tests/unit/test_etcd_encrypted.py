@@ -66,7 +66,7 @@ def test_what_was_encrypted_opens_again(
     decrypt = age.decrypter(identity, None) if by == "recipient" else age.decrypter(None, "several words")
     with etcd_restore.inspected(file, pair.state(), pair.workspace(), lambda: decrypt) as source:
         assert (source.name, source.sha256, source.size) == (str(file), note["sha256"], 4128)
-        assert source.encryption_keys == ("key1",)
+        assert source.encryption_resources == ("secrets",)
         assert NAMESPACE in source.path.read_bytes()
         assert source.path.parent == pair.workspace().root
         assert source.path.stat().st_mode & 0o777 == 0o600

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import hardway
 from hardway.errors import USAGE, InventoryError
 from hardway.inventory import words
 from hardway.inventory.load import load
@@ -322,7 +323,7 @@ def test_a_mistake_is_told_at_its_place(tmp_path: Path, content: str, messages: 
 def test_a_pin_holds_for_releases_and_for_what_lies_between_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, wanted: str, fits: bool
 ) -> None:
-    monkeypatch.setattr("hardway.inventory.rules.__version__", version)
+    monkeypatch.setattr(hardway, "__version__", version, raising=False)
     path = tmp_path / "hardway.yaml"
     path.write_text(f"hardway: '{wanted}'\ncluster: a\n{ONE}")
     with nullcontext() if fits else pytest.raises(InventoryError) as caught:
