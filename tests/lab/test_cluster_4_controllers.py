@@ -42,7 +42,9 @@ def test_the_first_controller_leaves_and_comes_back(seven: Site, tmp_path: Path)
     assert FIRST not in seven.on("controller-1", "cat /etc/hosts")
     assert waiting(seven) == [f"hardway node add {FIRST}"]
     assert f"hardway node add {FIRST}" in seven.hardway("init", "--yes", code=1).out
-    seven.hardway("verify")
+    # Status 1: what the inventory lists and nobody has added. Every proof holds.
+    verified = json.loads(seven.hardway("verify", "-o", "json", code=1).out)
+    assert [one for one in verified["proofs"] if not one["holds"]] == []
     with counting(seven.workspace / "kubeconfig", tmp_path / "back") as load:
         seven.hardway("node", "add", FIRST, "--yes")
     assert_served(load)
