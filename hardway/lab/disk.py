@@ -147,7 +147,10 @@ def write_spec(lab: Lab, machine: LabMachine, groups: list[Path]) -> Path:
         },
     }
     file = disk / "spec.json"
-    file.write_text(json.dumps(spec, indent=1))
+    # By rename: half of it, left by an `up` that was killed, would keep every later command from the machine.
+    whole = disk / "spec.json.new"
+    whole.write_text(json.dumps(spec, indent=1))
+    whole.replace(file)
     return file
 
 

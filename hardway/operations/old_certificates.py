@@ -51,7 +51,7 @@ def still_shown(session: Session, model: Model, span: timedelta) -> list[Shown]:
     """
     controllers = [machine.name for machine in model.cluster.controllers]
     logs = {machine.name: _log_of(model, machine) for machine in model.cluster.controllers}
-    ends = session.each(controllers, lambda name: session.run(name, _end(logs[name]), what="look for its audit log"))
+    ends = session.each(controllers, lambda name: session.run(name, end_of(logs[name]), what="look for its audit log"))
     time.sleep(span.total_seconds())
     shown: dict[tuple[str, str, str], int] = {}
     read = session.each(controllers, lambda name: _read(session, name, logs[name], ends[name].text))
@@ -75,7 +75,7 @@ def _log_of(model: Model, machine: Machine) -> str:
     return path
 
 
-def _end(log: str) -> str:
+def end_of(log: str) -> str:
     """Prints the inode, birth and size of a log, to be read on from there."""
     return f"stat -c '%i %W %s' {quote(log)}"
 

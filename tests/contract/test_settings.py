@@ -204,7 +204,7 @@ def test_an_unknown_field_is_ignored(component: str, settings: dict[str, Any], t
 
 
 HAPROXY_CFG = render(
-    "configs/haproxy.cfg", port=8443, servers="  server c0 192.0.2.1:6443", health="/readyz", trust="/ca.crt"
+    "configs/haproxy.cfg", bind="*:8443", servers="  server c0 192.0.2.1:6443", health="/readyz", trust="/ca.crt"
 )
 NO_FILES = {
     "global": {"stats socket": None},

@@ -56,7 +56,7 @@ def request_and_import(site: Site, company: Path, folder: Path, *words: str) -> 
 def test_a_company_signs_and_its_keys_stay_with_it(labs: Labs, tmp_path: Path) -> None:
     openssl(COMPANY, "company", *NAMES, folder=tmp_path)
     company = tmp_path / "company"
-    site = labs.make("hwtest-1", renamed("single.yaml", "hwtest-1") + AUTHORITIES)
+    site = labs.make("hwtest-company", renamed("single.yaml", "hwtest-company") + AUTHORITIES)
     ca = site.inventory.parent / "ca"
     ca.mkdir(exist_ok=True)
     for name in NAMES:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from hardway.declare import pki
-from hardway.operations.old_certificates import _end, fingerprints_of, users_since
+from hardway.operations.old_certificates import end_of, fingerprints_of, users_since
 
 OLD, NEW = "ab" * 32, "cd" * 32
 _ID = "authentication.kubernetes.io/credential-id"
@@ -20,7 +20,7 @@ def event(user: str, credential: str = f"X509SHA256={OLD}", address: str = "10.0
 
 
 def end(log: Path) -> list[str]:
-    return subprocess.run(["sh", "-euc", _end(str(log))], capture_output=True, text=True, check=True).stdout.split()
+    return subprocess.run(["sh", "-euc", end_of(str(log))], capture_output=True, text=True, check=True).stdout.split()
 
 
 def ran(log: Path, mark: list[str]) -> subprocess.CompletedProcess[str]:
