@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 import hardway
 from hardway.errors import WorkspaceError
-from hardway.inventory.model import AuthorityName, Cluster, listed
+from hardway.inventory.model import AuthorityName, Cluster, Machine, listed
 from hardway.values import ROLES
 
 ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.resources"
@@ -302,21 +302,29 @@ def own_authorities(cluster: Cluster, state: State) -> Mapping[str, bool]:
     return {FIRST_GENERATION[name]: one.key is not None for name, one in cluster.certs.authorities.items()}
 
 
+def node_of(machine: Machine) -> Node:
+    """What the inventory says of a machine."""
+    return Node(
+        roles=tuple(sorted(machine.roles)),
+        address=str(machine.address),
+        address6=str(machine.address6 or ""),
+        pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
+        pod_cidr6=str(machine.pod_cidr6) if machine.pod_cidr6 else None,
+    )
+
+
 def nodes_of(cluster: Cluster, state: State, machine_ids: Mapping[str, str]) -> dict[str, Node]:
     """The nodes that follow from the inventory and from what was seen of the machines."""
     nodes = {}
     for machine in cluster.machines:
-        before = state.nodes.get(machine.name)
-        nodes[machine.name] = Node(
-            roles=tuple(sorted(machine.roles)),
-            address=str(machine.address),
-            address6=str(machine.address6 or ""),
-            machine_id=machine_ids.get(machine.name) or (before.machine_id if before else ""),
-            pod_cidr=str(machine.pod_cidr) if machine.pod_cidr else None,
-            pod_cidr6=str(machine.pod_cidr6) if machine.pod_cidr6 else None,
-            kubernetes=before.kubernetes if before else "",
-            leaving=before.leaving if before else False,
-            control=before.control if before else "",
+        node = node_of(machine)
+        before = state.nodes.get(machine.name, node)
+        nodes[machine.name] = replace(
+            node,
+            machine_id=machine_ids.get(machine.name) or before.machine_id,
+            kubernetes=before.kubernetes,
+            leaving=before.leaving,
+            control=before.control,
         )
     return nodes
 

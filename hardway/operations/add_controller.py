@@ -18,7 +18,7 @@ from hardway.engine.session import Session
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note
 from hardway.inventory.model import Cluster, Machine
-from hardway.operations.members import DATA, join, serving, takes_part
+from hardway.operations.members import DATA, has_data, join, serving, spare, takes_part
 from hardway.operations.stage import Operation, Stage
 from hardway.preflight.preflight import preflight, refuse, warn
 from hardway.state import OperationState, State
@@ -85,13 +85,13 @@ def _join(machine: Machine, session: Session, model: Model) -> None:
     join(session, machine, model.members)
     count = len(model.members) + 1
     if count % 2 == 0:
-        lost = "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost, as before"
+        lost = spare(count) + ("" if count == 2 else ", as before")
         session.events(Note(f"etcd has {count} members now, of which {lost}: add the next controller soon", "warning"))
 
 
 def _refuse(machine: Machine, session: Session, model: Model) -> None:
     """Raises HardwayError unless all members serve, and the machine is fit and has no etcd of its own."""
-    others = [one.name for one in session.cluster.controllers if one != machine]
+    others = [one.name for one in session.cluster.controllers if one.name != machine.name]
     there = serving(session, others)
     missing = [name for name in others if name not in there]
     if missing:
@@ -101,7 +101,7 @@ def _refuse(machine: Machine, session: Session, model: Model) -> None:
             hint="bring it back first: hardway doctor; one that is lost for good: "
             f"hardway node remove {missing[0]} --gone",
         )
-    if session.run(machine.name, f"[ -d {DATA} ]", what="look for another etcd", check=False).code == 0:
+    if has_data(session, machine):
         raise HardwayError(
             f"holds data of another etcd in {DATA}",
             machine=machine.name,

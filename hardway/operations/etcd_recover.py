@@ -64,21 +64,13 @@ def recover(
     Raises HardwayError, with nothing stopped, where a majority serves, where nobody has data, and where a disk is too
     small.
     """
-    names = [machine.name for machine in session.cluster.controllers]
-    there = serving(session, names)
-    is_majority = len(there) > len(names) // 2
-    if underway.stage and is_everywhere(session, begun := begin(session, state, underway)):
-        return go_on(session, begun, selection, resolver, store)
-    if is_majority and not underway.stage:
-        missing = [name for name in names if name not in there]
-        raise HardwayError(
-            f"a majority of etcd serves: {', '.join(there)}",
-            said="nothing was changed",
-            hint=f"hardway etcd replace {' '.join(missing)}" if missing else "hardway etcd status",
-        )
     if not underway.stage:
+        names = [machine.name for machine in session.cluster.controllers]
+        _refuse_majority(session, names)
         _require_data(session, names)
     state = begin(session, state, underway)
+    if underway.stage and is_everywhere(session, state):
+        return go_on(session, state, selection, resolver, store)
     with timed("stop", session.events):
         stop(session)
     best = _furthest(session)
@@ -88,6 +80,17 @@ def recover(
         session.events(Note(f"{best.machine}: {lost}", "warning"))
     with _taken(session, best) as source:
         return restore(session, state, source, underway, selection, resolver, store)
+
+
+def _refuse_majority(session: Session, names: Sequence[str]) -> None:
+    there = serving(session, names)
+    if len(there) > len(names) // 2:
+        missing = [name for name in names if name not in there]
+        raise HardwayError(
+            f"a majority of etcd serves: {', '.join(there)}",
+            said="nothing was changed",
+            hint=f"hardway etcd replace {' '.join(missing)}" if missing else "hardway etcd status",
+        )
 
 
 def _require_data(session: Session, names: Sequence[str]) -> None:

@@ -380,7 +380,7 @@ def _swaps(session: Session, source: Source, token: str) -> Iterator[tuple[str, 
     """For each member: the snapshot's data in place of its own, which is kept. Done once a restore."""
     members = etcd.initial_cluster(session.cluster)
     for machine in session.cluster.controllers:
-        peer = f"https://{machine.ip}:2380"
+        peer = etcd.peer_url(machine)
         done = f"{DATA}/.restored-{token}-{source.sha256[:16]}"
         yield (
             machine.name,

@@ -19,7 +19,7 @@ from hardway.inventory.model import Machine
 from hardway.probe import control
 from hardway.probe.control import Member, MemberStatus
 from hardway.remote.model import last_lines
-from hardway.state import ControlState, Node, State
+from hardway.state import ControlState, State, node_of
 
 CHANGE = f"{OWN} --command-timeout=15s"
 """A change of members waits for a majority, which may be busy."""
@@ -79,7 +79,7 @@ def join(session: Session, machine: Machine, others: Iterable[Machine]) -> None:
     """
     helper = helper_of(session, [one.name for one in others])
     member = member_of(listed(session, helper), machine)
-    if member and member.learner and member.started and not _has_data(session, machine):
+    if member and member.learner and member.started and not has_data(session, machine):
         remove(session, helper, member)
         member = None
     if member is None:
@@ -118,8 +118,7 @@ def takes_part(machine: Machine, how: ControlState) -> Callable[[State], State]:
     """The edit by which a controller takes part just so far; one that the State does not know yet is noted in it."""
 
     def edit(state: State) -> State:
-        new = Node(tuple(sorted(machine.roles)), str(machine.address), address6=str(machine.address6 or ""))
-        node = replace(state.nodes.get(machine.name, new), control=how)
+        node = replace(state.nodes.get(machine.name, node_of(machine)), control=how)
         return replace(state, nodes={**state.nodes, machine.name: node})
 
     return edit
@@ -137,7 +136,12 @@ def helper_of(session: Session, names: Sequence[str]) -> str:
     return there[0]
 
 
-def _has_data(session: Session, machine: Machine) -> bool:
+def spare(count: int) -> str:
+    """How many of so many members may be lost, in words."""
+    return "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost"
+
+
+def has_data(session: Session, machine: Machine) -> bool:
     return session.run(machine.name, f"[ -d {DATA} ]", what="look for etcd's data", check=False).code == 0
 
 

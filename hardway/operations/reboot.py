@@ -12,6 +12,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import NoReturn
 
 from hardway.declare.declaration import Declaration
@@ -27,9 +28,9 @@ from hardway.events import Note
 from hardway.inventory.model import Cluster
 from hardway.operations import drain, hooks
 from hardway.operations.drain import How
-from hardway.operations.run import now, taken
+from hardway.operations.run import taken, taken_up
 from hardway.probe import control
-from hardway.state import OperationState, State, advanced
+from hardway.state import State, advanced
 
 NAME = "node reboot"
 
@@ -117,15 +118,14 @@ def reboot(
     NotSettled where one cannot be spared, and with what is missing where one does not come back whole; then no
     operation is open any more, and the error names the command for those that are left.
     """
-    underway = state.operation
-    if underway is None:
+    underway = taken_up(state, NAME, tuple(arguments), by=by, take_over=take_over)
+    if not underway.stage:
         names = tuple(choose())
         if not names:
             return ()
         boots = session.each(names, lambda name: _boot(session, name))
-        underway = OperationState(NAME, tuple(arguments), "restart", by, now(), boots)
+        underway = replace(underway, stage="restart", boots=boots)
     else:
-        underway = taken(underway, by, take_over)
         names = tuple(name for name in in_turn(session, session.cluster) if name in underway.boots)
     state = advanced(state, operation=underway)
     commit_state(session, state)

@@ -22,7 +22,7 @@ from hardway.operations import add_controller, drain, members
 from hardway.operations.add_controller import serves
 from hardway.operations.drain import How
 from hardway.operations.members import helper_of, listed, member_of, serving, takes_part
-from hardway.operations.remove_node import NODE_UNITS, refuse_reporting, reset_alone
+from hardway.operations.remove_node import empty, refuse_reporting, reset_alone
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
 
@@ -118,7 +118,7 @@ def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Mod
     changed.
     """
     name = machine.name
-    others = [one.name for one in model.members if one != machine]
+    others = [one.name for one in model.members if one.name != name]
     there = serving(session, others)
     if gone and name in _answering(session, [*model.members, machine], there):
         raise HardwayError(
@@ -171,9 +171,8 @@ def _leave(machine: Machine, how: How, gone: bool, session: Session, model: Mode
     """What stopped this half-way finds what is done."""
     name = machine.name
     others = [one.name for one in model.members]
-    if machine.is_worker and not gone and drain.exists(session, name):
-        drain.drain(session, [name], how)
-        session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
+    if machine.is_worker and not gone:
+        empty(session, name, how)
     if machine.is_worker:
         drain.delete_node(session, name)
     if not gone and members.runs(session, name):
@@ -184,8 +183,7 @@ def _leave(machine: Machine, how: How, gone: bool, session: Session, model: Mode
         members.remove(session, helper, member)
     count = len(others)
     if count % 2 == 0:
-        lost = "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost"
-        session.events(Note(f"etcd has {count} members now, of which {lost}", "warning"))
+        session.events(Note(f"etcd has {count} members now, of which {members.spare(count)}", "warning"))
     if not gone:
         session.run(name, f"systemctl disable --now --quiet {etcd.UNIT} || true", what="stop etcd", timeout=STOP_LIMIT)
         reset_alone(session, model.state, name)

@@ -73,9 +73,8 @@ def remove(
     review(rest, plan)
     if gone:
         refuse_reporting(session, name)
-    elif drain.exists(session, name):
-        drain.drain(session, [name], how)
-        session.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
+    else:
+        empty(session, name, how)
     drain.delete_node(session, name)
     if not gone:
         reset_alone(session, state, name)
@@ -85,6 +84,16 @@ def remove(
     outcome = converge(rest, after, selection, resolver, store, review=partial(_require_agreed, plan, name))
     commit(rest, outcome.state, outcome.views, set())
     return outcome
+
+
+def empty(session: Session, name: str, how: How, machine: Session | None = None) -> None:
+    """Drains a node, unless it is gone already, and stops what would bring it back.
+
+    `machine` is the session of the one that is meant, where another one has the name in this session.
+    """
+    if drain.exists(session, name):
+        drain.drain(session, [name], how)
+        (machine or session).run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
 
 
 def _rest(session: Session, name: str) -> Session:

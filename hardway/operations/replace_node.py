@@ -18,7 +18,7 @@ from hardway.declare.phases.base import Proof
 from hardway.declare.phases.paths import KUBECTL
 from hardway.declare.pki import PemError, read
 from hardway.declare.resources.base import quote
-from hardway.engine import blockers, guards, prove
+from hardway.engine import prove
 from hardway.engine.commit import commit, commit_state
 from hardway.engine.converge import Outcome, converge
 from hardway.engine.observe import observe
@@ -32,11 +32,11 @@ from hardway.events import Note
 from hardway.inventory.model import Cluster, Machine
 from hardway.operations import drain
 from hardway.operations.drain import How
-from hardway.operations.remove_node import NODE_UNITS
-from hardway.operations.run import now, taken
+from hardway.operations.remove_node import empty
+from hardway.operations.run import taken_up
 from hardway.preflight.preflight import preflight, refuse, warn
 from hardway.remote import MachineIO
-from hardway.state import Node, OperationState, State, advanced
+from hardway.state import State, advanced, node_of
 
 NAME = "node replace"
 READY_LIMIT = 180.0
@@ -85,17 +85,14 @@ def run(
     The session holds all locks. Raises HardwayError where the machine is the old one or cannot be used, and where the
     old one neither can be drained nor is gone; nothing is changed then. Raises what `converge` raises.
     """
-    underway = OperationState(NAME, (name,), "build", by, now())
+    underway = taken_up(state, NAME, (name,), by=by, take_over=take_over)
     selection = replace(selection, operation=underway.command)
-    blockers.require(tuple(guards.open_operation(state, selection.operation)))
-    if state.operation is not None:
-        underway = taken(state.operation, by, take_over)
-    else:
+    if not underway.stage:
         _look(session, _with_new(session.cluster, state, name), name)
         with timed(f"retire the old {name}", session.events):
             _retire(session, state, name, old, how, gone=gone)
         _retire_keys(session, name, is_reset=old is not None and not gone)
-    state = advanced(_with_new(session.cluster, state, name), operation=underway)
+    state = advanced(_with_new(session.cluster, state, name), operation=replace(underway, stage="build"))
     commit_state(session, state)
     try:
         outcome = converge(session, state, selection, resolver, store)
@@ -118,14 +115,8 @@ def end(session: Session) -> None:
 
 def _with_new(cluster: Cluster, state: State, name: str) -> State:
     """The node keeps its pod range; all else is the new machine's."""
-    machine, node = cluster.machine(name), state.nodes[name]
-    new = Node(
-        tuple(sorted(machine.roles)),
-        str(machine.ip),
-        pod_cidr=node.pod_cidr,
-        address6=str(machine.address6 or ""),
-        pod_cidr6=node.pod_cidr6,
-    )
+    node = state.nodes[name]
+    new = replace(node_of(cluster.machine(name)), pod_cidr=node.pod_cidr, pod_cidr6=node.pod_cidr6)
     return replace(state, nodes={**state.nodes, name: new})
 
 
@@ -149,9 +140,7 @@ def _retire(session: Session, state: State, name: str, old: MachineIO | None, ho
     if old is not None and not gone:
         alone = copy(session)
         alone.machines = {name: old}
-        if drain.exists(session, name):
-            drain.drain(session, [name], how)
-            alone.run(name, f"systemctl stop {NODE_UNITS}", what="stop the kubelet")
+        empty(session, name, how, alone)
         drain.delete_node(session, name)
         session.events(Note(f"{name}: resetting the old machine"))
         reset(alone, declared(session.cluster, _with_new(session.cluster, state, name))[1])

@@ -72,7 +72,7 @@ def taken_up(
 
     Raises Blocked while another operation is open, and HardwayError where somebody else began it.
     """
-    underway = state.operation or OperationState(name, arguments, "", by, now())
+    underway = state.operation or OperationState(name, arguments, "", by, _now())
     blockers.require(tuple(guards.open_operation(state, OperationState.command_of(name, arguments))))
     return taken(underway, by, take_over)
 
@@ -130,5 +130,5 @@ def _pass_gate(session: Session, stage: Stage, model: Model) -> None:
     prove.require(prove.prove(session, proofs, wait=GATE_LIMIT))
 
 
-def now() -> str:
+def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
