@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster
+from hardway.declare.phases.etcd import ETCDCTL, FIRST_START, initial_cluster, peer_url
 from hardway.declare.phases.paths import BIN
 from hardway.declare.resources.files import FILE_KINDS
 from hardway.doctor.remedies import AGAIN, CONTROLLER, HERE, SYMPTOMS, apply, drifts, lines, on, seen, snapshot
@@ -90,7 +90,7 @@ def corrupt(evidence: Evidence) -> Iterator[Found]:
 def _replace_data(cluster: Cluster, machine: Machine, other: Machine, found: Symptoms) -> list[str]:
     """Commands that make a member begin with nothing, as a new one of the cluster that the other member sees."""
     identity = found.members.get(machine.name, "")
-    peer = f"https://{machine.ip}:2380"
+    peer = peer_url(machine)
     steps = [on(other, f"{EVERY} member remove {identity}")] if identity else []
     if peer not in found.members:
         steps.append(on(other, f"{EVERY} member add {machine.name} --peer-urls={peer}"))

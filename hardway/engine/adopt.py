@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import hardway
 from hardway.declare.declaration import Declaration
 from hardway.declare.phases.base import Placed
+from hardway.declare.phases.etcd import peer_url
 from hardway.declare.phases.paths import BIN, ENCRYPTION_CONFIG, PKI
 from hardway.declare.resources import Absent, Context, Directory, Present, User
 from hardway.engine.observe import View
@@ -75,7 +76,7 @@ def inferred(session: Session, state: State, views: Mapping[str, View]) -> State
     if not all(views[one.name].facts.etcd_data and is_of(session, views[one.name]) for one in controllers):
         return state
     answers = session.each([one.name for one in controllers], lambda name: ask(session, name))
-    wanted = {one.name: f"https://{one.ip}:2380" for one in controllers}
+    wanted = {one.name: peer_url(one) for one in controllers}
     if any(answer.members != wanted for answer in answers.values()):
         return state
     first = answers[controllers[0].name]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hardway.declare.declaration import Declaration
 from hardway.declare.generations import CAS
-from hardway.declare.phases.etcd import ETCDCTL
+from hardway.declare.phases.etcd import ETCDCTL, peer_url
 from hardway.declare.resources import Certificate, Service
 from hardway.declare.resources.files import Binary, File
 from hardway.engine.adopt import HINT, is_of
@@ -282,7 +282,7 @@ def _awaited(session: Session, machine: Machine) -> bool:
         )
         for line in answer.text.splitlines() if answer.code == 0 else ():
             fields = [field.strip() for field in line.split(",")]
-            if "unstarted" in fields and f"https://{machine.ip}:2380" in fields:
+            if "unstarted" in fields and peer_url(machine) in fields:
                 return True
     return False
 
