@@ -109,11 +109,12 @@ def plan_upgrade(session: Session, state: State, to: str, unreached: Mapping[str
         *_of_nodes(nodes, to),
         *_of_disks(answers),
         *_of_deprecated(answers, to),
-        *_of_objects(_objects(session, cluster, answers)),
+        *_of_objects(_items(session, cluster, answers, OBJECTS, "ask for budgets and webhooks")),
         *_of_certificates(session.workspace.values()),
     ]
     if minor(state.kubernetes) != minor(to):
-        obstacles += _of_one_node(cluster, _workloads(session, cluster, answers))
+        workloads = _items(session, cluster, answers, WORKLOADS, "ask for workloads and volumes")
+        obstacles += _of_one_node(cluster, workloads)
     if not snapshot or datetime.now(UTC) - datetime.fromisoformat(snapshot) > FRESH:
         obstacles.append(
             Obstacle("snapshot", "warning", "no snapshot of etcd is younger than an hour", "apply takes one first")
@@ -174,15 +175,12 @@ def _nodes(session: Session, answers: Mapping[str, Answers]) -> Mapping[str, con
     return control.nodes(session.ask(name, [control.NODES], what="ask for nodes")) if name else None
 
 
-def _objects(session: Session, cluster: Cluster, answers: Mapping[str, Answers]) -> list[Mapping[str, Any]] | None:
+def _items(
+    session: Session, cluster: Cluster, answers: Mapping[str, Answers], question: Question, what: str
+) -> list[Mapping[str, Any]] | None:
+    """What an API server that is ready lists; None where there is none, or it gave no answer."""
     name = _ready(cluster, answers)
-    said = session.ask(name, [OBJECTS], what="ask for budgets and webhooks")[OBJECTS.name].text if name else ""
-    return json.loads(said)["items"] if said else None
-
-
-def _workloads(session: Session, cluster: Cluster, answers: Mapping[str, Answers]) -> list[Mapping[str, Any]] | None:
-    name = _ready(cluster, answers)
-    said = session.ask(name, [WORKLOADS], what="ask for workloads and volumes")[WORKLOADS.name].text if name else ""
+    said = session.ask(name, [question], what=what)[question.name].text if name else ""
     return json.loads(said)["items"] if said else None
 
 
