@@ -11,11 +11,10 @@ from typing import Annotated
 
 import typer
 
+from hardway.cli.operating import require_person, require_yes
 from hardway.cli.options import Options
-from hardway.cli.running import confirm
 from hardway.cli.site import Site
 from hardway.console.printing import print_document, print_json, print_text
-from hardway.errors import HardwayError
 from hardway.operations import timer as timing
 from hardway.operations.timer import Timer, Timers
 
@@ -68,16 +67,9 @@ def _differences(found: Timers) -> list[str]:
 
 
 def _agreed(options: Options, text: str) -> None:
-    if options.yes:
-        return
-    if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise HardwayError(
-            "this changes what this computer runs, and there is no terminal to ask on; nothing was changed",
-            said=text,
-            hint="--yes, or --print to see it",
-        )
-    if not confirm(f"{text}\n\nGo on?"):
-        raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
+    what = "this changes what this computer runs"
+    require_person(options, "--yes, or --print to see it", what=what, said=text)
+    require_yes(options, f"{text}\n\nGo on?")
 
 
 def _next(timer: Timer, found: Timers) -> list[str]:

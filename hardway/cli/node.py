@@ -76,7 +76,7 @@ def uncordon(options: Options, name: _Node) -> None:
 @flags(*opt.OPERATING)
 def add(
     options: Options,
-    name: Annotated[str, typer.Argument(metavar="NAME", autocompletion=opt.complete_one_machine)],
+    name: _Node,
 ) -> None:
     """Take a controller of the inventory into a cluster that runs: etcd first, then the API; nobody's request fails.
 
@@ -104,14 +104,13 @@ def remove(
     Afterwards take its lines out of the inventory. If it is interrupted, give the same command again.
     """
     here = site(options)
+    how = How(timeout, force, empty_dirs, not no_wait, operation=remove_controller.NAME)
     if _is_controller(here, name):
-        _remove_controller(
-            options, name, How(timeout, force, empty_dirs, not no_wait, operation="node remove"), gone=gone
-        )
+        _remove_controller(options, name, how, gone=gone)
         return
     remove_node.refuse(here.cluster, here.state, name, gone=gone)
     command = f"hardway node remove {name}" + (" --gone" if gone else "")
-    require_person(options, command)
+    require_person(options, f"{command} --yes")
     refuse_unlocked(options, here.cluster)
     started = time.monotonic()
     if gone:
@@ -121,7 +120,6 @@ def remove(
     with changing(options, here, command.removeprefix("hardway "), PHASES) as session:
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
-        how = How(timeout, force, empty_dirs, not no_wait, operation="node remove")
 
         def review(rest: Session, plan: Plan) -> None:
             lines = [] if options.yes else plan_lines(options, rest, plan, sorted(names), wanted)

@@ -123,18 +123,25 @@ class _Agreement:
 
 def agreed(options: Options, command: str, question: str, *, said: str = "", events: Sink = discard) -> None:
     """Asks a person whether to change a running cluster so. Raises HardwayError, with `said`, where nobody can."""
-    require_person(options, command, said=said)
+    require_person(options, f"{command} --yes", said=said)
+    require_yes(options, question, events)
+
+
+def require_yes(options: Options, question: str, events: Sink = discard) -> None:
+    """Asks, unless --yes has said it. Raises HardwayError for another answer."""
     if not options.yes and not confirm(question, events):
         raise HardwayError("nothing was changed", hint="pass --yes to skip the question")
 
 
-def require_person(options: Options, command: str, *, said: str = "") -> None:
-    """Raises HardwayError where nobody has agreed, and nobody can be asked."""
+def require_person(
+    options: Options, hint: str, *, what: str = "this changes a running cluster", said: str = ""
+) -> None:
+    """Raises HardwayError, with the hint, where nobody has agreed, and nobody can be asked."""
     if options.yes:
         return
     if options.output == "json" or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise HardwayError(
-            "this changes a running cluster, and there is no terminal to ask on; nothing was changed",
+            f"{what}, and there is no terminal to ask on; nothing was changed",
             said=said or None,
-            hint=f"{command} --yes",
+            hint=hint,
         )

@@ -139,8 +139,11 @@ class Options:
     @property
     def given(self) -> str:
         """The flags that led to this cluster, quoted, as proposed commands repeat them; empty where none was given."""
-        flags = {"-i": self.inventory, "--workspace": self.workspace}
-        return shlex.join(word for flag, value in flags.items() if value for word in (flag, str(value)))
+        words: list[str] = []
+        for flag, value in (("-i", self.inventory), ("--workspace", self.workspace)):
+            if value:
+                words += [flag, str(value)]
+        return shlex.join(words)
 
 
 EVERY = ("inventory", "verbose", "output", "workspace")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import socket
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +14,7 @@ from hardway.cli.encrypting import Identity, PassphraseFile, Recipients, decrypt
 from hardway.cli.options import Options, flags
 from hardway.cli.site import inventory
 from hardway.console.printing import print_json, print_text
+from hardway.engine.session import holder
 from hardway.errors import DIFFERS, OK, UsageError
 from hardway.operations import seal as sealing
 from hardway.operations.seal import Compared
@@ -41,7 +39,7 @@ def seal(
     """
     workspace = _workspace(options)
     encrypt = encrypting(recipient, passphrase_file)
-    with workspace.lock(_holder("workspace seal")):
+    with workspace.lock(holder("workspace seal")):
         made = sealing.seal(workspace, file, encrypt)
     print_text(f"{file}: the workspace of {made.cluster} at generation {made.generation}")
 
@@ -59,7 +57,7 @@ def open_(
     workspace = Workspace.of(cluster, options.workspace)
     decrypt = decrypting(identity, passphrase_file)
     workspace.create()
-    with workspace.lock(_holder("workspace open")):
+    with workspace.lock(holder("workspace open")):
         opened = sealing.open_sealed(workspace, cluster.name, file, decrypt)
     print_text(f"{workspace.root}: as sealed on {opened.sealed}, generation {opened.generation}")
 
@@ -95,7 +93,3 @@ def _workspace(options: Options) -> Workspace:
     if not workspace.root.is_dir():
         raise UsageError(f"{workspace.root} is not there", hint="--workspace DIR, or hardway workspace open FILE")
     return workspace
-
-
-def _holder(command: str) -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}, pid {os.getpid()}: hardway {command}"
