@@ -257,7 +257,11 @@ def step_aside(session: Session, name: str, declaration: Declaration) -> None:
     """
     require_others(session, name, declaration)
     groups = [roll.group(name) for roll in groups_on(declaration, name)]
-    session.reach([machine for group in groups if group.drained for machine in group.drained.machines])
+    balancers: list[str] = []
+    for group in groups:
+        if group.drained:
+            balancers += group.drained.machines
+    session.reach(balancers)
     _step_aside(session, name, groups)
 
 

@@ -13,7 +13,9 @@ def environment(cluster: Cluster) -> dict[str, str]:
 def direct(cluster: Cluster) -> list[str]:
     """What is reached without the proxy: the machines and the endpoint, Services and pods, and all of their names."""
     network = cluster.network
-    machines = [str(address) for machine in cluster.machines for address in machine.addresses]
+    machines: list[str] = []
+    for machine in cluster.machines:
+        machines += map(str, machine.addresses)
     endpoint = [cluster.endpoint.host] if cluster.endpoint and cluster.endpoint_machine is None else []
     ranges = [str(cidr) for cidr in (*network.service_cidrs, *network.pod_cidrs)]
     return ["localhost", "127.0.0.1", *machines, *endpoint, *ranges, f".{network.cluster_domain}", f".{cluster.domain}"]

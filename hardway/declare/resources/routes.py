@@ -45,7 +45,10 @@ class Routes(Resource):
 
     @classmethod
     def probe(cls, wanted: Sequence[Self]) -> str:
-        return show_routes(to for one in wanted for to, _ in one.table)
+        destinations: list[str] = []
+        for one in wanted:
+            destinations += [to for to, _ in one.table]
+        return show_routes(destinations)
 
     @classmethod
     def parse(cls, wanted: Sequence[Self], output: str) -> dict[str, Observed]:
