@@ -1,6 +1,7 @@
 """Imports go one way: what is pure knows nothing of what acts, and only the console prints."""
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -195,3 +196,10 @@ def test_what_machines_say_has_one_way_to_the_terminal() -> None:
 
 def test_every_room_has_its_layer() -> None:
     assert {room(module) for module in MODULES} <= set(LEVEL)
+
+
+def test_no_two_test_files_have_one_name() -> None:
+    """pytest imports them by their bare names, and takes the second for the first in a run of all of them."""
+    names = Counter(path.name for path in Path(__file__).parents[1].rglob("*.py"))
+    twice = {name for name, count in names.items() if count > 1}
+    assert twice <= {"__init__.py", "__main__.py", "conftest.py"}
