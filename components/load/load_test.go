@@ -48,6 +48,17 @@ func TestWatchFindsWhatIsMissingTwiceOrInDisorder(t *testing.T) {
 	same(t, "events", watch.Events, 2)
 }
 
+// Whichever request comes first, the numbers of an object's writes grow.
+func TestAWriteHasItsNumberFromWhenItTakesItsObject(t *testing.T) {
+	writes := newWrites()
+	_, first := writes.take("new")
+	writes.acknowledge("new", first, object("a", "10", first))
+	_, other := writes.take("kept")
+	taken, second := writes.take("new")
+	same(t, "object", taken.Name, "a")
+	same(t, "grows", []int{first, other, second}, []int{0, 1, 2})
+}
+
 func TestANewListSkipsWhatWasOverwrittenMeanwhileAndNothingElse(t *testing.T) {
 	writes, watch := newWrites(), newWatch()
 	for number, version := range []string{"10", "11", "12", "13", "14"} {

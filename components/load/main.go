@@ -171,7 +171,7 @@ func dialTo(access *Access, name, namespace string, writes *Writes, way way) (*C
 		objects := made.get()
 		client := objects[number%len(objects)]
 		if number%2 == 0 {
-			return writes.make(ctx, client, name, number)
+			return writes.make(ctx, client, name)
 		}
 		return writes.read(ctx, client, name, number%4 == 3)
 	}), nil

@@ -13,9 +13,11 @@ import (
 )
 
 // Writes are those that were acknowledged. An object is in the hands of one write at a time and an update names the
-// version that it replaces, so no update can be made twice; a create that is made twice leaves two objects.
+// version that it replaces, so no update can be made twice; a create that is made twice leaves two objects. A write has
+// its number from when it takes its object: on a busy computer a request may overtake one that was due before it.
 type Writes struct {
 	mutex  sync.Mutex
+	next   int
 	made   map[string][]write             // by the object's name
 	free   map[string][]*corev1.ConfigMap // by class: objects for the next updates
 	latest map[string]reading             // by class
@@ -38,9 +40,9 @@ func newWrites() *Writes {
 }
 
 // make creates an object, or updates one that is free.
-func (w *Writes) make(ctx context.Context, client typed.ConfigMapInterface, class string, number int) (string, error) {
+func (w *Writes) make(ctx context.Context, client typed.ConfigMapInterface, class string) (string, error) {
+	object, number := w.take(class)
 	verb, text := "update", strconv.Itoa(number)
-	object := w.take(class)
 	var err error
 	if object == nil {
 		verb = "create"
@@ -59,15 +61,18 @@ func (w *Writes) make(ctx context.Context, client typed.ConfigMapInterface, clas
 	return verb, nil
 }
 
-func (w *Writes) take(class string) *corev1.ConfigMap {
+// take gives an object that is free, if there is one, and the number of the write to it.
+func (w *Writes) take(class string) (*corev1.ConfigMap, int) {
 	w.mutex.Lock()
 	defer w.mutex.Unlock()
+	number := w.next
+	w.next++
 	free := w.free[class]
 	if len(free) == 0 {
-		return nil
+		return nil, number
 	}
 	w.free[class] = free[1:]
-	return free[0]
+	return free[0], number
 }
 
 func (w *Writes) acknowledge(class string, number int, object *corev1.ConfigMap) {
