@@ -21,6 +21,7 @@ def gap(labs: Labs) -> Site:
     return site
 
 
+@pytest.mark.in_turn("closed sites")
 def test_a_cluster_comes_up_without_a_network(gap: Site, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
     whole = (gap.folder / "site.tar.zst").read_bytes()

@@ -49,6 +49,7 @@ def ready_again(site: Site, machine: str) -> bool:
     return machine in site.nodes_ready()
 
 
+@pytest.mark.in_turn("reboots")
 @pytest.mark.parametrize("machine", ["worker-1", "controller-2", "lb-0"])
 def test_a_rebooted_machine_comes_back_as_it_was(seven: Site, app: str, machine: str) -> None:
     deployed(seven)

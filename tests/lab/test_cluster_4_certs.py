@@ -47,6 +47,7 @@ def test_all_certificates_are_renewed_and_no_caller_notices(seven: Site, tmp_pat
     seven.unchanged("init")
 
 
+@pytest.mark.in_turn("disasters")
 def test_all_certificates_have_expired_and_everything_was_restarted(seven: Site) -> None:
     expire(seven)
     seven.everywhere(f"systemctl restart --no-block {' '.join(EVERYTHING)} 2>/dev/null; true")

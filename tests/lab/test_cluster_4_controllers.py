@@ -30,6 +30,7 @@ def assert_served(load: Load) -> None:
     assert load.failed <= min(load.closed, 1), str(load)
 
 
+@pytest.mark.in_turn("come and go")
 def test_the_first_controller_leaves_and_comes_back(seven: Site, tmp_path: Path) -> None:
     cluster, authorities = seven.etcd_cluster_id("controller-1"), seven.authorities()
     for folder in ("gone", "back"):

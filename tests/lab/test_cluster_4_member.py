@@ -23,6 +23,7 @@ def typed(site: Site, machine: str, *commands: str) -> str:
     return site.on(machine, "bash -eu <<'TYPED'\n" + "\n".join(commands) + "\nTYPED", timeout=120)
 
 
+@pytest.mark.in_turn("members")
 def test_a_wiped_member_is_replaced_as_the_page_says(seven: Site) -> None:
     cluster = seven.etcd_cluster_id("controller-0")
     before = seven.processes()
@@ -50,6 +51,7 @@ def test_a_wiped_member_is_replaced_as_the_page_says(seven: Site) -> None:
     seven.unchanged("init")
 
 
+@pytest.mark.in_turn("members")
 def test_a_wiped_member_is_replaced_by_the_command_and_nobody_notices(seven: Site, tmp_path: Path) -> None:
     cluster = seven.etcd_cluster_id("controller-0")
     refused = seven.hardway("etcd", "replace", LOST, "--yes", code=1).out
@@ -66,6 +68,7 @@ def test_a_wiped_member_is_replaced_by_the_command_and_nobody_notices(seven: Sit
     seven.unchanged("init")
 
 
+@pytest.mark.in_turn("members")
 def test_a_member_with_other_data_is_taken_away_and_joins_again(seven: Site) -> None:
     seven.hardway("lab", "break", "etcd-corrupt")
     said = seven.hardway("etcd", "alarm", code=1).out

@@ -135,6 +135,7 @@ def test_a_worker_leaves_and_comes_back(seven: Site, app: Path, tmp_path: Path) 
     seven.unchanged("init")
 
 
+@pytest.mark.in_turn("come and go")
 def test_a_lost_worker_is_forgotten(seven: Site) -> None:
     """It does not answer any more, and somebody deleted it from the inventory: that blocks every run."""
     text = seven.inventory.read_text()
@@ -177,6 +178,7 @@ def test_machines_restart_one_at_a_time_and_no_request_fails(seven: Site, app: P
     seven.unchanged("node", "reboot", "--rolling", "--if-needed", "--yes")
 
 
+@pytest.mark.in_turn("come and go")
 def test_a_workers_name_goes_to_another_machine(seven: Site, app: Path, tmp_path: Path) -> None:
     """The same address, another disk: host key, machine id and all that was there are new."""
     loosened(seven, app)

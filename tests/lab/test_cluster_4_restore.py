@@ -31,6 +31,7 @@ def revision(site: Site) -> int:
     return int(json.loads(listed)["metadata"]["resourceVersion"])
 
 
+@pytest.mark.in_turn("disasters")
 def test_a_restore_brings_back_what_was_and_nothing_of_what_came_after(seven: Site, tmp_path: Path) -> None:
     file = tmp_path / "one.db"
     deployed(seven, "kept")
@@ -78,6 +79,7 @@ def test_a_restore_brings_back_what_was_and_nothing_of_what_came_after(seven: Si
     seven.hardway("smoke-test")
 
 
+@pytest.mark.in_turn("disasters")
 def test_a_lost_majority_is_recovered_from_the_member_that_is_left(seven: Site) -> None:
     assert "a majority of etcd serves" in seven.hardway("etcd", "recover", "--yes", code=1).out
     seven.kubectl("create", "configmap", "last", "--from-literal=word=kept")

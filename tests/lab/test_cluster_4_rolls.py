@@ -24,6 +24,7 @@ def started(site: Site, machine: str, unit: str) -> float:
     return int(site.on(machine, f"systemctl show -p ExecMainStartTimestampMonotonic --value {unit}")) / 1e6
 
 
+@pytest.mark.in_turn("rolls")
 def test_a_sick_member_and_a_limit_take_no_two_members_at_once(seven: Site) -> None:
     seven.on("controller-0", "systemctl stop etcd")
     listen = LISTEN.format(etcdctl=ETCDCTL.format("10.245.0.12"))
@@ -37,6 +38,7 @@ def test_a_sick_member_and_a_limit_take_no_two_members_at_once(seven: Site) -> N
     assert asked.count("failed") <= 1  # what was under way when the leader moved
 
 
+@pytest.mark.in_turn("rolls")
 def test_a_member_is_not_taken_while_another_one_is_away(seven: Site) -> None:
     seven.on("controller-2", "systemctl stop etcd")
     before = started(seven, "controller-0", "etcd")
@@ -49,6 +51,7 @@ def test_a_member_is_not_taken_while_another_one_is_away(seven: Site) -> None:
         seven.hardway("apply", "etcd", "-l", "controller-0,controller-1", "--yes")
 
 
+@pytest.mark.in_turn("rolls")
 def test_raising_the_quota_under_an_alarm_takes_members_one_by_one(seven: Site) -> None:
     seven.hardway("lab", "break", "etcd-alarm")
     controllers = ("controller-0", "controller-1", "controller-2")

@@ -52,6 +52,7 @@ def test_reset_leaves_nothing_and_keeps_the_keys(traced: Site) -> None:
     assert traced.hardway("reset", "--yes", "-o", "json").finished["changed"] == 0
 
 
+@pytest.mark.in_turn("resets")
 def test_a_build_killed_at_any_moment_ends_in_a_proved_cluster(traced: Site) -> None:
     print(f"HARDWAY_TEST_SEED={SEED}")
     chance = random.Random(SEED)
@@ -119,6 +120,7 @@ def unlocked(site: Site) -> dict[str, object]:
     return ran.finished
 
 
+@pytest.mark.in_turn("resets")
 def test_reset_needs_no_workspace_and_init_gives_a_cluster_again(traced: Site, tmp_path: Path) -> None:
     authorities = traced.authorities()["operator"]
     bare_hands = tmp_path / "workspace"

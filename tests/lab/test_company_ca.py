@@ -53,6 +53,7 @@ def request_and_import(site: Site, company: Path, folder: Path, *words: str) -> 
     site.hardway("certs", "import", str(folder / "answers"))
 
 
+@pytest.mark.in_turn("closed sites")
 def test_a_company_signs_and_its_keys_stay_with_it(labs: Labs, tmp_path: Path) -> None:
     openssl(COMPANY, "company", *NAMES, folder=tmp_path)
     company = tmp_path / "company"

@@ -107,6 +107,7 @@ def inside(machine: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.in_turn("firewalls")
 def test_a_cluster_behind_a_bastion_is_made_and_used(own: Site) -> None:
     refused = subprocess.run(
         ["ssh", "-F", "none", "-oBatchMode=yes", "-oConnectTimeout=2", "ops@10.245.4.10", "true"],

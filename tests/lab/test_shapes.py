@@ -52,6 +52,7 @@ RULES
 """
 
 
+@pytest.mark.in_turn("firewalls")
 def test_controllers_that_are_workers_too_behind_firewalls_that_drop_all_else(labs: Labs) -> None:
     site = labs.fresh(labs.make("hwtest-3", STACKED))
     machines = ("front", "all-0", "all-1", "all-2")

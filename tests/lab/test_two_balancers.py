@@ -102,6 +102,7 @@ def moved(site: Site, folder: Path, before: str, script: str) -> Load:
     return load
 
 
+@pytest.mark.in_turn("two")
 def test_one_of_two_balancers_fails_and_the_other_has_the_address(labs: Labs, tmp_path: Path) -> None:
     site = labs.fresh(labs.make("hwtest-pair", PAIR))
     untouched = site.traces()

@@ -18,6 +18,7 @@ machines:
 """
 
 
+@pytest.mark.in_turn("two")
 def test_pods_services_and_names_over_both_families(labs: Labs) -> None:
     site = labs.fresh(labs.make("hwtest-dual", DUAL))
     untouched = site.traces()

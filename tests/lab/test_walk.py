@@ -46,6 +46,7 @@ def one_machine(labs: Labs, cluster: str) -> Site:
     return labs.fresh(labs.make(cluster, renamed("single.yaml", cluster)))
 
 
+@pytest.mark.in_turn("walks")
 def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(labs: Labs) -> None:
     bare = one_machine(labs, "hwtest-walk")
     first = bare.hardway("walk", "--yes", "-o", "json")
@@ -63,6 +64,7 @@ def test_a_walk_by_applying_builds_the_cluster_and_a_second_one_tours_it(labs: L
     assert {name: after[name] for name in bare.machines} == {name: before[name] for name in bare.machines}
 
 
+@pytest.mark.in_turn("walks")
 def test_a_walk_by_typing_builds_a_cluster_that_is_as_declared_and_stays_the_persons_own(labs: Labs) -> None:
     bare = one_machine(labs, "hwtest-hands")
     bare.hardway("artifacts", "get", "--yes")
