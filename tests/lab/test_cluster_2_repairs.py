@@ -5,33 +5,7 @@ from driving import Site, other_restarts, until
 
 pytestmark = pytest.mark.lab
 
-APISERVER = "/etc/systemd/system/kube-apiserver.service"
 ETCD = "/etc/systemd/system/etcd.service"
-
-
-def flag_of(site: Site, machine: str) -> str:
-    """The flag as the process has it."""
-    pid = "$(systemctl show -p MainPID --value kube-apiserver.service)"
-    return site.on(machine, f"tr '\\0' '\\n' </proc/{pid}/cmdline | grep audit-log-maxage").strip()
-
-
-def test_a_flag_edited_by_hand_that_systemd_has_read_is_put_right_on_that_machine_alone(seven: Site) -> None:
-    wanted = seven.on("controller-1", f"cat {APISERVER}")
-    assert "--audit-log-maxage=30" in wanted
-    edit = f"sed -i 's/--audit-log-maxage=30/--audit-log-maxage=31/' {APISERVER}; systemctl daemon-reload"
-    seven.on("controller-1", edit)
-    before = seven.processes()
-    ran = seven.init()
-    assert {(machine, what) for machine, what, _ in ran.changes} == {
-        ("controller-1", f"file:{APISERVER}"),
-        ("controller-1", "service:kube-apiserver.service"),
-    }
-    assert seven.on("controller-1", f"cat {APISERVER}") == wanted
-    assert flag_of(seven, "controller-1") == "--audit-log-maxage=30"
-    # A controller manager that leads there hands over first, and ends with its lease.
-    may = (("controller-1", "kube-apiserver"), ("controller-1", "kube-controller-manager"))
-    assert other_restarts(before, seven.processes(), *may) == []
-    seven.unchanged("init")
 
 
 def test_etcd_alone_brings_a_deleted_unit_back_and_restarts_nothing_else(seven: Site) -> None:
