@@ -177,8 +177,8 @@ class Site:
     def unchanged(self, *words: str) -> Ran:
         """Runs a command that must find nothing to do."""
         ran = self.hardway(*words, "-o", "json")
-        assert ran.changes == []
-        assert (ran.finished["changed"], ran.finished["restarted"]) == (0, 0)
+        assert ran.changes == [], words
+        assert (ran.finished["changed"], ran.finished["restarted"]) == (0, 0), words
         return ran
 
     def kubectl(self, *words: str, code: int | None = 0) -> str:

@@ -170,12 +170,13 @@ def test_a_second_init_says_that_there_is_nothing_to_do_writes_nothing_and_resta
     assert site.writings() == writings
 
 
-@pytest.mark.parametrize(
-    "words", [*((name,) for name in PHASE_NAMES), ("init", "--from", "etcd", "--to", "load-balancer"), ("apply",)]
-)
-def test_each_chapter_alone_changes_nothing(build: Build, words: tuple[str, ...]) -> None:
+CHAPTERS = [(name,) for name in PHASE_NAMES] + [("init", "--from", "etcd", "--to", "load-balancer"), ("apply",)]
+
+
+def test_each_chapter_alone_changes_nothing(build: Build) -> None:
     processes = build.site.processes()
-    build.site.unchanged(*words)
+    for words in CHAPTERS:
+        build.site.unchanged(*words)
     assert build.site.processes() == processes
 
 
