@@ -121,7 +121,9 @@ class Site:
     cluster: str
     program: tuple[str, ...] = HARDWAY
     bare: dict[str, dict[str, set[str]]] = field(default_factory=dict)
-    """What was seen on each machine before hardway was ever there."""
+    """What was seen on each machine before hardway was ever there; empty where nobody looked since they booted."""
+    settled: str = ""
+    """The inventory's text where `init` found nothing to do, and nothing was done since; otherwise empty."""
 
     @classmethod
     def of(cls, folder: Path, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> "Site":
@@ -150,11 +152,13 @@ class Site:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """A command under way, in the inventory's folder; whoever starts it ends it."""
+        self.settled = ""
         options = {"stdin": subprocess.DEVNULL, **options}
         return subprocess.Popen(self.argv(*words), cwd=self.folder, text=True, env=_environment(), **options)
 
     def hardway(self, *words: str, code: int | None = 0, timeout: float = 300) -> Ran:
         """A command to its end. `code` is the exit code that is expected of it, None any."""
+        self.settled = ""
         began = time.monotonic()
         done = subprocess.run(
             self.argv(*words),
@@ -179,6 +183,8 @@ class Site:
         ran = self.hardway(*words, "-o", "json")
         assert ran.changes == [], words
         assert (ran.finished["changed"], ran.finished["restarted"]) == (0, 0), words
+        if words == ("init",):
+            self.settled = self.inventory.read_text()
         return ran
 
     def kubectl(self, *words: str, code: int | None = 0) -> str:
@@ -186,6 +192,7 @@ class Site:
 
     def own_kubectl(self) -> tuple[list[str], dict[str, str]]:
         """What `init` says to type next: kubectl with the kubeconfig, without hardway."""
+        self.settled = ""
         program = shutil.which("kubectl") or str(self.workspace / "bin" / "kubectl")
         return [program], {
             **_environment(),
@@ -194,6 +201,7 @@ class Site:
 
     def on(self, machine: str, script: str, *, code: int | None = 0, timeout: float = 60) -> str:
         """What a script says on a machine, over a connection that hardway has no part in."""
+        self.settled = ""
         key, known = self.workspace / "lab" / "id_ed25519", self.workspace / "known_hosts"
         argv = ["ssh", "-F", "none", "-i", str(key), f"-oUserKnownHostsFile={known}", "-oBatchMode=yes"]
         argv += ["-oConnectTimeout=5", f"root@{self.machines[machine]}", script]
@@ -322,6 +330,7 @@ class Labs:
     def clear(self) -> None:
         if self._up is not None:
             self._up.down()
+            self._up.bare = {}
             self._up = None
 
 

@@ -62,6 +62,8 @@ class Build:
 @pytest.fixture(scope="module")
 def build(labs: Labs, seven_site: Site) -> Build:
     labs.fresh(seven_site)
+    # For the tests of reset that come next.
+    seven_site.bare = seven_site.traces()
     with Eyes() as eyes:
         said = seven_site.hardway("init", "--yes", "-vv")
     return Build(seven_site, said, b"\0".join(sorted(eyes.seen)))

@@ -75,8 +75,8 @@ def test_a_restore_brings_back_what_was_and_nothing_of_what_came_after(seven: Si
         seven.on(name, "rm -rf /var/lib/etcd/before-restore-*")
     seven.kubectl("delete", "deployment", "kept")
     seven.kubectl("delete", "secret", "kept")
-    seven.unchanged("init")
     seven.hardway("smoke-test")
+    seven.unchanged("init")
 
 
 @pytest.mark.in_turn("disasters")
@@ -92,5 +92,5 @@ def test_a_lost_majority_is_recovered_from_the_member_that_is_left(seven: Site) 
     assert seven.etcd("controller-1", "member", "list").count(", started, ") == 3
     seven.on("controller-0", "rm -rf /var/lib/etcd/before-restore-*")
     seven.kubectl("delete", "configmap", "last")
-    seven.unchanged("init")
     seven.hardway("smoke-test")
+    seven.unchanged("init")

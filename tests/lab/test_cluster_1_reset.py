@@ -22,10 +22,12 @@ STEPS = ("connect", "observe", "upload", "hosts", "etcd", "control-plane", "work
 
 @pytest.fixture(scope="module")
 def traced(labs: Labs, seven_site: Site) -> Site:
-    """Machines that hardway never touched, remembered as they were, and then a cluster on them."""
-    labs.fresh(seven_site)
-    seven_site.bare = seven_site.traces()
-    seven_site.init()
+    """A cluster on machines that are remembered as they were before hardway touched them."""
+    labs.only(seven_site)
+    if not seven_site.bare:
+        labs.fresh(seven_site)
+        seven_site.bare = seven_site.traces()
+        seven_site.init()
     return seven_site
 
 
