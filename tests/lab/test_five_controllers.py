@@ -20,7 +20,7 @@ endpoint: front
 lab: {{network: {NETWORK}.0/24}}
 machines:
   front: {{role: load-balancer, address: {NETWORK}.9}}
-  worker: {{role: worker, address: {NETWORK}.20}}
+  w0: {{role: worker, address: {NETWORK}.20}}
   c0: {{role: controller, address: {NETWORK}.10}}
 """
 OTHERS = [f"  c{number}: {{role: controller, address: {NETWORK}.1{number}}}\n" for number in (1, 2, 3, 4)]

@@ -119,6 +119,13 @@ def test_the_balancer_knows_every_controller() -> None:
     assert "\n  bind *:6443\n" in text
 
 
+def test_the_only_api_server_is_never_taken_for_dead() -> None:
+    one = replace(MODEL, cluster=LAB.without("controller-1").without("controller-2"))
+    lines = load_balancer.haproxy_cfg(one, LAB.load_balancers[0]).splitlines()
+    [line] = [text for text in lines if text.startswith("  server ")]
+    assert line.endswith(f":6443 fall {load_balancer.UNFAILING}")
+
+
 def test_the_machines_own_haproxy_is_not_touched() -> None:
     paths = {one.name for one in on(MODEL, "lb-0", File)}
     assert not {path for path in paths if path.startswith("/etc/haproxy") or path.endswith("/haproxy.service")}

@@ -22,12 +22,16 @@ HEALTH = "/readyz?exclude=etcd&exclude=etcd-readiness"
 HAPROXY = "/usr/sbin/haproxy"
 ENDPOINT_ANSWERS = "the endpoint answers with the cluster's certificate"
 """A handshake through HAProxy: it runs, and has an API server whose /readyz is good; without one it lets nobody in."""
+UNFAILING = 1_000_000
+"""So many health checks in a row never fail."""
 HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
 """The client certificate of its health checks, and the key: HAProxy reads both from one file."""
 
 
 def haproxy_cfg(model: Model, machine: Machine) -> str:
-    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}" for one in model.api_servers)
+    # Nobody is better off without the only one: callers of a server that is slow would have their connections closed.
+    alone = f" fall {UNFAILING}" if len(model.api_servers) == 1 else ""
+    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}{alone}" for one in model.api_servers)
     trust, port = server_trust_path(model), model.cluster.endpoint_port
     bind = f"*:{port}" if machine.address6 is None else f":::{port} v4v6"
     text = render("configs/haproxy.cfg", bind=bind, servers=servers, health=HEALTH, trust=trust)
