@@ -14,7 +14,19 @@ from hardway.declare.phases.base import Model
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, UsageError
 from hardway.inventory.model import Cluster, Machine
-from hardway.operations.members import DATA, helper_of, join, listed, member_of, remove, serving, statuses, takes_part
+from hardway.operations.members import (
+    DATA,
+    has_data,
+    helper_of,
+    join,
+    listed,
+    member_of,
+    put_aside,
+    remove,
+    serving,
+    statuses,
+    takes_part,
+)
 from hardway.operations.stage import Operation, Stage
 from hardway.state import ControlState, OperationState, State
 
@@ -47,7 +59,13 @@ def operation(cluster: Cluster, *names: str) -> Operation:
             ),
         ),
         check=partial(_refuse_unless_lost, machines),
+        resume=partial(_from, machines),
     )
+
+
+def _from(machines: Iterable[Machine], session: Session, model: Model, stage: str) -> str:
+    """Data that was lost again must be copied again, however far it had come."""
+    return stage if all(has_data(session, machine) for machine in machines) else "join"
 
 
 def majority_serves(voters: int, serving: int) -> bool:
@@ -76,11 +94,17 @@ def _replace(machines: Sequence[Machine], session: Session, model: Model) -> Non
     helper = helper_of(session, [one.name for one in others])
     for machine in machines:
         member = member_of(listed(session, helper), machine)
-        if member and not member.learner and machine.name not in statuses(session, [machine.name]):
+        if member and not member.learner and _is_lost(session, machine):
             _require_majority(session, model.members)
+            put_aside(session, machine)
             remove(session, helper, member)
     for machine in machines:
         join(session, machine, others)
+
+
+def _is_lost(session: Session, machine: Machine) -> bool:
+    """One that still runs serves what it has open, and nothing after its next start."""
+    return machine.name not in statuses(session, [machine.name]) or not has_data(session, machine)
 
 
 def _refuse_unless_lost(machines: Sequence[Machine], session: Session, model: Model) -> None:

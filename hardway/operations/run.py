@@ -48,8 +48,11 @@ def run_operation(
     underway = taken_up(state, operation.name, operation.arguments, by=by, take_over=take_over)
     selection = replace(selection, operation=underway.command)
     outcome: Outcome | None = None
-    if not underway.stage:
-        operation.check(session, Model(session.cluster, state, resolver.versions))
+    model = Model(session.cluster, state, resolver.versions)
+    if underway.stage:
+        underway = replace(underway, stage=operation.resume(session, model, underway.stage))
+    else:
+        operation.check(session, model)
     for stage in _left(operation, underway, state):
         state = advanced(stage.edit(state), operation=replace(underway, stage=stage.name))
         begin = _beginning(session, state, review)

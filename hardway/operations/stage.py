@@ -24,6 +24,11 @@ def unchanged(state: State) -> State:
     return state
 
 
+def same_stage(session: Session, model: Model, stage: str) -> str:
+    """Where an operation goes on that is sure of the stages before."""
+    return stage
+
+
 def not_due(state: State) -> bool:
     """Of a stage that is over once a later one has begun."""
     return False
@@ -53,7 +58,8 @@ class Operation:
 
     The stages and their names must not depend on how far it has come. `price` says what fails meanwhile; empty where
     nothing does. `back` is the command that undoes it while it is under way, where there is one. `check` raises where
-    it must not begin; it is asked before anything changes, and not again when it goes on.
+    it must not begin; it is asked before anything changes, and not again when it goes on. Then `resume` says, of the
+    name of the stage at which it was cut, the one from which it goes on: what an earlier one did may be lost again.
     """
 
     name: str
@@ -62,3 +68,4 @@ class Operation:
     price: str = ""
     back: str = ""
     check: Callable[[Session, Model], None] = nothing_to_do
+    resume: Callable[[Session, Model, str], str] = same_stage

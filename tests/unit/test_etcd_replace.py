@@ -162,6 +162,47 @@ def test_a_worker_is_no_member(tmp_path: Path) -> None:
         etcd_replace.operation(FakeCluster.new(tmp_path, PAIR).cluster, "hand")
 
 
+def lost_in_the_last_stage(three: FakeCluster, lost: str, *names: str) -> str:
+    """Has the command lose this member again once it is at its last stage, where it stops; the member that it was."""
+    machine = three.machines[lost]
+
+    def lose(what: str) -> None:
+        underway = three.state().operation
+        if what == "record the intents" and underway is not None and underway.stage == "serve":
+            machine.run("systemctl stop etcd.service; rm -rf /var/lib/etcd", timeout=10, what="lose it again")
+
+    machine.after = lose
+    with pytest.raises(HardwayError):
+        run(three, *names)
+    machine.after = lambda what: None
+    underway = three.state().operation
+    assert underway is not None
+    assert underway.stage == "serve"
+    return three.member(lost)
+
+
+def test_lost_again_in_the_last_stage_the_same_command_goes_on(three: FakeCluster) -> None:
+    lost = last_controller(three)
+    wipe(three, lost)
+    before = lost_in_the_last_stage(three, lost, lost)
+    run(three, lost)
+    assert three.member(lost) != before
+    assert members(three) == sorted((one.name, "false") for one in three.cluster.controllers)
+    assert three.state().operation is None
+    assert keys(three.init().changes) == []
+
+
+def test_of_two_the_one_that_is_lost_again_joins_again(five: FakeCluster) -> None:
+    for name in ("c3", "c4"):
+        wipe(five, name)
+    before = {"c4": lost_in_the_last_stage(five, "c4", "c3", "c4"), "c3": five.member("c3")}
+    run(five, "c3", "c4")
+    assert five.member("c3") == before["c3"]
+    assert five.member("c4") != before["c4"]
+    assert members(five) == sorted((one.name, "false") for one in five.cluster.controllers)
+    assert keys(five.init().changes) == []
+
+
 @pytest.mark.parametrize("call", (9, 21))
 def test_cut_anywhere_the_same_command_goes_on(three: FakeCluster, call: int) -> None:
     lost = last_controller(three)
