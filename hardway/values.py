@@ -21,6 +21,12 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def host_port(host: object, port: int | str) -> str:
+    """A name or address and a port, as URLs, flags and messages have them: an IPv6 address stands in brackets."""
+    name = str(host)
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
 @dataclass(frozen=True)
 class Secret:
     """Bytes that must never be printed: every form of display shows their digest instead."""

@@ -25,6 +25,7 @@ from hardway.cli.running import resolver
 from hardway.cli.site import Site, site
 from hardway.errors import HardwayError, Unreachable
 from hardway.events import discard
+from hardway.values import host_port
 
 DIRECT_LIMIT = 1.0
 TUNNEL_LIMIT = 15.0
@@ -96,11 +97,13 @@ def _tunnel(here: Site, host: str, port: int) -> Iterator[int]:
             if local is None:
                 continue
             if not _speaks_tls(local):
-                what = f"{host}:{port} does not answer, neither here nor by way of {name}: there is no API"
+                what = f"{host_port(host, port)} does not answer, neither here nor by way of {name}: there is no API"
                 raise Unreachable(what, hint="hardway doctor; where no cluster was made yet: hardway init")
             yield local
             return
-    raise Unreachable(f"neither {host}:{port} nor SSH to {', '.join(names)} answers", hint=f"hardway ssh {names[0]}")
+    raise Unreachable(
+        f"neither {host_port(host, port)} nor SSH to {', '.join(names)} answers", hint=f"hardway ssh {names[0]}"
+    )
 
 
 def _speaks_tls(port: int) -> bool:
@@ -125,7 +128,7 @@ def _forwarding(through: list[str], host: str, port: int) -> Iterator[int | None
         local: int = free.getsockname()[1]
     options = ["-N", "-o", "ExitOnForwardFailure=yes", "-o", f"ConnectTimeout={CONNECT_LIMIT}"]
     # That nobody listens at the far end is said by us, and said once.
-    argv = ["ssh", "-q", *options, "-L", f"127.0.0.1:{local}:{host}:{port}", *through]
+    argv = ["ssh", "-q", *options, "-L", f"127.0.0.1:{local}:{host_port(host, port)}", *through]
     try:
         process = subprocess.Popen(argv)
     except FileNotFoundError as error:

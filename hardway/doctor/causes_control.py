@@ -16,7 +16,7 @@ from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
-from hardway.values import ROLES
+from hardway.values import ROLES, host_port
 
 PHASE = {
     "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
@@ -329,7 +329,7 @@ def taken_ports(evidence: Evidence) -> Iterator[Found]:
             yield Found(
                 machine.name, f"port {port} of {name} is taken by {holder.unit or holder.process}",
                 "\n".join([on(machine, stop), on(machine, f"systemctl restart {name}.service")]),
-                lines(f"{holder.address}:{port}: {holder.process}, pid {holder.pid}",
+                lines(f"{host_port(holder.address, port)}: {holder.process}, pid {holder.pid}",
                       unit.said("address already in use")),
             )  # fmt: skip
 
@@ -350,7 +350,7 @@ def stopped(evidence: Evidence) -> Iterator[Found]:
 
 
 def backends(evidence: Evidence) -> Iterator[Found]:
-    wanted = tuple(f"{one.name} {one.ip}:{API_PORT}" for one in evidence.cluster.controllers)
+    wanted = tuple(f"{one.name} {host_port(one.ip, API_PORT)}" for one in evidence.cluster.controllers)
     for machine, there in seen(evidence, "load-balancer"):
         if there.backends and there.backends != wanted:
             yield Found(

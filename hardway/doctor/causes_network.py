@@ -12,6 +12,7 @@ from hardway.doctor.remedies import CONTROLLER, HERE, SYMPTOMS, WORKER, apply, l
 from hardway.inventory.model import Machine
 from hardway.preflight.surroundings import CONTROLLER_PORTS, WORKER_PORTS, is_loopback
 from hardway.rules import Evidence, Found, Rule
+from hardway.values import host_port
 
 OWNERS = {**CONTROLLER_PORTS, **WORKER_PORTS, 2379: "etcd", 2380: "etcd"}
 
@@ -125,7 +126,7 @@ def _dialled(evidence: Evidence, machine: Machine) -> list[str]:
     for other, symptoms in seen(evidence):
         for (host, port), answer in symptoms.reach.items():
             if host == str(machine.ip) and port in listening and answer != "open" and other is not machine:
-                refused.append(f"{other.name} dials {machine.ip}:{port}: {answer}")
+                refused.append(f"{other.name} dials {host_port(machine.ip, port)}: {answer}")
     return refused
 
 

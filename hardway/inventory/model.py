@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from hardway.errors import UsageError
-from hardway.values import ROLES, LabImage, Placeholder, Role, has_placeholder_marks
+from hardway.values import ROLES, LabImage, Placeholder, Role, has_placeholder_marks, host_port
 
 Component = Literal[
     "etcd",
@@ -445,7 +445,7 @@ class Cluster:
 
     @property
     def api_url(self) -> str:
-        return f"https://{self.endpoint_host}:{self.endpoint_port}"
+        return f"https://{host_port(self.endpoint_host, self.endpoint_port)}"
 
     def controller_for(self, number: int) -> Machine:
         """Who is asked the number-th of the questions that any controller can answer: each in its turn."""

@@ -11,7 +11,7 @@ import hardway
 from hardway.inventory import owned, ranges, words
 from hardway.inventory.model import API_PORT, Cluster, Machine, Settings
 from hardway.inventory.problems import Loc, Problem, quoted
-from hardway.values import OPERATOR, ROLES, Role
+from hardway.values import OPERATOR, ROLES, Role, host_port
 
 _NOT_A_NAME = {OPERATOR: "this computer", "all": "all machines", "localhost": "each machine itself"}
 
@@ -131,7 +131,7 @@ def endpoint_port(cluster: Cluster) -> Iterator[Problem]:
         if machine.is_controller and cluster.endpoint_port == API_PORT:
             host = cluster.endpoint.host if cluster.endpoint else machine.name
             text = f"{machine.name} is controller and load balancer, and {API_PORT} is kube-apiserver's there"
-            yield Problem(("endpoint",), f"{text}; right: another port, such as {host}:8443")
+            yield Problem(("endpoint",), f"{text}; right: another port, such as {host_port(host, 8443)}")
 
 
 def ssh_targets(cluster: Cluster) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import yaml
 
 from hardway.inventory.model import Cluster, Dns, LabSpec, Machine, Network, OperatorFile
 from hardway.inventory.problems import dotted
+from hardway.values import host_port
 
 DEFAULT, DECIDED = "default", "decided"
 
@@ -75,7 +76,7 @@ def _document(cluster: Cluster) -> dict[str, Any]:
         "cluster": cluster.name,
         "kubernetes": cluster.kubernetes,
         "domain": cluster.domain,
-        "endpoint": f"{endpoint.host}:{endpoint.port}" if endpoint else None,
+        "endpoint": host_port(endpoint.host, endpoint.port) if endpoint else None,
         "network": _plain(_both(cluster.network, "service_cidr", "pod_cidr")),
         "dns": _dns(cluster.dns),
         "hosts": asdict(cluster.hosts),

@@ -11,7 +11,7 @@ from hardway.declare.resources import Certificate, File, WorkspaceFile
 from hardway.inventory.model import Cluster, Machine
 from hardway.map.processes import Credentials, Files, Process, of_kubeconfig, processes
 from hardway.map.values import Authority, Component, Connection, End, Leaf, MachineOnMap, Map, Port
-from hardway.values import OPERATOR, placeholders
+from hardway.values import OPERATOR, host_port, placeholders
 
 
 def drawn(cluster: Cluster, declaration: Declaration) -> Map:
@@ -34,7 +34,7 @@ def drawn(cluster: Cluster, declaration: Declaration) -> Map:
     return Map(
         cluster=cluster.name,
         kubernetes=cluster.kubernetes,
-        endpoint=f"{cluster.endpoint_host}:{cluster.endpoint_port}",
+        endpoint=host_port(cluster.endpoint_host, cluster.endpoint_port),
         service_cidr=" and ".join(map(str, cluster.network.service_cidrs)),
         api_address=str(cluster.first_service_address),
         dns_address=str(cluster.network.dns_address),

@@ -421,7 +421,7 @@ def _serving(session: Session) -> Iterator[Proof]:
 
 def _same(session: Session) -> Iterator[Proof]:
     controllers = session.cluster.controllers
-    urls = ",".join(f"https://{one.ip}:2379" for one in controllers)
+    urls = ",".join(etcd.client_url(one) for one in controllers)
     yield Proof(
         controllers[0].name,
         "all members hold the same data",

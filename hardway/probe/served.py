@@ -11,6 +11,7 @@ from hardway.declare.phases.paths import ETCD_PKI, PKI
 from hardway.inventory.model import API_PORT, Cluster, Machine
 from hardway.probe.certificates import ONLY_CERTIFICATES
 from hardway.probe.script import Question
+from hardway.values import host_port
 
 LIMIT = 4
 """Seconds; who listens answers at once."""
@@ -44,15 +45,15 @@ class Port:
 def ports(cluster: Cluster, machine: Machine) -> Iterator[Port]:
     """Every port of a machine at which TLS is spoken; etcd's members show one certificate to clients, one to peers."""
     if machine.is_controller:
-        yield Port("kube-apiserver", f"{machine.ip}:{API_PORT}", f"{PKI}/kube-apiserver.crt")
-        yield Port("etcd", f"{machine.ip}:2379", f"{ETCD_PKI}/server.crt")
-        yield Port("etcd", f"{machine.ip}:2380", f"{ETCD_PKI}/peer.crt")
+        yield Port("kube-apiserver", host_port(machine.ip, API_PORT), f"{PKI}/kube-apiserver.crt")
+        yield Port("etcd", host_port(machine.ip, 2379), f"{ETCD_PKI}/server.crt")
+        yield Port("etcd", host_port(machine.ip, 2380), f"{ETCD_PKI}/peer.crt")
         yield Port("kube-controller-manager", "127.0.0.1:10257", "")
         yield Port("kube-scheduler", "127.0.0.1:10259", "")
     if machine.is_worker:
-        yield Port("kubelet", f"{machine.ip}:10250", f"{PKI}/kubelet.crt")
+        yield Port("kubelet", host_port(machine.ip, 10250), f"{PKI}/kubelet.crt")
     if machine.is_load_balancer:
-        yield Port("kube-apiserver", f"{machine.ip}:{cluster.endpoint_port}", f"{PKI}/kube-apiserver.crt")
+        yield Port("kube-apiserver", host_port(machine.ip, cluster.endpoint_port), f"{PKI}/kube-apiserver.crt")
         yield Port(HAPROXY, "admin.sock", HEALTH_PAIR)
 
 

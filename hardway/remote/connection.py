@@ -27,6 +27,7 @@ from hardway.remote.proxy_command import ProxySocket
 from hardway.remote.revoked_keys import refuse_revoked
 from hardway.remote.ssh_config import Hop, SshConfig
 from hardway.remote.transport import Transport
+from hardway.values import host_port
 
 DIAL_SECONDS = 3.0
 """For the TCP handshake alone: a machine that is not up yet answers nothing for much longer."""
@@ -190,16 +191,18 @@ def _not_forwarded(machine: str, host: str, port: int, error: Exception) -> Mach
             hint="set AllowTcpForwarding yes (or local) in its sshd_config",
         )
     cause = error.text if isinstance(error, paramiko.ChannelException) else error
-    return Unreachable(f"cannot reach {host}:{port} from there: {cause}", machine=machine, tried=f"{host}:{port}")
+    return Unreachable(
+        f"cannot reach {host_port(host, port)} from there: {cause}", machine=machine, tried=host_port(host, port)
+    )
 
 
 def _no_way(machine: str, hop: Hop, jump: fabric.Connection, error: Exception) -> Unreachable:
     """The jump host did not lead to the hop at all."""
     why = _not_forwarded(machine, hop.host, hop.port, error)
     return Unreachable(
-        f"the jump host does not lead to {hop.host}:{hop.port}: {why.what}",
+        f"the jump host does not lead to {host_port(hop.host, hop.port)}: {why.what}",
         machine=machine,
-        tried=f"from {jump.host} to {hop.host}:{hop.port}",
+        tried=f"from {jump.host} to {host_port(hop.host, hop.port)}",
         hint=why.hint or "check that the machine is up and that the jump host can resolve and reach its address",
     )
 
@@ -258,7 +261,7 @@ def _unreachable(
     hint: str = "check that the machine is up, and its address and port in the inventory",
 ) -> Unreachable:
     return Unreachable(
-        f"{hop.host}:{hop.port}: {cause}",
+        f"{host_port(hop.host, hop.port)}: {cause}",
         machine=machine,
         tried=f"ssh to {hop.user}@{hop.host} port {hop.port}",
         hint=hint,

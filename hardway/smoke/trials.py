@@ -18,6 +18,7 @@ from hardway.declare.phases.base import Proof
 from hardway.declare.phases.etcd import ETCDCTL
 from hardway.declare.phases.paths import ADMIN_CONF, BIN
 from hardway.inventory.model import Cluster, Machine
+from hardway.values import host_port
 
 NAMESPACE = "hardway-smoke-test"
 KUBECTL = f"{BIN}/kubectl --kubeconfig={ADMIN_CONF}"
@@ -251,14 +252,15 @@ def _node_ports(cluster: Cluster, made: Echo) -> Iterator[Proof]:
         via = (others or [worker])[number % max(1, len(others))]
         yield _node_port(via, worker, str(worker.ip), made.node_port)
         if made.node_port6 and worker.address6:
-            yield _node_port(via, worker, f"[{worker.address6}]", made.node_port6)
+            yield _node_port(via, worker, str(worker.address6), made.node_port6)
 
 
 def _node_port(via: Machine, worker: Machine, host: str, port: int) -> Proof:
     return Proof(
         via.name,
         f"NodePort {port} of {worker.name}, seen from {via.name}{_by(host)}",
-        f"{BIN}/kubectl --kubeconfig=/dev/null --server=http://{host}:{port} --request-timeout=5s get --raw=/hostname",
+        f"{BIN}/kubectl --kubeconfig=/dev/null --server=http://{host_port(host, port)} --request-timeout=5s "
+        "get --raw=/hostname",
         f"kube-proxy on {worker.name}, and its firewall, must let it in; look at: hardway workers",
         "starts-with",
         "echo-",

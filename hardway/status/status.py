@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from hardway.declare import pki
 from hardway.declare.phases import virtual_address
+from hardway.declare.phases.etcd import client_url
 from hardway.declare.phases.paths import BIN
 from hardway.declare.resources import Chain, WorkspaceFile
 from hardway.engine.observe import View
@@ -206,7 +207,7 @@ def status_of_etcd(cluster: Cluster, answers: Mapping[str, Answers]) -> Etcd:
 
 def _member(machine: Machine, status: MemberStatus | None, listed: Sequence[Member]) -> EtcdMember:
     known = next((one for one in listed if one.name == machine.name), None)
-    endpoint = known.client if known else f"https://{machine.ip}:2379"
+    endpoint = known.client if known else client_url(machine)
     if status is None:
         return EtcdMember(machine.name, endpoint, False, learner=known is not None and known.learner)
     leads = status.leader == status.identity

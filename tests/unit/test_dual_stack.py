@@ -19,6 +19,7 @@ from hardway.probe.host import Host
 from hardway.probe.script import Answer, Answers
 from hardway.rules import Evidence
 from hardway.state import State, fixed_values, nodes_of
+from hardway.values import host_port
 
 NETWORK = "network: {service_cidr: [10.32.0.0/24, 'fd00:32::/112'], pod_cidr: [10.200.0.0/16, 'fd00:200::/56']}\n"
 MACHINES = """\
@@ -238,3 +239,11 @@ def test_preflight_sees_that_an_ipv6_range_is_routed_elsewhere(tmp_path: Path) -
     assert [one.what for one in surroundings.overlapping_routes(evidence)] == [
         "network.pod_cidr fd00:200::/56 overlaps with where it has routes: fd00:200::/48 dev tun0"
     ]
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("10.0.8.11", "10.0.8.11:6443"), ("api.example.net", "api.example.net:6443"), ("fd00:8::11", "[fd00:8::11]:6443")],
+)
+def test_an_ipv6_address_stands_in_brackets_before_a_port(host: str, expected: str) -> None:
+    assert host_port(host, 6443) == expected

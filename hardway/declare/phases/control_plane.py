@@ -9,6 +9,7 @@ from hardway.declare.generations import KUBERNETES, token_key
 from hardway.declare.phases import handover
 from hardway.declare.phases.base import Declared, Model, Phase, Proof
 from hardway.declare.phases.certs import ADMIN_USER, ADMINS_GROUP, KUBELET_CLIENT_USER, server_trust_path, signs
+from hardway.declare.phases.etcd import client_url
 from hardway.declare.phases.kubeconfigs import LOCAL_API, break_glass
 from hardway.declare.phases.load_balancer import HEALTH
 from hardway.declare.phases.paths import (
@@ -41,7 +42,7 @@ from hardway.declare.resources import (
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import API_PORT, Machine, joined
 from hardway.state import API_SERVERS, CONTROLLERS, Generations
-from hardway.values import minor
+from hardway.values import host_port, minor
 
 COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 SIGNING = ("cluster-signing-cert-file", "cluster-signing-key-file")
@@ -62,7 +63,7 @@ def unit(model: Model, machine: Machine, component: str) -> str:
         service_cidr=joined(network.service_cidrs),
         pod_cidr=joined(network.pod_cidrs),
         # The member on the same machine first; another one where that is down.
-        etcd_servers=",".join(f"https://{one.ip}:2379" for one in model.asked_by(machine)),
+        etcd_servers=",".join(client_url(one) for one in model.asked_by(machine)),
         cipher_suites=",".join(TLS_CIPHERS),
         # Else all clients stay with the server that came back first. With one server there is no other to go to.
         goaway_chance="0.001" if len(model.asked_by(machine)) > 1 else "0",
@@ -196,7 +197,7 @@ def _beside_it(model: Model, component: str, trial: Trial, *read: str) -> Servic
 
 def rbac(model: Model) -> ApiObjects:
     """What the first administrators need before they are any: so the break-glass identity applies it."""
-    servers = " ".join(f"https://{one.ip}:{API_PORT}" for one in model.api_servers)
+    servers = " ".join(f"https://{host_port(one.ip, API_PORT)}" for one in model.api_servers)
     return ApiObjects(
         "rbac",
         render("manifests/rbac.yaml", admins=ADMINS_GROUP, kubelet_client=KUBELET_CLIENT_USER),

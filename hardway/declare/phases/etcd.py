@@ -10,7 +10,7 @@ from hardway.declare.render import merge_flags, render
 from hardway.declare.resources import Binary, Check, Directory, File, Group, Service
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import Cluster, Machine
-from hardway.values import Placeholder
+from hardway.values import Placeholder, host_port
 
 UNIT = "etcd.service"
 TOKEN = str(Placeholder("etcd/initial-cluster-token"))
@@ -35,7 +35,8 @@ def unit(model: Model, machine: Machine) -> str:
     text = render(
         "units/etcd.service",
         name=machine.name,
-        address=machine.ip,
+        advertised=client_url(machine),
+        peer_url=peer_url(machine),
         client_urls=",".join(_listens_at(model, machine)),
         cipher_suites=",".join(TLS_CIPHERS),
     )
@@ -46,7 +47,7 @@ def _listens_at(model: Model, machine: Machine) -> Iterator[str]:
     # API servers know the address of a member that joins again, and would send it every third write: a learner refuses
     # them all, and such a write is not tried elsewhere (client/v3 retry.go).
     if model.control(machine) != "replacing":
-        yield f"https://{machine.ip}:2379"
+        yield client_url(machine)
     yield "https://127.0.0.1:2379"
 
 
@@ -64,13 +65,18 @@ def initial_cluster(cluster: Cluster) -> str:
     return ",".join(f"{machine.name}={peer_url(machine)}" for machine in cluster.controllers)
 
 
+def client_url(machine: Machine) -> str:
+    """Where the member on a machine answers those who ask from elsewhere."""
+    return f"https://{host_port(machine.ip, 2379)}"
+
+
 def peer_url(machine: Machine) -> str:
-    return f"https://{machine.ip}:2380"
+    return f"https://{host_port(machine.ip, 2380)}"
 
 
 def group(members: Sequence[Machine]) -> Group:
     """A majority must serve. The leader comes last, and hands over to the member that is furthest."""
-    urls = {one.name: f"https://{one.ip}:2379" for one in members}
+    urls = {one.name: client_url(one) for one in members}
     if len(urls) == 1:
         return Group("etcd", keep=1)
     asked = "".join(f"ask {quote(name, url)} &\n" for name, url in urls.items())
@@ -152,12 +158,12 @@ def plaintext_query(host: str, port: int) -> str:
 
 def proofs(model: Model) -> Iterator[Proof]:
     members = model.members
-    endpoints = ",".join(f"https://{one.ip}:2379" for one in members)
+    endpoints = ",".join(client_url(one) for one in members)
     for machine in members:
         yield Proof(
             machine.name,
             "this member is healthy over mTLS",
-            f"{ETCDCTL} --endpoints=https://{machine.ip}:2379 endpoint health 2>&1",
+            f"{ETCDCTL} --endpoints={client_url(machine)} endpoint health 2>&1",
             "a member that cannot commit does not count for the quorum",
             "contains",
             "is healthy",
@@ -166,8 +172,8 @@ def proofs(model: Model) -> Iterator[Proof]:
             machine.name,
             "a client without a certificate is refused",
             # With TLS 1.3 the refusal would come after the handshake, and this program would miss it.
-            f"openssl s_client -tls1_2 -connect {machine.ip}:2379 -CAfile {ETCD_PKI}/ca.crt </dev/null 2>&1 "
-            "| grep -c 'alert handshake failure\\|alert.*certificate'",
+            f"openssl s_client -tls1_2 -connect {host_port(machine.ip, 2379)} -CAfile {ETCD_PKI}/ca.crt </dev/null "
+            "2>&1 | grep -c 'alert handshake failure\\|alert.*certificate'",
             "who can talk to etcd is root of the cluster",
         )
         yield Proof(

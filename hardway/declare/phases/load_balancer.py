@@ -15,6 +15,7 @@ from hardway.declare.phases.paths import HAPROXY_CFG, PKI, unit_inputs, unit_pat
 from hardway.declare.render import render
 from hardway.declare.resources import Check, File, Service
 from hardway.inventory.model import API_PORT, Machine
+from hardway.values import host_port
 
 UNIT = "kube-apiserver-lb"
 HEALTH = "/readyz?exclude=etcd&exclude=etcd-readiness"
@@ -31,7 +32,7 @@ HEALTH_PAIR = f"{PKI}/haproxy-health.pem"
 def haproxy_cfg(model: Model, machine: Machine) -> str:
     # Nobody is better off without the only one: callers of a server that is slow would have their connections closed.
     alone = f" fall {UNFAILING}" if len(model.api_servers) == 1 else ""
-    servers = "\n".join(f"  server {one.name} {one.ip}:{API_PORT}{alone}" for one in model.api_servers)
+    servers = "\n".join(f"  server {one.name} {host_port(one.ip, API_PORT)}{alone}" for one in model.api_servers)
     trust, port = server_trust_path(model), model.cluster.endpoint_port
     bind = f"*:{port}" if machine.address6 is None else f":::{port} v4v6"
     text = render("configs/haproxy.cfg", bind=bind, servers=servers, health=HEALTH, trust=trust)
@@ -68,7 +69,7 @@ def proofs(model: Model) -> Iterator[Proof]:
             machine.name,
             ENDPOINT_ANSWERS,
             # s_client ends with status 0 only when the chain and the name are good.
-            f"openssl s_client -connect {machine.ip}:{cluster.endpoint_port} {trust} "
+            f"openssl s_client -connect {host_port(machine.ip, cluster.endpoint_port)} {trust} "
             f"-verify_return_error -verify_ip {machine.ip} -brief </dev/null 2>&1",
             "kubelets and people dial here; it passes TLS on unopened, so what they see is an API server's own",
             within=10,
@@ -79,7 +80,7 @@ def proofs(model: Model) -> Iterator[Proof]:
                 f"{controller.name} is ready behind it",
                 # Its own health check, made by a connection as the balancer makes it.
                 f"printf 'GET {HEALTH} HTTP/1.0\\r\\nHost: kubernetes\\r\\n\\r\\n' | openssl s_client -quiet "
-                f"-connect {controller.ip}:{API_PORT} {trust} -cert {PKI}/haproxy-health.pem "
+                f"-connect {host_port(controller.ip, API_PORT)} {trust} -cert {PKI}/haproxy-health.pem "
                 f"-key {PKI}/haproxy-health.pem -verify_return_error -ign_eof 2>/dev/null | tail -n 1",
                 "a server that is not ready gets no connections; with one gone the others must be there",
                 "equals",

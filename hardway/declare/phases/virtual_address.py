@@ -13,6 +13,7 @@ from hardway.declare.render import render
 from hardway.declare.resources import File, Group, Service, stays_up
 from hardway.facts import INTERFACE
 from hardway.inventory.model import Cluster, Machine
+from hardway.values import host_port
 
 UNIT = "kube-apiserver-vip"
 KEEPALIVED = "/usr/sbin/keepalived"
@@ -89,7 +90,7 @@ def proofs(model: Model) -> Iterator[Proof]:
         yield Proof(
             machine.name,
             f"{cluster.virtual_address} answers with the cluster's certificate",
-            f"openssl s_client -connect {cluster.virtual_address}:{cluster.endpoint_port} {trust} "
+            f"openssl s_client -connect {host_port(cluster.virtual_address, cluster.endpoint_port)} {trust} "
             f"-verify_return_error -verify_ip {cluster.virtual_address} -brief </dev/null 2>&1",
             "one of the balancers has the address, and the others find it there",
             within=10,

@@ -27,6 +27,7 @@ from hardway.declare.resources import (
     stays_up,
 )
 from hardway.inventory.model import Machine, joined
+from hardway.values import host_port
 
 CONTAINERD_CONFIG = "/etc/containerd/config.toml"
 CONTAINERD_PROXY = f"{unit_path('containerd')}.d/10-proxy.conf"
@@ -233,8 +234,8 @@ def proofs(model: Model) -> Iterator[Proof]:
         yield Proof(
             machine.name,
             "the kubelet serves with a certificate of this cluster",
-            f"openssl s_client -connect {machine.ip}:10250 {verify_by(model, KUBERNETES, TRUST)} -verify_return_error "
-            f"-verify_ip {machine.ip} -brief </dev/null 2>&1",
+            f"openssl s_client -connect {host_port(machine.ip, 10250)} {verify_by(model, KUBERNETES, TRUST)} "
+            f"-verify_return_error -verify_ip {machine.ip} -brief </dev/null 2>&1",
             "kubectl logs and exec end in the API server's own connection to this port",
             "contains",
             "Verification: OK",

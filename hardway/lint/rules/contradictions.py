@@ -15,6 +15,7 @@ from hardway.inventory.rules import RUNS_ON
 from hardway.lint.rules.common import SETUP, setup_of
 from hardway.probe.setup.model import Component, MachineSetup
 from hardway.rules import Evidence, Found, Rule
+from hardway.values import host_port
 
 ETCD_DATA = "/var/lib/etcd"
 WRITTEN = {"etcd": ("data-dir", "wal-dir"), "kube-apiserver": ("audit-log-path",)}
@@ -78,7 +79,7 @@ def balancer_bind(evidence: Evidence) -> Iterator[Found]:
         given = f"binds {', '.join(binds)}" if binds else "binds nothing"
         yield Found(
             machine.name,
-            f"HAProxy {given}; kubelets and people dial the endpoint at {known.ip}:{port}",
+            f"HAProxy {given}; kubelets and people dial the endpoint at {host_port(known.ip, port)}",
             f"set endpoint: {machine.name}:PORT, which HAProxy then binds, or bind *:{port}",
         )
 
@@ -129,10 +130,10 @@ def etcd_urls(evidence: Evidence) -> Iterator[Found]:
         if known is None or not machine.files:
             continue
         wanted = {
-            "listen-peer-urls": (f"https://{known.ip}:2380",),
-            "initial-advertise-peer-urls": (f"https://{known.ip}:2380",),
-            "listen-client-urls": (f"https://{known.ip}:2379", "https://127.0.0.1:2379"),
-            "advertise-client-urls": (f"https://{known.ip}:2379",),
+            "listen-peer-urls": (f"https://{host_port(known.ip, 2380)}",),
+            "initial-advertise-peer-urls": (f"https://{host_port(known.ip, 2380)}",),
+            "listen-client-urls": (f"https://{host_port(known.ip, 2379)}", "https://127.0.0.1:2379"),
+            "advertise-client-urls": (f"https://{host_port(known.ip, 2379)}",),
         }
         if etcd.items("listen-client-urls") == ("https://127.0.0.1:2379",):
             # A member that joins again answers on its own machine only.
