@@ -27,6 +27,11 @@ def host_port(host: object, port: int | str) -> str:
     return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
+def majority(count: int) -> int:
+    """How many of so many voters decide: etcd's quorum."""
+    return count // 2 + 1
+
+
 @dataclass(frozen=True)
 class Secret:
     """Bytes that must never be printed: every form of display shows their digest instead."""

@@ -19,6 +19,7 @@ from hardway.lab.breaking import put, require, run
 from hardway.lab.faults import FAULTS, Fault, Forged
 from hardway.lab.lab import power_off
 from hardway.lab.model import Lab
+from hardway.values import majority
 
 
 def candidates(here: Site) -> list[Fault]:
@@ -46,7 +47,7 @@ def chosen(here: Site, fault: Fault, limit: str | None) -> list[Machine]:
             names = ", ".join(one.name for one in fitting)
             raise UsageError(f"{fault.name} is for a {fault.role}", hint=f"-l one of: {names}")
         return list(named)
-    return fitting[-(len(fitting) // 2 + 1) :] if fault.majority else fitting[-1:]
+    return fitting[-majority(len(fitting)) :] if fault.majority else fitting[-1:]
 
 
 def break_it(lab: Lab, here: Site, fault: Fault, machines: list[Machine]) -> None:

@@ -16,7 +16,7 @@ from hardway.probe.symptoms import Symptoms
 from hardway.probe.symptoms_probe import units
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
-from hardway.values import ROLES, host_port
+from hardway.values import ROLES, host_port, majority
 
 PHASE = {
     "etcd": "etcd", "kube-apiserver": "control-plane", "kube-controller-manager": "control-plane",
@@ -111,7 +111,7 @@ def quorum(evidence: Evidence) -> Iterator[Found]:
     if any(one.etcd and one.etcd.leader != "0" for one in members.values()):
         return
     running = [machine.name for machine, there in members.items() if there.etcd or _unit(there, "etcd").runs]
-    what = f"etcd has no quorum: {len(running)} of {count} members run, {count // 2 + 1} are needed"
+    what = f"etcd has no quorum: {len(running)} of {count} members run, {majority(count)} are needed"
     for machine, there in members.items():
         unit = _unit(there, "etcd")
         if machine.name not in running:

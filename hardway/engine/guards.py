@@ -28,7 +28,7 @@ from hardway.errors import WorkspaceError
 from hardway.inventory.model import Cluster, Machine
 from hardway.journal import STATE_PATH
 from hardway.state import DamagedState, State, advanced, fixed_values, nodes_of, own_authorities
-from hardway.values import sha256
+from hardway.values import majority, sha256
 
 
 def first_state(cluster: Cluster) -> State:
@@ -248,7 +248,8 @@ def _etcd_surprises(session: Session, state: State, views: Mapping[str, View]) -
     command = " ".join(["hardway etcd replace", *(one.name for one in lost)])
     said = "the other members still hold the cluster's data; nothing was changed"
     hint = f"have it join again: {command}"
-    if len(lost) > (len(session.cluster.controllers) - 1) // 2:
+    members = len(session.cluster.controllers)
+    if members - len(lost) < majority(members):
         command = "hardway etcd recover"
         said = "so is that of a majority, and nothing can be written; nothing was changed"
         hint = f"where one still has data, all get it by: {command}; else, from a snapshot: hardway etcd restore FILE"

@@ -7,6 +7,7 @@ from typing import Any
 
 from hardway.declare.phases.base import Model
 from hardway.inventory.model import API_PORT, Cluster
+from hardway.values import majority
 
 
 def vocabulary(model: Model) -> Mapping[str, Any]:
@@ -50,7 +51,7 @@ def vocabulary(model: Model) -> Mapping[str, Any]:
         "virtual": str(cluster.virtual_address or ""),
         "balancer": cluster.load_balancers[0].name if cluster.load_balancers else "the load balancer",
         "controllers": len(cluster.controllers),
-        "majority": len(cluster.controllers) // 2 + 1,
+        "majority": majority(len(cluster.controllers)),
         "controller": first.name,
         "controller_ip": first.ip,
         "workers": len(cluster.workers),

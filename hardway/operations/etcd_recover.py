@@ -27,6 +27,7 @@ from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import Remote, check
 from hardway.operations.members import serving
 from hardway.state import OperationState, State
+from hardway.values import majority
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def recover(
 
 def _refuse_majority(session: Session, names: Sequence[str]) -> None:
     there = serving(session, names)
-    if len(there) > len(names) // 2:
+    if len(there) >= majority(len(names)):
         missing = [name for name in names if name not in there]
         raise HardwayError(
             f"a majority of etcd serves: {', '.join(there)}",

@@ -29,6 +29,7 @@ from hardway.operations.members import (
 )
 from hardway.operations.stage import Operation, Stage
 from hardway.state import ControlState, OperationState, State
+from hardway.values import majority
 
 NAME = "etcd replace"
 
@@ -74,7 +75,7 @@ def majority_serves(voters: int, serving: int) -> bool:
     They must agree to its removal; then etcd takes a learner while they would be a majority with one voter more on the
     list (`isConnectedToQuorumAfterAddingNewMemberSince` of etcd 3.6.14), which is the same number.
     """
-    return serving > voters // 2
+    return serving >= majority(voters)
 
 
 def _all_take_part(machines: Iterable[Machine], how: ControlState, state: State) -> State:

@@ -20,6 +20,7 @@ from hardway.probe import control
 from hardway.probe.control import Member, MemberStatus
 from hardway.remote.model import last_lines
 from hardway.state import ControlState, State, node_of
+from hardway.values import majority
 
 CHANGE = f"{OWN} --command-timeout=15s"
 """A change of members waits for a majority, which may be busy."""
@@ -138,7 +139,7 @@ def helper_of(session: Session, names: Sequence[str]) -> str:
 
 def spare(count: int) -> str:
     """How many of so many members may be lost, in words."""
-    return "none may be lost" if count == 2 else f"{(count - 1) // 2} may be lost"
+    return "none may be lost" if count == 2 else f"{count - majority(count)} may be lost"
 
 
 def has_data(session: Session, machine: Machine) -> bool:

@@ -25,6 +25,7 @@ from hardway.operations.members import helper_of, listed, member_of, serving, ta
 from hardway.operations.remove_node import empty, refuse_reporting, reset_alone
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
+from hardway.values import majority
 
 NAME = "node remove"
 GONE = "--gone"
@@ -149,7 +150,7 @@ def _answering(session: Session, asked: list[Machine], there: list[str]) -> set[
 
 def _require_majority(name: str, others: list[str], there: list[str]) -> None:
     """Raises HardwayError unless a majority serves of those that are left."""
-    needed = len(others) // 2 + 1
+    needed = majority(len(others))
     if len(there) >= needed:
         return
     missing = [one for one in others if one not in there]

@@ -13,6 +13,7 @@ from hardway.console.words import counted
 from hardway.errors import DIFFERS, OK
 from hardway.preview.plan import Preview
 from hardway.status.status import Etcd, MachineStatus, Status
+from hardway.values import majority
 
 Kind = Literal["machine", "blocked", "drift", "certificate", "etcd", "quorum", "api", "node", "address", "backup"]
 NAMED = 3
@@ -106,7 +107,7 @@ def judged(found: Status, shown: Preview, certificates: Certificates, backups: B
         reached=sum(machine.reachable for machine in found.machines),
         members=len(voters),
         serving=serving,
-        quorum=len(voters) // 2 + 1,
+        quorum=majority(len(voters)),
         nodes=len(workers),
         ready=sum(machine.node == "ready" for machine in workers),
         certificate_ends=min(ends, default=None),
@@ -123,7 +124,7 @@ def _machines(found: Status, shown: Preview) -> Iterator[Finding]:
 
 
 def _quorum(voters: int, serving: int) -> Iterator[Finding]:
-    needed = voters // 2 + 1
+    needed = majority(voters)
     if serving < needed:
         what = f"{serving} of {voters} members serve, and {needed} must: nothing can be written"
         yield Finding("quorum", "etcd", what, "hardway doctor")

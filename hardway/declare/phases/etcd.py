@@ -10,7 +10,7 @@ from hardway.declare.render import merge_flags, render
 from hardway.declare.resources import Binary, Check, Directory, File, Group, Service
 from hardway.declare.resources.base import quote
 from hardway.inventory.model import Cluster, Machine
-from hardway.values import Placeholder, host_port
+from hardway.values import Placeholder, host_port, majority
 
 UNIT = "etcd.service"
 TOKEN = str(Placeholder("etcd/initial-cluster-token"))
@@ -82,7 +82,7 @@ def group(members: Sequence[Machine]) -> Group:
     asked = "".join(f"ask {quote(name, url)} &\n" for name, url in urls.items())
     return Group(
         "etcd",
-        keep=len(urls) // 2 + 1,
+        keep=majority(len(urls)),
         standing=f"{_ASK}{asked}wait\n",
         leads=f"{_LEADS}leads\n",
         successor=f"endpoints={quote(','.join(urls.values()))}\n{_SUCCESSOR}",
