@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from hardway.errors import Locked, WorkspaceError
+from hardway.files import LEFT, replacing
 from hardway.inventory.model import GIVEN_CERTIFICATE, GIVEN_KEY, Cluster, OperatorFile
 from hardway.state import DamagedState, State
 
@@ -30,7 +31,7 @@ SNAPSHOTS = "snapshots"
 """The folder of etcd's snapshots that hardway takes by itself, before an upgrade."""
 _OPENED = ".opened-"
 """How files begin that hold for a while what was in an encrypted one; who makes one keeps it locked."""
-_HALF_WRITTEN = (".new-", ".upload-", ".stage-")
+_HALF_WRITTEN = (LEFT, ".upload-", ".stage-")
 TEMPORARY = (*_HALF_WRITTEN, _OPENED, ".recover-")
 """How names of files and folders begin that are no part of the workspace."""
 _HELD = ("pki", "kubeconfigs", "secrets")
@@ -239,14 +240,7 @@ def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """By rename, so that nobody ever reads half a key; a full disk leaves the old file. Raises WorkspaceError."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
-            temporary = Path(file.name)
+        with replacing(path, mode) as file:
             file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError, UnboundLocalError):
-            temporary.unlink()
         raise WorkspaceError(f"{path} could not be written: {error.strerror}", hint="free some disk") from error

@@ -6,7 +6,6 @@ bytes. Nothing in it is used without its digest; who hands the file on compares 
 
 import hashlib
 import json
-import os
 import re
 import shlex
 import tarfile
@@ -26,6 +25,7 @@ from hardway.artifacts.lock import FROM_BUNDLE, Entry, Lock
 from hardway.artifacts.store import CHUNK, Blob, Store, read_chunks
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Sink
+from hardway.files import replacing
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -93,24 +93,16 @@ def write(
         listed[system] = {name: blob.digest for name, blob in of.items()}
         blobs |= {blob.digest: blob for blob in of.values()}
     manifest = _manifest_text(Bundle(path, kubernetes, tuple(entries), listed))
+    digest = hashlib.sha256()
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be written: {error.strerror}") from error
-    fresh, digest = Path(name), hashlib.sha256()
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with replacing(path, 0o644) as file:
             for chunk in _archive(manifest, [blob for _, blob in sorted(blobs.items())], path.name, events):
                 digest.update(chunk)
                 file.write(chunk)
-            os.fchmod(file.fileno(), 0o644)
-        fresh.replace(path)
     except OSError as error:
         raise ArtifactError(
             f"{path} cannot be written: {error.strerror}", hint=f"see `{shlex.join(['df', '-h', str(path.parent)])}`"
         ) from error
-    finally:
-        fresh.unlink(missing_ok=True)
     return digest.hexdigest()
 
 

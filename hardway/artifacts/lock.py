@@ -7,7 +7,6 @@ binary, image or published file -> version -> architecture -> sha256 -> where it
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import yaml
 
 from hardway import yaml_text
 from hardway.errors import ArtifactError
+from hardway.files import replacing
 
 _HEAD = """\
 # Written by hardway: the sha256 digests that this cluster's files may have, and where each came from.
@@ -111,11 +111,8 @@ class Lock:
 
     def _write(self, text: str) -> None:
         try:
-            descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                os.fchmod(file.fileno(), 0o644)
-            Path(name).replace(self.path)
+            with replacing(self.path, 0o644) as file:
+                file.write(text.encode())
         except OSError as error:
             raise ArtifactError(f"{self.path} cannot be written: {error.strerror}") from error
 

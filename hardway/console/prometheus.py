@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hardway.errors import UsageError
+from hardway.files import replacing
 
 MODE = 0o644
 """The exporter is another user, and nothing of this is secret."""
@@ -26,18 +25,10 @@ def metric(name: str, help_text: str, samples: Iterable[Sample]) -> Iterator[str
 
 def write(path: Path, lines: Iterable[str]) -> None:
     """By rename: the exporter never reads half a file. Raises UsageError where it cannot be written."""
-    temporary = ""
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.writelines(f"{line}\n" for line in lines)
-            os.fchmod(file.fileno(), MODE)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        with replacing(path, MODE) as file:
+            file.writelines(f"{line}\n".encode() for line in lines)
     except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
         raise UsageError(
             f"{path} could not be written: {error.strerror}; what was there is untouched",
             hint="--prometheus FILE, in a folder that you may write to",

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from hardway.errors import LabError
+from hardway.files import replacing
 from hardway.lab import access
 from hardway.lab.model import Lab, LabMachine, interface_name, marker_path, nspawn_name
 from hardway.lab.supervisor import Spec
@@ -147,10 +148,9 @@ def write_spec(lab: Lab, machine: LabMachine, groups: list[Path]) -> Path:
         },
     }
     file = disk / "spec.json"
-    # By rename: half of it, left by an `up` that was killed, would keep every later command from the machine.
-    whole = disk / "spec.json.new"
-    whole.write_text(json.dumps(spec, indent=1))
-    whole.replace(file)
+    # Half of it, left by an `up` that was killed, would keep every later command from the machine.
+    with replacing(file, 0o644) as whole:
+        whole.write(json.dumps(spec, indent=1).encode())
     return file
 
 

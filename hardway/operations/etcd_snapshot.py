@@ -6,13 +6,12 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from hardway.declare.phases.base import Model
 from hardway.declare.phases.encryption import encrypted, provider_of
@@ -22,6 +21,7 @@ from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import HardwayError, MachineError, UsageError
 from hardway.events import Note
+from hardway.files import replacing
 from hardway.operations.age import Encrypt
 from hardway.probe import control
 from hardway.probe.control import MemberStatus
@@ -79,7 +79,8 @@ def snapshot(
     session.events(Note(f"taking a snapshot of {member}"))
     with _saved(session, member) as (remote, told):
         source = Remote(session, member, remote, int(told["size"]))
-        with arriving(path) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path, 0o600) as file:
             (encrypt or shutil.copyfileobj)(source, file)
             _require_whole(source, told["sha256"], path)
     status = json.loads(told["status"])
@@ -213,23 +214,6 @@ def _require_whole(source: Remote, sha256: str, path: Path) -> None:
             said="it was removed",
             hint="run the same command again; hardway etcd status says how the members are",
         )
-
-
-@contextlib.contextmanager
-def arriving(path: Path) -> Iterator[IO[bytes]]:
-    """A file, with mode 0600, that has another name until the block has ended without an error, and else is gone."""
-    part = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        part.unlink(missing_ok=True)
-        part.touch(mode=0o600)
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def check(path: Path, name: Path | None = None) -> None:

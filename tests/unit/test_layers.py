@@ -11,7 +11,7 @@ import hardway
 
 ROOT = Path(hardway.__file__).parent
 LAYERS = (
-    {"hardway", "values", "errors", "events", "platforms", "yaml_text"},
+    {"hardway", "values", "errors", "events", "platforms", "yaml_text", "files"},
     {"data", "debian", "accepted"},
     {"inventory", "console"},
     {"artifacts", "state", "facts", "journal", "remote"},
@@ -158,7 +158,7 @@ def test_the_lab_is_a_neighbour_and_no_part_of_the_engine() -> None:
     for module in MODULES:
         if room(module) == "lab":
             rooms = {room(name) for _, name in imports(MODULES[module]) if within(name, "hardway")}
-            assert rooms <= {"lab", "errors", "events", "data", "debian", "values", "hardway"}, module
+            assert rooms <= {"lab", "errors", "events", "data", "debian", "values", "files", "hardway"}, module
 
 
 def printed(path: Path) -> list[int]:
