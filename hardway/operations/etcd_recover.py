@@ -73,7 +73,7 @@ def recover(
     if underway.stage and is_everywhere(session, state):
         return go_on(session, state, selection, resolver, store)
     with timed("stop", session.events):
-        stop(session)
+        stop(session, unserved=True)
     best = _furthest(session)
     session.events(Note(f"{best.machine} got furthest, to revision {best.revision}"))
     if not best.is_whole:

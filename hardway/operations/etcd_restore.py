@@ -54,6 +54,7 @@ AGAIN = {
 }
 """The stage of an operation from which it goes on after the one at which it was: what is in etcd may be older."""
 STAGE = "restore"
+API_SERVER = "kube-apiserver.service"
 CONTROLLERS = "kube-controller-manager.service kube-scheduler.service"
 SEND_LIMIT = 1800.0
 START_LIMIT = 180.0
@@ -304,11 +305,17 @@ def token_of(state: State) -> str:
     return f"{state.cluster}-{re.sub('[^0-9]', '', state.operation.since)}"
 
 
-def stop(session: Session) -> None:
-    """All of the control plane, in the order in which nobody loses what it asks."""
+def stop(session: Session, *, unserved: bool = False) -> None:
+    """All of the control plane, in the order in which nobody loses what it asks.
+
+    `unserved`: etcd does not serve, and an API server would wait for it until systemd kills it (TimeoutStopSec).
+    """
     controllers = [machine.name for machine in session.cluster.controllers]
-    for units in (CONTROLLERS, "kube-apiserver.service", "etcd.service"):
-        _each(session, controllers, f"systemctl stop {units}", f"stop {units}")
+    for units in (CONTROLLERS, API_SERVER, "etcd.service"):
+        script = f"systemctl stop {units}"
+        if unserved and units == API_SERVER:
+            script = f"systemctl stop --no-block {units}; systemctl kill --signal=KILL {units} || true; {script}"
+        _each(session, controllers, script, f"stop {units}")
 
 
 def kept(session: Session) -> list[str]:

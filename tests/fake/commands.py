@@ -136,7 +136,7 @@ reload)
     read_now "$one"
     printf 'active\n%s\n%s\n%s\n' "$started" "$(clock)" "$pid" >"/fake/units/$one"
   done ;;
-stop) for one; do stop "$one"; done ;;
+stop|kill) for one; do stop "$one"; done ;;
 is-active)
   state=inactive
   if [ -e "/fake/units/$1" ]; then state=active; fi
