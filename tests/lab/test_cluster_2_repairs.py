@@ -39,7 +39,8 @@ def test_what_was_stopped_or_taken_away_comes_back(seven: Site) -> None:
 def test_a_dead_control_plane_is_started_all_at_once(seven: Site) -> None:
     controllers = [name for name in seven.machines if name.startswith("controller-")]
     cluster = seven.etcd_cluster_id("controller-0")
-    seven.everywhere("systemctl stop kube-apiserver etcd", controllers)
+    # Without etcd an API server does not end by itself before systemd kills it.
+    seven.everywhere("systemctl kill -s KILL kube-apiserver; systemctl stop kube-apiserver etcd", controllers)
     seven.init()
     until(lambda: len(seven.nodes_ready()) == 3, 60, "three Ready nodes")
     assert seven.etcd_cluster_id("controller-0") == cluster
