@@ -126,15 +126,17 @@ def _standings(session: Session, roll: RolledGroup, views: Mapping[str, View]) -
     deadline = time.monotonic() + STANDING_LIMIT
     while True:
         standings = _asked(session, roll)
-        certain = all(one in ("serves", "learner", "expired", "down") for one in standings.values())
-        if certain or time.monotonic() > deadline:
+        uncertain = [name for name, one in standings.items() if one not in ("serves", "learner", "expired", "down")]
+        # Where the machine answers neither the other members nor SSH, it will not in a few seconds.
+        waited_for = [name for name in uncertain if standings[name] != "unknown" or _is_connected(session, name)]
+        if not waited_for or time.monotonic() > deadline:
             return standings
         time.sleep(STANDING_PAUSE)
 
 
 def _asked(session: Session, roll: RolledGroup) -> dict[str, str]:
     """One round: every member that can be reached says what it sees of all, and whether its own unit runs."""
-    there = [name for name in roll.members if name in session.machines or name in session.peers]
+    there = [name for name in roll.members if _is_connected(session, name)]
 
     def ask(name: str) -> list[list[str]]:
         service = roll.members[name]
@@ -156,6 +158,10 @@ def _asked(session: Session, roll: RolledGroup) -> dict[str, str]:
             elif name in standings and standing in _BEST:
                 standings[name] = min(standings[name], standing, key=_BEST.index)
     return {name: "down" if name in stopped else standing for name, standing in standings.items()}
+
+
+def _is_connected(session: Session, name: str) -> bool:
+    return name in session.machines or name in session.peers
 
 
 def _active(view: View, service: Service) -> bool:

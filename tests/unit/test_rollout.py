@@ -6,7 +6,10 @@ import pytest
 from fake.cluster import FakeCluster
 from fake.machine import FakeMachine
 
+from hardway.engine import rollout
 from hardway.engine.blockers import Blocked
+from hardway.engine.rolls import RolledGroup
+from hardway.engine.session import Session
 from hardway.errors import CommandFailed, Locked, NotSettled
 from hardway.events import Event, Note
 
@@ -118,6 +121,23 @@ def test_a_member_that_refuses_connections_is_down_though_nobody_can_look_there(
     with pytest.raises(NotSettled) as caught:
         three.init(["etcd"], names=["c0", "c1"])
     assert caught.value.said == "c2: down"
+
+
+def test_a_machine_that_answers_nobody_is_not_waited_for(three: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    three.off.add("c2")
+    change(three, ETCD_FLAG)
+    ask, rounds = rollout._asked, list[str]()
+
+    def none_hears_of_it(session: Session, roll: RolledGroup) -> dict[str, str]:
+        rounds.append(roll.name)
+        return {**ask(session, roll), "c2": "unknown"}
+
+    monkeypatch.setattr(rollout, "_asked", none_hears_of_it)
+    with pytest.raises(NotSettled) as caught:
+        three.init(["etcd"], names=["c0", "c1"])
+    assert caught.value.said == "c2: unknown"
+    # Once for who may serve, once for who else does.
+    assert rounds == ["etcd", "etcd"]
 
 
 def test_an_alarm_takes_no_member_down(three: FakeCluster) -> None:
