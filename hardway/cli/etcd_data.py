@@ -6,7 +6,7 @@ import contextlib
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from hardway.artifacts.store import Store, default_store
 from hardway.cli import options as opt
 from hardway.cli.encrypting import Identity, PassphraseFile, Recipients, decrypting, encrypting
 from hardway.cli.looking import at_controllers
-from hardway.cli.operating import PHASES, agreed, operator, require_controllers
+from hardway.cli.operating import PHASES, agreed, operator
 from hardway.cli.options import Options, flags
 from hardway.cli.origins import refuse_unlocked
 from hardway.cli.running import changing, resolver
@@ -34,7 +34,8 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, holder, lock
 from hardway.errors import FAILED, OK, HardwayError, UsageError
 from hardway.events import Note, RunFinished
-from hardway.operations import etcd_defrag, etcd_recover, etcd_restore
+from hardway.inventory.model import Cluster
+from hardway.operations import etcd_defrag, etcd_recover, etcd_restore, remove_controller
 from hardway.operations.apply import Incomplete
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_defrag import Alarms, Defragmented
@@ -47,6 +48,17 @@ from hardway.status.page import etcd_page
 from hardway.status.status import status_of_etcd
 
 app = typer.Typer(add_completion=False)
+RECOVER, GONE = "etcd recover", "--gone"
+_AFTERWARDS = "take them out of the inventory, or bring new machines of these names: hardway node add"
+Gone = Annotated[
+    list[str] | None,
+    typer.Option(
+        GONE,
+        metavar="MACHINE",
+        help="A controller that is lost for good: the cluster goes on without it",
+        autocompletion=opt.complete_one_machine,
+    ),
+]
 FLAGS = (*opt.EVERY, "forks", "accept_new_host_keys")
 
 
@@ -141,18 +153,52 @@ def _rehearse(options: Options, source: Source, command: str) -> None:
 
 @app.command("recover")
 @flags(*opt.OPERATING)
-def recover(options: Options) -> None:
+def recover(options: Options, gone: Gone = None) -> None:
     """A majority of members lost their data: have all serve what the one has that got furthest; asks first.
 
-    The controllers themselves must answer by SSH, with what hardway installs on them. If it is interrupted, give the
-    same command again. Where no member has data: etcd restore, from a snapshot.
+    The controllers must answer by SSH, with what hardway installs on them. The cluster goes on without those that
+    are named by --gone: lost for good, or installed again. If it is interrupted, give the same command again. Where no
+    member has data: etcd restore, from a snapshot.
     """
     here = site(options)
     if here.state.etcd != "initialized":
         raise UsageError("there is no cluster yet that could be recovered", hint="hardway init")
-    command = "hardway etcd recover"
-    agreed(options, command, "Give all members of etcd the data of the one that got furthest?")
-    _go_back(options, here, "etcd recover", (), etcd_recover.recover)
+    names = tuple(dict.fromkeys(gone or ()))
+    arguments = tuple(word for name in names for word in ("--gone", name))
+    command = OperationState.command_of(RECOVER, arguments)
+    question = "Give all members of etcd the data of the one that got furthest"
+    if names:
+        _require_removable(here, names, command)
+        question += f", and go on for good without {', '.join(names)}"
+        here = replace(here, chosen=tuple(one for one in here.chosen if one.name not in names))
+    agreed(options, command, f"{question}?")
+    _go_back(options, here, RECOVER, arguments, partial(etcd_recover.recover, gone=names))
+
+
+def _require_removable(here: Site, names: Sequence[str], command: str) -> None:
+    """Raises UsageError for controllers that cannot leave together; asked before one has left."""
+    if here.state.operation is not None and here.state.operation.command == command:
+        return
+    cluster = here.cluster
+    for name in names:
+        if name in cluster.by_name and not cluster.machine(name).is_controller:
+            raise UsageError(f"{name} is no controller", hint=f"hardway node remove {name} --gone")
+        remove_controller.refuse(cluster, name)
+        cluster = cluster.without(name)
+
+
+def _require_controllers(cluster: Cluster, unreached: Mapping[str, HardwayError], arguments: Sequence[str]) -> None:
+    """Raises the error of the first controller that does not answer, with the way on where it never will."""
+    missing = [machine.name for machine in cluster.controllers if machine.name in unreached]
+    if not missing:
+        return
+    error = unreached[missing[0]]
+    words = [*arguments, *(word for name in missing for word in (GONE, name))]
+    without = OperationState.command_of(RECOVER, words)
+    error.hint = (
+        f"{error.hint or 'bring it back'}; or, where it is lost for good and another one has data:\n    {without}"
+    )
+    raise error
 
 
 def _restored(
@@ -188,11 +234,13 @@ def _go_back(
     unreached: dict[str, HardwayError] = {}
     with changing(options, here, command.removeprefix("hardway "), PHASES, unreached) as session:
         # Each member gets the data; a worker that is down as well must not keep etcd from coming back.
-        require_controllers(here.cluster, unreached)
+        _require_controllers(here.cluster, unreached, arguments if name == RECOVER else ())
         selection = replace(selection, machines=frozenset(session.machines))
         store = default_store()
         wanted = resolver(options, here.cluster, store, session.events)
         outcome = act(session, state, underway, selection, wanted, store)
+        if left := [one for one in arguments if name == RECOVER and one != GONE]:
+            session.events(Note(f"{', '.join(left)}: no part of the cluster any more; {_AFTERWARDS}"))
         for path in etcd_restore.kept(session):
             session.events(Note(f"the data of before is in {path}; delete it once all is well"))
         if unreached:

@@ -1,7 +1,8 @@
 """`etcd recover`: a majority of etcd is lost, and one member still has its data. All others get what it has.
 
 Without a majority nothing can be written, so nothing is lost that the survivor has: its file goes the way of a
-snapshot. Cut anywhere, the same command begins again with the member that has most.
+snapshot. Controllers that are gone for good leave the cluster on that way, which needs no vote of theirs. Cut anywhere,
+the same command begins again with the member that has most.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from hardway.artifacts.store import Store
 from hardway.console.words import size
+from hardway.declare.phases import etcd
 from hardway.declare.phases.paths import BIN
 from hardway.engine.converge import Outcome
 from hardway.engine.resolver import Resolver
@@ -22,12 +24,12 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError
 from hardway.events import Note
+from hardway.inventory.model import Machine
 from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, is_everywhere, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import Remote, check
-from hardway.operations.members import serving
+from hardway.operations.members import has_data, serving
 from hardway.state import OperationState, State
-from hardway.values import majority
 
 
 @dataclass(frozen=True)
@@ -59,39 +61,92 @@ def recover(
     selection: Selection,
     resolver: Resolver,
     store: Store,
+    *,
+    gone: Collection[str] = (),
 ) -> Outcome:
     """Has all members serve what the one of them has that got furthest. The session holds the locks of all machines.
 
-    Raises HardwayError, with nothing stopped, where a majority serves, where nobody has data, and where a disk is too
-    small.
+    Controllers that are `gone` are none of its machines, and of the cluster no longer. Raises HardwayError, with
+    nothing stopped, where a majority serves, where nobody has data, where a disk is too small, and where a machine is
+    not gone.
     """
+    lost = [machine for machine in session.cluster.controllers if machine.name in gone]
+    for name in gone:
+        session.cluster = session.cluster.without(name)
     if not underway.stage:
         names = [machine.name for machine in session.cluster.controllers]
-        _refuse_majority(session, names)
+        _refuse_majority(session, names, lost)
+        _refuse_there(session, names, lost)
         _require_data(session, names)
-    state = begin(session, state, underway)
+    state = begin(session, without(state, gone), underway)
     if underway.stage and is_everywhere(session, state):
-        return go_on(session, state, selection, resolver, store)
+        return go_on(session, state, selection, resolver, store, gone)
     with timed("stop", session.events):
         stop(session, unserved=True)
     best = _furthest(session)
     session.events(Note(f"{best.machine} got furthest, to revision {best.revision}"))
     if not best.is_whole:
-        lost = "the log of its last writes cannot be read: what was written in its last moments may be lost"
-        session.events(Note(f"{best.machine}: {lost}", "warning"))
+        unread = "the log of its last writes cannot be read: what was written in its last moments may be lost"
+        session.events(Note(f"{best.machine}: {unread}", "warning"))
     with _taken(session, best) as source:
-        return restore(session, state, source, underway, selection, resolver, store)
+        return restore(session, state, source, underway, selection, resolver, store, gone=gone)
 
 
-def _refuse_majority(session: Session, names: Sequence[str]) -> None:
+def without(state: State, gone: Collection[str]) -> State:
+    """The State once these controllers have left; what was begun for one of them is given up."""
+    nodes = {name: node for name, node in state.nodes.items() if name not in gone}
+    interrupted = state.interrupted
+    if interrupted is not None and not set(gone).isdisjoint(interrupted.arguments):
+        interrupted = None
+        # Members that it was to bring back get their data now.
+        for name, node in nodes.items():
+            nodes[name] = replace(node, control="") if node.control == "replacing" else node
+    return replace(state, nodes=nodes, interrupted=interrupted)
+
+
+def _refuse_majority(session: Session, names: Sequence[str], gone: Sequence[Machine]) -> None:
     there = serving(session, names)
-    if len(there) >= majority(len(names)):
-        missing = [name for name in names if name not in there]
-        raise HardwayError(
-            f"a majority of etcd serves: {', '.join(there)}",
-            said="nothing was changed",
-            hint=f"hardway etcd replace {' '.join(missing)}" if missing else "hardway etcd status",
-        )
+    if not there:
+        return
+    # Of a member without a majority none has a leader, so it does not serve.
+    missing = [name for name in names if name not in there]
+    hint = f"hardway etcd replace {' '.join(missing)}" if missing else "hardway etcd status"
+    if gone:
+        hint = f"hardway node remove {gone[0].name} --gone"
+    raise HardwayError(f"a majority of etcd serves: {', '.join(there)}", said="nothing was changed", hint=hint)
+
+
+def _refuse_there(session: Session, names: Sequence[str], gone: Sequence[Machine]) -> None:
+    """Raises HardwayError where a machine that is said to be gone has etcd's data, or its etcd answers the others.
+
+    Two clusters would have one name. A machine that was installed again has neither.
+    """
+    unreached = session.reach([machine.name for machine in gone])
+    answering = _answering(session, names, gone)
+    for machine in gone:
+        name = machine.name
+        if name in answering or (name not in unreached and has_data(session, machine)):
+            raise HardwayError(
+                f"{name} is not gone: its etcd answers" if name in answering else f"{name} is not gone: it has data",
+                said="nothing was changed",
+                hint="leave out --gone: then it gets the data of the one that got furthest; or switch it off first",
+            )
+
+
+def _answering(session: Session, names: Sequence[str], gone: Sequence[Machine]) -> set[str]:
+    """Those of the machines whose etcd answers a controller."""
+    if not gone:
+        return set()
+    asked = [*session.cluster.controllers, *gone]
+    script = etcd.group(asked).standing
+
+    def ask(name: str) -> list[str]:
+        return session.run(name, script, what="who serves of etcd", check=False).text.splitlines()
+
+    found: set[str] = set()
+    for lines in session.each(names, ask).values():
+        found |= {line.split()[0] for line in lines if line.split()[1:] not in (["down"], ["unknown"])}
+    return found & {machine.name for machine in gone}
 
 
 def _require_data(session: Session, names: Sequence[str]) -> None:
@@ -127,10 +182,14 @@ df -B1 --output=avail {DATA} | tail -n 1
             f"etcd is not installed here any more: there is no {DATA}, or no {BIN}/etcdutl",
             machine=name,
             said="nothing was changed",
-            hint="a machine that was installed again cannot be recovered yet; bring back its disk",
+            hint=f"bring back its disk; or go on without it, and add it again afterwards:\n    {_without(name)}",
         )
     file, data, free = session.run(name, look, what="look for etcd's data and for room").text.splitlines()
     return Room(int(file), int(data.split()[0]), int(free))
+
+
+def _without(name: str) -> str:
+    return f"hardway etcd recover --gone {name}"
 
 
 def _has_data(session: Session, name: str) -> bool:

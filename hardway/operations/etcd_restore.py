@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
 from hardway.errors import HardwayError, UsageError
 from hardway.events import Note
-from hardway.operations import rotate_ca, rotate_encryption, rotate_sa
+from hardway.operations import drain, rotate_ca, rotate_encryption, rotate_sa
 from hardway.operations.age import Decrypt, decrypt_file, is_encrypted
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import check
@@ -245,8 +245,10 @@ def restore(
     selection: Selection,
     resolver: Resolver,
     store: Store,
+    *,
+    gone: Collection[str] = (),
 ) -> Outcome:
-    """Goes back to the snapshot. The session holds the locks of all machines.
+    """Goes back to the snapshot. The session holds the locks of all machines; Nodes of those that are `gone` go, too.
 
     Raises HardwayError before anything stops where the snapshot cannot be used, and ProofFailed where something does
     not come up again: then the same command goes on.
@@ -267,10 +269,17 @@ def restore(
     with timed("restore", session.events):
         for name, script in _swaps(session, source, token_of(state)):
             session.run(name, script, what="restore etcd's data", timeout=SEND_LIMIT)
-    return go_on(session, state, selection, resolver, store)
+    return go_on(session, state, selection, resolver, store, gone)
 
 
-def go_on(session: Session, state: State, selection: Selection, resolver: Resolver, store: Store) -> Outcome:
+def go_on(
+    session: Session,
+    state: State,
+    selection: Selection,
+    resolver: Resolver,
+    store: Store,
+    gone: Collection[str] = (),
+) -> Outcome:
     """Starts what was restored on all members, and ends the operation that `begin` began."""
     controllers = [machine.name for machine in session.cluster.controllers]
     with timed("start", session.events):
@@ -283,6 +292,8 @@ def go_on(session: Session, state: State, selection: Selection, resolver: Resolv
         workers = [machine.name for machine in session.cluster.workers if machine.name in session.machines]
         _each(session, workers, "systemctl restart kubelet.service kube-proxy.service", "restart kubelets")
     _without_retired(session, Model(session.cluster, state, resolver.versions))
+    for name in gone:
+        drain.delete_node(session, name)
     _tell_strangers(session)
     outcome = converge(session, advanced(state, etcd_token=token_of(state)), selection, resolver, store)
     _forget(session, controllers)

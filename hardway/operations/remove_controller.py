@@ -157,7 +157,8 @@ def _require_majority(name: str, others: list[str], there: list[str]) -> None:
     raise HardwayError(
         f"{len(there)} of the {len(others)} other etcd members serve, and without {name} {needed} must",
         said=f"does not serve: {', '.join(missing)}; nothing was changed",
-        hint="bring it back first: hardway doctor; where a majority is lost: hardway etcd recover",
+        hint=f"bring it back first: hardway doctor; where {name} is lost for good, and no majority is left: "
+        f"hardway etcd recover --gone {name}",
     )
 
 

@@ -43,6 +43,13 @@ save() {
   awk '{ printf "%16s %s\n", $1, $0 }' | LC_ALL=C sort | cut -c 18- >"$members.new"
   mv "$members.new" "$members"
 }
+# A cluster of those that are $listed, once for each $token.
+form() {
+  [ "$token" != "$(cat /fake/cluster/token 2>/dev/null)" ] || return 0
+  rm -f /fake/cluster/leader /fake/cluster/alarms
+  for one in $listed; do echo "$(new_id "${one#*=}") ${one%%=*} ${one#*=} - false"; done | save
+  echo "$token" >/fake/cluster/token
+}
 # Begins a cluster, or joins one that has been told of this member; $1 is the unit's file.
 start_etcd() (
   exec 7>/fake/cluster/lock
@@ -55,14 +62,14 @@ start_etcd() (
     listed=$(sed -n 's/^ETCD_INITIAL_CLUSTER=//p' /run/etcd/first-start.env | tr , ' ')
     token=$(sed -n 's/^ETCD_INITIAL_CLUSTER_TOKEN=//p' /run/etcd/first-start.env)
   fi
+  if [ -e /var/lib/etcd/member/cluster ]; then
+    # Made of a snapshot: who belongs together stands in it.
+    listed=$(cat /var/lib/etcd/member/cluster) token=$(cat /var/lib/etcd/member/token)
+    form
+  fi
   if [ ! -d /var/lib/etcd/member ]; then
     case $state in
-    new)
-      if [ "$token" != "$(cat /fake/cluster/token 2>/dev/null)" ]; then
-        rm -f /fake/cluster/leader /fake/cluster/alarms
-        for one in $listed; do echo "$(new_id "${one#*=}") ${one%%=*} ${one#*=} - false"; done | save
-        echo "$token" >/fake/cluster/token
-      fi ;;
+    new) form ;;
     existing)
       if [ "$(echo "$listed" | wc -w)" != "$(wc -l <"$members")" ] || ! grep -q " - $own_peer - " "$members"; then
         echo "etcd: error validating peerURLs" >>/fake/journal
@@ -344,10 +351,15 @@ snapshot,status)
 esac
 file=$3 folder=
 while [ $# -gt 0 ]; do
-  case $1 in --data-dir) folder=$2; shift ;; --initial-cluster-token) token=$2; shift ;; esac
+  case $1 in
+  --data-dir) folder=$2; shift ;;
+  --initial-cluster-token) token=$2; shift ;;
+  --initial-cluster) cluster=$2; shift ;;
+  esac
   shift
 done
 mkdir -p "$folder/member/snap"
 cat "$file" >"$folder/member/snap/db"
 echo "$token" >"$folder/member/token"
+echo "$cluster" | tr , ' ' >"$folder/member/cluster"
 """

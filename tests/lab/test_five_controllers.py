@@ -1,4 +1,4 @@
-"""A cluster of one controller becomes one of five, and one again, of another one, under clients that count.
+"""A cluster of one controller becomes one of five, and one again, of another one, under clients that count; or of two.
 
 `HARDWAY_GROWS=1` (`make soak`).
 """
@@ -51,6 +51,39 @@ def grows_and_shrinks(site: Site, folder: Path) -> None:
     assert members(site) == ["c3"]
     site.inventory.write_text(GROWN.replace("c0:", "c3:").replace(f"{NETWORK}.10}}", f"{NETWORK}.13}}"))
     site.unchanged("init")
+
+
+def test_one_of_two_that_burnt_is_gone_and_the_other_serves_alone(labs: Labs) -> None:
+    listed = GROWN + "".join(OTHERS[:2])
+    site = labs.fresh(labs.make("hwtest-grow", listed))
+    try:
+        loses_one_of_two(site, listed)
+    finally:
+        site.inventory.write_text(listed)
+
+
+def loses_one_of_two(site: Site, listed: str) -> None:
+    site.inventory.write_text(GROWN)
+    site.init()
+    site.inventory.write_text(listed)
+    site.hardway("node", "add", "c1", "--yes")
+    site.kubectl("create", "configmap", "last", "--from-literal=word=kept")
+    refused = site.hardway("etcd", "recover", "--gone", "c1", "--yes", code=1).out
+    assert "a majority of etcd serves: " in refused
+    site.hardway("lab", "power-off", "c1")
+    command = "hardway etcd recover --gone c1"
+    assert command in site.hardway("node", "remove", "c1", "--gone", "--yes", code=1).out
+    assert command in site.hardway("etcd", "recover", "--yes", code=1).out
+    ran = site.hardway(*command.split()[1:], "--yes")
+    print(f"alone after {ran.seconds:.0f} s")
+    assert members(site) == ["c0"]
+    assert site.kubectl("get", "configmap", "last", "-o", "jsonpath={.data.word}") == "kept"
+    site.inventory.write_text(GROWN)
+    site.unchanged("init")
+    site.hardway("smoke-test")
+    site.inventory.write_text(listed)
+    site.hardway("node", "add", "c2", "--yes")
+    assert members(site) == ["c0", "c2"]
 
 
 def change(site: Site, folder: Path, *words: str) -> None:

@@ -16,7 +16,7 @@ from hardway.declare.phases.paths import ENCRYPTION_CONFIG
 from hardway.engine.blockers import Blocked
 from hardway.engine.selection import Selection
 from hardway.errors import HardwayError
-from hardway.operations import etcd_recover, etcd_restore, snapshot_objects
+from hardway.operations import drain, etcd_recover, etcd_restore, snapshot_objects
 from hardway.operations.etcd_bootstrap import BOOTSTRAP
 from hardway.operations.etcd_restore import Source
 from hardway.operations.run import taken_up
@@ -45,9 +45,12 @@ def played_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def three(built_cluster: Callable[[str], FakeCluster], played_proofs: None) -> FakeCluster:
-    made = built_cluster(THREE)
+    return with_data(built_cluster(THREE))
+
+
+def with_data(made: FakeCluster) -> FakeCluster:
     for name in CONTROLLERS:
-        made.machines[name].run("mkdir -p /var/lib/etcd/member/snap", timeout=10, what="give it data")
+        made.machines[name].run("mkdir -p /var/lib/etcd/member/snap", timeout=60, what="give it data")
         made.machines[name].write("/var/lib/etcd/member/snap/db", f"what {name} has")
     return made
 
@@ -62,11 +65,14 @@ def restore(three: FakeCluster) -> None:
     etcd_restore.restore(three.session(), three.state(), source, underway, selection, wanted, store)
 
 
-def recover(three: FakeCluster) -> None:
-    state = etcd_restore.superseded(three.state(), "hardway etcd recover")
-    underway = taken_up(state, "etcd recover", (), by="ada@desk")
-    selection = Selection(PHASE_NAMES, frozenset(three.machines), BOOTSTRAP, operation=underway.command)
-    etcd_recover.recover(three.session(), state, underway, selection, three.resolver(), three.store)
+def recover(three: FakeCluster, *gone: str) -> None:
+    arguments = tuple(word for name in gone for word in ("--gone", name))
+    command = OperationState.command_of("etcd recover", arguments)
+    state = etcd_restore.superseded(three.state(), command)
+    underway = taken_up(state, "etcd recover", arguments, by="ada@desk")
+    session = three.session(names=[name for name in three.machines if name not in gone])
+    selection = Selection(PHASE_NAMES, frozenset(session.machines), BOOTSTRAP, operation=command)
+    etcd_recover.recover(session, state, underway, selection, three.resolver(), three.store, gone=gone)
 
 
 def lose(three: FakeCluster, *names: str) -> None:
@@ -229,6 +235,99 @@ def test_machines_that_start_again_in_the_middle_of_a_recovery_do_not_end_it(thr
     assert len(on_all(three, "token")) == 1
     assert {three.machines[name].read("/var/lib/etcd/member/snap/db") for name in CONTROLLERS} == {"what c2 has"}
     assert three.state().operation is None
+
+
+def burn(made: FakeCluster, *names: str) -> None:
+    """These machines are no more."""
+    for name in names:
+        made.machines[name].run("systemctl stop etcd.service", timeout=60, what="burn it")
+        made.off.add(name)
+
+
+def serves_alone(made: FakeCluster, inventory: str) -> None:
+    """Once the inventory lists what is left, nothing differs, and nobody is asked who is gone."""
+    made.inventory.write_text(inventory)
+    made.machines = {"c0": made.machines["c0"]}
+    assert list(made.state().nodes) == ["c0"]
+    assert made.state().operation is None
+    assert made.machines["c0"].read("/var/lib/etcd/member/snap/db") == "what c0 has"
+    unit = made.machines["c0"].read("/etc/systemd/system/kube-apiserver.service")
+    assert "--etcd-servers=https://10.240.0.10:2379 " in unit
+    assert "10.240.0.11" not in made.machines["c0"].read("/etc/hosts")
+    assert keys(made.init().changes) == []
+
+
+ALONE = """\
+cluster: three
+endpoint: api.example.net
+machines:
+  c0: {role: [controller, worker], address: 10.240.0.10}
+"""
+LISTED = ALONE + "".join(f"  c{number}: {{role: controller, address: 10.240.0.1{number}}}\n" for number in (1, 2))
+
+
+@pytest.fixture
+def two(
+    built_cluster: Callable[[str], FakeCluster], played_proofs: None, monkeypatch: pytest.MonkeyPatch
+) -> FakeCluster:
+    """Two controllers that are part of the cluster, and a third one that was never added."""
+    three = with_data(built_cluster(LISTED))
+    monkeypatch.setattr(drain, "delete_node", lambda session, name: None)  # a real API server's
+    state = three.state()
+    nodes = {name: node for name, node in state.nodes.items() if name != "c2"}
+    three.workspace().save_state(advanced(state, nodes=nodes))
+    members = (three.root / "net" / "members").read_text().splitlines(keepends=True)
+    (three.root / "net" / "members").write_text("".join(line for line in members if " c2 " not in line))
+    (three.root / "net" / "etcd-c2").unlink()
+    del three.machines["c2"]
+    return three
+
+
+# While the survivor is copied, gets its own snapshot, starts, and is converged.
+@pytest.mark.parametrize(("call", "command"), [(None, 0), (8, 1), (14, 6), (20, 1)])
+def test_one_of_two_that_burnt_is_gone_and_the_other_serves_alone(
+    two: FakeCluster, call: int | None, command: int
+) -> None:
+    burn(two, "c1")
+    if call is not None:
+        two.machines["c0"].restored(Cut(call, command))
+        with suppress(ConnectionLost, HardwayError):
+            recover(two, "c1")
+        two.machines["c0"].restored()
+        assert two.state().operation is not None
+    recover(two, "c1")
+    serves_alone(two, ALONE)
+
+
+def test_who_has_data_or_answers_is_not_gone(two: FakeCluster) -> None:
+    with pytest.raises(HardwayError, match="a majority of etcd serves: c0"):
+        recover(two, "c1")
+    two.machines["c1"].run("systemctl stop etcd.service", timeout=60, what="stop it")
+    with pytest.raises(HardwayError, match="c1 is not gone: it has data"):
+        recover(two, "c1")
+    assert runs_on(two, "c0")
+    assert two.state().operation is None
+    assert "c1" in two.state().nodes
+
+
+def test_a_machine_that_was_installed_again_is_gone(two: FakeCluster) -> None:
+    two.machines["c1"].run(
+        "systemctl stop etcd.service; rm -rf /var/lib/etcd /usr/local/bin/etcd*", timeout=60, what="install it again"
+    )
+    with pytest.raises(HardwayError, match="etcd is not installed here any more") as refused:
+        recover(two)
+    assert "hardway etcd recover --gone c1" in (refused.value.hint or "")
+    recover(two, "c1")
+    serves_alone(two, ALONE)
+
+
+def test_what_was_begun_for_a_machine_that_is_gone_is_given_up(two: FakeCluster) -> None:
+    adding = OperationState("node add", ("c1",), "ask", "ada@desk", "2026-11-28T00:00:00+00:00")
+    two.workspace().save_state(advanced(two.state(), operation=adding))
+    burn(two, "c1")
+    recover(two, "c1")
+    assert two.state().interrupted is None
+    serves_alone(two, ALONE)
 
 
 def test_a_majority_that_serves_is_left_alone(three: FakeCluster) -> None:
