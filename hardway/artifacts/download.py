@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import httpx
 
 from hardway import __version__
-from hardway.artifacts.text import without_credentials
+from hardway.artifacts.text import address, without_credentials
 from hardway.errors import ArtifactError
 
 CHUNK = 1 << 18
@@ -48,7 +48,7 @@ class Web:
 
     def __init__(self, base: str | None = None, *, connect: float = 5.0, read: float = 30.0, tries: int = 4) -> None:
         self.name = "mirror" if base else "download"
-        self._base = base.rstrip("/") if base else None
+        self._base = base
         self._tries = tries
         self._client = httpx.Client(
             follow_redirects=True,
@@ -57,11 +57,11 @@ class Web:
         )
 
     def read(self, url: str, accept: str = "*/*") -> bytes:
-        at = self._address(url)
+        at = address(url, self._base)
         return self._tried(at, lambda: self._small(at, accept))
 
     def fetch(self, url: str, destination: Path, progress: Progress) -> None:
-        at = self._address(url)
+        at = address(url, self._base)
         self._tried(at, lambda: self._continue(at, destination, progress))
 
     def _tried(self, at: str, request: Callable[[], T]) -> T:
@@ -86,9 +86,6 @@ class Web:
         if at.startswith("https:") and answer.url.scheme != "https":
             raise Unavailable(f"{_shown(at)} redirects to a place without TLS")
         return answer.content
-
-    def _address(self, url: str) -> str:
-        return f"{self._base}/{url.partition('://')[2]}" if self._base else url
 
     def _continue(self, at: str, destination: Path, progress: Progress) -> None:
         """One request, for what is still missing."""

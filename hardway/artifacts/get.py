@@ -294,11 +294,16 @@ def _files_of(needs: Iterable[Need]) -> dict[Wanted, list[Need]]:
     """The published files that hold these binaries, each with the needs it serves."""
     files: dict[Wanted, list[Need]] = {}
     for need in needs:
-        file = need.release.file_with(need.name)
-        if file is None:
-            raise ArtifactError(f"{need.component} publishes no {need.name}", hint="--source build")
-        files.setdefault(Wanted(file, need.version, need.arch), []).append(need)
+        files.setdefault(wanted_file(need), []).append(need)
     return files
+
+
+def wanted_file(need: Need) -> Wanted:
+    """The published file that is or holds this binary. Raises ArtifactError where there is none."""
+    file = need.release.file_with(need.name)
+    if file is None:
+        raise ArtifactError(f"{need.component} publishes no {need.name}", hint="--source build")
+    return Wanted(file, need.version, need.arch)
 
 
 def _builds_of(needs: Iterable[Need]) -> dict[Build, list[Need]]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from hardway.artifacts import unlocked
 from hardway.artifacts.bundle import Bundle, read
 from hardway.artifacts.catalogue import ARCHES, releases_for
 from hardway.artifacts.get import names_of, needs_for
 from hardway.artifacts.lock import Lock
+from hardway.artifacts.text import without_credentials
 from hardway.cli.options import Options
 from hardway.declare.network.proxy import environment
 from hardway.errors import ArtifactError, UsageError
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import Artifacts, Cluster
 
 
 def refuse_unlocked(options: Options, cluster: Cluster) -> None:
@@ -40,6 +42,26 @@ def go_through_proxy(cluster: Cluster) -> None:
         taken["NO_PROXY"] = f"{own},{near}" if own else near
     for name, value in taken.items():
         os.environ[name] = os.environ[name.lower()] = value
+
+
+def chosen_artifacts(options: Options, cluster: Cluster) -> Artifacts:
+    """As the inventory says, and the command line over it."""
+    own = cluster.artifacts
+    return replace(own, source=options.source or own.source, mirror=options.mirror or own.mirror)
+
+
+def require_served(artifacts: Artifacts) -> None:
+    """Raises UsageError where machines are to download by themselves, and could not."""
+    if artifacts.unserved:
+        raise UsageError(
+            f"artifacts: {{fetch: machines}}: {artifacts.unserved}",
+            hint="--source download, or --source mirror --mirror https://…; or in the inventory: fetch: operator",
+        )
+    if artifacts.mirror and artifacts.mirror != without_credentials(artifacts.mirror):
+        raise UsageError(
+            "artifacts: {fetch: machines}: the mirror's URL holds a user or password, and every machine would be told",
+            hint="a mirror that asks for none; or in the inventory: fetch: operator",
+        )
 
 
 def lock_of(cluster: Cluster) -> Lock:

@@ -14,7 +14,7 @@ from hardway.artifacts.catalogue import Release, releases_for
 from hardway.artifacts.store import Store, default_store
 from hardway.cli.closing import next_lines, prove
 from hardway.cli.options import Options
-from hardway.cli.origins import bundled, go_through_proxy, lock_of, refuse_unlocked
+from hardway.cli.origins import bundled, chosen_artifacts, go_through_proxy, lock_of, refuse_unlocked, require_served
 from hardway.cli.power import hint, hinting
 from hardway.cli.site import Site, site
 from hardway.console import console, hold, run_log, tee
@@ -71,14 +71,20 @@ def access(options: Options, events: Sink) -> Access:
 def resolver(options: Options, cluster: Cluster, store: Store, events: Sink) -> Resolver:
     """Where a run's files come from; what is got is got through the inventory's proxy."""
     go_through_proxy(cluster)
+    bundle = bundled(options, cluster)
+    artifacts = chosen_artifacts(options, cluster)
+    if artifacts.fetch == "machines" and bundle is None:
+        require_served(artifacts)
     return Resolver(
         kubernetes=cluster.kubernetes,
         store=store,
         lock=lock_of(cluster),
-        source=options.source or cluster.artifacts.source,
-        mirror=options.mirror or cluster.artifacts.mirror,
+        source=artifacts.source,
+        mirror=artifacts.mirror,
         require_pinned=options.require_pinned,
-        bundle=bundled(options, cluster),
+        bundle=bundle,
+        fetch=artifacts.fetch,
+        proxy=cluster.proxy or "",
         ask=_asker(options, events),
         events=events,
         others=cluster.artifacts.versions,

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 from hardway.artifacts.store import Store
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Certificate, Key, RandomKey, Unknown
-from hardway.engine import blockers, guards, upload
+from hardway.engine import blockers, fetch, guards, upload
 from hardway.engine.adopt import adopted
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.commit import commit, record_intents, redeclare
 from hardway.engine.observe import View, observe, observe_each
 from hardway.engine.ordering import in_order
 from hardway.engine.plan import Plan, WorkspaceChange, first_declaration, make_contexts, make_plan
-from hardway.engine.resolver import Payload, Resolver
+from hardway.engine.resolver import FileKey, Payload, Resolver
 from hardway.engine.rollout import activate, hold_peers
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session, timed
@@ -110,7 +110,10 @@ def _prepared(session: Session, plan: Plan, resolver: Resolver, outcome: Outcome
     """The same plan once all that is made or got on this computer is there: what was known after it is known now."""
     state = plan.selection.bootstrap.begin(plan.state, session.cluster, plan.phases)
     with timed("artifacts", session.events):
-        resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
+        if resolver.by_machines:
+            fetch.prepare(session, plan.declaration, plan.changes, plan.views, resolver)
+        else:
+            resolver.prepare(plan.declaration, {name: view.facts.arch for name, view in plan.views.items()})
     made = _local_values(plan)
     if any(isinstance(one.local, Key | RandomKey | Certificate) for one in plan.to_make):
         # An older copy of this workspace must be known by its State, which is written first: whatever is found in the
@@ -156,9 +159,10 @@ def _carried_out(session: Session, plan: Plan, resolver: Resolver, store: Store)
     """Does all that the plan has for the machines; the State and the machines as that leaves them."""
     hold_peers(session, plan.changes, plan.declaration)
     # What cannot be had is refused while the journals still say nothing of this run.
-    payload = resolver.payload(plan.changes, {name: view.facts for name, view in plan.views.items()})
+    fetched = _fetch(session, plan, resolver) if resolver.by_machines else {}
+    payload = resolver.payload(plan.changes, {name: view.facts for name, view in plan.views.items()}, fetched)
     record_intents(session, plan)
-    checked = _upload(session, plan, payload, store)
+    checked = _upload(session, plan, payload, store, fetched)
     state = _activate(session, plan)
     with timed("observe again", session.events):
         touched = {change.machine for change in plan.changes}
@@ -180,7 +184,18 @@ def _activate(session: Session, plan: Plan) -> State:
     return state
 
 
-def _upload(session: Session, plan: Plan, payload: Payload, store: Store) -> dict[str, dict[tuple[int, int], str]]:
+def _fetch(session: Session, plan: Plan, resolver: Resolver) -> dict[str, dict[FileKey, str]]:
+    with timed("download", session.events):
+        return fetch.fetch(session, plan.changes, plan.views, resolver)
+
+
+def _upload(
+    session: Session,
+    plan: Plan,
+    payload: Payload,
+    store: Store,
+    fetched: Mapping[str, Mapping[FileKey, str]],
+) -> dict[str, dict[tuple[int, int], str]]:
     """Everything that all selected phases need goes to every machine before anything there changes."""
     changes = by_machine(plan.changes)
 
@@ -188,7 +203,8 @@ def _upload(session: Session, plan: Plan, payload: Payload, store: Store) -> dic
         session.events(MachineProgress(name, "upload", "running"))
         view, context = plan.views[name], plan.contexts[name]
         packages = payload.repositories[name]
-        checked = upload.upload(session, name, changes[name], view, context, payload.blobs, store, packages)
+        own = fetched.get(name, {})
+        checked = upload.upload(session, name, changes[name], view, context, payload.blobs, store, packages, own)
         session.events(MachineProgress(name, "upload", "done"))
         return checked
 

@@ -28,7 +28,7 @@ from hardway.engine.changes import Change, by_machine, conflicts, differences
 from hardway.engine.lost_keys import lost_keys
 from hardway.engine.observe import View, observe_each
 from hardway.engine.peers import peers_down
-from hardway.engine.resolver import Resolver
+from hardway.engine.resolver import Delivery, Resolver
 from hardway.engine.rolls import rolls_of
 from hardway.engine.selection import Selection
 from hardway.engine.session import Session
@@ -103,6 +103,8 @@ class Plan:
     now: datetime
     failures: Mapping[str, HardwayError] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    delivery: Delivery | None = None
+    """How binaries get to the machines; None where none changes, or one cannot be had, which is then a blocker."""
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -197,7 +199,8 @@ def make_plan(
     blockers += tuple(_not_ours(declaration, views))
     blockers += tuple(of_finding(one) for one in findings if one.level == "error")
     facts = {name: view.facts for name, view in views.items()}
-    blockers += tuple(of_error("artifact", error) for error in resolver.check(changes, facts))
+    lacking = resolver.check(changes, facts)
+    blockers += tuple(of_error("artifact", error) for error in lacking)
     blockers += tuple(guards.missing_inputs(changes, declaration, views))
     blockers += tuple(guards.quorum(cluster, changes, declaration, (failures or {}).keys()))
     if found_state.etcd == "initialized":
@@ -224,6 +227,7 @@ def make_plan(
             *_doubtful_journals(views),
             *_come_back(cluster, found_state),
         ),
+        delivery=None if lacking else resolver.delivery(changes, facts),
     )
 
 

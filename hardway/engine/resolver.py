@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from hardway.artifacts.bundle import Bundle, unpack
 from hardway.artifacts.catalogue import ARCHES, Arch, Release, releases_for
-from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for
+from hardway.artifacts.get import Ask, Need, Source, at_hand, ensure, names_of, needs_for, wanted_file
 from hardway.artifacts.lock import Lock
 from hardway.artifacts.store import Blob, Store
+from hardway.artifacts.text import host_of
 from hardway.artifacts.unlocked import refuse_unlocked
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import Binary, Image, Package
@@ -17,6 +19,9 @@ from hardway.engine.changes import Change, by_machine
 from hardway.errors import ArtifactError
 from hardway.events import ArtifactProgress, Sink, discard
 from hardway.facts import Facts
+
+if TYPE_CHECKING:
+    from hardway.artifacts.downloads import Download
 
 FileKey = tuple[str, str, str]
 """Name, version, architecture."""
@@ -28,6 +33,20 @@ class Payload:
 
     blobs: Mapping[FileKey, Blob]
     repositories: Mapping[str, Mapping[str, Blob]]
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How binaries get to the machines: who downloads them, from which hosts or mirror, through which proxy.
+
+    `source` is as the run has it, or `bundle`.
+    """
+
+    by: Literal["operator", "machines"]
+    source: Literal["auto", "download", "build", "mirror", "bundle"]
+    hosts: tuple[str, ...] = ()
+    mirror: str = ""
+    proxy: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +65,9 @@ class Resolver:
     bundle: Bundle | None = None
     ask: Ask | None = None
     events: Sink = discard
+    fetch: Literal["operator", "machines"] = "operator"
+    proxy: str = ""
+    """Through which machines reach the outside."""
     others: Mapping[str, str] = field(default_factory=dict)
     """Versions of components in place of the catalogue's."""
 
@@ -57,6 +79,42 @@ class Resolver:
     @property
     def versions(self) -> dict[str, str]:
         return {name: release.version for name, release in self.releases.items()}
+
+    @property
+    def by_machines(self) -> bool:
+        """Whether machines download by themselves. A bundle, for sites without a network, is uploaded."""
+        return self.fetch == "machines" and self.bundle is None
+
+    def delivery(self, changes: Sequence[Change], facts: Mapping[str, Facts]) -> Delivery | None:
+        """How what these changes install gets there; None where that is no file of a component."""
+        needs = self._needs(_wanted(changes), {machine: of.arch for machine, of in facts.items()})
+        if not needs:
+            return None
+        source = "bundle" if self.bundle is not None else self.source
+        if not self.by_machines:
+            return Delivery("operator", source)
+        if source == "mirror":
+            return Delivery("machines", source, mirror=self.mirror or "", proxy=self.proxy)
+        hosts = {host_of(wanted_file(need).url) for need in needs if not need.is_image}
+        return Delivery("machines", source, tuple(sorted(hosts)), proxy=self.proxy)
+
+    def downloads(self, wanted: Iterable[tuple[str, object]], architectures: Mapping[str, str]) -> dict[Need, Download]:
+        """What machines download for these resources of theirs. Raises ArtifactError."""
+        return self._downloads(self._needs(wanted, architectures))
+
+    def _downloads(self, needs: Mapping[Need, str | None]) -> dict[Need, Download]:
+        # Imported here: httpx takes a tenth of a second, and most runs have everything.
+        from hardway.artifacts.downloads import downloads
+
+        if any(not need.release.catalogued for need in needs):
+            refuse_unlocked(needs, self.lock)
+        return downloads(needs, self.source, self.mirror, self.lock, self.require_pinned, self.events)
+
+    def unaccepted(self, declaration: Declaration, architectures: Mapping[str, str]) -> dict[Need, Download]:
+        """The downloads of all declared files of which no digest is accepted yet."""
+        wanted = [(one.machine, one.resource) for one in declaration.placed if one.machine in architectures]
+        missing = self._unaccepted(self._needs(wanted, architectures))
+        return self._downloads(missing) if missing else {}
 
     def prepare(self, declaration: Declaration, architectures: Mapping[str, str]) -> None:
         """Makes sure that something is accepted for every declared file. Raises ArtifactError.
@@ -79,7 +137,7 @@ class Resolver:
         """What could not be had for these changes, found without getting anything; `facts` are by machine."""
         architectures = {machine: of.arch for machine, of in facts.items()}
         try:
-            needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
+            needs = self._needs(_wanted(changes), architectures)
             missing = self._unaccepted(needs)
             if self.bundle is not None:
                 have = self._at_hand(needs)
@@ -127,15 +185,22 @@ class Resolver:
                 found[key] = found.get(key, frozenset()) | {entry.digest}
         return found
 
-    def payload(self, changes: Sequence[Change], facts: Mapping[str, Facts]) -> Payload:
-        """All that these changes install; `facts` are by machine. Raises ArtifactError."""
-        blobs = self.blobs(changes, {machine: of.arch for machine, of in facts.items()})
+    def payload(
+        self, changes: Sequence[Change], facts: Mapping[str, Facts], fetched: Mapping[str, Collection[FileKey]]
+    ) -> Payload:
+        """All that these changes install, but for what machines have `fetched`, by machine; so are `facts`.
+
+        Raises ArtifactError.
+        """
+        architectures = {machine: of.arch for machine, of in facts.items()}
+        sent = [change for change in changes if not _is_fetched(change, architectures, fetched)]
+        blobs = self.blobs(sent, architectures)
         mine = by_machine(changes).items()
         return Payload(blobs, {machine: self.repository(machine, of, facts[machine]) for machine, of in mine})
 
     def blobs(self, changes: Sequence[Change], architectures: Mapping[str, str]) -> dict[FileKey, Blob]:
         """What these changes install, in the cache and whole."""
-        needs = self._needs([(change.machine, change.resource) for change in changes], architectures)
+        needs = self._needs(_wanted(changes), architectures)
         have = self._ensure(needs) if needs else {}
         return {_key(need): blob for need, blob in have.items()}
 
@@ -233,6 +298,17 @@ class Resolver:
     def _at_hand(self, needs: Iterable[Need]) -> dict[Need, Blob]:
         found = at_hand(needs, self.source, self.store, self.lock, self.require_pinned)
         return {need: blob for need, (blob, _) in found.items()}
+
+
+def _is_fetched(change: Change, architectures: Mapping[str, str], fetched: Mapping[str, Collection[FileKey]]) -> bool:
+    resource = change.resource
+    if not isinstance(resource, Binary | Image):
+        return False
+    return (resource.file, resource.version, architectures[change.machine]) in fetched.get(change.machine, ())
+
+
+def _wanted(changes: Iterable[Change]) -> list[tuple[str, object]]:
+    return [(change.machine, change.resource) for change in changes]
 
 
 def _key(need: Need) -> FileKey:

@@ -22,6 +22,9 @@ from hardway.engine.observe import View
 from hardway.journal import FOLDER, Journal
 from hardway.platforms import RED_HAT
 
+FETCHED = f"{FOLDER}/fetched"
+"""What a machine has downloaded by itself: binaries by their digest."""
+
 _RUNNING = (Service, Image, ApiObjects)
 """Kinds that need something to run; all others only lie on disk or in the kernel."""
 
@@ -282,8 +285,11 @@ def _append(lines: Sequence[str]) -> str:
     return "cat >>$JOURNAL <<'HARDWAY_JOURNAL'\n" + "\n".join(lines) + "\nHARDWAY_JOURNAL"
 
 
-def stage_command(codec: str, openssl: bool) -> str:
+def stage_command(codec: str, openssl: bool, fetched: Mapping[str, str] | None = None) -> str:
     """The root command that takes the stream on stdin: unpacks it below STAGE and checks every digest there.
+
+    `fetched` are files that the machine has downloaded by itself: their digests by path. They are linked, so that a run
+    that was cut finds them again.
 
     It prints `inode size path` of every file, by which it is known again after its rename. What a decoder that fails
     leaves undone has no digest, or another one: SUMS comes last.
@@ -292,6 +298,8 @@ def stage_command(codec: str, openssl: bool) -> str:
     with records of 1 MiB, the machine needs a third less of its processor.
     """
     checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
+    links = "".join(f"\nln {FETCHED}/{digest} {quote(path)}" for path, digest in (fetched or {}).items())
+    linked = f"\nmkdir -p bin{links}" if links else ""
     return f"""
 set -eu
 umask 077
@@ -299,7 +307,7 @@ mkdir -p {FOLDER}
 rm -rf {STAGE}
 mkdir {STAGE}
 cd {STAGE}
-{codec} -dcq | tar -x -m -b 2048 -f - --no-same-owner
+{codec} -dcq | tar -x -m -b 2048 -f - --no-same-owner{linked}
 files=$(cut -d'*' -f2 SUMS)
 {checker} $files </dev/null | cmp -s - SUMS || {{ sha256sum --quiet -c SUMS >&2; exit 1; }}
 stat -c '%i %s %n' -- $files
@@ -334,7 +342,7 @@ cat >{journal.STATE_PATH}.new <<'HARDWAY_STATE'
 mv -fT {journal.PATH}.new {journal.PATH}
 rm -f {journal.FORMER_PATH}
 mv -fT {journal.STATE_PATH}.new {journal.STATE_PATH}
-rm -rf {STAGE}
+rm -rf {STAGE} {FETCHED}
 """
 
 

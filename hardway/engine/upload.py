@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import zstandard
@@ -29,6 +30,7 @@ from hardway.probe.script import understood
 from hardway.remote import ConnectionLost, Result
 from hardway.values import sha256
 
+NONE_FETCHED: Mapping[FileKey, str] = MappingProxyType({})
 Codec = Literal["zstd", "gzip"]
 STAGE_LIMIT = 300.0
 """Seconds that one wait for the machine may take, not the whole: a slow line is no error."""
@@ -48,25 +50,31 @@ def upload(
     blobs: Mapping[FileKey, Blob],
     store: Store,
     repository: Mapping[str, Blob] | None = None,
+    fetched: Mapping[FileKey, str] = NONE_FETCHED,
 ) -> dict[tuple[int, int], str]:
     """Sends what these changes need. Returns the digests that were checked there, by (inode, size).
 
     `blobs` is by (file, version, architecture); `repository` by file name the distribution's packages that come
-    along, with their index. Raises CommandFailed where the disk is full or a
-    digest is wrong; nothing that runs has been touched then.
+    along, with their index; `fetched` has the digests of what the machine downloaded by itself. Raises CommandFailed
+    where the disk is full or a digest is wrong; nothing that runs has been touched then.
     """
     codec: Codec = "zstd" if view.facts.zstd else "gzip"
     small: dict[str, bytes] = {}
     sums: dict[str, str] = {}
     frames: list[Path] = []
+    linked: dict[str, str] = {}
     for change in changes:
         resource = change.resource
         if resource is None:
             continue
         if isinstance(resource, Binary | Image):
-            path = member(resource)
-            blob = blobs[(resource.file, resource.version, view.facts.arch)]
-            if path not in sums:
+            path, key = member(resource), (resource.file, resource.version, view.facts.arch)
+            if path in sums:
+                continue
+            if key in fetched:
+                sums[path] = linked[path] = fetched[key]
+            else:
+                blob = blobs[key]
                 frames.append(store.frame(blob, name=path, mode=0o755, codec=codec))
                 sums[path] = blob.digest
         else:
@@ -75,7 +83,7 @@ def upload(
         path = f"{REPOSITORY}/{package}"
         frames.append(store.frame(blob, name=path, mode=0o644, codec=codec))
         sums[path] = blob.digest
-    if not small and not frames:
+    if not small and not frames and not linked:
         return {}
     sums.update({path: sha256(content) for path, content in small.items()})
     small["SUMS"] = "".join(f"{digest} *{path}\n" for path, digest in sorted(sums.items())).encode()
@@ -85,7 +93,7 @@ def upload(
         file.flush()
         chunks = [*frames, Path(file.name)]
         total = sum(chunk.stat().st_size for chunk in chunks)
-        result = _send(session, name, chunks, stage_command(codec, view.facts.openssl), total)
+        result = _send(session, name, chunks, stage_command(codec, view.facts.openssl, linked), total)
     with understood(name, "upload"):
         return _identities(result.text, sums)
 

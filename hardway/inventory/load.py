@@ -261,7 +261,7 @@ def _ssh(own: MachineSshShape, whole: InventoryShape, path: Path) -> Ssh:
 
 def _artifacts(shape: ArtifactsShape, path: Path) -> Artifacts:
     versions = {str(component): version for component, version in shape.versions.items()}
-    return Artifacts(shape.source, _mirror(shape.mirror, path), versions)
+    return Artifacts(shape.source, _mirror(shape.mirror, path), shape.fetch, versions)
 
 
 def _mirror(text: str | None, path: Path) -> str | None:

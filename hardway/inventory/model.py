@@ -264,12 +264,25 @@ class Encryption:
 
 @dataclass(frozen=True)
 class Artifacts:
-    """Where the cluster's binaries come from; `mirror` is a folder or a base URL."""
+    """Where the cluster's binaries come from; `mirror` is a folder or a base URL.
+
+    `fetch` says who downloads them: the operator's computer, which uploads them, or each machine.
+    """
 
     source: Literal["auto", "download", "build", "mirror"] = "auto"
     mirror: str | None = None
+    fetch: Literal["operator", "machines"] = "operator"
     versions: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Of components, where they are not the catalogue's."""
+
+    @property
+    def unserved(self) -> str:
+        """Why machines could not download by themselves: there is no URL for them; empty where there is one."""
+        if self.source == "build":
+            return "what is built here has no URL that machines could download from"
+        if self.source == "mirror" and not (self.mirror or "").startswith(("http://", "https://")):
+            return "machines cannot download from a mirror that is a folder of this computer"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -301,6 +301,13 @@ def mirror(cluster: Cluster) -> Iterator[Problem]:
         yield Problem(("artifacts", "mirror"), text, at_key=True)
 
 
+def fetched_by_machines(cluster: Cluster) -> Iterator[Problem]:
+    artifacts = cluster.artifacts
+    if artifacts.fetch == "machines" and artifacts.unserved and (artifacts.source == "build" or artifacts.mirror):
+        right = "fetch: operator, or source: mirror with the URL of one"
+        yield Problem(("artifacts", "fetch"), f"{artifacts.unserved}; right: {right}")
+
+
 Check = Callable[[Cluster], Iterator[Problem]]
 Rule = tuple[Check, tuple[Loc, ...]]
 """A rule, and the values without which it would judge by a default nobody meant."""
@@ -328,6 +335,7 @@ RULES: tuple[Rule, ...] = (
     (corefile, (("network", "cluster_domain"),)),
     (certificates, (("certs",),)),
     (mirror, (("artifacts",),)),
+    (fetched_by_machines, (("artifacts",),)),
     (ranges.disjoint, (_PODS, _SERVICES, _LAB)),
     (ranges.dual_stack, (_PODS, _SERVICES, _LAB, _ADDRESS, _ROLES)),
     (ranges.service_range, (_SERVICES,)),

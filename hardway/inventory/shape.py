@@ -249,6 +249,9 @@ class ArtifactsShape(_Shape):
 
     source: Literal["auto", "download", "build", "mirror"] = "auto"
     mirror: Annotated[str, _text(words.mirror)] | None = Field(default=None, description="a folder or a base URL")
+    fetch: Literal["operator", "machines"] = Field(
+        default="operator", description="who downloads: this computer, which uploads, or each machine by itself"
+    )
     versions: dict[Published, Annotated[str, BeforeValidator(_component_version)]] = Field(
         default={}, description="in place of the catalogue's; their digests come from `hardway artifacts lock`"
     )

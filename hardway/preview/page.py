@@ -277,6 +277,7 @@ def _end(plan: Preview, seconds: float, width: int, given: str) -> list[str]:
         *_wrapped("", others + observed, width, ""),
         *_wrapped("", counts(plan), width, ""),
         *_origins(plan, width),
+        *_delivery(plan, width),
         *_next(plan, given),
     ]
 
@@ -288,6 +289,16 @@ def _origins(plan: Preview, width: int) -> list[str]:
         verb = "comes" if count == 1 else "come"
         lines += _wrapped("", f"{count} of these {verb} from {_whence(origin)}.", width, "")
     return lines
+
+
+def _delivery(plan: Preview, width: int) -> list[str]:
+    """Where the bytes come from, where that is not this computer."""
+    delivery = plan.delivery
+    if delivery is None or delivery.by == "operator":
+        return []
+    source = f"the mirror {delivery.mirror}" if delivery.mirror else " and ".join(delivery.hosts)
+    way = f" through {delivery.proxy}" if delivery.proxy else ""
+    return _wrapped("", f"Each machine downloads its binaries by itself: from {source}{way}.", width, "")
 
 
 def counts(plan: Preview) -> str:

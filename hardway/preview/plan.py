@@ -13,6 +13,7 @@ from hardway.engine.blockers import LIFTED_BY_ADOPTING, Blocker
 from hardway.engine.changes import Change, by_machine
 from hardway.engine.observe import View
 from hardway.engine.plan import Plan, Roll
+from hardway.engine.resolver import Delivery
 from hardway.engine.session import Session
 from hardway.errors import DIFFERS, FAILED, OK, HardwayError
 from hardway.preview import evidence
@@ -60,6 +61,8 @@ class Preview:
     findings: tuple[Finding, ...] = ()
     deep: bool = False
     adopt: bool = False
+    delivery: Delivery | None = None
+    """How binaries get to the machines; None where none changes."""
 
     @property
     def whole(self) -> bool:
@@ -128,6 +131,7 @@ def preview(session: Session, plan: Plan, machines: Sequence[str], lock: Sequenc
         findings=plan.findings,
         deep=session.deep,
         adopt=plan.selection.adopt,
+        delivery=plan.delivery,
     )
 
 

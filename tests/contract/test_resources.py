@@ -5,14 +5,14 @@ folder: hardway's own folder is moved there, so nothing of this computer is touc
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fake.cluster import ARCH, ONE, FakeCluster
 from fake.machine import Cut, FakeMachine
+from moved import Moved
 
 from hardway import journal
 from hardway.artifacts.store import Blob, Store
@@ -55,7 +55,7 @@ from hardway.engine.scripts import PRELUDE, activation_script, begin
 from hardway.engine.session import Session
 from hardway.errors import CommandFailed
 from hardway.journal import FOLDER, Journal
-from hardway.remote import ConnectionLost, MachineIO, Result
+from hardway.remote import ConnectionLost, MachineIO
 from hardway.values import Placeholder
 
 pytestmark = pytest.mark.contract
@@ -78,34 +78,6 @@ SERVICE = Service(
 OBJECTS = ApiObjects(
     "extra", "kind: ConfigMap\nmetadata:\n  name: extra\n  namespace: default\n", "/etc/kubernetes/admin.conf"
 )
-
-
-@dataclass
-class Moved:
-    """A machine on which hardway's own folder lies elsewhere, and whose systemd is left alone."""
-
-    machine: MachineIO
-    folder: str
-
-    @property
-    def name(self) -> str:
-        return self.machine.name
-
-    def run(self, script: str, *, timeout: float, what: str, check: bool = True) -> Result:
-        moved = script.replace(FOLDER, self.folder).replace("systemctl ", ": ")
-        return self.machine.run(moved, timeout=timeout, what=what, check=check)
-
-    def stream(self, chunks: Iterable[bytes] | Sequence[Path], command: str, **more: Any) -> Result:
-        return self.machine.stream(chunks, command.replace(FOLDER, self.folder), **more)
-
-    def lock(self, holder: str, path: str = "") -> None:
-        self.machine.lock(holder, path)
-
-    def reconnect(self) -> None:
-        self.machine.reconnect()
-
-    def close(self) -> None:
-        self.machine.close()
 
 
 @dataclass
