@@ -230,6 +230,24 @@ def is_loopback(server: str) -> bool:
         return False
 
 
+def downloads(evidence: Evidence) -> Iterator[Found]:
+    artifacts = evidence.cluster.artifacts
+    if artifacts.fetch != "machines":
+        return
+    plain = artifacts.source == "mirror" and (artifacts.mirror or "").startswith("http://")
+    for machine, host in evidence.bare():
+        if not (machine.is_worker or machine.is_controller):
+            continue
+        if not host.downloads_by & {"curl", "apt-helper"}:
+            yield Found(machine.name, "has neither curl nor apt-helper to download binaries with", "install curl there")
+        elif not plain and "certificates" not in host.downloads_by:
+            yield Found(
+                machine.name,
+                "has no certificates of CAs: it cannot download by https",
+                "install the package ca-certificates there",
+            )
+
+
 RULES = (
     Rule(
         "address", HOSTS, own_address, "certificates hold this address, and components listen on it",
@@ -269,4 +287,8 @@ RULES = (
         "set network.mtu", "warning",
     ),
     Rule("resolver", HOSTS, resolvers, "CoreDNS asks the machines' resolvers about outside names", ""),
+    Rule(
+        "downloads", HOSTS, downloads, "artifacts.fetch: machines has each machine download its binaries by itself",
+        "install curl and ca-certificates there, or artifacts: {fetch: operator}", "warning",
+    ),
 )  # fmt: skip

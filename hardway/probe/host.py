@@ -88,6 +88,8 @@ class Host:
     """The options of the mount on which each of FOLDERS is, or will be."""
     disks: Mapping[str, int] = field(default_factory=dict)
     """Free KiB of those of DISKS that are mounts of their own."""
+    downloads_by: frozenset[str] = frozenset()
+    """What there is to download with: `curl`, `apt-helper`, and `certificates` of the CAs that the system trusts."""
 
 
 _CLOUD_INIT = """command -v cloud-init >/dev/null || exit 0
@@ -130,6 +132,10 @@ def questions(
         "mounts": f"for d in {shlex.join(FOLDERS)}; do p=$d; while [ ! -d $p ]; do p=${{p%/*}}; p=${{p:-/}}; done\n"
         'echo "$d $(findmnt -no OPTIONS -T $p 2>/dev/null | tail -n 1)"; done',
         "disks": f"df -Pk {shlex.join(DISKS)} 2>/dev/null | while read -r f s u free c at; do echo $at $free; done",
+        "downloads-by": "! command -v curl >/dev/null || echo curl\n"
+        "[ ! -x /usr/lib/apt/apt-helper ] || echo apt-helper\n"
+        "for f in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do\n"
+        "[ ! -s $f ] || echo certificates\ndone",
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
     }
     yield from (network.ADDRESSES, network.ROUTES, network.LISTENERS, network.resolve(names))
@@ -170,6 +176,7 @@ def parse(answers: Answers) -> Host:
         nm_cloud_setup="enabled" in lines("nm-cloud-setup"),
         mounts=_mounts(lines("mounts")),
         disks=_disks(lines("disks")),
+        downloads_by=frozenset(lines("downloads-by")),
     )
 
 

@@ -222,6 +222,20 @@ WRONG = {
         f"cluster: a\nartifacts: {{source: mirror}}\n{ONE}",
         ["2:12: artifacts.mirror: is missing, with source: mirror; right: a folder or base URL"],
     ),
+    "machines that download what is built": (
+        f"cluster: a\nartifacts: {{source: build, fetch: machines}}\n{ONE}",
+        [
+            "2:35: artifacts.fetch: what is built here has no URL that machines could download from; right: "
+            "fetch: operator, or source: mirror with the URL of one"
+        ],
+    ),
+    "machines that download from a folder": (
+        f"cluster: a\nartifacts: {{source: mirror, mirror: /srv/mirror, fetch: machines}}\n{ONE}",
+        [
+            "2:57: artifacts.fetch: machines cannot download from a mirror that is a folder of this computer; right: "
+            "fetch: operator, or source: mirror with the URL of one"
+        ],
+    ),
     "a version of a component that is none": (
         f"cluster: a\nartifacts: {{versions: {{etcd: v3.6.15}}}}\n{ONE}",
         ['2:30: artifacts.versions.etcd: "v3.6.15" is no version; right: 3.6.15'],

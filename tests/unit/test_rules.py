@@ -9,7 +9,7 @@ import pytest
 
 from hardway.doctor.registry import RULES
 from hardway.facts import Facts
-from hardway.inventory.model import Cluster, Endpoint, Hosts, Machine, Network
+from hardway.inventory.model import Artifacts, Cluster, Endpoint, Hosts, Machine, Network
 from hardway.preflight.machines import GIB, MIB
 from hardway.probe.host import CloudInit, Filter, Host
 from hardway.probe.network import Listener, Route
@@ -435,3 +435,22 @@ def test_a_rule_is_asked_only_when_what_it_needs_is_known() -> None:
     rule = Rule("always", frozenset({"hosts"}), lambda evidence: [Found("m", "seen")], "why", "fix", "warning")
     assert examine([rule], replace(evidence(), hosts={})) == []
     assert examine([rule], evidence()) == [Finding("m", "always", "seen", "fix", "warning", "why")]
+
+
+@pytest.mark.parametrize(
+    ("artifacts", "there", "expected"),
+    [
+        (Artifacts(), (), []),
+        (Artifacts(fetch="machines"), (), ["has neither curl nor apt-helper to download binaries with"]),
+        (Artifacts(fetch="machines"), ("curl",), ["has no certificates of CAs: it cannot download by https"]),
+        (Artifacts(fetch="machines"), ("apt-helper", "certificates"), []),
+        (Artifacts("mirror", "http://mirror", "machines"), ("curl",), []),
+    ],
+)
+def test_machines_that_download_need_what_does_it(
+    artifacts: Artifacts, there: tuple[str, ...], expected: list[str]
+) -> None:
+    well = frozenset({"curl", "certificates"})
+    hosts = {one.name: {"downloads_by": well} for one in CLUSTER.machines}
+    what = evidence(replace(CLUSTER, artifacts=artifacts), there={**hosts, "w0": {"downloads_by": frozenset(there)}})
+    assert found(what) == [("downloads", "w0", text) for text in expected]

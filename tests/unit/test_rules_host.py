@@ -102,6 +102,10 @@ on Available
 /var 4
 /var/lib/etcd 8388608
 
+NONCE downloads-by
+apt-helper
+certificates
+
 NONCE names
 c0.example.net 192.0.2.10
 w0.example.net
@@ -142,6 +146,7 @@ def test_an_answer_is_read() -> None:
         nm_cloud_setup=True,
         mounts={"/usr/local/bin": frozenset({"rw", "relatime"}), "/var/lib": frozenset({"rw", "nosuid", "noexec"})},
         disks={"/var/lib/etcd": 8388608},
+        downloads_by=frozenset({"apt-helper", "certificates"}),
     )
 
 
