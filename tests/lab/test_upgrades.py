@@ -17,7 +17,7 @@ pytestmark = pytest.mark.lab
 
 __test__ = bool(os.environ.get("HARDWAY_UPGRADES"))
 OLD, NEW = "1.35.6", "1.36.4"
-SIX = f"""\
+SEVEN = f"""\
 cluster: hwtest-3
 kubernetes: {OLD}
 endpoint: front
@@ -29,6 +29,7 @@ machines:
   head-2: {{role: controller, address: {NETWORK}.12}}
   hand-0: {{role: worker, address: {NETWORK}.20}}
   hand-1: {{role: worker, address: {NETWORK}.21}}
+  hand-2: {{role: worker, address: {NETWORK}.22}}
 """
 ASK = "/usr/local/bin/kubectl --kubeconfig=/etc/kubernetes/admin.conf get --raw=/version"
 LIMIT = 900
@@ -70,7 +71,7 @@ def nobody_notices(site: Site, folder: Path) -> Iterator[None]:
 
 
 def test_there_and_back_and_there_for_good(labs: Labs, tmp_path: Path) -> None:
-    site = labs.make("hwtest-3", SIX)
+    site = labs.make("hwtest-3", SEVEN)
     site.hardway("artifacts", "get", "--yes", timeout=3600)
     labs.fresh(site)
     site.init()
@@ -91,7 +92,7 @@ def test_there_and_back_and_there_for_good(labs: Labs, tmp_path: Path) -> None:
     with nobody_notices(site, tmp_path / "finish"):
         site.hardway("upgrade", "apply", "--finish", "--yes", "-o", "json", timeout=LIMIT)
     assert (versions(site), kubelets(site)) == ({(f"v{NEW}", "36")}, {f"v{NEW}"})
-    assert set(site.nodes_ready()) == {"hand-0", "hand-1"}
+    assert set(site.nodes_ready()) == {"hand-0", "hand-1", "hand-2"}
     site.unchanged("init")
     refused = site.hardway("upgrade", "rollback", "--yes", code=2)
     assert "there is no upgrade to go back from" in refused.err + refused.out
