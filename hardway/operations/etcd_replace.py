@@ -65,8 +65,12 @@ def operation(cluster: Cluster, *names: str) -> Operation:
 
 
 def _from(machines: Iterable[Machine], session: Session, model: Model, stage: str) -> str:
-    """Data that was lost again must be copied again, however far it had come."""
-    return stage if all(has_data(session, machine) for machine in machines) else "join"
+    """Data that was lost again must be copied again, however far it had come. One that is only stopped has it.
+
+    An etcd that was started on an empty disk has made files of its own there, and fails.
+    """
+    lost = any(_is_lost(session, machine) and not _has_data(session, machine) for machine in machines)
+    return "join" if lost else stage
 
 
 def majority_serves(voters: int, serving: int) -> bool:
