@@ -288,8 +288,8 @@ def _append(lines: Sequence[str]) -> str:
 def stage_command(codec: str, openssl: bool, fetched: Mapping[str, str] | None = None) -> str:
     """The root command that takes the stream on stdin: unpacks it below STAGE and checks every digest there.
 
-    `fetched` are files that the machine has downloaded by itself: their digests by path. They are linked, so that a run
-    that was cut finds them again.
+    `fetched` are files that the machine has downloaded by itself: their digests by path. They leave their folder here:
+    a link that goes later would change the file's ctime, and what started from it would count as stale.
 
     It prints `inode size path` of every file, by which it is known again after its rename. What a decoder that fails
     leaves undone has no digest, or another one: SUMS comes last.
@@ -300,6 +300,7 @@ def stage_command(codec: str, openssl: bool, fetched: Mapping[str, str] | None =
     checker = "openssl dgst -sha256 -r" if openssl else "sha256sum -b"
     links = "".join(f"\nln {FETCHED}/{digest} {quote(path)}" for path, digest in (fetched or {}).items())
     linked = f"\nmkdir -p bin{links}" if links else ""
+    moved = f"\nrm -rf {FETCHED}" if links else ""
     return f"""
 set -eu
 umask 077
@@ -309,7 +310,7 @@ mkdir {STAGE}
 cd {STAGE}
 {codec} -dcq | tar -x -m -b 2048 -f - --no-same-owner{linked}
 files=$(cut -d'*' -f2 SUMS)
-{checker} $files </dev/null | cmp -s - SUMS || {{ sha256sum --quiet -c SUMS >&2; exit 1; }}
+{checker} $files </dev/null | cmp -s - SUMS || {{ sha256sum --quiet -c SUMS >&2; exit 1; }}{moved}
 stat -c '%i %s %n' -- $files
 """
 
