@@ -10,12 +10,12 @@ import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv6Network, ip_address, ip_network
 from typing import Any, Literal, TypeVar, get_args
 
 import hardway
 from hardway.errors import WorkspaceError
-from hardway.inventory.model import AuthorityName, Cluster, Machine, listed
+from hardway.inventory.model import Address, AuthorityName, Cluster, Machine, Range, listed
 from hardway.values import ROLES
 
 ENCRYPTION_PROVIDER, ENCRYPTED_RESOURCES = "encryption.provider", "encryption.resources"
@@ -203,11 +203,11 @@ class State:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise DamagedState(f"{where} is damaged: {error}", hint="restore it from a backup") from error
 
-    def pinned_addresses(self) -> dict[str, IPv4Address]:
-        return {name: IPv4Address(node.address) for name, node in self.nodes.items() if node.address}
+    def pinned_addresses(self) -> dict[str, Address]:
+        return {name: ip_address(node.address) for name, node in self.nodes.items() if node.address}
 
-    def pinned_pod_cidrs(self) -> dict[str, IPv4Network]:
-        return {name: IPv4Network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
+    def pinned_pod_cidrs(self) -> dict[str, Range]:
+        return {name: ip_network(node.pod_cidr) for name, node in self.nodes.items() if node.pod_cidr}
 
     def pinned_pod_cidrs6(self) -> dict[str, IPv6Network]:
         return {name: IPv6Network(node.pod_cidr6) for name, node in self.nodes.items() if node.pod_cidr6}

@@ -6,7 +6,8 @@ import shlex
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
+from functools import partial
+from ipaddress import ip_address
 
 from hardway.artifacts.catalogue import releases_for
 from hardway.cli.computer import inventory_path
@@ -15,7 +16,7 @@ from hardway.engine.guards import first_state
 from hardway.errors import ArtifactError, LabError, UsageError
 from hardway.inventory.allot import allot_pod_cidrs, resolve
 from hardway.inventory.load import load
-from hardway.inventory.model import Cluster, Machine
+from hardway.inventory.model import Address, Cluster, Machine
 from hardway.inventory.problems import Problem
 from hardway.inventory.rules import Rule
 from hardway.lab.marker import running
@@ -67,7 +68,7 @@ def site(options: Options, *, lab_must_run: bool = True, joining: str = "", list
     workspace = Workspace.of(cluster, options.workspace)
     workspace.require_whole()
     state = workspace.load_state() or first_state(cluster)
-    cluster = resolve(cluster, state.pinned_addresses(), _lookup)
+    cluster = resolve(cluster, state.pinned_addresses(), partial(_lookup, cluster.network.family))
     cluster = allot_pod_cidrs(cluster, state.pinned_pod_cidrs(), state.pinned_pod_cidrs6())
     built = cluster if listed else as_built(cluster, state, joining)
     if options.limit and built.awaited:
@@ -96,6 +97,7 @@ def require_lab(cluster: Cluster) -> None:
         )
 
 
-def _lookup(host: str) -> IPv4Address:
-    answers = socket.getaddrinfo(host, None, socket.AF_INET, socket.SOCK_STREAM)
-    return IPv4Address(answers[0][4][0])
+def _lookup(family: int, host: str) -> Address:
+    wanted = socket.AF_INET if family == 4 else socket.AF_INET6
+    answers = socket.getaddrinfo(host, None, wanted, socket.SOCK_STREAM)
+    return ip_address(answers[0][4][0])

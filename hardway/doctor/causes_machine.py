@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
+from itertools import product
 
 from hardway.doctor.remedies import (
     CONTROLLER,
@@ -20,7 +21,7 @@ from hardway.doctor.remedies import (
     waiting,
 )
 from hardway.probe.symptoms import Space
-from hardway.probe.symptoms_probe import FULL, units
+from hardway.probe.symptoms_probe import BRIDGED, FORWARDING, FULL, units
 from hardway.probe.units import UnitState
 from hardway.rules import Evidence, Found, Rule
 
@@ -83,22 +84,22 @@ def swap(evidence: Evidence) -> Iterator[Found]:
 
 
 def bridged_packets(evidence: Evidence) -> Iterator[Found]:
-    for machine, there in seen(evidence, "worker"):
-        value = there.sysctls.get("net/bridge/bridge-nf-call-iptables", "")
+    for (machine, there), family in product(seen(evidence, "worker"), evidence.cluster.network.families):
+        value = there.sysctls.get(BRIDGED[family], "")
         if there.sysctls and value != "1":
             what = "packets between pods of this node pass its firewall by" if value else "br_netfilter is not loaded"
             yield Found(
                 machine.name, what, apply(evidence, machine, "hosts"),
-                lines(f"net.bridge.bridge-nf-call-iptables = {value or '(not there)'}"),
+                lines(f"{BRIDGED[family].replace('/', '.')} = {value or '(not there)'}"),
             )  # fmt: skip
 
 
 def forwarding(evidence: Evidence) -> Iterator[Found]:
-    for machine, there in seen(evidence, "worker"):
-        if there.sysctls.get("net/ipv4/ip_forward") == "0":
+    for (machine, there), family in product(seen(evidence, "worker"), evidence.cluster.network.families):
+        if there.sysctls.get(FORWARDING[family]) == "0":
             yield Found(
                 machine.name, "the kernel forwards nothing: no packet of a pod leaves or enters the node",
-                apply(evidence, machine, "hosts"), lines("net.ipv4.ip_forward = 0"),
+                apply(evidence, machine, "hosts"), lines(f"{FORWARDING[family].replace('/', '.')} = 0"),
             )  # fmt: skip
 
 

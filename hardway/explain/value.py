@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 
 from hardway.declare.phases.paths import ETCD_PKI, HAPROXY_CFG, PKI
 from hardway.declare.phases.workers import CONTAINERD_CONFIG, KUBELET_CONFIG, PROXY_CONFIG
@@ -231,10 +231,10 @@ def _listed(names: Iterable[str]) -> str:
 def _within(book: Book, asked: str) -> ValuePage | None:
     """An address that nobody states, in the smallest range that holds it."""
     try:
-        address = IPv4Address(asked)
-    except AddressValueError:
+        address = ip_address(asked)
+    except ValueError:
         return None
-    ranges = {IPv4Network(one.value): one for one in book.known if re.fullmatch(r"[\d.]+/\d+", one.value)}
+    ranges = {ip_network(one.value): one for one in book.known if re.fullmatch(r"[\da-f.:]+/\d+", one.value)}
     holding = [network for network in ranges if address in network and network.prefixlen]
     if not holding:
         return None

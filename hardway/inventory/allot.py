@@ -5,20 +5,17 @@ Both are pure: what was decided before comes from State as an argument, and goes
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
-from typing import TypeVar
 
 from hardway.errors import HardwayError, InventoryError
 from hardway.inventory import ranges, rules
-from hardway.inventory.model import DEFAULT_DOMAIN, Cluster, Machine, Place
+from hardway.inventory.model import DEFAULT_DOMAIN, Address, Cluster, Machine, Place, Range
 from hardway.inventory.problems import Problem, dotted
 
-R = TypeVar("R", IPv4Network, IPv6Network)
-Lookup = Callable[[str], IPv4Address]
+Lookup = Callable[[str], Address]
 """A DNS look-up; raises OSError or HardwayError where a name has no address."""
 
 
-def resolve(cluster: Cluster, pinned: Mapping[str, IPv4Address], lookup: Lookup) -> Cluster:
+def resolve(cluster: Cluster, pinned: Mapping[str, Address], lookup: Lookup) -> Cluster:
     """The cluster with every machine's address: the inventory's, else the pinned, else what DNS says.
 
     Raises InventoryError for each name without an address, and for addresses that break a rule.
@@ -45,7 +42,7 @@ def lookup_name(cluster: Cluster, machine: Machine) -> str:
     return machine.name if cluster.domain == DEFAULT_DOMAIN else cluster.fqdn(machine)
 
 
-def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: list[Problem]) -> IPv4Address | None:
+def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: list[Problem]) -> Address | None:
     name = lookup_name(cluster, machine)
     loc = ("machines", machine.name, "address")
     try:
@@ -61,9 +58,7 @@ def _looked_up(cluster: Cluster, machine: Machine, lookup: Lookup, problems: lis
     return found
 
 
-def allot_pod_cidrs(
-    cluster: Cluster, kept: Mapping[str, IPv4Network], kept6: Mapping[str, IPv6Network] | None = None
-) -> Cluster:
+def allot_pod_cidrs(cluster: Cluster, kept: Mapping[str, Range], kept6: Mapping[str, Range] | None = None) -> Cluster:
     """The cluster with every worker's pod ranges: the inventory's, else the kept, else the first that is free.
 
     Kept ranges of machines that are no longer in the inventory are not given to others. Raises
@@ -72,11 +67,11 @@ def allot_pod_cidrs(
     network = cluster.network
     problems: list[Problem] = []
     given = {m.name: m.pod_cidr for m in cluster.machines if m.pod_cidr is not None}
-    shares = _allotted(cluster, network.pod_cidr, network.pod_prefix, given, kept, problems)
-    shares6: dict[str, IPv6Network] = {}
+    shares = _allotted(cluster, network.pod_cidr, given, kept, problems)
+    shares6: dict[str, Range] = {}
     if network.pod_cidr6:
         given6 = {m.name: m.pod_cidr6 for m in cluster.machines if m.pod_cidr6 is not None}
-        shares6 = _allotted(cluster, network.pod_cidr6, network.pod_prefix6, given6, kept6 or {}, problems)
+        shares6 = _allotted(cluster, network.pod_cidr6, given6, kept6 or {}, problems)
     machines: list[Machine] = []
     for machine in cluster.machines:
         share, share6 = shares.get(machine.name), shares6.get(machine.name)
@@ -87,17 +82,18 @@ def allot_pod_cidrs(
 
 
 def _allotted(
-    cluster: Cluster, whole: R, prefix: int, given: Mapping[str, R], kept: Mapping[str, R], problems: list[Problem]
-) -> dict[str, R]:
+    cluster: Cluster, whole: Range, given: Mapping[str, Range], kept: Mapping[str, Range], problems: list[Problem]
+) -> dict[str, Range]:
     """The shares of one family, by machine."""
-    shares: dict[str, R] = dict(given)
-    held: dict[str, R] = {name: share for name, share in kept.items() if name not in given}
-    subnets: Iterator[R] = whole.subnets(new_prefix=prefix)
+    prefix = cluster.network.prefix_of(whole)
+    shares = dict(given)
+    held = {name: share for name, share in kept.items() if name not in given}
+    subnets: Iterator[Range] = whole.subnets(new_prefix=prefix)
     free = _free(subnets, {**held, **given})
     for worker in cluster.workers:
         if worker.name in shares:
             continue
-        share: R | None = held.get(worker.name) or next(free, None)
+        share = held.get(worker.name) or next(free, None)
         if share is None:
             text = f"no /{prefix} of network.pod_cidr {whole} is left for it"
             problems.append(Problem(("machines", worker.name, "pod_cidr"), f"{text}; take a larger one"))
@@ -106,7 +102,7 @@ def _allotted(
     return shares
 
 
-def _free(shares: Iterable[R], taken: Mapping[str, R]) -> Iterator[R]:
+def _free(shares: Iterable[Range], taken: Mapping[str, Range]) -> Iterator[Range]:
     for share in shares:
         if not any(map(share.overlaps, taken.values())):
             yield share

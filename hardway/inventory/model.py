@@ -1,8 +1,8 @@
 """The cluster that is wanted, as frozen values. Light on purpose: nothing here reads or validates a file.
 
 `load.load` makes a `Cluster` from an inventory file, `allot` fills in what the file may leave open.
-Addresses and ranges are `ipaddress` objects. Every cluster has IPv4; a dual-stack cluster has IPv6 beside it, in the
-fields that end in 6, and properties in the plural have both, IPv4 first.
+Addresses and ranges are `ipaddress` objects, of the family (IPv4 or IPv6) by which machines and components dial each
+other. A dual-stack cluster has IPv4 there, and IPv6 in the fields that end in 6; properties in the plural have both.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -108,10 +108,10 @@ class Machine:
 
     name: str
     roles: frozenset[Role]
-    address: IPv4Address | None
+    address: Address | None
     """None only until `allot.resolve` has looked its name up."""
     ssh: Ssh = Ssh()
-    pod_cidr: IPv4Network | None = None
+    pod_cidr: Range | None = None
     """None for what is no worker, and for a worker until `allot.allot_pod_cidrs`."""
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     taints: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class Machine:
     image: LabImage | None = None
     """What the lab boots it from; None: as the lab's other machines."""
     address6: IPv6Address | None = None
-    pod_cidr6: IPv6Network | None = None
+    pod_cidr6: Range | None = None
 
     @property
     def is_controller(self) -> bool:
@@ -135,14 +135,14 @@ class Machine:
         return "load-balancer" in self.roles
 
     @property
-    def ip(self) -> IPv4Address:
+    def ip(self) -> Address:
         """The address, for those who come after `allot.resolve`; raises LookupError before."""
         if self.address is None:
             raise LookupError(f"the address of {self.name} was not resolved yet")
         return self.address
 
     @property
-    def pods(self) -> IPv4Network:
+    def pods(self) -> Range:
         """A worker's pod range, once `allot.allot_pod_cidrs` gave it; raises LookupError before."""
         if self.pod_cidr is None:
             raise LookupError(f"{self.name} has no pod range yet")
@@ -171,11 +171,11 @@ class Endpoint:
 class Network:
     """The ranges and the make of the pod and service network; the tutorial's numbers by default."""
 
-    service_cidr: IPv4Network = DEFAULT_SERVICE_CIDR
-    pod_cidr: IPv4Network = DEFAULT_POD_CIDR
+    service_cidr: Range = DEFAULT_SERVICE_CIDR
+    pod_cidr: Range = DEFAULT_POD_CIDR
     pod_prefix: int = 24
-    """Length of the prefix of each worker's share of `pod_cidr`."""
-    dns_address: IPv4Address = DEFAULT_DNS_ADDRESS
+    """Length of the prefix of each worker's share of an IPv4 `pod_cidr`."""
+    dns_address: Address = DEFAULT_DNS_ADDRESS
     """The service address of CoreDNS; in a file by default the tenth of `service_cidr`."""
     cluster_domain: str = "cluster.local"
     plugin: Literal["bridge", "none"] = "bridge"
@@ -185,7 +185,7 @@ class Network:
     service_cidr6: IPv6Network | None = None
     pod_cidr6: IPv6Network | None = None
     pod_prefix6: int = 64
-    """As `pod_prefix`, of `pod_cidr6`."""
+    """As `pod_prefix`, of an IPv6 range."""
 
     @property
     def service_cidrs(self) -> tuple[Range, ...]:
@@ -198,6 +198,20 @@ class Network:
     @property
     def is_dual_stack(self) -> bool:
         return self.service_cidr6 is not None
+
+    @property
+    def family(self) -> Literal[4, 6]:
+        """By which machines, components and people dial each other: the IP version of the first ranges."""
+        return self.service_cidr.version
+
+    @property
+    def families(self) -> tuple[int, ...]:
+        """The IP versions that Services and pods have."""
+        return tuple(cidr.version for cidr in self.service_cidrs)
+
+    def prefix_of(self, cidr: Range) -> int:
+        """The length of the prefix of each worker's share of this range."""
+        return self.pod_prefix if cidr.version == 4 else self.pod_prefix6
 
 
 @dataclass(frozen=True)
@@ -289,7 +303,7 @@ class Artifacts:
 class LabSpec:
     """Machines on this computer, raised by `hardway lab up`."""
 
-    network: IPv4Network
+    network: Range
     image: LabImage = "debian-12"
     network6: IPv6Network | None = None
 
@@ -399,7 +413,7 @@ class Cluster:
         return tuple(m for m in self.machines if m.is_load_balancer)
 
     @property
-    def first_service_address(self) -> IPv4Address:
+    def first_service_address(self) -> Address:
         """What Service `kubernetes` gets, and every pod dials for the API."""
         return self.network.service_cidr.network_address + 1
 

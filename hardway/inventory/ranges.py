@@ -1,7 +1,7 @@
 """Rules about addresses and ranges: unique, apart from each other, and large enough."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from hardway.inventory.model import Address, Cluster, Machine, Range, listed
 from hardway.inventory.problems import Loc, Problem
@@ -45,6 +45,9 @@ def disjoint(cluster: Cluster) -> Iterator[Problem]:
 
 def dual_stack(cluster: Cluster) -> Iterator[Problem]:
     """IPv6 is everywhere or nowhere: Services, pods, the lab, and machines that run pods or reach them."""
+    if apart := [*_of_another_family(cluster)]:
+        yield from apart
+        return
     wanted = cluster.network.is_dual_stack
     if (cluster.network.pod_cidr6 is not None) != wanted:
         path, other = ("pod_cidr", "service_cidr") if wanted else ("service_cidr", "pod_cidr")
@@ -62,6 +65,21 @@ def dual_stack(cluster: Cluster) -> Iterator[Problem]:
             yield _without_ipv6(loc, _RANGES_HAVE, f"{machine.address or 'IPv4'}, fd00:…")
         elif machine.address6 is not None and not wanted:
             yield _with_ipv6(loc, str(machine.address or ""))
+
+
+def _of_another_family(cluster: Cluster) -> Iterator[Problem]:
+    """Kubernetes ties the family of the first service range to that of its pods and of the addresses it dials."""
+    network = cluster.network
+    family = f"IPv{network.family}"
+    firsts: list[tuple[Loc, Address | Range | None]] = [(("network", "pod_cidr"), network.pod_cidr)]
+    firsts += [(("lab", "network"), cluster.lab.network)] if cluster.lab else []
+    firsts += [(("machines", machine.name, "address"), machine.address) for machine in cluster.machines]
+    for loc, first in firsts:
+        if first is not None and first.version != network.family:
+            text = f"{first} is IPv{first.version}, and network.service_cidr {network.service_cidr} is {family}"
+            yield Problem(loc, f"{text}; right: {family}, or the other family for service_cidr")
+            if loc[0] != "machines":
+                return
 
 
 _RANGES_HAVE = "network.service_cidr and network.pod_cidr have"
@@ -104,13 +122,12 @@ def dns_address(cluster: Cluster) -> Iterator[Problem]:
 
 def pod_range(cluster: Cluster) -> Iterator[Problem]:
     """Every worker gets a share of the size `pod_prefix`."""
-    network = cluster.network
-    yield from _shares(cluster, network.pod_cidr, "pod_prefix", network.pod_prefix, 28)
-    if network.pod_cidr6:
-        yield from _shares(cluster, network.pod_cidr6, "pod_prefix6", network.pod_prefix6, 120)
+    for cidr in cluster.network.pod_cidrs:
+        yield from _shares(cluster, cidr, *(("pod_prefix", 28) if cidr.version == 4 else ("pod_prefix6", 120)))
 
 
-def _shares(cluster: Cluster, cidr: Range, key: str, prefix: int, longest: int) -> Iterator[Problem]:
+def _shares(cluster: Cluster, cidr: Range, key: str, longest: int) -> Iterator[Problem]:
+    prefix = cluster.network.prefix_of(cidr)
     if prefix < cidr.prefixlen:
         text = f"a share of /{prefix} is larger than all of pod_cidr {cidr}; right: {cidr.prefixlen} to {longest}"
         yield Problem(("network", key), text)
@@ -145,41 +162,40 @@ def lab_addresses(cluster: Cluster) -> Iterator[Problem]:
     """Lab machines are in the lab's network, whose first address is this computer's end of the bridge."""
     if cluster.lab is None:
         return
-    cidr = cluster.lab.network
     for one in cluster.lab.networks:
         if one.prefixlen > one.max_prefixlen - 4:
             right = f"a /{one.max_prefixlen - 4} or larger"
             yield Problem(("lab", "network"), f"{one} is too small for machines; right: {right}")
             return
-    kept = _kept(cidr)
     for machine in cluster.machines:
         loc = ("machines", machine.name, "address")
-        right = f"right: such as {cidr.network_address + 10}"
         if machine.address is None:
+            right = _such_as(cluster.lab.network)
             yield Problem(loc, f"is missing, and a lab machine has no DNS name; {right}", at_key=True)
-        elif machine.address not in cidr:
-            yield Problem(loc, f"{machine.address} is not inside lab.network {cidr}; {right}")
-        elif machine.address in kept:
-            yield Problem(loc, f"{machine.address} is {kept[machine.address]} in {cidr}; {right}")
-        if machine.address6 and cluster.lab.network6:
-            yield from _lab_address6(loc, machine.address6, cluster.lab.network6)
+        for address, cidr in zip(machine.addresses, cluster.lab.networks, strict=False):
+            yield from _lab_address(loc, address, cidr)
 
 
-def _lab_address6(loc: Loc, address: IPv6Address, cidr: IPv6Network) -> Iterator[Problem]:
-    right = f"right: such as {cidr.network_address + 16}"
+def _lab_address(loc: Loc, address: Address, cidr: Range) -> Iterator[Problem]:
     if address not in cidr:
-        yield Problem(loc, f"{address} is not inside lab.network {cidr}; {right}")
-    elif address in (cidr.network_address, cidr.network_address + 1):
-        yield Problem(loc, f"{address} is the network's own or this computer's in {cidr}; {right}")
+        yield Problem(loc, f"{address} is not inside lab.network {cidr}; {_such_as(cidr)}")
+    elif kept := _kept(cidr).get(address):
+        yield Problem(loc, f"{address} is {kept} in {cidr}; {_such_as(cidr)}")
 
 
-def _kept(cidr: IPv4Network) -> dict[IPv4Address, str]:
+def _such_as(cidr: Range) -> str:
+    return f"right: such as {cidr.network_address + (10 if cidr.version == 4 else 16)}"
+
+
+def _kept(cidr: Range) -> dict[Address, str]:
     """What is no machine's in a lab's network."""
-    return {
+    kept: dict[Address, str] = {
         cidr.network_address: "the network's own",
         cidr.network_address + 1: "this computer's",
-        cidr.broadcast_address: "the broadcast address",
     }
+    if cidr.version == 4:
+        kept[cidr.broadcast_address] = "the broadcast address"
+    return kept
 
 
 def lab_images(cluster: Cluster) -> Iterator[Problem]:
@@ -209,7 +225,7 @@ def pod_shares(cluster: Cluster) -> Iterator[Problem]:
 def _share(cluster: Cluster, loc: Loc, share: Range) -> Iterator[Problem]:
     network = cluster.network
     whole = listed(network.pod_cidrs)
-    prefix = network.pod_prefix if share.version == 4 else network.pod_prefix6
+    prefix = network.prefix_of(share)
     # An address and its prefix, as ranges of the two families cannot be compared.
     inside = [cidr for cidr in network.pod_cidrs if share.network_address in cidr and share.prefixlen >= cidr.prefixlen]
     if not inside:
@@ -219,13 +235,19 @@ def _share(cluster: Cluster, loc: Loc, share: Range) -> Iterator[Problem]:
 
 
 def endpoint_address(cluster: Cluster) -> Iterator[Problem]:
-    """An endpoint given as an address is not one that only exists inside the cluster."""
-    if cluster.endpoint is None or not cluster.endpoint.host[0].isdigit():
+    """An endpoint given as an address is one that machines can dial."""
+    if cluster.endpoint is None:
         return
     try:
-        address = IPv4Address(cluster.endpoint.host)
-    except ValueError:  # a DNS name that begins with a digit
+        address = ip_address(cluster.endpoint.host)
+    except ValueError:  # a DNS name
         return
+    network = cluster.network
+    if address.version not in network.families:
+        yield Problem(("endpoint",), f"{address} is IPv{address.version}, which the cluster's machines do not have")
+    elif address.version == 6 and cluster.endpoint_machine is None and len(cluster.load_balancers) > 1:
+        text = f"{address}: load balancers hold only an IPv4 address between them"
+        yield Problem(("endpoint",), f"{text}; right: a DNS name that leads to each of them")
     for path, cidr in _inner_ranges(cluster):
         if address in cidr:
             yield Problem(("endpoint",), f"{address} is inside {path} {cidr}; right: one that can be dialled")

@@ -6,7 +6,6 @@ editors use.
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -105,13 +104,19 @@ def _typed(kind: str) -> WithJsonSchema:
 Text = WithJsonSchema({"type": "string"})
 Name = Annotated[str, _text(words.name)]
 DnsName = Annotated[str, _text(words.dns_name)]
-IPv4 = Annotated[IPv4Address, _text(words.address), _typed("ipv4")]
+
+
+def _one_of_each(kind: str) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [{"type": "string", "format": f"ipv{version}{kind}"} for version in (4, 6)]})
 
 
 def _one_or_two(kind: str) -> WithJsonSchema:
     one, other = ({"type": "string", "format": f"ipv{version}{kind}"} for version in (4, 6))
     both = {"type": "array", "prefixItems": [one, other], "minItems": 1, "maxItems": 2}
-    return WithJsonSchema({"anyOf": [one, both]})
+    return WithJsonSchema({"anyOf": [one, other, both]})
+
+
+DnsAddress = Annotated[Address, _text(words.any_address), _one_of_each("")]
 
 
 Addresses = Annotated[
@@ -163,12 +168,12 @@ class NetworkShape(_Shape):
     """Ranges and make of the pod and service network."""
 
     service_cidr: Cidrs = Field(
-        default=(DEFAULT_SERVICE_CIDR,), description="its first address is the API's; or [IPv4, IPv6]"
+        default=(DEFAULT_SERVICE_CIDR,), description="its first address is the API's; one range, or [IPv4, IPv6]"
     )
     pod_cidr: Cidrs = Field(default=(DEFAULT_POD_CIDR,), description="every worker gets a share of it; or [IPv4, IPv6]")
     pod_prefix: int = Field(default=24, ge=16, le=28, description="prefix length of a worker's share")
     pod_prefix6: int = Field(default=64, ge=48, le=120, description="the same of its IPv6 share")
-    dns_address: IPv4 | None = Field(default=None, description="CoreDNS; by default service_cidr's tenth")
+    dns_address: DnsAddress | None = Field(default=None, description="CoreDNS; by default service_cidr's tenth")
     cluster_domain: DnsName = "cluster.local"
     plugin: Literal["bridge", "none"] = Field(default="bridge", description="none: bring your own")
     proxy_mode: Literal["nftables", "iptables"] = "nftables"

@@ -114,8 +114,10 @@ def _both(of: Network | LabSpec, *names: str) -> dict[str, Any]:
     for name in names:
         if (second := found.pop(f"{name}6")) is not None:
             found[name] = [found[name], second]
-    if not isinstance(found.get("pod_cidr"), list):
-        found.pop("pod_prefix6", None)
+    if isinstance(of, Network):
+        for version, key in ((4, "pod_prefix"), (6, "pod_prefix6")):
+            if version not in of.families:
+                del found[key]
     return found
 
 

@@ -19,7 +19,7 @@ V = TypeVar("V", Address, Range)
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@\\-]{0,63}")
 _SSH_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,252}")
-_JUMP = re.compile(r"(?:[A-Za-z0-9_.\\-]+@)?[A-Za-z0-9_][A-Za-z0-9_.-]*(?::[0-9]{1,5})?")
+_JUMP = re.compile(r"(?:[A-Za-z0-9_.\\-]+@)?(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 _PROXY = re.compile(
     r"https?://(\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<v4>[0-9.]+)|[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*)(:(?P<port>[0-9]{1,5}))?/?"
 )
@@ -148,19 +148,19 @@ def any_network(text: str) -> Range:
 
 
 def families(values: tuple[V, ...]) -> tuple[V, ...]:
-    """IPv4, or IPv4 and then IPv6: hardway and the components speak with each other over IPv4."""
+    """One family, or IPv4 and then IPv6: hardway and the components dial each other over the first."""
     versions = [value.version for value in values]
-    if versions in ([4], [4, 6]):
+    if versions in ([4], [6], [4, 6]):
         return values
     if versions == [6, 4]:
         raise ValueError(f"IPv4 must come first; right: [{values[1]}, {values[0]}]")
-    if 4 not in versions:
-        raise ValueError("has no IPv4, by which machines and components reach each other; right: [IPv4, IPv6]")
     raise ValueError("has two of one family; right: one of IPv4, and after it at most one of IPv6")
 
 
 def host(text: str) -> str:
-    """An IPv4 address or a DNS name."""
+    """An address or a DNS name."""
+    if ":" in text:
+        return str(address6(text))
     if re.fullmatch(r"[0-9.]+", text):
         return str(address(text))
     return dns_name(text)
@@ -244,13 +244,20 @@ def _ascii(text: str) -> str:
 
 
 def endpoint(text: str) -> Endpoint:
-    """`HOST` or `HOST:PORT`."""
+    """`HOST` or `HOST:PORT`; an IPv6 address with a port is in brackets."""
     if "://" in text or "/" in text:
         raise ValueError(f"{quoted(text)} is a URL; right: HOST or HOST:PORT, such as api.example.net:6443")
-    where, colon, digits = text.partition(":")
+    where, colon, digits = _parted(text)
     if colon and not (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536):
         raise ValueError(f"{quoted(text)} has no port after the colon; right: {where or 'HOST'}:{API_PORT}")
     return Endpoint(host(where), int(digits) if colon else API_PORT)
+
+
+def _parted(text: str) -> tuple[str, str, str]:
+    """The host, a colon and the port; without a port the last two are empty."""
+    if bracketed := re.fullmatch(r"\[([^]]*)\](?:(:)(.*))?", text):
+        return bracketed[1], bracketed[2] or "", bracketed[3] or ""
+    return (text, "", "") if text.count(":") > 1 else text.partition(":")
 
 
 def ssh_host(text: str) -> str:
@@ -302,15 +309,15 @@ def path(text: str) -> str:
 
 
 def name_server(text: str) -> str:
-    """`ADDRESS` or `ADDRESS:PORT` of a DNS server."""
-    where, colon, digits = text.partition(":")
+    """`ADDRESS` or `ADDRESS:PORT` of a DNS server; an IPv6 address with a port is in brackets."""
+    where, colon, digits = _parted(text)
     is_good = not colon or (re.fullmatch(r"[0-9]{1,5}", digits) and 0 < int(digits) < 65536)
     try:
-        address(where)
+        any_address(where)
     except ValueError:
         is_good = False
     if not is_good:
-        right = "an IPv4 address, or one with a port, such as 10.0.0.53:5353"
+        right = "an address, or one with a port, such as 10.0.0.53:5353"
         raise ValueError(f"{quoted(text)} is not a name server; right: {right}")
     return text
 

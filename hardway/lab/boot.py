@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from ipaddress import IPv4Address
 from pathlib import Path
 
 import hardway
 from hardway.errors import LabError
 from hardway.events import MachineProgress, Sink
 from hardway.lab import cgroups, disk, host, marker
-from hardway.lab.model import Lab, LabMachine, interface_name, marker_path, unit_name
+from hardway.lab.model import Address, Lab, LabMachine, interface_name, marker_path, unit_name
 
 BOOT_SECONDS = 60.0
 _UNIT_GROUP = cgroups.ROOT / "system.slice"
@@ -136,7 +135,7 @@ def _not_booted(lab: Lab, machine: LabMachine, what: str) -> LabError:
     return LabError(what, machine=machine.name, said="\n".join(lines), hint="hardway lab down, then up")
 
 
-def ssh_answers(address: IPv4Address, seconds: float = 0.5) -> bool:
+def ssh_answers(address: Address, seconds: float = 0.5) -> bool:
     """Whether an SSH server greets at this address' port 22."""
     try:
         with socket.create_connection((str(address), 22), timeout=seconds) as connection:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from ipaddress import IPv4Address
 from shlex import quote
 
 from hardway.errors import LabError
 from hardway.lab import marker
-from hardway.lab.model import Lab
+from hardway.lab.model import Address, Lab
 
 LIMIT = 60
 """Seconds for one script."""
@@ -36,7 +35,7 @@ def run(lab: Lab, name: str, script: str, values: Mapping[str, str]) -> None:
         raise LabError("could not be broken", machine=name, said=done.stderr or done.stdout, hint="hardway init")
 
 
-def require(lab: Lab, name: str) -> IPv4Address:
+def require(lab: Lab, name: str) -> Address:
     """The address of a machine that runs. Raises LabError; nothing is contacted outside of the lab."""
     machine = lab.machine(name)
     if machine is None or name not in (marker.running(lab.cluster) or {}):

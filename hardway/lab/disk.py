@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from hardway.errors import LabError
@@ -75,8 +76,8 @@ def _network(lab: Lab, machine: LabMachine) -> str:
     for address, gateway in zip(_addresses(lab, machine), lab.gateways, strict=False):
         lines += [f"Address={address}", f"Gateway={gateway.ip}"]
     # With IPv6 a machine looks from there for its neighbours, where it forwards what pods send.
-    lines.append(f"LinkLocalAddressing={'ipv6' if machine.address6 else 'no'}")
-    lines += ["IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes", *(f"DNS={server}" for server in nameservers())]
+    lines.append(f"LinkLocalAddressing={'ipv6' if any(one.version == 6 for one in lab.networks) else 'no'}")
+    lines += ["IPv6AcceptRA=no", "ConfigureWithoutCarrier=yes", *(f"DNS={server}" for server in _nameservers(lab))]
     return "[Match]\nName=host0\n\n[Network]\n" + "".join(f"{line}\n" for line in lines)
 
 
@@ -92,13 +93,18 @@ def _write_identity(upper: Path, lab: Lab, machine: LabMachine, *, resolved: boo
     if resolved:
         (etc / "resolv.conf").symlink_to("../run/systemd/resolve/stub-resolv.conf")
     else:
-        (etc / "resolv.conf").write_text(resolv_conf())
+        (etc / "resolv.conf").write_text(resolv_conf(_nameservers(lab)))
     # Below 80, or Debian's 80-container-host0.network comes first.
     (etc / "systemd/network/10-lab.network").write_text(_network(lab, machine))
 
 
-def resolv_conf() -> str:
-    return "".join(f"nameserver {server}\n" for server in nameservers()) + "options timeout:2 attempts:2\n"
+def resolv_conf(servers: Sequence[str]) -> str:
+    return "".join(f"nameserver {server}\n" for server in servers) + "options timeout:2 attempts:2\n"
+
+
+def _nameservers(lab: Lab) -> list[str]:
+    """Machines with IPv6 alone reach nothing outside: they ask this computer, which refuses at once."""
+    return [str(lab.gateway.ip)] if lab.network.version == 6 else nameservers()
 
 
 def nameservers() -> list[str]:

@@ -107,13 +107,17 @@ def load_modules() -> None:
 def make_network(lab: Lab, events: Sink) -> None:
     """The bridge with the gateway's address, and masquerading for what the machines send outside."""
     if not Path("/sys/class/net", lab.bridge).exists():
-        events(Note(f"bridge {lab.bridge} with {lab.gateway}; the machines reach the outside through this host"))
+        outside = "the machines reach the outside through this host"
+        if lab.network.version == 6:
+            outside = "the machines reach this host and each other, and nothing outside"
+        events(Note(f"bridge {lab.bridge} with {lab.gateway}; {outside}"))
         run("ip", "link", "add", lab.bridge, "type", "bridge")
     # Nothing is forwarded over IPv6: a host that forwards takes no default route from router advertisements any more.
     for gateway in lab.gateways:
         run("ip", "address", "replace", str(gateway), "dev", lab.bridge)
     run("ip", "link", "set", lab.bridge, "up")
-    run("nft", "--file", "-", stdin=ruleset(lab))
+    if lab.network.version == 4:
+        run("nft", "--file", "-", stdin=ruleset(lab))
     if _drops_forwarded():
         for rule in _forward_rules(lab.cluster):
             if not succeeds("iptables", "-w", "-C", *rule):

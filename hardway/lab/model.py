@@ -3,11 +3,14 @@ so that whatever a killed run left behind can be found again without a memory of
 
 import hashlib
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network, ip_interface
 from pathlib import Path
 
 from hardway.lab import marker
 from hardway.values import LabImage
+
+Address = IPv4Address | IPv6Address
+Range = IPv4Network | IPv6Network
 
 STATE = Path("/var/lib/hardway-lab")
 """Disks of the machines and the host's previous settings: on a real file system, kept over a reboot."""
@@ -16,7 +19,7 @@ STATE = Path("/var/lib/hardway-lab")
 @dataclass(frozen=True)
 class LabMachine:
     name: str
-    address: IPv4Address
+    address: Address
     image: LabImage = "debian-12"
     address6: IPv6Address | None = None
 
@@ -27,20 +30,24 @@ class Lab:
 
     `network` is their subnet, whose first address is this computer's; `workspace` is `.hardway/<cluster>/`,
     where the SSH key and the known host keys are written. `inner` are the ranges of Services and pods, which
-    must never be looked for outside. `network6` is as `network`, where they have IPv6, too.
+    must never be looked for outside. `network6` is as `network`, where they have IPv6 beside IPv4.
     """
 
     cluster: str
-    network: IPv4Network
+    network: Range
     machines: tuple[LabMachine, ...]
     workspace: Path
-    inner: tuple[IPv4Network, ...] = ()
+    inner: tuple[Range, ...] = ()
     network6: IPv6Network | None = None
 
     @property
-    def gateway(self) -> IPv4Interface:
+    def networks(self) -> tuple[Range, ...]:
+        return (self.network,) if self.network6 is None else (self.network, self.network6)
+
+    @property
+    def gateway(self) -> IPv4Interface | IPv6Interface:
         """This computer's address on the machines' network."""
-        return IPv4Interface(f"{self.network[1]}/{self.network.prefixlen}")
+        return ip_interface(f"{self.network[1]}/{self.network.prefixlen}")
 
     @property
     def gateways(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
@@ -90,7 +97,9 @@ def bridge_name(cluster: str) -> str:
 
 def nspawn_name(lab: Lab, machine: LabMachine) -> str:
     """A name for systemd-nspawn short enough that `vb-NAME`, its interface on the bridge, is not cut."""
-    return f"{nspawn_prefix(lab.cluster)}{int(machine.address) - int(lab.network.network_address)}"
+    number = int(machine.address) - int(lab.network.network_address)
+    # An IPv6 address may be far from its network's first.
+    return f"{nspawn_prefix(lab.cluster)}{number if number < 10**6 else _digest(str(machine.address), 6)}"
 
 
 def nspawn_prefix(cluster: str) -> str:

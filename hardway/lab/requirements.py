@@ -5,12 +5,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 
 from hardway.debian import KEYRING
 from hardway.lab import cgroups, image
-from hardway.lab.model import STATE, Lab
+from hardway.lab.model import STATE, Lab, Range
 from hardway.lab.user import invoker
 
 _PROGRAMS = {
@@ -23,7 +23,6 @@ _PROGRAMS = {
     "mount": "mount",
 }
 _CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21, "CAP_MKNOD": 27}
-Network = IPv4Network | IPv6Network
 _GIB = 1 << 30
 _ROOT_SIZE, _MACHINE_SIZE = _GIB, 3 * _GIB // 4
 
@@ -90,29 +89,30 @@ def _addresses(lab: Lab) -> Iterator[str]:
     if not shutil.which("ip"):
         return
     routes: list[dict[str, str]] = []
-    for family in ("-4", "-6") if lab.network6 else ("-4",):
-        argv = ["ip", family, "-json", "route", "show", "table", "all"]
+    for one in lab.networks:
+        argv = ["ip", f"-{one.version}", "-json", "route", "show", "table", "all"]
         routes += json.loads(subprocess.run(argv, capture_output=True, text=True, check=False).stdout or "[]")
     for network, device in overlapping(lab, routes):
-        wanted = lab.network if network.version == 4 else lab.network6
+        wanted = next(one for one in lab.networks if one.version == network.version)
         yield (
             f"{wanted} is already routed to {device} ({network}), by a VPN perhaps: "
             "stop that, or give the inventory's machines other addresses"
         )
 
 
-def overlapping(lab: Lab, routes: list[dict[str, str]]) -> list[tuple[Network, str]]:
+def overlapping(lab: Lab, routes: list[dict[str, str]]) -> list[tuple[Range, str]]:
     """Routes (as `ip -json route` lists them) into the lab's network that are not the lab's own, one a device.
 
     A default route is none, nor are the two halves that a VPN puts before it: the lab's is more specific.
     """
-    found: dict[str, Network] = {}
-    wanted = [network for network in (lab.network, lab.network6) if network]
+    found: dict[str, Range] = {}
     for route in routes:
         device = route.get("dev", route.get("type", "another interface"))
         if route["dst"] == "default" or device in (lab.bridge, "lo"):
             continue
         network = ip_network(route["dst"])
-        if network.prefixlen > 1 and any(network.version == one.version and network.overlaps(one) for one in wanted):
+        if network.prefixlen > 1 and any(
+            network.version == one.version and network.overlaps(one) for one in lab.networks
+        ):
             found.setdefault(device, network)
     return [(network, device) for device, network in found.items()]

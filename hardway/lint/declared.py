@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from itertools import chain
 
 from hardway import yaml_text
@@ -14,13 +14,13 @@ from hardway.declare import pki
 from hardway.declare.declaration import Declaration
 from hardway.declare.resources import ApiObjects, Binary, File, Key, PublicKey, RandomKey, Routes, WorkspaceFile
 from hardway.declare.resources import Certificate as LocalCertificate
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import Cluster, Range
 from hardway.probe.setup.commands import environment, exec_start
 from hardway.probe.setup.material import Book, Command, Material, interpret, parsed
 from hardway.probe.setup.model import COMPONENTS, Certificate, MachineSetup, Setup
 from hardway.values import OPERATOR, placeholders, sha256
 
-network = cache(IPv4Network)
+network = cache(ip_network)
 """Each range is in the routes of all other machines."""
 
 DNS_NAMES = ("kube-dns", "coredns")
@@ -68,7 +68,7 @@ def _material(declaration: Declaration, machine: str, hostname: str) -> Material
     files: dict[str, str] = {}
     commands: dict[str, Command] = {}
     versions: dict[str, str] = {}
-    routes: dict[IPv4Network, str] = {}
+    routes: dict[Range, str] = {}
     for one in declaration.on(machine):
         match one.resource:
             case File() as file:
@@ -76,7 +76,7 @@ def _material(declaration: Declaration, machine: str, hostname: str) -> Material
             case Binary() as binary:
                 versions[binary.file] = binary.version
             case Routes() as table:
-                routes = {network(to): via for to, via in table.table if ":" not in to}
+                routes = {network(to): via for to, via in table.table}
     for path in files:
         if path.endswith(".service"):
             commands |= command_of(path, files)

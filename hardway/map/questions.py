@@ -10,7 +10,7 @@ from hardway.map.values import End, MachineOnMap
 
 _CA = re.compile(r"(?:-CAfile |--cacert=)\S+")
 """By what others are judged: it is not in question itself."""
-_DIALLED = re.compile(r"([\w.-]+):(\d+)(?!\d)")
+_DIALLED = re.compile(r"\[?([\w.-]+|(?<=\[)[\da-f:]+)\]?:(\d+)(?!\d)")
 _OBJECT = re.compile(r" get (node|lease) (\S+)")
 _OF_CHAPTER = {"etcd": "etcd", "control-plane": "kube-apiserver", "load-balancer": "haproxy"}
 """Who is meant by a question that names nobody."""

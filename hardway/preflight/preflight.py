@@ -129,7 +129,7 @@ def look(session: Session, name: str, cluster: Cluster, dials: Sequence[tuple[st
     if cluster.network.proxy_mode == "nftables":
         features["nf_tables"] = NFTABLES
     names = [cluster.fqdn(one) for one in cluster.machines] if cluster.hosts.resolve == "dns" else []
-    said = session.ask(name, host_room.questions(features, names, dials), what="preflight")
+    said = session.ask(name, host_room.questions(features, names, dials, cluster.network.family), what="preflight")
     with understood(name, "preflight"):
         return host_room.parse(said)
 

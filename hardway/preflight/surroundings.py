@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from hardway.inventory.model import API_PORT, PLAIN_MTU, Cluster, Machine
 from hardway.platforms import platform
 from hardway.probe.host import Host
-from hardway.probe.network import Listener, only_by_ipv6
+from hardway.probe.network import Listener, of_another_family
 from hardway.rules import Evidence, Found, Need, Rule
 
 HOSTS: frozenset[Need] = frozenset({"hosts"})
@@ -198,12 +198,13 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
                 f"its only nameserver is its own ({', '.join(host.nameservers)}): CoreDNS would ask itself in a loop",
                 "name a resolver that pods can reach in /etc/resolv.conf, or use systemd-resolved",
             )
-        elif only_by_ipv6(host.nameservers) and not evidence.cluster.network.is_dual_stack:
+        elif of_another_family(host.nameservers, evidence.cluster.network.families):
+            have, lack = ("IPv4", "IPv6") if evidence.cluster.network.family == 4 else ("IPv6", "IPv4")
             yield Found(
                 machine.name,
-                f"its nameservers ({', '.join(host.nameservers)}) are reached over IPv6 only, and pods, CoreDNS among "
-                "them, have IPv4 addresses alone",
-                "put a nameserver with an IPv4 address into /etc/resolv.conf, or into systemd-resolved's DNS=",
+                f"its nameservers ({', '.join(host.nameservers)}) are reached over {lack} only, and pods, CoreDNS "
+                f"among them, have {have} addresses alone",
+                f"put a nameserver with an {have} address into /etc/resolv.conf, or into systemd-resolved's DNS=",
             )
 
 

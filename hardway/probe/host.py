@@ -103,12 +103,12 @@ done"""
 
 
 def questions(
-    features: Mapping[str, str], names: Sequence[str], dials: Sequence[tuple[str, int]] = ()
+    features: Mapping[str, str], names: Sequence[str], dials: Sequence[tuple[str, int]] = (), family: int = 4
 ) -> Iterator[Question]:
     """Looks and changes nothing, but that asking nft may have the kernel load nf_tables.
 
     `features` maps kernel modules to a condition in sh that holds when the feature is there; `names` are
-    to be resolved; `dials` addresses and ports to be reached.
+    to be resolved to addresses of the IP version `family`; `dials` addresses and ports to be reached.
     """
     checks = "\n".join(
         f'{{ {there}; }} || grep -qs "/{name}\\.ko" $modules/modules.dep $modules/modules.builtin || echo {name}'
@@ -138,7 +138,7 @@ def questions(
         "[ ! -s $f ] || echo certificates\ndone",
         "resolver": f"r={resolver}; [ -e $r ] || r=/etc/resolv.conf; cat $r 2>/dev/null",
     }
-    yield from (network.ADDRESSES, network.ROUTES, network.LISTENERS, network.resolve(names))
+    yield from (network.ADDRESSES, network.ROUTES, network.LISTENERS, network.resolve(names, family))
     yield unit_probe.states(UNITS)
     for name, shell in sections.items():
         yield Question(name, shell)

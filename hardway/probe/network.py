@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Literal, cast
@@ -95,9 +95,9 @@ def listeners(answers: Answers) -> tuple[Listener, ...]:
     return tuple(found)
 
 
-def resolve(names: Sequence[str]) -> Question:
-    """Which address the machine finds for each of these names."""
-    one = "set -- $(timeout 2 getent ahostsv4 $n); echo $n ${1:-}"
+def resolve(names: Sequence[str], family: int) -> Question:
+    """Which address of that IP version the machine finds for each of these names."""
+    one = f"set -- $(timeout 2 getent ahostsv{family} $n); echo $n ${{1:-}}"
     return Question("names", f"for n in {shlex.join(names)}; do {one}; done" if names else ":")
 
 
@@ -115,7 +115,10 @@ dial() {{
   esac
 }}
 # A firewall that rejects sends ICMP, which looks like a refusal to who dials; the kernel counts them.
-unreachable() {{ sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp; }}
+unreachable() {{
+  sed -n 's/^Icmp: [0-9]* [0-9]* [0-9]* \([0-9]*\) .*/\1/p' /proc/net/snmp
+  grep -s Icmp6InDestUnreachs /proc/net/snmp6 || :
+}}
 before=$(unreachable)
 answers=$(%s
 wait)
@@ -130,9 +133,9 @@ echo "$answers" | while read -r host port word; do
 done"""
 
 
-def only_by_ipv6(nameservers: Sequence[str]) -> bool:
-    """Whether none of them has an IPv4 address, and one is another machine's."""
-    families: set[int] = set()
+def of_another_family(nameservers: Sequence[str], families: Collection[int]) -> bool:
+    """Whether none of them has an address of these IP versions, and one is another machine's."""
+    there: set[int] = set()
     for server in nameservers:
         try:
             # A link-local one has its interface behind it.
@@ -140,8 +143,8 @@ def only_by_ipv6(nameservers: Sequence[str]) -> bool:
         except ValueError:
             return False
         if not address.is_loopback:
-            families.add(address.version)
-    return families == {6}
+            there.add(address.version)
+    return bool(there) and there.isdisjoint(families)
 
 
 def dial(dials: Sequence[tuple[str, int]]) -> Question:

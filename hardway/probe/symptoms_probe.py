@@ -14,7 +14,9 @@ from hardway.probe import certificates, control, network
 from hardway.probe import units as unit_probe
 from hardway.probe.script import Question
 
-SYSCTLS = ("net/bridge/bridge-nf-call-iptables", "net/ipv4/ip_forward")
+BRIDGED = {4: "net/bridge/bridge-nf-call-iptables", 6: "net/bridge/bridge-nf-call-ip6tables"}
+FORWARDING = {4: "net/ipv4/ip_forward", 6: "net/ipv6/conf/all/forwarding"}
+"""By IP version, the setting that a worker must have at 1."""
 ETCD_DATA = "/var/lib/etcd"
 FILE_SYSTEMS = ("/", ETCD_DATA, "/var/lib/kubelet", "/var/lib/containerd", "/var/log")
 FULL = 97
@@ -52,7 +54,7 @@ def questions(cluster: Cluster, machine: Machine, others: Sequence[tuple[str, in
     yield certificates.QUESTION
     yield from (network.ROUTES, network.LISTENERS)
     yield network.dial(_dials(cluster, machine, others))
-    yield network.resolve([other.name for other in cluster.machines if other is not machine])
+    yield network.resolve([other.name for other in cluster.machines if other is not machine], cluster.network.family)
     for name, shell in _fragments(cluster, machine):
         yield Question(name, shell)
     if machine.is_controller:
@@ -63,7 +65,8 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     yield "hostname", "uname -n"
     yield "disk", _disk()
     yield "swap", "sed 1d /proc/swaps"
-    yield "sysctls", f'cd /proc/sys && for n in {shlex.join(SYSCTLS)}; do echo "$n=$(cat $n 2>/dev/null)"; done'
+    settings = [name[family] for name in (BRIDGED, FORWARDING) for family in cluster.network.families]
+    yield "sysctls", f'cd /proc/sys && for n in {shlex.join(settings)}; do echo "$n=$(cat $n 2>/dev/null)"; done'
     yield "firewall", _FIREWALL
     # The tables of iptables itself are asked only where they are loaded: asking would load them.
     yield "iptables", "[ ! -s /proc/net/ip_tables_names ] || iptables-legacy -S 2>/dev/null || iptables -S 2>/dev/null"

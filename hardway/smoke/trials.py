@@ -238,7 +238,7 @@ def _name(via: str, pod: Pod, cluster: Cluster) -> Proof:
         via,
         f"the pod on {pod.node} finds {name}",
         # Nobody listens on that port: the failure names the address that the name led to.
-        f"{_dial(pod, name, CLOSED_PORT, 'udp')} | sed 's/.*u003e\\([0-9.]*\\):.*/\\1/'",
+        f"{_dial(pod, name, CLOSED_PORT, 'udp')} | sed 's/.*u003e\\[*\\([0-9a-f.:]*\\)\\]*:{CLOSED_PORT}.*/\\1/'",
         "CoreDNS must answer, and give the address that the API's certificate holds; look at: hardway dns",
         "equals",
         str(cluster.first_service_address),

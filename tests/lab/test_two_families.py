@@ -1,4 +1,4 @@
-"""A cluster with IPv4 and IPv6, from nothing, through a power cut, and refused where its families would change."""
+"""Clusters with IPv4 and IPv6, and with IPv6 alone: from nothing, through a power cut; families cannot change."""
 
 import pytest
 from driving import NETWORK, Labs
@@ -15,6 +15,16 @@ machines:
   server: {{role: controller, address: [{NETWORK}.10, "fd00:245:4::10"]}}
   node-0: {{role: worker, address: [{NETWORK}.20, "fd00:245:4::20"]}}
   node-1: {{role: worker, address: [{NETWORK}.21, "fd00:245:4::21"]}}
+"""
+
+IPV6 = """\
+cluster: hwtest-ipv6
+lab: {network: "fd00:245:6::/64"}
+network: {service_cidr: "fd00:32::/112", pod_cidr: "fd00:200::/56"}
+machines:
+  server: {role: controller, address: "fd00:245:6::10"}
+  node-0: {role: worker, address: "fd00:245:6::20"}
+  node-1: {role: worker, address: "fd00:245:6::21"}
 """
 
 
@@ -53,6 +63,25 @@ def test_pods_services_and_names_over_both_families(labs: Labs) -> None:
         for line in lines ^ untouched[machine][what]
     }
     assert sorted(left) == []
+
+
+@pytest.mark.in_turn("two")
+def test_a_cluster_without_ipv4(labs: Labs) -> None:
+    site = labs.fresh(labs.make("hwtest-ipv6", IPV6))
+    ran = site.init()
+    assert site.nodes_ready().keys() == {"node-0", "node-1"}
+    proved = {one["what"] for one in ran.events if one["event"] == "Proved" and one["holds"]}
+    assert {
+        "the pod on node-0 reaches the pod on node-1 over IPv6",
+        "the pod on node-1 reaches the API at fd00:32::1",
+        "the pod on node-1 finds kubernetes.default.svc.cluster.local",
+    } <= proved
+    site.unchanged("init")
+    site.hardway("doctor")
+    site.hardway("lab", "power-off", "node-0")
+    site.hardway("lab", "power-on", "node-0")
+    site.hardway("smoke-test")
+    site.hardway("reset", "--yes")
 
 
 def _ipv4_alone() -> str:

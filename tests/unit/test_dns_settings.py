@@ -73,13 +73,13 @@ MISTAKES = {
     "a name for a server": (
         "{stub_domains: {corp.example: ns1.corp.example}}",
         OWN,
-        'dns.stub_domains."corp.example": "ns1.corp.example" is not a name server; right: an IPv4 address, or one '
+        'dns.stub_domains."corp.example": "ns1.corp.example" is not a name server; right: an address, or one '
         "with a port, such as 10.0.0.53:5353",
     ),
     "a port that is none": (
         '{upstream: ["8.8.8.8:0"]}',
         OWN,
-        'dns.upstream.0: "8.8.8.8:0" is not a name server; right: an IPv4 address, or one with a port, such as '
+        'dns.upstream.0: "8.8.8.8:0" is not a name server; right: an address, or one with a port, such as '
         "10.0.0.53:5353",
     ),
     "both": (

@@ -81,8 +81,8 @@ def test_a_share_may_be_given(tmp_path: Path) -> None:
         ("[10.32.0.0/24, 'fd00:32::/112']", "['fd00:32::/112', 10.32.0.0/24]",
          "2:25: network.service_cidr: IPv4 must come first; right: [10.32.0.0/24, fd00:32::/112]"),
         ("[10.32.0.0/24, 'fd00:32::/112']", "'fd00:32::/112'",
-         "2:25: network.service_cidr: has no IPv4, by which machines and components reach each other; "
-         "right: [IPv4, IPv6]"),
+         "2:52: network.pod_cidr: 10.200.0.0/16 is IPv4, and network.service_cidr fd00:32::/112 is IPv6; "
+         "right: IPv6, or the other family for service_cidr"),
         ("[10.32.0.0/24, 'fd00:32::/112']", "[10.32.0.0/24, 10.33.0.0/24]",
          "2:25: network.service_cidr: has two of one family; right: one of IPv4, and after it at most one of IPv6"),
         ("[10.32.0.0/24, 'fd00:32::/112']", "[10.32.0.0/24, 'fd00:32::/104']",

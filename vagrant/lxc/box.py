@@ -12,7 +12,7 @@ from pathlib import Path
 from hardway.errors import LabError
 from hardway.events import Note, Sink
 from hardway.lab import image
-from hardway.lab.disk import resolv_conf
+from hardway.lab.disk import nameservers, resolv_conf
 from hardway.lab.user import Invoker
 from hardway.values import LabImage
 
@@ -64,7 +64,7 @@ def ensure(home: Path, bridge: str, caller: Invoker, events: Sink) -> None:
     name, version = _named((HERE.parent / "Vagrantfile").read_text())
     config = (HERE / "lxc-config").read_text().replace("@BRIDGE@", bridge)
     template = (HERE / "lxc-template").read_text()
-    parts = (name, version, config, template, _CUSTOMIZE, resolv_conf(), str(image.path(IMAGE, caller)))
+    parts = (name, version, config, template, _CUSTOMIZE, resolv_conf(nameservers()), str(image.path(IMAGE, caller)))
     wanted = hashlib.sha256("\0".join(parts).encode()).hexdigest()
     mark = home / "box-of"
     if mark.exists() and mark.read_text() == wanted:
@@ -96,7 +96,7 @@ def _pack_root(root: Path, work: Path) -> None:
     copy = work / "rootfs"
     _run("cp", "--archive", str(root), str(copy))
     _run("sh", "-c", _CUSTOMIZE, "customize", str(copy), *map(str, Path("/").glob(INSECURE_KEY)))
-    (copy / "etc/resolv.conf").write_text(resolv_conf())
+    (copy / "etc/resolv.conf").write_text(resolv_conf(nameservers()))
     # Without extended attributes file capabilities would be lost, and with them ping for user vagrant.
     argv = ["tar", "--xattrs", "--xattrs-include=*", "--numeric-owner", "--use-compress-program=gzip -1"]
     _run(*argv, "--create", f"--file={work}/rootfs.tar.gz", f"--directory={work}", "./rootfs")

@@ -50,7 +50,7 @@ def commands(
     if tool == "nft":
         return list(_nft(opened, pods, peers, chains))
     if tool == "iptables":
-        return list(_iptables(opened, pods, peers, both=cluster.network.is_dual_stack))
+        return list(_iptables(opened, pods, peers, families=cluster.network.families))
     return list({"ufw": _ufw, "firewalld": _firewalld}[tool](opened, pods, peers))
 
 
@@ -112,14 +112,15 @@ def _set(values: tuple[object, ...]) -> str:
     return str(values[0]) if len(values) == 1 else f"{{ {', '.join(map(str, values))} }}"
 
 
-def _iptables(opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...], *, both: bool) -> Iterator[str]:
-    families = (False, True) if both else (False,)
+def _iptables(
+    opened: list[Opening], pods: tuple[str, ...], peers: tuple[str, ...], *, families: tuple[int, ...]
+) -> Iterator[str]:
     for one in opened:
         ports = ",".join(map(str, one.ports))
         for is_ipv6, some in _by_family(one.sources):
             yield f"{_tables(is_ipv6)} -I INPUT -p tcp -m multiport --dports {ports} -s {','.join(some)} -j ACCEPT"
-        for is_ipv6 in families if not one.sources else ():
-            yield f"{_tables(is_ipv6)} -I INPUT -p tcp -m multiport --dports {ports} -j ACCEPT"
+        for family in families if not one.sources else ():
+            yield f"{_tables(family == 6)} -I INPUT -p tcp -m multiport --dports {ports} -j ACCEPT"
     if peers:
         yield f"iptables -I INPUT -p {VRRP} -s {','.join(peers)} -j ACCEPT"
     for range_, side in product(pods, ("-s", "-d")):

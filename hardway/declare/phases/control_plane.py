@@ -58,6 +58,7 @@ def unit(model: Model, machine: Machine, component: str) -> str:
     text = render(
         f"units/{component}.service",
         address=machine.ip,
+        every_address="0.0.0.0" if network.family == 4 else "::",
         cluster=cluster.name,
         cluster_domain=network.cluster_domain,
         service_cidr=joined(network.service_cidrs),
@@ -145,7 +146,7 @@ def _api_servers(model: Model, machine: Machine) -> Group:
     """What leads on this machine dials the API server here: it is stopped first, and started when that is back."""
     if len(model.api_servers) == 1:
         return Group("kube-apiserver", keep=1)
-    asked = "".join(f"ask {quote(one.name)} {one.ip} &\n" for one in model.api_servers)
+    asked = "".join(f"ask {quote(one.name, host_port(one.ip, API_PORT))} &\n" for one in model.api_servers)
     units = quote(*(f"{lease}.service" for lease in LEASES))
     balancers = [one.name for one in model.cluster.load_balancers]
     return Group(
@@ -162,7 +163,7 @@ def _api_servers(model: Model, machine: Machine) -> Group:
 # A connection that is refused says that nobody listens there. A server that answers otherwise may serve in a moment.
 _ASK = f"""\
 ask() {{
-  said=$({KUBECTL} --server="https://$2:{API_PORT}" get --raw='{HEALTH}' 2>&1) || :
+  said=$({KUBECTL} --server="https://$2" get --raw='{HEALTH}' 2>&1) || :
   case $said in
   ok) echo "$1 serves" ;;
   *'was refused'*) echo "$1 down" ;;

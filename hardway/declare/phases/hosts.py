@@ -76,7 +76,7 @@ def _kernel(model: Model) -> Iterator[Module | Sysctl | File]:
     for name, sign in MODULES.items():
         yield Module(name, sign)
     needed, limits = render("configs/sysctl.conf"), render("configs/sysctl-limits.conf")
-    if model.cluster.network.is_dual_stack:
+    if 6 in model.cluster.network.families:
         needed += render("configs/sysctl-ipv6.conf")
     yield File(SYSCTLS_FILE, needed)
     yield File(LIMITS_FILE, limits)
@@ -102,7 +102,8 @@ def proofs(model: Model) -> Iterator[Proof]:
             yield Proof(
                 machine.name,
                 "every other machine has a name here",
-                f"for n in {names}; do set -- $(getent ahostsv4 $n) || exit 1; printf '%s=%s ' $n $1; done",
+                f"for n in {names}; do set -- $(getent ahostsv{cluster.network.family} $n) || exit 1; "
+                "printf '%s=%s ' $n $1; done",
                 "certificates and the API server name machines; each name must lead to the same address everywhere",
                 "equals",
                 " ".join(answer for _, answer in others),

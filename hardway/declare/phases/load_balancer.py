@@ -34,7 +34,7 @@ def haproxy_cfg(model: Model, machine: Machine) -> str:
     alone = f" fall {UNFAILING}" if len(model.api_servers) == 1 else ""
     servers = "\n".join(f"  server {one.name} {host_port(one.ip, API_PORT)}{alone}" for one in model.api_servers)
     trust, port = server_trust_path(model), model.cluster.endpoint_port
-    bind = f"*:{port}" if machine.address6 is None else f":::{port} v4v6"
+    bind = f":::{port} v4v6" if any(one.version == 6 for one in machine.addresses) else f"*:{port}"
     text = render("configs/haproxy.cfg", bind=bind, servers=servers, health=HEALTH, trust=trust)
     return merge_sections(text, model.overrides("haproxy", machine))
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from itertools import product
 from pathlib import PurePosixPath
 from urllib.parse import urlsplit
 
-from hardway.inventory.model import Cluster
+from hardway.inventory.model import Address, Cluster, Range
 from hardway.inventory.problems import Loc, dotted
 from hardway.probe.setup.model import Certificate, Kubeconfig, MachineSetup, Setup
 from hardway.rules import Evidence, Need
@@ -50,22 +50,27 @@ def host(url: str) -> str:
         return ""
 
 
-def network(text: str) -> IPv4Network | None:
+def network(text: str) -> Range | None:
     """A range, or None for what is none."""
     try:
-        return IPv4Network(text.strip(), strict=False)
+        return ip_network(text.strip(), strict=False)
     except ValueError:
         return None
 
 
-def address(text: str) -> IPv4Address | None:
+def within(inner: Range, outer: Range) -> bool:
+    """Whether a range is a part of another; ranges of the two families never are."""
+    return inner.network_address in outer and inner.prefixlen >= outer.prefixlen
+
+
+def address(text: str) -> Address | None:
     try:
-        return IPv4Address(text.strip())
-    except AddressValueError:
+        return ip_address(text.strip())
+    except ValueError:
         return None
 
 
-def service_range(evidence: Evidence) -> IPv4Network:
+def service_range(evidence: Evidence) -> Range:
     """The range that API servers give to Services: their flag's, else the inventory's."""
     for _, server in setup_of(evidence).each("kube-apiserver"):
         for part in server.items("service-cluster-ip-range"):

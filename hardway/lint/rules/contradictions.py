@@ -88,7 +88,7 @@ def _answers(bind: str, address: str, port: int) -> bool:
     host, _, ports = bind.rpartition(":")
     low, _, high = ports.partition("-")
     there = low.isdigit() and int(low) <= port <= int(high if high.isdigit() else low)
-    return there and host in ("", "*", "0.0.0.0", "[::]", "::", "ipv4@", "ipv4@*", address)
+    return there and host in ("", "*", "0.0.0.0", "[::]", "::", "ipv4@", "ipv4@*", address, f"[{address}]")
 
 
 def runtime_sockets(evidence: Evidence) -> Iterator[Found]:
@@ -157,7 +157,7 @@ def _offers(given: str, wanted: str, flag: str) -> bool:
         same_port = one.port == other.port
     except ValueError:
         return False
-    hosts = (other.hostname, "0.0.0.0") if flag.startswith("listen") else (other.hostname,)
+    hosts = (other.hostname, "0.0.0.0", "::") if flag.startswith("listen") else (other.hostname,)
     return one.scheme == other.scheme and same_port and one.hostname in hosts
 
 

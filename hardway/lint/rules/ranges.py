@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from ipaddress import IPv4Network
 from itertools import pairwise
 
-from hardway.inventory.model import joined, listed
+from hardway.inventory.model import Range, joined, listed
 from hardway.lint.rules.common import (
     SETUP,
     address,
@@ -15,8 +14,9 @@ from hardway.lint.rules.common import (
     network,
     service_range,
     setup_of,
+    within,
 )
-from hardway.probe.network import only_by_ipv6
+from hardway.probe.network import of_another_family
 from hardway.probe.setup.model import Component, Setup
 from hardway.rules import Evidence, Found, Rule
 
@@ -96,7 +96,7 @@ def _dns_servers(kubelet: Component) -> tuple[str, ...]:
 def pod_ranges(evidence: Evidence) -> Iterator[Found]:
     setup = setup_of(evidence)
     whole = _cluster_cidr(evidence)
-    taken: dict[str, IPv4Network] = {}
+    taken: dict[str, Range] = {}
     found = _pod_ranges(setup)
     clash = _any_overlap([one for ranges in found.values() if (one := ranges.get("bridge") or ranges.get("kubelet"))])
     for name, ranges in found.items():
@@ -106,7 +106,7 @@ def pod_ranges(evidence: Evidence) -> Iterator[Found]:
         own = bridge or kubelet
         if own is None:
             continue
-        if not own.subnet_of(whole):
+        if not within(own, whole):
             yield Found(name, f"its pods have {own}, outside of the cluster's {whole}", f"give it a range of {whole}")
         for other, one in taken.items() if clash else ():
             if own.overlaps(one):
@@ -119,16 +119,19 @@ def pod_ranges(evidence: Evidence) -> Iterator[Found]:
         taken[name] = own
 
 
-def _any_overlap(ranges: Sequence[IPv4Network]) -> bool:
+def _any_overlap(ranges: Sequence[Range]) -> bool:
     """Of ranges that overlap, two are neighbours in order."""
-    return any(one.overlaps(other) for one, other in pairwise(sorted(ranges)))
+    return any(
+        one.overlaps(other)
+        for one, other in pairwise(sorted(ranges, key=lambda one: (one.version, int(one.network_address))))
+    )
 
 
-def _pod_ranges(setup: Setup) -> dict[str, dict[str, IPv4Network]]:
+def _pod_ranges(setup: Setup) -> dict[str, dict[str, Range]]:
     """By machine, what kubelet and CNI bridge say of its pods' addresses."""
-    found: dict[str, dict[str, IPv4Network]] = {}
+    found: dict[str, dict[str, Range]] = {}
     for machine, kubelet in setup.each("kubelet"):
-        # Of two ranges the first is IPv4's.
+        # Of two ranges the first is that of the family by which machines dial each other.
         given = network(str(kubelet.flags.get("pod-cidr") or kubelet.config.get("podCIDR") or "").partition(",")[0])
         ranges = {"kubelet": given, "bridge": machine.pod_range}
         found[machine.name] = {who: one for who, one in ranges.items() if one}
@@ -159,7 +162,7 @@ def pod_routes(evidence: Evidence) -> Iterator[Found]:
     if not any(known.values()):
         return
     # Tables that are just so are the rule: of a thousand machines they hold a million routes.
-    objects: dict[IPv4Network, str] = {}
+    objects: dict[Range, str] = {}
     for routes in known.values():
         objects.update(routes)
     same = {to: to for to in objects}
@@ -184,16 +187,16 @@ def pod_routes(evidence: Evidence) -> Iterator[Found]:
                 yield Found(name, f"it {has}, the pods of {other}", f"ip route replace {pods} via {via}")
 
 
-def _pod_tables(setup: Setup, whole: IPv4Network) -> dict[str, Mapping[IPv4Network, str]]:
+def _pod_tables(setup: Setup, whole: Range) -> dict[str, Mapping[Range, str]]:
     """By machine, its routes to pods, as far as its routes are known."""
     tables = {machine.name: machine.routes for machine in setup.machines.values() if machine.routes is not None}
-    everything: dict[IPv4Network, str] = {}
+    everything: dict[Range, str] = {}
     for table in tables.values():
         everything.update(table)
-    outside = {to for to in everything if not to.subnet_of(whole)}
+    outside = {to for to in everything if not within(to, whole)}
     if not outside:
         return dict(tables)
-    inside: dict[str, Mapping[IPv4Network, str]] = {}
+    inside: dict[str, Mapping[Range, str]] = {}
     for name, table in tables.items():
         inside[name] = {to: via for to, via in table.items() if to not in outside}
     return inside
@@ -214,7 +217,7 @@ def cluster_cidrs(evidence: Evidence) -> Iterator[Found]:
                         f"--cluster-cidr={whole}, or network.pod_cidr: {given}")  # fmt: skip
 
 
-def _cluster_cidr(evidence: Evidence) -> IPv4Network:
+def _cluster_cidr(evidence: Evidence) -> Range:
     return evidence.cluster.network.pod_cidr
 
 
@@ -296,8 +299,9 @@ def resolvers(evidence: Evidence) -> Iterator[Found]:
 def resolver_families(evidence: Evidence) -> Iterator[Found]:
     for machine in setup_of(evidence).machines.values():
         given = machine.nameservers or ()
-        if only_by_ipv6(given) and not evidence.cluster.network.is_dual_stack:
-            yield Found(machine.name, f"pods' names go to {', '.join(given)}, and pods have no IPv6")
+        if of_another_family(given, evidence.cluster.network.families):
+            lacked = "IPv6" if evidence.cluster.network.family == 4 else "IPv4"
+            yield Found(machine.name, f"pods' names go to {', '.join(given)}, and pods have no {lacked}")
 
 
 RULES = (
@@ -363,9 +367,9 @@ RULES = (
     ),
     Rule(
         "resolver-family", SETUP, resolver_families,
-        "CoreDNS inherits the file, and runs in a pod, which has an IPv4 address alone",
-        "a nameserver with an IPv4 address", layer="add-ons",
-        detects="a kubelet's resolvConf whose nameservers only IPv6 reaches",
+        "CoreDNS inherits the file, and runs in a pod, which has no address of another family",
+        "a nameserver of the pods' own family", layer="add-ons",
+        detects="a kubelet's resolvConf whose nameservers pods have no address to reach by",
         symptom="dns: read udp: network is unreachable; outside names are not found",
     ),
     Rule(

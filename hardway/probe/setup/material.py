@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
@@ -20,6 +20,7 @@ import yaml
 
 from hardway import yaml_text
 from hardway.declare import pki
+from hardway.inventory.model import Range
 from hardway.probe.setup.commands import flags as flags_of
 from hardway.probe.setup.model import Certificate, Component, Kubeconfig, MachineSetup, Provider
 from hardway.values import placeholders
@@ -102,7 +103,7 @@ class Material:
     commands: Mapping[str, Command]
     hostname: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    routes: Mapping[IPv4Network, str] | None = None
+    routes: Mapping[Range, str] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -274,7 +275,7 @@ class _Reader:
                     secrets = [self.book.secrets.get(placeholder.name) for placeholder in found]
                     yield Provider(name, tuple(secret for secret in secrets if secret is not None))
 
-    def pod_range(self) -> IPv4Network | None:
+    def pod_range(self) -> Range | None:
         """What the CNI bridge gives to pods."""
         for path in sorted(self.material.files):
             if PurePosixPath(path).parent == PurePosixPath("/etc/cni/net.d"):
@@ -383,13 +384,13 @@ def _mappings(value: Any) -> tuple[Mapping[str, Any], ...]:
     return tuple(one for one in value if isinstance(one, Mapping)) if isinstance(value, list) else ()
 
 
-def _subnets(ipam: Any) -> Iterator[IPv4Network]:
+def _subnets(ipam: Any) -> Iterator[Range]:
     if not isinstance(ipam, Mapping):
         return
     ranges = chain.from_iterable(_mappings(group) for group in ipam.get("ranges") or ())
     for one in (*ranges, ipam):
         try:
-            yield IPv4Network(str(one.get("subnet")))
+            yield ip_network(str(one.get("subnet")))
         except ValueError:
             continue
 

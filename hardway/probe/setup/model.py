@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import IPv4Network
 from typing import Any, Literal
 
 from hardway.declare import pki
+from hardway.inventory.model import Range
 
 COMPONENTS = (
     "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "containerd",
@@ -122,8 +122,8 @@ class MachineSetup:
     loose_kubeconfigs: tuple[Kubeconfig, ...] = ()
     loose_keys: Mapping[str, str] = field(default_factory=dict)
     encryption: tuple[Provider, ...] | None = None
-    pod_range: IPv4Network | None = None
-    routes: Mapping[IPv4Network, str] | None = None
+    pod_range: Range | None = None
+    routes: Mapping[Range, str] | None = None
     balanced: tuple[str, ...] = ()
     nameservers: tuple[str, ...] | None = None
     unknown: Mapping[str, str] = field(default_factory=dict)

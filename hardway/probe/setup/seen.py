@@ -8,9 +8,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from ipaddress import IPv4Network
 from itertools import product
 
+from hardway.inventory.model import Range
 from hardway.probe import network
 from hardway.probe.script import Answers, Question
 from hardway.probe.setup import material
@@ -197,9 +197,9 @@ def _kubectl(seen: Material, rest: str, text: str) -> Material:
 
 def _routes(seen: Material, answers: Answers) -> Material:
     """Those that lead over another machine; the default way names no range."""
-    found: dict[IPv4Network, str] = {}
+    found: dict[Range, str] = {}
     for route in network.routes(answers):
-        if isinstance(route.to, IPv4Network) and route.to.prefixlen and route.via:
+        if route.to.prefixlen and route.via:
             found[route.to] = route.via
     return replace(seen, routes=found)
 
