@@ -28,7 +28,7 @@ NETWORK = "10.245.4"
 CLUSTERS = (
     "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap", "hwtest-grow",
-    "hwtest-hand", "hwtest-hand7", "hwtest-pair", "hwtest-dual", "hwtest-company",
+    "hwtest-hand", "hwtest-hand7", "hwtest-pair", "hwtest-dual", "hwtest-ipv6", "hwtest-company",
 )  # fmt: skip
 """A folder of that name holds the inventory; so whoever has other machines has another name."""
 AGNHOST = "registry.k8s.io/e2e-test-images/agnhost:2.63.0"
