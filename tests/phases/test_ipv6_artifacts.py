@@ -45,7 +45,7 @@ def test_components_listen_at_ipv6_and_dial_it_in_brackets(six: Model) -> None:
     assert "server: https://[fd00:8::9]:6443\n" in file(six, "w1", "/etc/kubernetes/kubelet.conf").text
     balancer = file(six, "lb", "/etc/kubernetes/haproxy.cfg").text
     assert "  bind :::6443 v4v6\n" in balancer
-    assert "  server k1 [fd00:8::11]:6443\n" in balancer
+    assert "  server k1 [fd00:8::11]:6443 fall 1000000\n" in balancer
 
 
 def test_pods_have_ipv6_alone(six: Model) -> None:
