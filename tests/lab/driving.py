@@ -25,6 +25,8 @@ SEVEN = "hwtest-7"
 SEVEN_NETWORK = "10.245.0"
 NETWORK = "10.245.4"
 """Of every other lab that these tests raise, one after the other; the shipped inventories have others."""
+NETWORK6 = "fd00:245:4::/64"
+"""The same of IPv6, where a lab has no IPv4."""
 CLUSTERS = (
     "hwtest-3", "hwtest-1", "hwtest-min", "hwtest-break", "hwtest-typed", "hwtest-json", "hwtest-walk",
     "hwtest-hands", "hwtest-own", "hwtest-small", "hwtest-gap", "hwtest-grow",
@@ -295,7 +297,8 @@ class Labs:
     def make(self, cluster: str, text: str, program: tuple[str, ...] = HARDWAY) -> Site:
         given = yaml.safe_load(text)["lab"]["network"]
         network = given[0] if isinstance(given, list) else given
-        assert network == f"{network_of(cluster)}.0/24", f"{cluster} has the network of other tests' labs, {network}"
+        own = {f"{network_of(cluster)}.0/24"} | ({NETWORK6} if network_of(cluster) == NETWORK else set())
+        assert network in own, f"{cluster} has the network of other tests' labs, {network}"
         return Site.of(self._folder / cluster, cluster, text, program)
 
     def _take(self, network: str) -> None:

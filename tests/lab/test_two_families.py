@@ -19,12 +19,12 @@ machines:
 
 IPV6 = """\
 cluster: hwtest-ipv6
-lab: {network: "fd00:245:6::/64"}
+lab: {network: "fd00:245:4::/64"}
 network: {service_cidr: "fd00:32::/112", pod_cidr: "fd00:200::/56"}
 machines:
-  server: {role: controller, address: "fd00:245:6::10"}
-  node-0: {role: worker, address: "fd00:245:6::20"}
-  node-1: {role: worker, address: "fd00:245:6::21"}
+  server: {role: controller, address: "fd00:245:4::10"}
+  node-0: {role: worker, address: "fd00:245:4::20"}
+  node-1: {role: worker, address: "fd00:245:4::21"}
 """
 
 
