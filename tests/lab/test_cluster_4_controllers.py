@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from driving import Site
-from load import Load, counting
+from load import assert_served, counting
 
 pytestmark = pytest.mark.lab
 
@@ -21,13 +21,6 @@ def members(site: Site) -> list[str]:
 def waiting(site: Site) -> list[str]:
     """The commands that `status` names."""
     return [one["command"] for one in json.loads(site.hardway("status", "-o", "json").out)["pending"]]
-
-
-def assert_served(load: Load) -> None:
-    assert load.requests > 100
-    assert (load.lost, load.watch_gaps) == ([], []), str(load)
-    # A write on a kept connection that ends just as it is sent is nobody's to repeat.
-    assert load.failed <= min(load.closed, 1), str(load)
 
 
 @pytest.mark.in_turn("come and go")

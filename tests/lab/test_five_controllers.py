@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from driving import NETWORK, Labs, Site
-from load import counting
-from test_cluster_4_controllers import assert_served, members
+from load import assert_served, counting
+from test_cluster_4_controllers import members
 
 pytestmark = pytest.mark.lab
 
