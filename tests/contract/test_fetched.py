@@ -1,14 +1,12 @@
 """`artifacts: {fetch: machines}` behind a real sshd, from a real server: downloaded, checked, taken apart."""
 
-import io
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fake.cluster import ARCH, FakeCluster
-from fake.publisher import Handler, Site, serving
+from fake.publisher import Handler, Site, archive, serving
 from moved import Moved
 
 from hardway import facts
@@ -40,16 +38,6 @@ cluster: one
 machines:
   m1: {role: [controller, worker], address: 10.240.0.10}
 """
-
-
-def archive(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as file:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 @dataclass

@@ -4,6 +4,8 @@
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,16 @@ OTHERS = [f"  c{number}: {{role: controller, address: {NETWORK}.1{number}}}\n" f
 
 
 def test_one_controller_becomes_five_and_one_again(labs: Labs, tmp_path: Path) -> None:
-    listed = GROWN + "".join(OTHERS)
+    with booted(labs, GROWN + "".join(OTHERS)) as site:
+        grows_and_shrinks(site, tmp_path)
+
+
+@contextmanager
+def booted(labs: Labs, listed: str) -> Iterator[Site]:
+    """All of the machines that take part sooner or later; the inventory lists all of them again at the end."""
     site = labs.fresh(labs.make("hwtest-grow", listed))
     try:
-        grows_and_shrinks(site, tmp_path)
+        yield site
     finally:
         site.inventory.write_text(listed)
 
@@ -55,11 +63,8 @@ def grows_and_shrinks(site: Site, folder: Path) -> None:
 
 def test_one_of_two_that_burnt_is_gone_and_the_other_serves_alone(labs: Labs) -> None:
     listed = GROWN + "".join(OTHERS[:2])
-    site = labs.fresh(labs.make("hwtest-grow", listed))
-    try:
+    with booted(labs, listed) as site:
         loses_one_of_two(site, listed)
-    finally:
-        site.inventory.write_text(listed)
 
 
 def loses_one_of_two(site: Site, listed: str) -> None:

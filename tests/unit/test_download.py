@@ -1,14 +1,12 @@
 """Downloads from a loopback server with the publishers' layout that misbehaves in every usual way."""
 
-import io
 import socket
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from fake.publisher import Answer, Handler, Site, serving
+from fake.publisher import Answer, Handler, Site, archive, serving
 
 from hardway.artifacts.catalogue import PublishedFile
 from hardway.artifacts.download import Absent, Unavailable, Web
@@ -255,16 +253,6 @@ class TestPublishersOwnDigest:
     def test_lists_are_read_as_publishers_write_them(self, text: str) -> None:
         digest, other = sha256(b"1"), sha256(b"2")
         assert stated_digest(text.format(digest, other).encode(), "runc.amd64") == digest
-
-
-def archive(names: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in names.items():
-            header = tarfile.TarInfo(name)
-            header.size = len(content)
-            tar.addfile(header, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 class TestArchives:

@@ -1,7 +1,5 @@
 """`artifacts: {fetch: machines}` on played machines: a whole run, cut anywhere; nothing of a component is uploaded."""
 
-import io
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 from fake.cluster import ARCH, PAIR, FakeCluster
 from fake.commands import BINARIES
 from fake.machine import Cut, why_not
+from fake.publisher import archive
 
 from hardway.artifacts.catalogue import IMAGES, releases_for
 from hardway.artifacts.lock import Entry
@@ -62,16 +61,13 @@ def publish(made: FakeCluster) -> None:
 
 
 def published(wanted: Wanted, release: Release) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, path in wanted.members.items():
-            program = BINARIES.get(name, f"#!/bin/sh\n# {name} {release.version}\n").encode()
-            if path is None:
-                return program
-            info = tarfile.TarInfo(path)
-            info.size = len(program)
-            archive.addfile(info, io.BytesIO(program))
-    return buffer.getvalue()
+    programs: dict[str, bytes] = {}
+    for name, path in wanted.members.items():
+        program = BINARIES.get(name, f"#!/bin/sh\n# {name} {release.version}\n").encode()
+        if path is None:
+            return program
+        programs[path] = program
+    return archive(programs)
 
 
 @pytest.fixture
