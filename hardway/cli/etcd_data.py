@@ -164,7 +164,7 @@ def recover(options: Options, gone: Gone = None) -> None:
     if here.state.etcd != "initialized":
         raise UsageError("there is no cluster yet that could be recovered", hint="hardway init")
     names = tuple(dict.fromkeys(gone or ()))
-    arguments = tuple(word for name in names for word in ("--gone", name))
+    arguments = _without(names)
     command = OperationState.command_of(RECOVER, arguments)
     question = "Give all members of etcd the data of the one that got furthest"
     if names:
@@ -173,6 +173,14 @@ def recover(options: Options, gone: Gone = None) -> None:
         here = replace(here, chosen=tuple(one for one in here.chosen if one.name not in names))
     agreed(options, command, f"{question}?")
     _go_back(options, here, RECOVER, arguments, partial(etcd_recover.recover, gone=names))
+
+
+def _without(names: Sequence[str]) -> tuple[str, ...]:
+    """The words of the command that says that these are lost."""
+    words: list[str] = []
+    for name in names:
+        words += [GONE, name]
+    return tuple(words)
 
 
 def _require_removable(here: Site, names: Sequence[str], command: str) -> None:
@@ -193,8 +201,7 @@ def _require_controllers(cluster: Cluster, unreached: Mapping[str, HardwayError]
     if not missing:
         return
     error = unreached[missing[0]]
-    words = [*arguments, *(word for name in missing for word in (GONE, name))]
-    without = OperationState.command_of(RECOVER, words)
+    without = OperationState.command_of(RECOVER, (*arguments, *_without(missing)))
     error.hint = (
         f"{error.hint or 'bring it back'}; or, where it is lost for good and another one has data:\n    {without}"
     )

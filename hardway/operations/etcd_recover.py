@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 
 from hardway.artifacts.store import Store
 from hardway.console.words import size
-from hardway.declare.phases import etcd
 from hardway.declare.phases.paths import BIN
 from hardway.engine.converge import Outcome
 from hardway.engine.resolver import Resolver
@@ -28,7 +27,7 @@ from hardway.inventory.model import Machine
 from hardway.operations.etcd_restore import DATA, ROOM, SEND_LIMIT, Source, begin, go_on, is_everywhere, restore, stop
 from hardway.operations.etcd_scratch import FOLDER, SCRATCH
 from hardway.operations.etcd_snapshot import Remote, check
-from hardway.operations.members import has_data, serving
+from hardway.operations.members import answering, has_data, serving
 from hardway.state import OperationState, State
 
 
@@ -122,31 +121,15 @@ def _refuse_there(session: Session, names: Sequence[str], gone: Sequence[Machine
     Two clusters would have one name. A machine that was installed again has neither.
     """
     unreached = session.reach([machine.name for machine in gone])
-    answering = _answering(session, names, gone)
+    there = answering(session, names, [*session.cluster.controllers, *gone]) if gone else set()
     for machine in gone:
         name = machine.name
-        if name in answering or (name not in unreached and has_data(session, machine)):
+        if name in there or (name not in unreached and has_data(session, machine)):
             raise HardwayError(
-                f"{name} is not gone: its etcd answers" if name in answering else f"{name} is not gone: it has data",
+                f"{name} is not gone: its etcd answers" if name in there else f"{name} is not gone: it has data",
                 said="nothing was changed",
                 hint="leave out --gone: then it gets the data of the one that got furthest; or switch it off first",
             )
-
-
-def _answering(session: Session, names: Sequence[str], gone: Sequence[Machine]) -> set[str]:
-    """Those of the machines whose etcd answers a controller."""
-    if not gone:
-        return set()
-    asked = [*session.cluster.controllers, *gone]
-    script = etcd.group(asked).standing
-
-    def ask(name: str) -> list[str]:
-        return session.run(name, script, what="who serves of etcd", check=False).text.splitlines()
-
-    found: set[str] = set()
-    for lines in session.each(names, ask).values():
-        found |= {line.split()[0] for line in lines if line.split()[1:] not in (["down"], ["unknown"])}
-    return found & {machine.name for machine in gone}
 
 
 def _require_data(session: Session, names: Sequence[str]) -> None:

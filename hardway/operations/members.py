@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from hardway.declare.phases.etcd import FIRST_START, OWN, UNIT, peer_url
+from hardway.declare.phases.etcd import FIRST_START, OWN, UNIT, group, peer_url
 from hardway.declare.resources.base import quote
 from hardway.engine.session import Session
 from hardway.errors import NotSettled
@@ -57,6 +57,20 @@ def serving(session: Session, names: Iterable[str]) -> list[str]:
         if status.leader != "0" and not status.learner:
             found.append((status.leader == status.identity, name))
     return [name for _, name in sorted(found, key=lambda one: one[0])]
+
+
+def answering(session: Session, askers: Sequence[str], asked: Iterable[Machine]) -> set[str]:
+    """Those of the machines asked whose etcd answers one of the askers, whether it serves or not."""
+    script = group(list(dict.fromkeys(asked))).standing
+
+    def ask(name: str) -> list[list[str]]:
+        said = session.run(name, script, what="who serves of etcd", check=False).text
+        return [line.split() for line in said.splitlines()]
+
+    found: set[str] = set()
+    for lines in session.each(askers, ask).values():
+        found |= {line[0] for line in lines if line[1:] in (["serves"], ["leaderless"], ["learner"], ["expired"])}
+    return found
 
 
 def listed(session: Session, helper: str) -> tuple[Member, ...]:

@@ -21,7 +21,7 @@ from hardway.inventory.model import Cluster, Machine
 from hardway.operations import add_controller, drain, members
 from hardway.operations.add_controller import serves
 from hardway.operations.drain import How
-from hardway.operations.members import helper_of, listed, member_of, serving, takes_part
+from hardway.operations.members import answering, helper_of, listed, member_of, serving, takes_part
 from hardway.operations.remove_node import empty, refuse_reporting, reset_alone
 from hardway.operations.stage import Operation, Stage
 from hardway.state import OperationState, State, advanced
@@ -121,7 +121,7 @@ def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Mod
     name = machine.name
     others = [one.name for one in model.members if one.name != name]
     there = serving(session, others)
-    if gone and name in _answering(session, [*model.members, machine], there):
+    if gone and name in answering(session, there[:1], [*model.members, machine]):
         raise HardwayError(
             f"{name} is not gone: its etcd answers the other members; nothing was changed",
             hint="leave out --gone: then it hands over and is reset; or switch it off first",
@@ -135,17 +135,6 @@ def _refuse(machine: Machine, how: How, gone: bool, session: Session, model: Mod
         refuse_reporting(session, name)
     elif drain.exists(session, name):
         drain.drain(session, [name], how)
-
-
-def _answering(session: Session, asked: list[Machine], there: list[str]) -> set[str]:
-    """The members that answer one of those that serve."""
-    if not there:
-        return set()
-    said = session.run(
-        there[0], etcd.group(list(dict.fromkeys(asked))).standing, what="who serves of etcd", check=False
-    )
-    lines = [line.split() for line in said.text.splitlines()]
-    return {line[0] for line in lines if line[1:] in (["serves"], ["leaderless"], ["learner"], ["expired"])}
 
 
 def _require_majority(name: str, others: list[str], there: list[str]) -> None:

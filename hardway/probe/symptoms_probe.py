@@ -65,7 +65,9 @@ def _fragments(cluster: Cluster, machine: Machine) -> Iterator[tuple[str, str]]:
     yield "hostname", "uname -n"
     yield "disk", _disk()
     yield "swap", "sed 1d /proc/swaps"
-    settings = [name[family] for name in (BRIDGED, FORWARDING) for family in cluster.network.families]
+    settings: list[str] = []
+    for family in cluster.network.families:
+        settings += [BRIDGED[family], FORWARDING[family]]
     yield "sysctls", f'cd /proc/sys && for n in {shlex.join(settings)}; do echo "$n=$(cat $n 2>/dev/null)"; done'
     yield "firewall", _FIREWALL
     # The tables of iptables itself are asked only where they are loaded: asking would load them.

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hardway import yaml_text
+from hardway.declare.phases.etcd import client_url, peer_url
 from hardway.inventory.model import API_PORT
 from hardway.inventory.rules import RUNS_ON
 from hardway.lint.rules.common import SETUP, setup_of
@@ -130,10 +131,10 @@ def etcd_urls(evidence: Evidence) -> Iterator[Found]:
         if known is None or not machine.files:
             continue
         wanted = {
-            "listen-peer-urls": (f"https://{host_port(known.ip, 2380)}",),
-            "initial-advertise-peer-urls": (f"https://{host_port(known.ip, 2380)}",),
-            "listen-client-urls": (f"https://{host_port(known.ip, 2379)}", "https://127.0.0.1:2379"),
-            "advertise-client-urls": (f"https://{host_port(known.ip, 2379)}",),
+            "listen-peer-urls": (peer_url(known),),
+            "initial-advertise-peer-urls": (peer_url(known),),
+            "listen-client-urls": (client_url(known), "https://127.0.0.1:2379"),
+            "advertise-client-urls": (client_url(known),),
         }
         if etcd.items("listen-client-urls") == ("https://127.0.0.1:2379",):
             # A member that joins again answers on its own machine only.
